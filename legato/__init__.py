@@ -1,0 +1,60 @@
+"""legato: the state of recurrent networks, explicit, correct, fast and portable. Keras 3 on JAX.
+
+Every public name, one path each, loaded on first use: ``import legato`` loads neither Keras nor
+JAX, it only settles that Keras will run on JAX.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from legato._backend import choose_jax
+
+__version__ = "0.1.0"
+
+choose_jax()
+
+_HOME = {
+    "BackendError": "legato._errors",
+    "InputError": "legato._errors",
+    "LegatoError": "legato._errors",
+    "MissingDependency": "legato._errors",
+    "Model": "legato._model",
+    "OutputError": "legato._errors",
+    "Sequential": "legato._model",
+    "State": "legato._state",
+    "StateError": "legato._errors",
+    "UnsupportedError": "legato._errors",
+}
+_NAMESPACES = ("alphabet", "layers", "report")
+
+__all__ = [*_HOME, *_NAMESPACES]  # noqa: PLE0604  names only
+
+if TYPE_CHECKING:
+    from legato import alphabet as alphabet
+    from legato import layers as layers
+    from legato import report as report
+    from legato._errors import BackendError as BackendError
+    from legato._errors import InputError as InputError
+    from legato._errors import LegatoError as LegatoError
+    from legato._errors import MissingDependency as MissingDependency
+    from legato._errors import OutputError as OutputError
+    from legato._errors import StateError as StateError
+    from legato._errors import UnsupportedError as UnsupportedError
+    from legato._model import Model as Model
+    from legato._model import Sequential as Sequential
+    from legato._state import State as State
+else:
+
+    def __getattr__(name: str):
+        if name in _HOME:
+            value = getattr(import_module(_HOME[name]), name)
+        elif name in _NAMESPACES:
+            value = import_module(f"legato.{name}")
+        else:
+            raise AttributeError(f"module 'legato' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

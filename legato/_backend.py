@@ -1,0 +1,59 @@
+"""Keras on JAX, chosen before either is loaded, and a compilation cache that outlives the process.
+
+Keras reads ``KERAS_BACKEND`` once, when it is first imported; whoever imports legato first gets JAX.
+Compiled programs are kept in the user's cache directory: ``$LEGATO_CACHE_DIR``, else
+``$XDG_CACHE_HOME/legato``, else ``~/.cache/legato``. Set ``LEGATO_CACHE_DIR=off`` to keep none. A
+cache directory that JAX was already given is left alone.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from legato._errors import BackendError
+
+
+def choose_jax() -> None:
+    """Make Keras use JAX, or say why that is no longer possible.
+
+    Raises:
+        BackendError: Keras was imported before legato and runs on another backend.
+    """
+    keras = sys.modules.get("keras")
+    if keras is None:
+        os.environ["KERAS_BACKEND"] = "jax"
+        return
+    backend = keras.config.backend()
+    if backend != "jax":
+        raise BackendError(
+            f"Keras is already running on {backend!r}; legato needs it on 'jax', and a process cannot "
+            "change backends. Import legato before keras, or set the environment variable "
+            "KERAS_BACKEND=jax."
+        )
+
+
+def cache_directory() -> Path | None:
+    """Where compiled programs are kept between processes; None when the user switched it off."""
+    chosen = os.environ.get("LEGATO_CACHE_DIR")
+    if chosen is not None:
+        return None if chosen.lower() in ("", "off", "0") else Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "legato"
+
+
+def keep_compiled_programs() -> None:
+    """Point JAX's persistent compilation cache at the user's cache directory."""
+    import jax
+
+    directory = cache_directory()
+    if directory is None or jax.config.jax_compilation_cache_dir is not None:
+        return
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a read-only home costs compile time, never a run
+        return
+    if not os.access(directory, os.W_OK):
+        return
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    # Small models compile in a fraction of a second, many times over: keep those too.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,0 +1,238 @@
+"""What a user hands to a verb → arrays whose axis 0 is the sample, checked before anything runs.
+
+Arrays, lists of lists, frames and anything else NumPy can read; dictionaries, tuples and lists of
+those where a model has several inputs or outputs. Floating point comes out in Keras's float type.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import keras
+import numpy as np
+
+from legato._errors import InputError, UnsupportedError
+
+
+class Samples(NamedTuple):
+    """Arrays with the sample on axis 0.
+
+    Attributes:
+        x: inputs: an array, or a structure of arrays.
+        y: targets, likewise; None where there are none.
+        weight: sample weights, likewise, or None.
+        starts: booleans (samples,): the sample begins a new sequence; None if none does.
+        count: number of samples.
+    """
+
+    x: Any
+    y: Any
+    weight: Any
+    starts: np.ndarray | None
+    count: int
+
+    @property
+    def packed(self) -> Any:
+        """``(x,)``, ``(x, y)`` or ``(x, y, weight)``, as Keras's steps take a batch."""
+        if self.y is None:
+            return (self.x,)
+        return (self.x, self.y) if self.weight is None else (self.x, self.y, self.weight)
+
+    def take(self, rows) -> "Samples":
+        """The samples at some indices, or in a slice."""
+        part = jax.tree.map(lambda each: each[rows], (self.x, self.y, self.weight, self.starts))
+        return Samples(*part, count=len(jax.tree.leaves(part[0])[0]))
+
+
+def read_samples(model, x, y=None, weight=None, starts=None, check_values=True) -> Samples:
+    """Read and check a verb's data.
+
+    Args:
+        model: the model it is for; a built one is asked for its input shapes.
+        x, y, weight: as the user gave them.
+        starts: one flag a sample, or None.
+        check_values: whether NaN and infinity are looked for.
+
+    Raises:
+        InputError: empty data, different lengths, NaN or infinity, a shape the model cannot take.
+        UnsupportedError: something that is not arrays.
+    """
+    inputs = known_inputs(model)
+    x = _read("x", x, several=None if inputs is None else len(inputs) > 1)
+    y = None if y is None else _read("y", y, several=None)
+    weight = None if weight is None else _read("sample_weight", weight, several=None)
+    starts = None if starts is None else _read_flags(starts)
+    count = _count(x=x, y=y, sample_weight=weight, starts=starts)
+    if inputs is not None:
+        check_shapes(x, inputs)
+    if check_values:
+        _each_leaf("x", x, _check_finite)
+        _each_leaf("y", y, _check_finite)
+        _each_leaf("sample_weight", weight, _check_finite)
+    return Samples(x, y, weight, starts, count)
+
+
+def known_inputs(model) -> list | None:
+    """The model's input tensors, flat; None while they are not known."""
+    try:
+        return list(keras.tree.flatten(model.inputs))
+    except (AttributeError, ValueError):
+        return None
+
+
+def _read(name: str, value, several: bool | None):
+    """Arrays out of what came; ``several`` says whether a list is a structure, None to tell by it."""
+    if isinstance(value, dict):
+        return {key: _read(f"{name}[{key!r}]", each, several) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        if several is None:
+            several = bool(value) and all(hasattr(each, "shape") for each in value)
+        elif not several and len(value) == 1 and hasattr(value[0], "shape"):
+            return _read(name, value[0], several)  # Keras takes [x] for x
+        if several:
+            parts = [_read(f"{name}[{at}]", each, False) for at, each in enumerate(value)]
+            return tuple(parts) if isinstance(value, tuple) else parts
+    return _read_array(name, value)
+
+
+def _read_array(name: str, value) -> np.ndarray:
+    if not (hasattr(value, "__array__") or isinstance(value, (list, tuple, int, float))):
+        raise UnsupportedError(
+            f"{name} is a {type(value).__module__}.{type(value).__qualname__}. legato takes arrays "
+            "(anything numpy.asarray reads) so far, not generators or data sets: collect it first, "
+            "for instance with numpy.stack(list(batches))."
+        )
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(
+            f"{name} cannot be made into one array ({error}). Its parts must have equal shapes: pad "
+            "shorter sequences with keras.utils.pad_sequences."
+        ) from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(
+            f"{name} holds {array.dtype} values; numbers or booleans were expected. Encode text as "
+            "integers first, and one-hot with keras.utils.to_categorical if need be."
+        )
+    if array.ndim == 0:
+        raise InputError(f"{name} is a single number, {array}; axis 0 must be the sample.")
+    if array.dtype == np.float64:
+        array = array.astype(keras.config.floatx())
+    return array
+
+
+def _read_flags(starts) -> np.ndarray:
+    flags = np.asarray(starts)
+    if flags.ndim != 1 or not (flags.dtype == bool or np.isin(flags, (0, 1)).all()):
+        raise InputError(
+            f"starts has shape {flags.shape} and dtype {flags.dtype}; one boolean a sample was "
+            "expected, True where a sample begins a new sequence."
+        )
+    return flags.astype(bool)
+
+
+def _count(**parts) -> int:
+    lengths = {
+        name: sorted({len(leaf) for leaf in jax.tree.leaves(part)})
+        for name, part in parts.items()
+        if part is not None
+    }
+    found = {length for each in lengths.values() for length in each}
+    if len(found) > 1:
+        told = ", ".join(f"{name} has {' and '.join(map(str, n))}" for name, n in lengths.items())
+        raise InputError(
+            f"The data differ in their number of samples: {told}. Axis 0 is the sample."
+        )
+    count = found.pop() if found else 0
+    if count == 0:
+        raise InputError("The data are empty: x has no samples. At least one is needed.")
+    return count
+
+
+def _each_leaf(name: str, part, check: Callable[[str, np.ndarray], None]) -> None:
+    for path, leaf in jax.tree.leaves_with_path(part):
+        check(name + jax.tree_util.keystr(path), leaf)
+
+
+def _check_finite(name: str, array: np.ndarray) -> None:
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    bad = np.argwhere(~np.isfinite(array))
+    first = tuple(map(int, bad[0]))
+    raise InputError(
+        f"{name}[{', '.join(map(str, first))}] is {array[first]}, and {len(bad) - 1} other values "
+        "of it are NaN or infinite. Every value must be finite: drop such samples, or fill them and "
+        "mask those steps with keras.layers.Masking."
+    )
+
+
+def check_shapes(x, inputs: list) -> None:
+    """Compare each input array with the model's input tensor of the same place.
+
+    Raises:
+        InputError: the number of arrays, their rank or an axis does not fit.
+    """
+    leaves = jax.tree.leaves(x)
+    if len(leaves) != len(inputs):
+        names = ", ".join(each.name for each in inputs)
+        raise InputError(
+            f"x has {len(leaves)} arrays, but the model has {len(inputs)} inputs: {names}."
+        )
+    ordered = [x[each.name] for each in inputs] if _names_inputs(x, inputs) else leaves
+    for leaf, tensor in zip(ordered, inputs, strict=True):
+        if not _fits(leaf.shape[1:], tensor.shape[1:]):
+            raise InputError(
+                f"x has shape {leaf.shape}, but the model's input {tensor.name!r} takes "
+                f"{_readable(tensor.shape)}. {_remedy(leaf.shape, tensor.shape)}"
+            )
+
+
+def _names_inputs(x, inputs: list) -> bool:
+    return isinstance(x, dict) and set(x) == {each.name for each in inputs}
+
+
+def _fits(came: tuple, expected: tuple) -> bool:
+    """Whether a sample's shape fits; as in Keras, a last axis of length 1 may come or go."""
+    if len(came) == len(expected) + 1 and came[-1] == 1:
+        came = came[:-1]
+    if len(came) == len(expected) - 1 and expected[-1] == 1:
+        came = (*came, 1)
+    return len(came) == len(expected) and all(
+        wanted in (None, length) for length, wanted in zip(came, expected, strict=True)
+    )
+
+
+def _readable(shape: tuple) -> str:
+    axes = ["samples", *("any" if axis is None else str(axis) for axis in shape[1:])]
+    return f"({', '.join(axes)})"
+
+
+def _remedy(came: tuple, expected: tuple) -> str:
+    if len(came) != len(expected):
+        wanted = "(samples, time steps, features)" if len(expected) == 3 else _readable(expected)
+        return f"It has {len(came)} axes for {len(expected)}: numpy.reshape(x, {wanted})."
+    if came[-1] != expected[-1]:
+        return f"Its last axis has {came[-1]} features for {expected[-1]}."
+    return "Pad or cut its samples to that length."
+
+
+def class_weights(y, weights: dict) -> np.ndarray:
+    """One sample weight for each target, by its class.
+
+    Args:
+        y: class indices, (samples,) or (samples, 1), or one-hot rows (samples, classes).
+        weights: class index → weight; a class that is missing weighs 1.
+
+    Raises:
+        InputError: y is not one array of classes.
+    """
+    if not isinstance(y, np.ndarray) or y.ndim > 2:
+        raise InputError(
+            "class_weight needs one target of shape (samples,) or (samples, classes); "
+            "give sample_weight instead."
+        )
+    classes = y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else np.rint(y.reshape(-1)).astype(int)
+    table = np.ones(max(int(classes.max()), *map(int, weights)) + 1, keras.config.floatx())
+    for index, weight in weights.items():
+        table[int(index)] = weight
+    return table[classes]

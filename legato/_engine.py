@@ -1,0 +1,293 @@
+"""A Keras model, its memories and its programs: values out of the variables, and back in.
+
+One engine belongs to one model. It finds the stateful layers, builds what is not built, opens the
+memory for a batch's rows, and makes the pure step of each verb, which is Keras's own
+``train_step``, ``test_step`` or ``predict_step`` (or the user's).
+"""
+
+import re
+from collections.abc import Callable
+
+import jax
+import keras
+
+from legato import _keras
+from legato._data import Samples
+from legato._errors import InputError, StateError, UnsupportedError
+from legato._memory import Memory, other_rows
+from legato._program import First, Program, Values, Verb
+from legato._state import State
+from legato.layers import Carries, adopt
+
+
+class Engine:
+    """What stands between the verbs of a model and its compiled programs.
+
+    Args:
+        model: a ``legato.Model`` or ``legato.Sequential``.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self._memories: list[Memory] | None = None
+        self._empty_metrics: dict[int, list] = {}
+
+    # Layers and their memory.
+
+    def adopt(self) -> None:
+        """Let every stateful layer carry; also those that were added since the last look."""
+        self._memories = None
+        adopt(self.model)
+
+    @property
+    def stateful_layers(self) -> list:
+        """The layers that carry state, in order."""
+        layers = _keras.flatten_layers(self.model)
+        return [each for each in layers if isinstance(each, Carries) and each.stateful]
+
+    @property
+    def memories(self) -> list[Memory]:
+        """What they remember; layers that are not built yet remember nothing."""
+        if self._memories is not None:
+            return self._memories
+        found = [layer.memory for layer in self.stateful_layers]
+        found = [memory for memory in found if memory is not None]
+        if not _keras.in_stateless_scope() and self.model.built:
+            self._memories = found
+        return found
+
+    @property
+    def rows(self) -> int:
+        """Rows remembered; 0 when nothing is."""
+        return max((memory.rows for memory in self.memories), default=0)
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse a batch of another number of rows than is remembered.
+
+        Raises:
+            StateError: naming both counts and the remedies.
+        """
+        if self.rows not in (0, rows):
+            raise StateError(other_rows(self.rows, rows))
+
+    def memory_values(self, rows: int, fresh: bool = False) -> list:
+        """The memory variables' values for a batch, blank where nothing is remembered."""
+        if not fresh:
+            self.check_rows(rows)
+        return [
+            value
+            for memory in self.memories
+            for value in (
+                [variable.value for variable in memory.variables]
+                if memory.rows and not fresh
+                else memory.blank(rows)
+            )
+        ]
+
+    def hold_memory(self, values: list) -> None:
+        """Put values into the memory variables, whatever their rows."""
+        variables = [each for memory in self.memories for each in memory.variables]
+        for variable, value in zip(variables, values, strict=True):
+            variable.hold(value)
+
+    # The state as a value.
+
+    def state(self) -> State:
+        """What the model remembers; fresh rows show the initial state they will start from."""
+        values, fresh = {}, {}
+        for path, memory in self._by_path().items():
+            shown = memory.states
+            if memory.rows and bool(memory.fresh.value.any()):
+                shown = memory.start(memory.layer.get_initial_state(memory.rows))
+            values[path] = [
+                each.value if hasattr(each, "value") else each for each in keras.tree.flatten(shown)
+            ]
+            fresh[path] = memory.fresh.value
+        return State(values, fresh)
+
+    def initial_state(self, rows: int) -> State:
+        """The state of rows that have seen nothing."""
+        by_path = self._by_path()
+        values = {
+            path: keras.tree.flatten(memory.layer.get_initial_state(rows))
+            for path, memory in by_path.items()
+        }
+        return State(values, {path: memory.blank(rows)[-1] for path, memory in by_path.items()})
+
+    def set_state(self, state: State) -> None:
+        """Remember what a state holds.
+
+        Raises:
+            StateError: it is another model's: other layers, shapes or dtypes.
+        """
+        if not isinstance(state, State):
+            raise StateError(
+                f"A legato.State was expected, and {type(state).__name__} came: read one from "
+                "model.states, model.initial_states(rows) or State.load(path)."
+            )
+        by_path = self._by_path()
+        if [_numberless(path) for path in by_path] != [_numberless(path) for path in state]:
+            raise StateError(
+                f"This state is another model's: it has layers {list(state)}, and this model has "
+                f"{list(by_path)}."
+            )
+        values = []
+        for (path, memory), parts, fresh in zip(
+            by_path.items(), state.values(), state.fresh.values(), strict=True
+        ):
+            *expected, flag = memory.variables
+            wanted = [(each.shape[1:], each.dtype) for each in expected]
+            came = [(tuple(each.shape[1:]), str(each.dtype)) for each in parts]
+            if wanted != came:
+                raise StateError(
+                    f"The state of layer {path!r} does not fit: it has {_readable(came)} a row, and "
+                    f"the layer keeps {_readable(wanted)}."
+                )
+            values += [*parts, fresh.astype(flag.dtype)]
+        self.hold_memory(values)
+
+    def reset(self, rows=None) -> None:
+        """Forget everything, or only some rows.
+
+        Raises:
+            StateError: a row that is not remembered.
+        """
+        if rows is None:
+            for memory in self.memories:
+                memory.clear()
+            return
+        for memory in self.memories:
+            outside = [row for row in _indices(rows, memory.rows) if not 0 <= row < memory.rows]
+            if outside:
+                raise StateError(
+                    f"Row {outside[0]} cannot be reset: the model remembers {memory.rows} rows, "
+                    f"numbered from 0."
+                )
+            flags = memory.fresh.value.at[jax.numpy.asarray(_indices(rows, memory.rows))].set(True)
+            memory.fresh.hold(flags)
+
+    def _by_path(self) -> dict[str, Memory]:
+        """Layer paths below the model → memories; layers of one name are numbered."""
+        found: dict[str, Memory] = {}
+        for memory in self.memories:
+            path = memory.layer.path.removeprefix(f"{self.model.name}/")
+            unique, number = path, 1
+            while unique in found:
+                unique, number = f"{path}_{number}", number + 1
+            found[unique] = memory
+        return found
+
+    # Variables.
+
+    def build(self, samples: Samples) -> None:
+        """Make every variable that is still missing; only shapes and dtypes are looked at."""
+        self.adopt()
+        one = jax.tree.map(lambda each: each[:1], (samples.x, samples.y, samples.weight))
+        _keras.build(self.model, one)
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the forward pass has all its variables and every layer was looked at."""
+        return self._memories is not None
+
+    def variables(self, verb: Verb) -> Values:
+        """The variables a verb uses, without the memory's."""
+        model = self.model
+        own = len(model.non_trainable_variables) - sum(
+            len(each.variables) for each in self.memories
+        )
+        return Values(
+            model.trainable_variables,
+            model.non_trainable_variables[:own],
+            model.optimizer.variables if verb == "train" else [],
+            [] if verb == "predict" else model.metrics_variables,
+        )
+
+    def first(self, memory: list, variables: list) -> First:
+        """What an epoch begins with: this memory, and the metrics variables emptied."""
+        key = hash(tuple(map(id, variables)))
+        if key not in self._empty_metrics:
+            self.model.reset_metrics()
+            self._empty_metrics = {key: [each.value for each in variables]}
+        return First(memory, self._empty_metrics[key])
+
+    # Programs.
+
+    def program(self, verb: Verb) -> Program:
+        """The compiled loop of a verb; ``compile`` drops it, as it drops Keras's own functions."""
+        name = f"{verb}_function"
+        if not isinstance(getattr(self.model, name), Program):
+            step = {"train": self._train, "test": self._test, "predict": self._predict}[verb]
+            small = verb == "train"
+            setattr(self.model, name, Program(step, self.memories, in_one_function=small))
+        return getattr(self.model, name)
+
+    def call_program(self, training: bool | None, on_losses: Callable[[], None]) -> Program:
+        """The compiled forward pass, as calling the model is; says if the call added losses."""
+        kwargs = {} if training is None else {"training": training}
+
+        def step(values: Values, batch):
+            outputs, non_trainable, losses = self.model.stateless_call(
+                values.trainable, values.non_trainable, batch[0], return_losses=True, **kwargs
+            )
+            weights = self.model.trainable_weights
+            if len(losses) > sum(each.regularizer is not None for each in weights):
+                on_losses()
+            return outputs, values._replace(non_trainable=non_trainable)
+
+        return Program(step, self.memories)
+
+    def _train(self, values: Values, batch):
+        emitted, state = self.model.train_step(tuple(values), batch)
+        return _scalars(emitted), Values(*map(list, state))
+
+    def _test(self, values: Values, batch):
+        trainable, non_trainable, _, metrics = values
+        emitted, state = self.model.test_step((trainable, non_trainable, metrics), batch)
+        trainable, non_trainable, metrics = map(list, state)
+        return _scalars(emitted), Values(trainable, non_trainable, [], metrics)
+
+    def _predict(self, values: Values, batch):
+        state = (values.trainable, values.non_trainable)
+        outputs, non_trainable = self.model.predict_step(state, batch)
+        return outputs, values._replace(non_trainable=list(non_trainable))
+
+    def check_supported(self) -> None:
+        """Refuse what would need another way of running, rather than run it without state.
+
+        Raises:
+            UnsupportedError: a device distribution is set.
+        """
+        if keras.distribution.distribution() is not None:
+            raise UnsupportedError(
+                "A keras.distribution is set; legato runs on one device so far. Unset it with "
+                "keras.distribution.set_distribution(None)."
+            )
+
+
+def _scalars(logs):
+    """Logs as arrays, whatever a custom step returned."""
+    return jax.tree.map(jax.numpy.asarray, logs)
+
+
+def _numberless(path: str) -> list[str]:
+    """A path without the numbers Keras appends to count layers in a process."""
+    return [re.sub(r"_\d+$", "", part) for part in path.split("/")]
+
+
+def _readable(parts: list[tuple]) -> str:
+    return " and ".join(f"{dtype} {shape}" for shape, dtype in parts)
+
+
+def _indices(rows, count: int) -> list[int]:
+    """Row indices out of indices, one index, or a mask of the right length."""
+    array = jax.numpy.atleast_1d(jax.numpy.asarray(rows))
+    if array.dtype == bool:
+        if len(array) != count:
+            raise StateError(
+                f"A mask of {len(array)} rows was given, and the model remembers {count}."
+            )
+        return [int(row) for row in array.nonzero()[0]]
+    if not jax.numpy.issubdtype(array.dtype, jax.numpy.integer):
+        raise InputError(f"Rows are given as indices or a boolean mask; {rows!r} came.")
+    return [int(row) for row in array]

@@ -1,0 +1,41 @@
+"""Every exception legato raises, as one small tree.
+
+    LegatoError
+    ├── BackendError      (RuntimeError)         Keras runs on something other than JAX
+    ├── InputError        (ValueError)           data or arguments that cannot be what was meant
+    ├── StateError        (ValueError)           a recurrent state that does not fit
+    ├── UnsupportedError  (NotImplementedError)  asked for something legato does not do yet
+    ├── OutputError       (OSError)              a file or folder that cannot be written
+    └── MissingDependency (ImportError)          an optional package that is not installed
+
+Each also is the built-in exception a Keras user would expect, so ``except ValueError`` keeps
+working. Every message says what came, what was expected and what to do.
+"""
+
+
+class LegatoError(Exception):
+    """The root of everything legato raises on purpose."""
+
+
+class BackendError(LegatoError, RuntimeError):
+    """Keras is already running on another backend than JAX."""
+
+
+class InputError(LegatoError, ValueError):
+    """Data or arguments that do not fit: shapes, lengths, NaN, contradictory options."""
+
+
+class StateError(LegatoError, ValueError):
+    """A recurrent state that does not fit: another model's, another row count, another dtype."""
+
+
+class UnsupportedError(LegatoError, NotImplementedError):
+    """Something legato does not do yet, refused rather than done without carrying state."""
+
+
+class OutputError(LegatoError, OSError):
+    """A file or folder that cannot be read or written as asked."""
+
+
+class MissingDependency(LegatoError, ImportError):
+    """An optional package that is not installed; the message is the line that installs it."""

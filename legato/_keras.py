@@ -1,0 +1,76 @@
+"""Every name legato uses that Keras does not export, in one place, with the reason.
+
+Keras has no public way to ask which of these hold, or to do them: ``tests/test_keras_private.py``
+exercises each, so that a Keras that changes them is noticed there and not in a user's run.
+"""
+
+from keras.src import api_export as _api_export
+from keras.src.backend.common import stateless_scope as _stateless_scope
+from keras.src.backend.common import symbolic_scope as _symbolic_scope
+from keras.src.models.functional import Functional  # noqa: F401  not exported by Keras
+
+
+def in_stateless_scope() -> bool:
+    """Whether variable updates are being collected instead of made (a pure call is running)."""
+    return _stateless_scope.in_stateless_scope()
+
+
+def in_symbolic_scope() -> bool:
+    """Whether Keras is only working out shapes, so that no value means anything."""
+    return _symbolic_scope.in_symbolic_scope()
+
+
+def is_carried(variable) -> bool:
+    """Whether the pure call that is running was given a value for this variable."""
+    scope = _stateless_scope.get_stateless_scope()
+    return scope is not None and scope.get_current_value(variable) is not None
+
+
+def saved_as(cls: type, keras_cls: type) -> None:
+    """Let ``cls`` be written to files under the name of the Keras class it extends.
+
+    What legato saves then opens in plain Keras. Keras's own table of exported names is the only
+    thing its serializer asks.
+    """
+    names = _api_export.REGISTERED_OBJS_TO_NAMES
+    names[cls] = names.get(keras_cls) or f"{keras_cls.__module__}.{keras_cls.__qualname__}"
+
+
+def flatten_layers(layer) -> list:
+    """The layer and every layer below it, however deeply nested, in order."""
+    return list(layer._flatten_layers())
+
+
+def set_input_shape(layer, shape: tuple) -> None:
+    """Give a layer the ``input_shape=`` of Keras 2, without the warning Keras 3 attaches to it."""
+    layer._input_shape_arg = shape
+
+
+def forget_built_state(layer) -> None:
+    """Drop the fixed-size state variables a plain Keras layer made for itself when it was built."""
+    layer.__dict__.pop("states", None)
+    layer._expected_batch_size = None
+
+
+def build(model, batch: tuple) -> None:
+    """Create every variable the model, its loss, its metrics and its optimizer still lack.
+
+    Args:
+        model: a Keras model.
+        batch: ``(x, y, sample_weight)``: arrays or None; only shapes and dtypes are looked at.
+    """
+    model._symbolic_build(data_batch=batch)
+
+
+def set_value(variable, value) -> None:
+    """Put a finished run's value into a variable, as Keras's trainer does between steps.
+
+    ``Variable.assign`` converts and checks what the program has just made with the right shape and
+    dtype, at ten times the cost of everything else a small call does.
+    """
+    variable._value = value
+
+
+def resize(variable, shape: tuple) -> None:
+    """Let a variable expect another shape: Keras fixes it at construction, rows come and go."""
+    variable._shape = shape

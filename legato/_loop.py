@@ -1,0 +1,287 @@
+"""Runs: the steps of a verb, cut into calls of its program as coarse as the watchers allow.
+
+Host work only: sample orders are drawn here (NumPy's global generator, so ``numpy.random.seed`` and
+``keras.utils.set_random_seed`` govern them), callbacks are called here, logs are collected here.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import jax
+import keras
+import numpy as np
+
+from legato import _keras
+from legato._data import Samples
+from legato._engine import Engine
+from legato._program import First, Plan, Program, Reset, Values, Verb
+from legato._watch import Pace, Progress, watches_batches, watches_epochs
+
+ORDER_INDICES = 16_384  # sample indices one call of a program has room for, at least an epoch's
+OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
+
+
+@dataclass
+class Run:
+    """One verb over one set of samples, with the values it has reached.
+
+    Attributes:
+        engine: the model's engine.
+        verb: which of Keras's steps is run.
+        samples: the data.
+        rows: samples in a full batch, at most ``samples.count``.
+        memory: the memory variables' values.
+        reset: when the memory goes back to what it was at the beginning of the run.
+        slots: emissions a call has room for; None for an epoch's worth of sample indices.
+    """
+
+    engine: Engine
+    verb: Verb
+    samples: Samples
+    rows: int
+    memory: list
+    reset: Reset = "never"
+    slots: int | None = None
+    plan: Plan = field(init=False)
+    values: Values = field(init=False)
+    first: First = field(init=False)
+
+    def __post_init__(self):
+        steps, rest = divmod(self.samples.count, self.rows)
+        steps += rest > 0
+        every = 1 if self.verb == "predict" else steps
+        slots = self.slots or max(1, ORDER_INDICES // (steps * self.rows))
+        self.plan = Plan(self.rows, steps, rest or self.rows, self.reset, every, slots)
+        self._variables = self.engine.variables(self.verb)
+        self.first = self.engine.first(self.memory, self._variables.metrics)
+        self.values = self._read()
+        self._program = self.engine.program(self.verb)
+        self._data = self.samples.packed
+
+    def use(self, program: Program) -> "Run":
+        """Run another program than the verb's own."""
+        self._program = program
+        return self
+
+    def keep_data_on_device(self) -> None:
+        """Send the data over once, for a run of several calls."""
+        self._data = jax.device_put(self._data)
+
+    def call(self, begin: int, end: int, order: np.ndarray):
+        """Run steps ``begin`` to ``end``; returns what they emitted."""
+        feed = (self._data, order, self.samples.starts)
+        with self._eagerly():
+            emitted, self.values, self.memory = self._program(
+                self.plan, self.values, self.memory, self.first, feed, begin, end
+            )
+        return emitted
+
+    def hold(self, memory: bool = True) -> None:
+        """Put the values reached into the model's variables, and the memory into its layers."""
+        for variables, values in zip(self._variables, self.values, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                _keras.set_value(variable, value)
+        if memory:
+            self.engine.hold_memory(self.memory)
+
+    def read_back(self) -> None:
+        """Take up what callbacks did to the model's variables and memory."""
+        self.values = self._read()
+        self.memory = self.engine.memory_values(self.rows)
+
+    def ordered(self, indices: np.ndarray) -> np.ndarray:
+        """Sample indices of whole epochs as rows of batches, filled up with zeros: int32."""
+        shape = (-1, self.plan.steps * self.rows)
+        order = np.zeros((len(indices), shape[1]), np.int32)
+        order[:, : self.samples.count] = indices
+        return order.reshape(-1, self.rows)
+
+    def in_order(self) -> np.ndarray:
+        """The samples as they come."""
+        return self.ordered(np.arange(self.samples.count)[None])
+
+    def _read(self) -> Values:
+        return Values(*([each.value for each in part] for part in self._variables))
+
+    def _eagerly(self):
+        """Step by step where the user asked for it with ``run_eagerly`` or ``jit_compile=False``."""
+        model = self.engine.model
+        eager = model.compiled and (model.run_eagerly or not model.jit_compile)
+        return jax.disable_jit() if eager else nullcontext()
+
+
+class Orders:
+    """The sample orders of a training run, an epoch's drawn when it is first needed."""
+
+    def __init__(self, run: Run, shuffle: bool, epochs: int):
+        self._run, self._shuffle, self._epochs = run, shuffle, epochs
+        self._drawn: dict[int, np.ndarray] = {}
+
+    def of(self, begin: int, end: int) -> np.ndarray:
+        """Sample indices for the epochs of steps ``begin`` to ``end``, in the plan's room."""
+        plan, count = self._run.plan, self._run.samples.count
+        epochs = range(begin // plan.steps, (end - 1) // plan.steps + 1)
+        self._drawn = {e: order for e, order in self._drawn.items() if e in epochs}
+        indices = np.zeros((plan.slots, count), np.int32)
+        for at, epoch in enumerate(epochs):
+            indices[at] = self._drawn.setdefault(epoch, self._draw(epoch, count))
+        return self._run.ordered(indices)
+
+    def _draw(self, epoch: int, count: int) -> np.ndarray:
+        if epoch in self._drawn:
+            return self._drawn[epoch]
+        return np.random.permutation(count) if self._shuffle else np.arange(count)
+
+
+def train(
+    run: Run,
+    epochs: range,
+    shuffle: bool,
+    callbacks: keras.callbacks.Callback,
+    progress: Progress,
+    validate: Callable[[int, list], dict] | None,
+) -> None:
+    """Train, and tell the callbacks what Keras would tell them.
+
+    Args:
+        run: a run of the verb ``"train"``.
+        epochs: epoch numbers.
+        shuffle: whether each epoch has an order of its own.
+        callbacks: who is told: a ``CallbackList`` or a single callback.
+        progress: what is shown.
+        validate: called after an epoch with its number and the memory; returns validation logs.
+    """
+    model, plan = run.engine.model, run.plan
+    by_batch = watches_batches(callbacks, "train")
+    by_epoch = by_batch or validate is not None or watches_epochs(callbacks)
+    orders, pace = Orders(run, shuffle, len(epochs)), Pace()
+    step, last = epochs.start * plan.steps, epochs.stop * plan.steps
+    logs: dict = {}
+    finished = False
+    model.stop_training = False
+    callbacks.on_train_begin()
+    progress.begin(epochs.start)
+    if len(epochs) > 1:
+        run.keep_data_on_device()
+    try:
+        while step < last and not model.stop_training:
+            epoch, at = divmod(step, plan.steps)
+            if by_epoch and at == 0:
+                callbacks.on_epoch_begin(epoch)
+                run.read_back()
+            if by_batch:
+                callbacks.on_train_batch_begin(at)
+                run.read_back()
+            end = _end_of_call(step, last, plan, pace, by_epoch, by_batch)
+            began = time.perf_counter()
+            emitted = fetch(run.call(step, end, orders.of(step, end)))
+            pace.took(end - step, time.perf_counter() - began)
+            if by_batch:
+                run.hold()
+                callbacks.on_train_batch_end(at, _logs(emitted, 0))
+            for ended in range(epoch, end // plan.steps):
+                logs = _logs(emitted, ended - epoch)
+                if by_epoch:
+                    run.hold()
+                    logs |= validate(ended, run.memory) if validate else {}
+                else:
+                    callbacks.on_epoch_begin(ended)
+                callbacks.on_epoch_end(ended, logs)
+                progress.epoch(ended, logs)
+            step = end
+            progress.steps(step)
+        finished = True
+    finally:
+        if not by_epoch:
+            run.hold()
+        if model.optimizer is not None and finished:
+            model.optimizer.finalize_variable_values(model.trainable_weights)
+    progress.end()
+    callbacks.on_train_end(logs)
+
+
+def _end_of_call(
+    step: int, last: int, plan: Plan, pace: Pace, by_epoch: bool, by_batch: bool
+) -> int:
+    """The step after the next call's last one."""
+    if by_batch:
+        return step + 1
+    epoch = step // plan.steps
+    room = (epoch + (1 if by_epoch else plan.slots)) * plan.steps
+    return min(step + pace.steps, room, last)
+
+
+def test(run: Run, callbacks, progress: Progress) -> dict:
+    """Evaluate; returns the logs of the whole data."""
+    model, steps = run.engine.model, run.plan.steps
+    by_batch = watches_batches(callbacks, "test")
+    model.stop_evaluating = False
+    callbacks.on_test_begin()
+    logs: dict = {}
+    order = run.in_order()
+    for begin, end in _calls(steps, by_batch, steps):
+        if model.stop_evaluating:
+            break
+        if by_batch:
+            callbacks.on_test_batch_begin(begin)
+        logs = _logs(fetch(run.call(begin, end, order)), 0)
+        if by_batch:
+            callbacks.on_test_batch_end(begin, logs)
+        progress.steps(end)
+    progress.epoch(0, logs)
+    callbacks.on_test_end(logs)
+    return logs
+
+
+def predict(run: Run, callbacks, progress: Progress):
+    """Predict; returns the outputs of all samples, as NumPy arrays."""
+    model, plan = run.engine.model, run.plan
+    by_batch = watches_batches(callbacks, "predict")
+    model.stop_predicting = False
+    callbacks.on_predict_begin()
+    parts = []
+    order = run.in_order()
+    for begin, end in _calls(plan.steps, by_batch, plan.slots):
+        if model.stop_predicting:
+            break
+        if by_batch:
+            callbacks.on_predict_batch_begin(begin)
+        count = min(end * plan.rows, run.samples.count) - begin * plan.rows
+        emitted = fetch(run.call(begin, end, order))
+        parts.append(jax.tree.map(lambda each: _joined(each, count), emitted))  # noqa: B023
+        if by_batch:
+            callbacks.on_predict_batch_end(begin, {"outputs": parts[-1]})
+        progress.steps(end)
+    callbacks.on_predict_end()
+    if len(parts) == 1:
+        return parts[0]
+    return jax.tree.map(lambda *each: np.concatenate(each), *parts)
+
+
+def fetch(tree):
+    """Arrays on the host; ``jax.device_get`` does the same in three times the time."""
+    return jax.tree.map(np.asarray, tree)
+
+
+def _joined(array: np.ndarray, count: int) -> np.ndarray:
+    """(batches, rows, …) → (samples, …), the caller's own to change."""
+    return array.reshape(-1, *array.shape[2:])[:count].copy()
+
+
+def _calls(steps: int, by_batch: bool, room: int) -> Iterator[tuple[int, int]]:
+    """First step and step after the last of each call of an evaluation or a prediction."""
+    size = 1 if by_batch else room
+    for begin in range(0, steps, size):
+        yield begin, min(begin + size, steps)
+
+
+def _logs(emitted, slot: int) -> dict:
+    """A step's logs as Python numbers."""
+    if not isinstance(emitted, dict):
+        emitted = {"loss": emitted}
+    return {
+        name: value[slot].item() if value[slot].ndim == 0 else value[slot]
+        for name, value in emitted.items()
+    }

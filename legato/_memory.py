@@ -1,0 +1,129 @@
+"""What one stateful layer remembers between samples, as Keras variables that any row count fits.
+
+Keras's own state variables are made for one batch size and belong to nobody, so its JAX trainer
+drops their updates. These are listed by the model and carried through Keras's own pure
+``train_step``; axis 0, the row, comes and goes with the data. Beside a layer's arrays stands one
+flag a row, *fresh*: the layer starts such a row from its initial state, inside the step, so that a
+learnt initial state is learnt and a random one is drawn. To reset is to raise the flag.
+"""
+
+from collections.abc import Iterable
+from contextlib import contextmanager
+
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from legato import _keras
+from legato._errors import StateError
+
+
+class StateVariable(keras.Variable):
+    """A variable of shape (rows, …) that holds any number of rows."""
+
+    def assign(self, value):
+        """Take a value, unless a pure call is running that nobody asked to carry this state."""
+        if _keras.in_stateless_scope() and not _keras.is_carried(self):
+            return value
+        return super().assign(value)
+
+    def hold(self, value) -> None:
+        """Take a value with any number of rows."""
+        _keras.set_value(self, value)
+        _keras.resize(self, value.shape)
+
+
+class Memory:
+    """The state variables of one layer.
+
+    Args:
+        layer: a built recurrent layer; its initial state says how many arrays there are and of
+            what shape.
+    """
+
+    def __init__(self, layer):
+        self.layer = layer
+        one_row = keras.tree.map_structure(np.asarray, layer.get_initial_state(1))
+        self.states = keras.tree.map_structure(
+            lambda part: StateVariable(
+                np.zeros((0, *part.shape[1:])),
+                trainable=False,
+                dtype=layer.variable_dtype,
+                name="state",
+            ),
+            one_row,
+        )
+        self.fresh = StateVariable(np.zeros(0, bool), trainable=False, dtype="bool", name="fresh")
+        self.variables = [*keras.tree.flatten(self.states), self.fresh]
+
+    @property
+    def rows(self) -> int:
+        """Rows remembered; 0 when nothing is."""
+        return self.fresh.shape[0]
+
+    def open(self, rows: int) -> None:
+        """Make room for ``rows`` rows that have seen nothing, if nothing is remembered yet.
+
+        Raises:
+            StateError: another number of rows is remembered.
+        """
+        if self.rows == rows:
+            return
+        if self.rows:
+            raise StateError(other_rows(self.rows, rows))
+        for variable, value in zip(self.variables, self.blank(rows), strict=True):
+            variable.hold(value)
+
+    def blank(self, rows: int) -> list:
+        """Values of every variable for ``rows`` rows that have seen nothing."""
+        *states, _ = self.variables
+        blank = [jnp.zeros((rows, *part.shape[1:]), part.dtype) for part in states]
+        return [*blank, jnp.ones(rows, bool)]
+
+    def clear(self) -> None:
+        """Forget everything: any number of rows fits again."""
+        for variable, value in zip(self.variables, self.blank(0), strict=True):
+            variable.hold(value)
+
+    def start(self, initial):
+        """The state each row starts from: the initial one where it is fresh, else the carried one.
+
+        Args:
+            initial: arrays of shape (rows, …), structured as the layer's state.
+        """
+        fresh = self.fresh.value
+
+        def choose(first, variable):
+            flags = fresh.reshape(-1, *[1] * (first.ndim - 1))
+            carried = variable.value
+            return jnp.where(flags, first.astype(carried.dtype), carried)
+
+        return keras.tree.map_structure(choose, initial, self.states)
+
+    def remember_fed(self) -> None:
+        """Every row has now been fed, and none is fresh."""
+        self.fresh.assign(jnp.zeros(self.fresh.shape, bool))
+
+
+def other_rows(remembered: int, came: int) -> str:
+    """Rule 3 of the state contract, as a sentence."""
+    return (
+        f"The model remembers {remembered} row{'s' * (remembered != 1)}, but this call has {came}: "
+        "row r of a batch goes on where row r of the last one ended. Feed batches of "
+        f"{remembered} (batch_size={remembered}), forget with model.reset_states(), or choose rows "
+        "with model.states = model.states.select([...]) or .repeat(n)."
+    )
+
+
+@contextmanager
+def rows_as(variables: Iterable[StateVariable], rows: int):
+    """While a step is being traced, let state variables expect batches of ``rows`` rows."""
+    variables = list(variables)
+    before = [variable.shape for variable in variables]
+    try:
+        for variable, shape in zip(variables, before, strict=True):
+            _keras.resize(variable, (rows, *shape[1:]))
+        yield
+    finally:
+        for variable, shape in zip(variables, before, strict=True):
+            _keras.resize(variable, shape)

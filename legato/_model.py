@@ -1,0 +1,542 @@
+"""``Model`` and ``Sequential``: Keras's models, with recurrent state carried as the contract says.
+
+Every verb has Keras's signature, and runs the compiled program of ``_program`` in the place of
+Keras's loop over batches. What a verb does to the recurrent state is said in its docstring.
+"""
+
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+
+from legato import _keras, _loop
+from legato._backend import keep_compiled_programs
+from legato._data import Samples, class_weights, known_inputs, read_samples
+from legato._engine import Engine
+from legato._errors import InputError, StateError, UnsupportedError
+from legato._program import Reset
+from legato._state import State
+from legato._watch import Progress, watching
+from legato.layers import adopt
+
+keep_compiled_programs()
+
+
+class _Carrying:
+    """The verbs, mixed into Keras's model classes."""
+
+    @property
+    def _engine(self) -> Engine:
+        engine = self.__dict__.get("_legato_engine")
+        if engine is None:
+            engine = self.__dict__["_legato_engine"] = Engine(self)
+        return engine
+
+    # State.
+
+    @property
+    def stateful(self) -> bool:
+        """Whether any layer carries state."""
+        return bool(self._engine.stateful_layers)
+
+    @property
+    def states(self) -> State:
+        """What the recurrent layers remember now, as a value. Assign one to put it back.
+
+        Raises:
+            StateError: (when assigned) it is another model's: other layers, shapes or dtypes.
+        """
+        return self._engine.state()
+
+    @states.setter
+    def states(self, state: State) -> None:
+        self._engine.set_state(state)
+
+    def initial_states(self, rows: int = 1) -> State:
+        """The state of ``rows`` rows that have seen nothing: each cell's own initial state."""
+        return self._engine.initial_state(rows)
+
+    def reset_states(self, rows=None) -> None:
+        """Put state back to its initial value.
+
+        Args:
+            rows: row indices, or a boolean mask of shape (rows,). Default: all, after which any
+                number of rows fits.
+
+        Raises:
+            StateError: a row that is not remembered.
+        """
+        self._engine.reset(rows)
+
+    reset_state = reset_states
+
+    def save_states(self, path) -> None:
+        """Write the state to a safetensors file, whole or not at all.
+
+        Raises:
+            OutputError: the folder is missing or cannot be written.
+        """
+        self.states.save(path)
+
+    def load_states(self, path) -> None:
+        """Take up a state that ``save_states`` wrote, to the bit.
+
+        Raises:
+            StateError: no such file, a damaged one, or the state of another model.
+        """
+        self.states = State.load(path)
+
+    @property
+    def non_trainable_variables(self) -> list:
+        """Keras's non-trainable variables, and after them what the recurrent layers remember.
+
+        Keras's pure steps carry what is listed here, and nothing else.
+        """
+        remembered = [each for memory in self._engine.memories for each in memory.variables]
+        return [*super().non_trainable_variables, *remembered]
+
+    # Training.
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=None,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+        *,
+        starts=None,
+        reset: Reset = "epoch",
+        validation_state="fresh",
+    ):
+        """Train, as ``keras.Model.fit`` does, with state carried from batch to batch.
+
+        Args:
+            x: inputs, arrays of shape (samples, time steps, features) or as the model takes them.
+            y: targets, arrays (samples, …).
+            batch_size: samples in a batch, which is rows carried. Default: the batch size the model
+                was built with, else 32. A last, smaller batch advances only the rows it has.
+            epochs, verbose, callbacks, validation_split, validation_data, class_weight,
+            sample_weight, initial_epoch, validation_batch_size, validation_freq: as in Keras;
+                ``verbose=1`` is one line for the whole run, and ``"auto"`` shows it at a terminal.
+            shuffle: default: True without stateful layers, False with them.
+            starts: booleans (samples,): where True, that row is reset before that sample.
+            reset: ``"epoch"``: every epoch replays the data from the state ``fit`` began with;
+                ``"batch"``: every batch starts from the initial state; ``"never"``: runs on.
+            validation_state: ``"fresh"``: validation starts from the initial state; ``"continue"``:
+                from the epoch's end. Neither touches the state of the training.
+
+        Returns:
+            Keras's ``History``: ``history.history`` has one number an epoch for every log.
+
+        Raises:
+            InputError: data that do not fit, or ``shuffle=True`` with carried state.
+            StateError: another number of rows is remembered.
+            UnsupportedError: data that are not arrays, or an option legato does not have yet.
+        """
+        self._assert_compile_called("fit")
+        engine = self._engine
+        engine.check_supported()
+        if steps_per_epoch is not None or validation_steps is not None:
+            raise UnsupportedError(
+                "steps_per_epoch and validation_steps are not there yet: hand in the samples an "
+                "epoch shall have."
+            )
+        _check_choice("reset", reset, ("epoch", "batch", "never"))
+        _check_choice("validation_state", validation_state, ("fresh", "continue"))
+        samples = self._samples(x, y, sample_weight, starts, class_weight)
+        validation = None
+        if validation_data is not None:
+            validation = self._samples(*_unpacked(validation_data))
+        elif validation_split:
+            samples, validation = _split(samples, validation_split)
+        self._build_for(samples, engine)
+        shuffle = self._order(shuffle)
+        rows = self._rows(batch_size, samples)
+        memory = engine.memory_values(rows)
+        run = _loop.Run(engine, "train", samples, rows, memory, reset)
+        first = self._initial_epoch or initial_epoch
+        told = watching(
+            callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=run.plan.steps
+        )
+
+        def validate(epoch: int, memory: list) -> dict:
+            if not self._should_eval(epoch, validation_freq):
+                return {}
+            rows_ = self._rows(validation_batch_size or batch_size, validation)
+            if validation_state == "fresh":
+                memory = engine.memory_values(rows_, fresh=True)
+            else:
+                engine.check_rows(rows_)
+            part = _loop.Run(engine, "test", validation, rows_, memory, slots=1)
+            logs = _loop.test(part, told, Progress(0, 1, 1))
+            part.hold(memory=False)
+            return {f"val_{name}": value for name, value in logs.items()}
+
+        progress = Progress(verbose, epochs, run.plan.steps)
+        span = range(first, max(epochs, first))
+        _loop.train(run, span, shuffle, told, progress, validate if validation else None)
+        return self.history
+
+    def train_on_batch(
+        self,
+        x,
+        y=None,
+        sample_weight=None,
+        class_weight=None,
+        return_dict=False,
+        *,
+        starts=None,
+    ):
+        """One training step on one batch, carrying state on; returns that batch's logs.
+
+        Args:
+            x, y, sample_weight, class_weight, return_dict: as in Keras.
+            starts: booleans (samples,): rows that are reset before the step.
+
+        Raises:
+            InputError, StateError, UnsupportedError: as ``fit`` does.
+        """
+        self._assert_compile_called("train_on_batch")
+        samples = self._samples(x, y, sample_weight, starts, class_weight)
+        run = self._single("train", samples)
+        logs = _loop._logs(_loop.fetch(run.call(0, 1, run.in_order())), 0)
+        run.hold()
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+    # Evaluation.
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        *,
+        starts=None,
+        advance=True,
+    ):
+        """Loss and metrics, as ``keras.Model.evaluate`` gives them; state is carried on.
+
+        Args:
+            x, y, batch_size, verbose, sample_weight, steps, callbacks, return_dict: as in Keras.
+            starts: booleans (samples,): where True, that row is reset before that sample.
+            advance: whether the model remembers what it saw; False leaves its state as it was.
+
+        Raises:
+            InputError, StateError, UnsupportedError: as ``fit`` does.
+        """
+        self._assert_compile_called("evaluate")
+        samples = self._samples(x, y, sample_weight, starts)
+        engine = self._engine
+        self._build_for(samples, engine)
+        rows = self._rows(batch_size, samples)
+        if steps is not None:
+            samples = samples.take(slice(steps * rows))
+        run = _loop.Run(engine, "test", samples, rows, engine.memory_values(rows), slots=1)
+        told = watching(
+            callbacks, self, history=False, verbose=verbose, epochs=1, steps=run.plan.steps
+        )
+        progress = Progress(verbose if verbose != "auto" else 0, 1, run.plan.steps)
+        logs = _loop.test(run, told, progress)
+        progress.end()
+        run.hold(memory=advance)
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+    def test_on_batch(
+        self, x, y=None, sample_weight=None, return_dict=False, *, starts=None, advance=True
+    ):
+        """Loss and metrics of one batch; state is carried on, unless ``advance=False``.
+
+        Raises:
+            InputError, StateError, UnsupportedError: as ``fit`` does.
+        """
+        self._assert_compile_called("test_on_batch")
+        run = self._single("test", self._samples(x, y, sample_weight, starts))
+        logs = _loop._logs(_loop.fetch(run.call(0, 1, run.in_order())), 0)
+        run.hold(memory=advance)
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
+
+    # Prediction.
+
+    def predict(
+        self,
+        x,
+        batch_size=None,
+        verbose="auto",
+        steps=None,
+        callbacks=None,
+        *,
+        starts=None,
+        advance=True,
+    ):
+        """Outputs for all samples, as NumPy arrays; state is carried on.
+
+        Args:
+            x, batch_size, verbose, steps, callbacks: as in Keras.
+            starts: booleans (samples,): where True, that row is reset before that sample.
+            advance: whether the model remembers what it saw; False leaves its state as it was.
+
+        Raises:
+            InputError, StateError, UnsupportedError: as ``fit`` does.
+        """
+        samples = self._samples(x, starts=starts)
+        engine = self._engine
+        self._build_for(samples, engine)
+        rows = self._rows(batch_size, samples)
+        if steps is not None:
+            samples = samples.take(slice(steps * rows))
+        total = -(-samples.count // rows)
+        slots = min(total, _loop.OUTPUT_SLOTS)
+        run = _loop.Run(engine, "predict", samples, rows, engine.memory_values(rows), slots=slots)
+        told = watching(callbacks, self, history=False, verbose=verbose, epochs=1, steps=total)
+        progress = Progress(verbose if verbose != "auto" else 0, 1, total)
+        outputs = _loop.predict(run, told, progress)
+        progress.end()
+        run.hold(memory=advance)
+        return outputs
+
+    def predict_on_batch(self, x, *, starts=None, advance=True):
+        """Outputs for one batch; state is carried on, unless ``advance=False``.
+
+        Raises:
+            InputError, StateError, UnsupportedError: as ``fit`` does.
+        """
+        run = self._single("predict", self._samples(x, starts=starts))
+        outputs = _loop.fetch(run.call(0, 1, run.in_order()))
+        run.hold(memory=advance)
+        return jax.tree.map(lambda each: each[0], outputs)
+
+    def __call__(self, *args, **kwargs):
+        """The model's outputs, as Keras gives them; state is carried on.
+
+        On arrays this is one compiled program; on symbolic inputs, inside another transformation,
+        or with arguments beyond ``training=``, it is Keras's own call.
+        """
+        if len(args) != 1 or not kwargs.keys() <= {"training"} or not _is_concrete(args[0]):
+            return super().__call__(*args, **kwargs)
+        engine = self._engine
+        samples = self._samples(args[0], check_values=False)
+        self._build_for(samples, engine)
+        training = kwargs.get("training")
+        programs = self.__dict__.setdefault("_legato_calls", {})
+        if training not in programs:
+            programs[training] = engine.call_program(
+                training, lambda: programs.__setitem__(training, None)
+            )
+        program = programs[training]
+        if program is not None:
+            run = self._single("predict", samples).use(program)
+            outputs = run.call(0, 1, run.in_order())
+        if programs[training] is None:  # losses were added: only Keras's own call can keep them
+            engine.memory_values(samples.count)
+            return super().__call__(*args, **kwargs)
+        run.hold()
+        return jax.tree.map(lambda each: each[0], outputs)
+
+    # What the verbs share.
+
+    def _samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
+        samples = read_samples(self, x, y, sample_weight, starts, **options)
+        if class_weight is None:
+            return samples
+        if sample_weight is not None:
+            raise InputError("Give sample_weight or class_weight, not both.")
+        return samples._replace(weight=class_weights(samples.y, class_weight))
+
+    def _single(self, verb, samples: Samples) -> _loop.Run:
+        """A run of one batch that holds all the samples."""
+        engine = self._engine
+        self._build_for(samples, engine)
+        memory = engine.memory_values(samples.count)
+        return _loop.Run(engine, verb, samples, samples.count, memory, slots=1)
+
+    def _build_for(self, samples: Samples, engine: Engine) -> None:
+        """Make the variables that are still missing."""
+        built = engine.is_built and (
+            not self.compiled
+            or samples.y is None
+            or (
+                (self.optimizer is None or self.optimizer.built)
+                and self._compile_loss is not None
+                and self._compile_loss.built
+                and (self._compile_metrics is None or self._compile_metrics.built)
+            )
+        )
+        if not built:
+            self._check_first_layer(samples)
+            engine.build(samples)
+            if self.stateful and not engine.memories:
+                raise StateError(
+                    f"Model {self.name!r} has stateful layers that were not built by running it "
+                    "once. Build the model first, by model.build(input_shape)."
+                )
+
+    def _check_first_layer(self, samples: Samples) -> None:
+        """Say what a first recurrent layer takes before Keras fails to build it."""
+
+    def _rows(self, batch_size: int | None, samples: Samples) -> int:
+        """Rows of a full batch."""
+        if batch_size is None:
+            inputs = known_inputs(self)
+            batch_size = (inputs[0].shape[0] if inputs else None) or 32
+        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise InputError(
+                f"batch_size is {batch_size!r}; a whole number from 1 up was expected."
+            )
+        return min(int(batch_size), samples.count)
+
+    def _order(self, shuffle: bool | None) -> bool:
+        """Whether the samples are shuffled."""
+        if shuffle is None:
+            return not self.stateful
+        if shuffle and self.stateful:
+            raise InputError(
+                "shuffle=True with a stateful layer: row r of a batch would go on from a sample "
+                "drawn at random, and what is carried would mean nothing. Leave shuffle out, or "
+                "make the layers stateful=False."
+            )
+        return bool(shuffle)
+
+
+class Functional(_Carrying, _keras.Functional):
+    """A functional model; what ``legato.Model(inputs, outputs)`` makes."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        adopt(self)
+
+
+class Model(_Carrying, keras.Model):
+    """``keras.Model``, functional or subclassed, with recurrent state that is carried.
+
+    ``Model(inputs, outputs)`` is a functional model; a subclass with a ``call`` of its own is used
+    as in Keras. Layers may be plain ``keras.layers`` or ``legato.layers``.
+
+    Example:
+        >>> import legato
+        >>> inputs = legato.layers.Input((None, 3))
+        >>> outputs = legato.layers.GRU(4, stateful=True)(inputs)
+        >>> model = legato.Model(inputs, outputs)
+        >>> model.predict([[[0.1, 0.2, 0.3]]], verbose=0).shape
+        (1, 4)
+        >>> model.states.rows
+        1
+    """
+
+    def __new__(cls, *args, **kwargs):
+        if cls is Model and _is_functional(args, kwargs):
+            return Functional.__new__(Functional, *args, **kwargs)
+        return super().__new__(cls, *args, **kwargs)
+
+
+class Sequential(_Carrying, keras.Sequential):
+    """``keras.Sequential`` with recurrent state that is carried.
+
+    Args:
+        layers: layers in order, plain ``keras.layers`` or ``legato.layers``; none to ``add`` later.
+        trainable, name: as in Keras.
+
+    Example:
+        >>> import legato
+        >>> model = legato.Sequential([legato.layers.LSTM(5, stateful=True)])
+        >>> model.predict([[[0.1], [0.2]]], verbose=0).shape
+        (1, 5)
+        >>> [part.shape for part in model.states["lstm"]]
+        [(1, 5), (1, 5)]
+    """
+
+    def add(self, layer, rebuild=True):
+        """Add a layer, as in Keras; ``batch_input_shape=`` of a first layer makes the input."""
+        if isinstance(layer, keras.layers.Layer):
+            adopt(layer)
+            rows = getattr(layer, "batch_input_rows", None)
+            if not self.layers and rows is not None:
+                super().add(
+                    keras.layers.InputLayer(batch_shape=(rows, *layer._input_shape_arg)), rebuild
+                )
+        super().add(layer, rebuild)
+        self.__dict__.pop("_legato_engine", None)
+
+    def pop(self, rebuild=True):
+        """Remove the last layer and return it, as in Keras."""
+        self.__dict__.pop("_legato_engine", None)
+        return super().pop(rebuild)
+
+    def _check_first_layer(self, samples: Samples) -> None:
+        first = self.layers[0] if self.layers else None
+        spec = getattr(first, "input_spec", None)
+        if not isinstance(first, keras.layers.RNN) or not isinstance(spec, keras.InputSpec):
+            return
+        if spec.ndim is not None and spec.ndim != samples.x.ndim:
+            raise InputError(
+                f"x has shape {samples.x.shape}: {samples.x.ndim} axes, but layer {first.name!r} "
+                f"takes {spec.ndim}. Reshape it to (samples, time steps, features), for instance "
+                "numpy.reshape(x, (len(x), time_steps, features))."
+            )
+
+
+_keras.saved_as(Functional, _keras.Functional)
+_keras.saved_as(Sequential, keras.Sequential)
+
+
+def _is_functional(args: tuple, kwargs: dict) -> bool:
+    """Whether the arguments are a functional model's: inputs and outputs."""
+    return len(args) == 2 or "outputs" in kwargs
+
+
+def _is_concrete(value: Any) -> bool:
+    """Whether calling the model on this is a computation, not a part of another one."""
+    if _keras.in_stateless_scope():
+        return False
+    leaves = keras.tree.flatten(value)
+    return bool(leaves) and all(
+        isinstance(leaf, (np.ndarray, jax.Array, int, float, np.number))
+        and not isinstance(leaf, jax.core.Tracer)
+        for leaf in leaves
+    )
+
+
+def _unpacked(data) -> tuple:
+    """``(x, y)`` or ``(x, y, sample_weight)``."""
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        raise InputError(
+            "validation_data is (x, y) or (x, y, sample_weight), arrays each; "
+            f"{type(data).__name__} came."
+        )
+    return tuple(data)
+
+
+def _split(samples: Samples, share: float) -> tuple[Samples, Samples]:
+    """Training part and validation part, the last ``share`` of the samples."""
+    cut = int(samples.count * (1 - share))
+    if not 0 < share < 1 or not 0 < cut < samples.count:
+        raise InputError(
+            f"validation_split is {share!r}: of {samples.count} samples that leaves "
+            f"{max(cut, 0)} to train on. A number between 0 and 1 that leaves both parts a sample "
+            "was expected."
+        )
+    return samples.take(slice(cut)), samples.take(slice(cut, None))
+
+
+def _check_choice(name: str, value, choices: tuple) -> None:
+    if value not in choices:
+        raise InputError(
+            f"{name} is {value!r}; one of {', '.join(map(repr, choices))} was expected."
+        )

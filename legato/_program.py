@@ -1,0 +1,256 @@
+"""One pure Keras step, looped over batches and epochs inside one compiled program.
+
+The program of a verb is compiled once for a model and the shapes of its data. Which steps it runs,
+``begin`` to ``end``, is an argument: a whole run, an epoch, a single batch are calls of one
+program, so that whoever watches a run sees the numbers of the run nobody watched. Data, sample
+orders and the variables' values go in, the values and what each step emitted come out; nothing is
+donated, so an interruption leaves everything as it was.
+
+Meaning, as a plain Python loop over Keras's own step (``tests/test_program.py`` runs both)::
+
+    for i in range(begin, end):
+        if i % steps == 0:                      # an epoch begins
+            metrics = metrics_at_first
+            memory = memory_at_first            # reset="epoch"
+        rows = order[i]
+        memory.fresh |= starts[rows]
+        emitted, values = model.train_step(values, data[rows])
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import subjaxprs
+
+from legato._memory import Memory, rows_as
+
+Reset = Literal["epoch", "batch", "never"]
+Verb = Literal["train", "test", "predict"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a program is compiled for, beside the shapes of its arguments.
+
+    Attributes:
+        rows: samples in a batch.
+        steps: batches in an epoch.
+        last: samples in an epoch's last batch; ``rows`` if they all are full.
+        reset: when every row's state goes back: to what the run began with before each ``epoch``,
+            to the initial state before each ``batch``, or ``never``.
+        every: steps that share one emission: an epoch's for logs (the last one stays), 1 for outputs.
+        slots: emissions one call has room for.
+    """
+
+    rows: int
+    steps: int
+    last: int
+    reset: Reset
+    every: int
+    slots: int
+
+
+class Values(NamedTuple):
+    """A model's variables as Keras's steps take them; what a verb does not use is empty."""
+
+    trainable: list
+    non_trainable: list
+    optimizer: list
+    metrics: list
+
+
+class First(NamedTuple):
+    """What an epoch begins with: the recurrent memory (``reset="epoch"``) and empty metrics."""
+
+    memory: list
+    metrics: list
+
+
+class Program:
+    """The compiled loop of one verb over one model.
+
+    Args:
+        step: ``step(values, batch) -> (emitted, values)``, pure: Keras's ``train_step`` or alike,
+            with the memory's variables at the end of ``values.non_trainable``.
+        memories: what the model's stateful layers remember, in the order of those variables.
+        in_one_function: whether a small program may be emitted as one function (see below).
+    """
+
+    def __init__(self, step: Callable, memories: list[Memory], in_one_function: bool = False):
+        self._step = step
+        self._variables = [variable for memory in memories for variable in memory.variables]
+        ends = np.cumsum([len(memory.variables) for memory in memories], dtype=int)
+        self._fresh_at = frozenset(int(end) - 1 for end in ends)
+        self._plain = jax.jit(self._run, static_argnums=0)
+        self._small = _called_small(self._run) if in_one_function else None
+        self._chosen: dict[tuple, Callable] = {}
+
+    def __call__(
+        self, plan: Plan, values: Values, memory: list, first: First, feed: tuple, begin, end
+    ) -> tuple[Any, Values, list]:
+        """Run steps ``begin`` to ``end``.
+
+        Args:
+            plan: what to compile for.
+            values: the variables' values.
+            memory: the memory variables' values, each of shape (plan.rows, …).
+            first: what each epoch begins with.
+            feed: ``(data, order, starts)``: data is a pytree of arrays (samples, …); order are
+                sample indices, int32, (steps of the call's epochs, plan.rows), and row
+                ``i - begin // plan.steps * plan.steps`` belongs to step i; starts are booleans
+                (samples,) or None.
+            begin: index of the first step, counted from the first epoch.
+            end: index after the last step.
+
+        Returns:
+            What was emitted, stacked on axis 0 (slot ``i // plan.every - begin // plan.every``),
+            the new values, the new memory.
+        """
+        arguments = (plan, values, memory, first, feed, np.int32(begin), np.int32(end))
+        key = (plan, *[each.shape for each in jax.tree.leaves(feed)])
+        if key not in self._chosen:
+            self._chosen[key] = self._choose(*arguments)
+        return self._chosen[key](*arguments)
+
+    def _choose(self, plan: Plan, *arguments) -> Callable:
+        """The way to run a program of these shapes; compiles it."""
+        values, _, _, feed, *_ = arguments
+        if self._small is None or not _is_small(plan, values, feed[0]):
+            return self._plain
+        if any(each.size == 0 for each in jax.tree.leaves(arguments)):
+            return self._plain
+        traced = self._small.trace(plan, *arguments)
+        if not _operations(traced.jaxpr.jaxpr) <= _EMITTED:
+            return self._plain
+        small = self._small
+        try:
+            small(plan, *arguments)
+        except jax.errors.JaxRuntimeError:  # XLA says no to what it cannot emit this way
+            return self._plain
+        return lambda *call: small(*call)[0]
+
+    def _run(self, plan: Plan, values, memory, first, feed, begin, end):
+        data, order, starts = feed
+        advance = jax.jit(partial(self._advance, plan, data, starts), static_argnums=0, inline=True)
+        emitted, *_ = jax.eval_shape(partial(advance, plan.rows), values, memory, order[0])
+        slots = jax.tree.map(lambda each: jnp.zeros((plan.slots, *each.shape), each.dtype), emitted)
+
+        def body(i, carry):
+            slots, values, memory = carry
+            values, memory = self._begin_epoch(plan, i, values, memory, first)
+            indices = order[i - begin // plan.steps * plan.steps]
+            if plan.last == plan.rows:
+                emitted, values, memory = advance(plan.rows, values, memory, indices)
+            else:
+                emitted, values, memory = jax.lax.cond(
+                    i % plan.steps == plan.steps - 1,
+                    partial(advance, plan.last),
+                    partial(advance, plan.rows),
+                    values,
+                    memory,
+                    indices,
+                )
+            slot = i // plan.every - begin // plan.every
+            slots = jax.tree.map(lambda all_, one: all_.at[slot].set(one), slots, emitted)
+            return slots, values, memory
+
+        return jax.lax.fori_loop(begin, end, body, (slots, values, memory))
+
+    def _begin_epoch(self, plan: Plan, i, values: Values, memory: list, first: First):
+        begins = i % plan.steps == 0
+        metrics = [
+            jnp.where(begins, *pair) for pair in zip(first.metrics, values.metrics, strict=True)
+        ]
+        if plan.reset == "epoch":
+            memory = [jnp.where(begins, *pair) for pair in zip(first.memory, memory, strict=True)]
+        return values._replace(metrics=metrics), memory
+
+    def _advance(self, plan: Plan, data, starts, rows: int, values: Values, memory: list, indices):
+        """One step on the first ``rows`` rows of a batch; the other rows keep their memory."""
+        indices = indices[:rows]
+        batch = jax.tree.map(lambda each: each[indices], data)
+        before = [each[:rows] for each in memory]
+        if plan.reset == "batch" or starts is not None:
+            reset = True if plan.reset == "batch" else starts[indices]
+            before = [
+                each | reset if at in self._fresh_at else each for at, each in enumerate(before)
+            ]
+        own = len(values.non_trainable)
+        with rows_as(self._variables, rows):
+            given = values._replace(non_trainable=[*values.non_trainable, *before])
+            emitted, values = self._step(given, batch)
+        after = values.non_trainable[own:]
+        values = values._replace(non_trainable=values.non_trainable[:own])
+        memory = [old.at[:rows].set(new) for old, new in zip(memory, after, strict=True)]
+        if plan.every == 1 and rows < plan.rows:  # outputs: every batch takes a full one's room
+            emitted = jax.tree.map(partial(_pad_rows, plan.rows), emitted)
+        return emitted, values, memory
+
+
+def _pad_rows(rows: int, array):
+    return jnp.pad(array, [(0, rows - array.shape[0])] + [(0, 0)] * (array.ndim - 1))
+
+
+# XLA:CPU runs a program as a chain of small calls ("thunks"), each of which costs more than the
+# arithmetic of a small recurrent step. A computation marked as below is emitted as one function
+# instead. The mark is not documented, and XLA aborts the process on some programs it cannot emit:
+# so it is put only on programs made of operations known to be emitted, with every argument used;
+# `_is_small` says where it pays (`benchmarks/small_call.py` measures it), `Program` falls back on a
+# plain `jit` where XLA refuses, and `tests/test_program.py` notices a jaxlib that ignores it.
+_ONE_FUNCTION = {"xla_cpu_small_call": "true", "inlineable": "false"}
+_ONE_FUNCTION_OPTIONS = {
+    "xla_backend_optimization_level": 1,
+    "xla_cpu_experimental_ynn_fusion_type": "",  # its products cannot be emitted inside a function
+}
+SMALL_STEP_MULTIPLICATIONS = 400_000
+_EMITTED = frozenset(
+    """
+    abs add add_any and and_p argmax argmin atan2 bitcast_convert_type broadcast_in_dim cbrt ceil
+    clamp concatenate cond convert_element_type copy copy_p cos custom_jvp_call custom_vjp_call
+    custom_vjp_call_jaxpr div dot_general dynamic_slice dynamic_update_slice eq erf exp exp2 expm1
+    floor gather ge gt integer_pow iota is_finite jit le log log1p logistic lt max min mul ne neg
+    not or pad pjit pow random_bits random_fold_in random_seed random_split random_unwrap
+    random_wrap reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum rem reshape rev
+    round rsqrt scan scatter select_n shift_left shift_right_arithmetic shift_right_logical sign
+    sin slice sqrt square squeeze stop_gradient sub tan tanh threefry2x32 transpose while xor
+    """.split()
+)
+
+
+def _called_small(run: Callable) -> Callable:
+    """``jit`` of ``run`` (first argument static) that XLA:CPU emits as one function."""
+
+    def with_every_argument(plan, *arguments):
+        # An argument that nothing in the function reads makes XLA abort: read one element of each.
+        leaves = jax.tree.leaves(arguments)
+        read = jnp.stack([each.ravel()[0].astype(jnp.float32) for each in leaves])
+        return run(plan, *arguments), read
+
+    inner = jax.jit(with_every_argument, static_argnums=0, inline=False)
+
+    def called(plan, *arguments):
+        results = inner(plan, *arguments)
+        return jax.tree.map(lambda each: set_xla_metadata(each, **_ONE_FUNCTION), results)
+
+    return jax.jit(called, static_argnums=0, compiler_options=_ONE_FUNCTION_OPTIONS)
+
+
+def _is_small(plan: Plan, values: Values, data) -> bool:
+    """Whether one step is so little arithmetic that starting each operation is most of its cost."""
+    if jax.default_backend() != "cpu":
+        return False
+    weights = sum(each.size for each in values.trainable)
+    positions = max((int(np.prod(each.shape[1:-1])) for each in jax.tree.leaves(data)), default=1)
+    return plan.rows * positions * weights <= SMALL_STEP_MULTIPLICATIONS
+
+
+def _operations(jaxpr) -> set[str]:
+    """The names of all operations in a traced program, at any depth."""
+    own = {equation.primitive.name for equation in jaxpr.eqns}
+    return own.union(*map(_operations, subjaxprs(jaxpr)))

@@ -1,0 +1,215 @@
+"""Every layer of ``keras.layers``; the recurrent ones carry their state as legato's contract says.
+
+``LSTM``, ``GRU``, ``SimpleRNN``, ``RNN`` and the ``ConvLSTM`` family are Keras's own layers with
+another way of remembering: no batch size is needed, any number of rows fits at any time, and the
+initial state is the cell's own. They also take the ``input_shape=`` and ``batch_input_shape=`` of
+Keras 2. Everything else is ``keras.layers`` itself, under the same name.
+
+A plain Keras layer inside a legato model is adopted: the very object becomes one of these.
+"""
+
+import inspect
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from legato import _keras
+from legato._errors import InputError, StateError
+from legato._memory import Memory
+
+if TYPE_CHECKING:
+    from keras.layers import *  # noqa: F403
+
+
+class Carries:
+    """Mixed into a recurrent layer: state carried from sample to sample, for any number of rows.
+
+    A stateless layer is exactly Keras's. A stateful one starts row r of a batch where row r of the
+    batch before ended, or from its initial state (``initial_state=`` of the call, else the cell's
+    ``get_initial_state``) where the row is fresh. A layer with ``go_backwards=True`` reads the
+    future first and so has nothing to carry: it starts every sample fresh.
+    """
+
+    def __init__(self, *args, **kwargs):
+        shape, batch = _take_input_shape(kwargs)
+        super().__init__(*args, **kwargs)
+        if shape is not None:
+            _keras.set_input_shape(self, shape)
+            self.batch_input_rows = batch
+        _warn_if_backward(self)
+
+    @property
+    def memory(self) -> Memory | None:
+        """What the layer remembers; None if it carries nothing or is not built yet."""
+        if not self.stateful or self.go_backwards:
+            return None
+        memory = self.__dict__.get("_legato_memory")
+        if memory is None and self.built and not _keras.in_stateless_scope():
+            memory = self.__dict__["_legato_memory"] = Memory(self)
+        return memory
+
+    @property
+    def states(self):
+        """The state variables, structured as the cell's state; [] while there are none."""
+        if not self.stateful:
+            return None
+        memory = self.memory
+        return [] if memory is None else memory.states
+
+    @states.setter
+    def states(self, _):
+        """Keras sets None at construction; the variables are the memory's."""
+
+    def reset_state(self):
+        """Forget everything: every row starts from the initial state again."""
+        if self.memory is not None:
+            self.memory.clear()
+
+    def call(self, sequences, initial_state=None, mask=None, training=False):
+        if not self.stateful:
+            return super().call(
+                sequences, initial_state=initial_state, mask=mask, training=training
+            )
+        rows = sequences.shape[0]
+        given = initial_state if initial_state is not None else self.get_initial_state(rows)
+        if not keras.tree.is_nested(given):
+            given = [given]
+        memory = self._carried_memory(rows)
+        start = given if memory is None else memory.start(list(given))
+        outputs = super().call(sequences, initial_state=start, mask=mask, training=training)
+        if memory is not None:
+            memory.remember_fed()
+        return outputs
+
+    def _carried_memory(self, rows: int) -> Memory | None:
+        """The memory this call carries on; None where there is none to carry.
+
+        Raises:
+            StateError: another number of rows is remembered, or nobody would carry the state.
+        """
+        memory = self.memory
+        if self.go_backwards or _keras.in_symbolic_scope():
+            return None
+        if not _keras.in_stateless_scope():
+            memory.open(rows)
+        elif memory is None or not _keras.is_carried(memory.fresh):
+            raise StateError(
+                f"Layer {self.name!r} is stateful, but the model that runs it does not carry state "
+                "(a plain keras.Model on JAX loses it without a word). Use legato.Model or "
+                "legato.Sequential in the place of keras.Model or keras.Sequential."
+            )
+        elif memory.rows != rows:
+            raise StateError(
+                f"Layer {self.name!r} sees {rows} rows where the batch has {memory.rows}. legato "
+                "carries one state for each row of the batch: a stateful layer cannot stand behind "
+                "something that folds other axes into the batch."
+            )
+        return memory
+
+
+def _take_input_shape(kwargs: dict) -> tuple[tuple | None, int | None]:
+    """Take Keras 1's and 2's ways to give an input shape out of a layer's arguments.
+
+    Returns:
+        The shape of one sample and the batch size, each None if it was not given.
+    """
+    if "batch_input_shape" in kwargs:
+        batch, *shape = kwargs.pop("batch_input_shape")
+        kwargs.pop("input_shape", None)
+        return tuple(shape), batch
+    if "input_shape" in kwargs:
+        return tuple(kwargs.pop("input_shape")), None
+    if "input_dim" in kwargs:
+        return (kwargs.pop("input_length", None), kwargs.pop("input_dim")), None
+    return None, None
+
+
+def _warn_if_backward(layer) -> None:
+    if layer.stateful and layer.go_backwards:
+        warnings.warn(
+            f"Layer {layer.name!r} is stateful and runs backwards in time: it begins each sample at "
+            "its end, so there is nothing to carry, and it starts every sample fresh. "
+            "(Of a stateful Bidirectional the forward half carries.)",
+            stacklevel=4,
+        )
+
+
+def _recurrent(keras_class: type) -> Any:
+    """Keras's recurrent layer class, carrying state; saved to files under Keras's own name."""
+    made = type(keras_class.__name__, (Carries, keras_class), {"__doc__": keras_class.__doc__})
+    made.__module__ = __name__
+    made.__signature__ = inspect.signature(keras_class)  # type: ignore[attr-defined]
+    _keras.saved_as(made, keras_class)
+    return made
+
+
+RNN = _recurrent(keras.layers.RNN)
+LSTM = _recurrent(keras.layers.LSTM)
+GRU = _recurrent(keras.layers.GRU)
+SimpleRNN = _recurrent(keras.layers.SimpleRNN)
+ConvLSTM1D = _recurrent(keras.layers.ConvLSTM1D)
+ConvLSTM2D = _recurrent(keras.layers.ConvLSTM2D)
+ConvLSTM3D = _recurrent(keras.layers.ConvLSTM3D)
+
+
+class Bidirectional(keras.layers.Bidirectional):
+    """Keras's Bidirectional; of a stateful one the forward half carries, the backward half starts
+    each sample fresh."""
+
+    def __init__(self, layer, *args, **kwargs):
+        shape, batch = _take_input_shape(kwargs)
+        super().__init__(layer, *args, **kwargs)
+        if shape is not None:
+            _keras.set_input_shape(self, shape)
+            self.batch_input_rows = batch
+        adopt(self)
+
+
+_keras.saved_as(Bidirectional, keras.layers.Bidirectional)
+
+_CARRYING = {
+    made.__mro__[2]: made
+    for made in (RNN, LSTM, GRU, SimpleRNN, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D)
+}
+
+
+def adopt(layer) -> None:
+    """Let every plain stateful Keras layer, here and below, carry as legato's own do.
+
+    The very object is changed, so that weights, names and references to it stay what they were.
+
+    Args:
+        layer: a layer or model.
+
+    Raises:
+        InputError: what came is not a Keras layer.
+    """
+    if not isinstance(layer, keras.layers.Layer):
+        raise InputError(
+            f"A layer was expected, and {type(layer).__name__} came: {layer!r}. "
+            "Give an object made by one of legato.layers or keras.layers."
+        )
+    for each in _keras.flatten_layers(layer):
+        if isinstance(each, keras.layers.RNN) and each.stateful and not isinstance(each, Carries):
+            each.__class__ = _carrying(type(each))
+            _keras.forget_built_state(each)
+            _warn_if_backward(each)
+
+
+def _carrying(keras_class: type) -> type:
+    """The class that carries for a Keras layer class or a user's subclass of one."""
+    if keras_class not in _CARRYING:
+        made = _recurrent(keras_class)
+        made.__module__ = keras_class.__module__
+        made.__qualname__ = keras_class.__qualname__
+        _CARRYING[keras_class] = made
+    return _CARRYING[keras_class]
+
+
+def __getattr__(name: str):
+    return getattr(keras.layers, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*dir(keras.layers), "adopt"})
