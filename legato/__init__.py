@@ -17,7 +17,6 @@ _HOME = {
     "BackendError": "legato._errors",
     "InputError": "legato._errors",
     "LegatoError": "legato._errors",
-    "MissingDependency": "legato._errors",
     "Model": "legato._model",
     "OutputError": "legato._errors",
     "Sequential": "legato._model",
@@ -27,7 +26,20 @@ _HOME = {
 }
 _NAMESPACES = ("alphabet", "layers", "report")
 
-__all__ = [*_HOME, *_NAMESPACES]  # noqa: PLE0604  names only
+__all__ = [
+    "BackendError",
+    "InputError",
+    "LegatoError",
+    "Model",
+    "OutputError",
+    "Sequential",
+    "State",
+    "StateError",
+    "UnsupportedError",
+    "alphabet",
+    "layers",
+    "report",
+]
 
 if TYPE_CHECKING:
     from legato import alphabet as alphabet
@@ -36,7 +48,6 @@ if TYPE_CHECKING:
     from legato._errors import BackendError as BackendError
     from legato._errors import InputError as InputError
     from legato._errors import LegatoError as LegatoError
-    from legato._errors import MissingDependency as MissingDependency
     from legato._errors import OutputError as OutputError
     from legato._errors import StateError as StateError
     from legato._errors import UnsupportedError as UnsupportedError

@@ -1,6 +1,6 @@
-"""Keras on JAX, chosen before either is loaded, and a compilation cache that outlives the process.
+"""Keras on JAX, chosen before either is loaded, and a cache of compiled programs.
 
-Keras reads ``KERAS_BACKEND`` once, when it is first imported; whoever imports legato first gets JAX.
+Keras reads ``KERAS_BACKEND`` once, when it is first imported: import legato first and it is JAX.
 Compiled programs are kept in the user's cache directory: ``$LEGATO_CACHE_DIR``, else
 ``$XDG_CACHE_HOME/legato``, else ``~/.cache/legato``. Set ``LEGATO_CACHE_DIR=off`` to keep none. A
 cache directory that JAX was already given is left alone.
@@ -26,8 +26,8 @@ def choose_jax() -> None:
     backend = keras.config.backend()
     if backend != "jax":
         raise BackendError(
-            f"Keras is already running on {backend!r}; legato needs it on 'jax', and a process cannot "
-            "change backends. Import legato before keras, or set the environment variable "
+            f"Keras is already running on {backend!r}; legato needs it on 'jax', and a process "
+            "cannot change backends. Import legato before keras, or set the environment variable "
             "KERAS_BACKEND=jax."
         )
 
@@ -45,7 +45,7 @@ def keep_compiled_programs() -> None:
     import jax
 
     directory = cache_directory()
-    if directory is None or jax.config.jax_compilation_cache_dir is not None:
+    if directory is None or getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return
     try:
         directory.mkdir(parents=True, exist_ok=True)

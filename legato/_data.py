@@ -81,7 +81,7 @@ def known_inputs(model) -> list | None:
 
 
 def _read(name: str, value, several: bool | None):
-    """Arrays out of what came; ``several`` says whether a list is a structure, None to tell by it."""
+    """Arrays out of what came; ``several``: whether a list is a structure, None to tell by it."""
     if isinstance(value, dict):
         return {key: _read(f"{name}[{key!r}]", each, several) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -106,8 +106,8 @@ def _read_array(name: str, value) -> np.ndarray:
         array = np.asarray(value)
     except ValueError as error:
         raise InputError(
-            f"{name} cannot be made into one array ({error}). Its parts must have equal shapes: pad "
-            "shorter sequences with keras.utils.pad_sequences."
+            f"{name} cannot be made into one array ({error}). Its parts must have equal shapes: "
+            "pad shorter sequences with keras.utils.pad_sequences."
         ) from error
     if array.dtype.kind not in "fiub":
         raise InputError(
@@ -160,9 +160,9 @@ def _check_finite(name: str, array: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(array))
     first = tuple(map(int, bad[0]))
     raise InputError(
-        f"{name}[{', '.join(map(str, first))}] is {array[first]}, and {len(bad) - 1} other values "
-        "of it are NaN or infinite. Every value must be finite: drop such samples, or fill them and "
-        "mask those steps with keras.layers.Masking."
+        f"{name}[{', '.join(map(str, first))}] is {array[first]}, and {len(bad) - 1} other "
+        "values of it are NaN or infinite. Every value must be finite: drop such samples, or fill "
+        "them and mask those steps with keras.layers.Masking."
     )
 
 

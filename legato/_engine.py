@@ -140,8 +140,8 @@ class Engine:
             came = [(tuple(each.shape[1:]), str(each.dtype)) for each in parts]
             if wanted != came:
                 raise StateError(
-                    f"The state of layer {path!r} does not fit: it has {_readable(came)} a row, and "
-                    f"the layer keeps {_readable(wanted)}."
+                    f"The state of layer {path!r} does not fit: it has {_readable(came)} a row, "
+                    f"and the layer keeps {_readable(wanted)}."
                 )
             values += [*parts, fresh.astype(flag.dtype)]
         self.hold_memory(values)

@@ -5,8 +5,7 @@
     ├── InputError        (ValueError)           data or arguments that cannot be what was meant
     ├── StateError        (ValueError)           a recurrent state that does not fit
     ├── UnsupportedError  (NotImplementedError)  asked for something legato does not do yet
-    ├── OutputError       (OSError)              a file or folder that cannot be written
-    └── MissingDependency (ImportError)          an optional package that is not installed
+    └── OutputError       (OSError)              a file or folder that cannot be written
 
 Each also is the built-in exception a Keras user would expect, so ``except ValueError`` keeps
 working. Every message says what came, what was expected and what to do.
@@ -35,7 +34,3 @@ class UnsupportedError(LegatoError, NotImplementedError):
 
 class OutputError(LegatoError, OSError):
     """A file or folder that cannot be read or written as asked."""
-
-
-class MissingDependency(LegatoError, ImportError):
-    """An optional package that is not installed; the message is the line that installs it."""

@@ -6,7 +6,7 @@ Host work only: sample orders are drawn here (NumPy's global generator, so ``num
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import jax
@@ -16,6 +16,8 @@ import numpy as np
 from legato import _keras
 from legato._data import Samples
 from legato._engine import Engine
+from legato._errors import StateError
+from legato._memory import other_rows
 from legato._program import First, Plan, Program, Reset, Values, Verb
 from legato._watch import Pace, Progress, watches_batches, watches_epochs
 
@@ -106,7 +108,7 @@ class Run:
         return Values(*([each.value for each in part] for part in self._variables))
 
     def _eagerly(self):
-        """Step by step where the user asked for it with ``run_eagerly`` or ``jit_compile=False``."""
+        """Step by step where the user asked for that: ``run_eagerly`` or ``jit_compile=False``."""
         model = self.engine.model
         eager = model.compiled and (model.run_eagerly or not model.jit_compile)
         return jax.disable_jit() if eager else nullcontext()
@@ -135,13 +137,46 @@ class Orders:
         return np.random.permutation(count) if self._shuffle else np.arange(count)
 
 
+@dataclass
+class Validation:
+    """The evaluation after an epoch, which leaves the training's state alone.
+
+    Attributes:
+        engine: the model's engine.
+        samples: the validation data.
+        rows: samples in a full batch of it.
+        fresh: whether it starts from the initial state, or goes on from the epoch's end.
+        due: whether it is done after an epoch.
+    """
+
+    engine: Engine
+    samples: Samples
+    rows: int
+    fresh: bool
+    due: Callable[[int], bool]
+
+    def __call__(self, epoch: int, training: Run, callbacks: keras.callbacks.Callback) -> dict:
+        """Logs of the validation data, each name with ``val_`` before it."""
+        if not self.due(epoch):
+            return {}
+        memory = self.engine.memory_values(self.rows, fresh=True)
+        if not self.fresh and memory:
+            if self.rows != training.rows:
+                raise StateError(other_rows(training.rows, self.rows))
+            memory = training.memory
+        run = Run(self.engine, "test", self.samples, self.rows, memory, slots=1)
+        logs = test(run, callbacks, Progress(0, 1, 1))
+        run.hold(memory=False)
+        return {f"val_{name}": value for name, value in logs.items()}
+
+
 def train(
     run: Run,
     epochs: range,
     shuffle: bool,
     callbacks: keras.callbacks.Callback,
     progress: Progress,
-    validate: Callable[[int, list], dict] | None,
+    validate: Validation | None,
 ) -> None:
     """Train, and tell the callbacks what Keras would tell them.
 
@@ -151,7 +186,7 @@ def train(
         shuffle: whether each epoch has an order of its own.
         callbacks: who is told: a ``CallbackList`` or a single callback.
         progress: what is shown.
-        validate: called after an epoch with its number and the memory; returns validation logs.
+        validate: the validation after an epoch.
     """
     model, plan = run.engine.model, run.plan
     by_batch = watches_batches(callbacks, "train")
@@ -185,7 +220,7 @@ def train(
                 logs = _logs(emitted, ended - epoch)
                 if by_epoch:
                     run.hold()
-                    logs |= validate(ended, run.memory) if validate else {}
+                    logs |= validate(ended, run, callbacks) if validate else {}
                 else:
                     callbacks.on_epoch_begin(ended)
                 callbacks.on_epoch_end(ended, logs)

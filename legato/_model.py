@@ -4,11 +4,12 @@ Every verb has Keras's signature, and runs the compiled program of ``_program`` 
 Keras's loop over batches. What a verb does to the recurrent state is said in its docstring.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import keras
 import numpy as np
+from jax.core import Tracer
 
 from legato import _keras, _loop
 from legato._backend import keep_compiled_programs
@@ -22,8 +23,10 @@ from legato.layers import adopt
 
 keep_compiled_programs()
 
+_KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mixed into
 
-class _Carrying:
+
+class _Carrying(_KerasModel):
     """The verbs, mixed into Keras's model classes."""
 
     @property
@@ -104,7 +107,7 @@ class _Carrying:
         y=None,
         batch_size=None,
         epochs=1,
-        verbose="auto",
+        verbose: int | str = "auto",
         callbacks=None,
         validation_split=0.0,
         validation_data=None,
@@ -165,29 +168,22 @@ class _Carrying:
         self._build_for(samples, engine)
         shuffle = self._order(shuffle)
         rows = self._rows(batch_size, samples)
-        memory = engine.memory_values(rows)
-        run = _loop.Run(engine, "train", samples, rows, memory, reset)
+        run = _loop.Run(engine, "train", samples, rows, engine.memory_values(rows), reset)
+        validate = None
+        if validation is not None:
+            validate = _loop.Validation(
+                engine,
+                validation,
+                self._rows(validation_batch_size or batch_size, validation),
+                fresh=validation_state == "fresh",
+                due=lambda epoch: self._should_eval(epoch, validation_freq),
+            )
         first = self._initial_epoch or initial_epoch
         told = watching(
             callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=run.plan.steps
         )
-
-        def validate(epoch: int, memory: list) -> dict:
-            if not self._should_eval(epoch, validation_freq):
-                return {}
-            rows_ = self._rows(validation_batch_size or batch_size, validation)
-            if validation_state == "fresh":
-                memory = engine.memory_values(rows_, fresh=True)
-            else:
-                engine.check_rows(rows_)
-            part = _loop.Run(engine, "test", validation, rows_, memory, slots=1)
-            logs = _loop.test(part, told, Progress(0, 1, 1))
-            part.hold(memory=False)
-            return {f"val_{name}": value for name, value in logs.items()}
-
         progress = Progress(verbose, epochs, run.plan.steps)
-        span = range(first, max(epochs, first))
-        _loop.train(run, span, shuffle, told, progress, validate if validation else None)
+        _loop.train(run, range(first, max(epochs, first)), shuffle, told, progress, validate)
         return self.history
 
     def train_on_batch(
@@ -223,7 +219,7 @@ class _Carrying:
         x=None,
         y=None,
         batch_size=None,
-        verbose="auto",
+        verbose: int | str = "auto",
         sample_weight=None,
         steps=None,
         callbacks=None,
@@ -279,7 +275,7 @@ class _Carrying:
         self,
         x,
         batch_size=None,
-        verbose="auto",
+        verbose: int | str = "auto",
         steps=None,
         callbacks=None,
         *,
@@ -508,7 +504,7 @@ def _is_concrete(value: Any) -> bool:
     leaves = keras.tree.flatten(value)
     return bool(leaves) and all(
         isinstance(leaf, (np.ndarray, jax.Array, int, float, np.number))
-        and not isinstance(leaf, jax.core.Tracer)
+        and not isinstance(leaf, Tracer)
         for leaf in leaves
     )
 

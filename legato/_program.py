@@ -44,7 +44,7 @@ class Plan:
         last: samples in an epoch's last batch; ``rows`` if they all are full.
         reset: when every row's state goes back: to what the run began with before each ``epoch``,
             to the initial state before each ``batch``, or ``never``.
-        every: steps that share one emission: an epoch's for logs (the last one stays), 1 for outputs.
+        every: steps that share one emission: an epoch's for logs (the last stays), 1 for outputs.
         slots: emissions one call has room for.
     """
 
@@ -218,7 +218,8 @@ _EMITTED = frozenset(
     not or pad pjit pow random_bits random_fold_in random_seed random_split random_unwrap
     random_wrap reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum rem reshape rev
     round rsqrt scan scatter select_n shift_left shift_right_arithmetic shift_right_logical sign
-    sin slice sqrt square squeeze stop_gradient sub tan tanh threefry2x32 transpose while xor
+    sin slice split sqrt square squeeze stack stop_gradient sub tan tanh threefry2x32 transpose
+    while xla_metadata_value xor
     """.split()
 )
 

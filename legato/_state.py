@@ -110,7 +110,7 @@ class State(Mapping[str, tuple]):
 
     @property
     def fresh(self) -> Mapping:
-        """Layer path → booleans of shape (rows,): True where the row was reset and not fed since."""
+        """Layer path → booleans (rows,): True where the row was reset and not fed since."""
         return self._fresh
 
     @property
@@ -201,8 +201,8 @@ class State(Mapping[str, tuple]):
             raise StateError(f"There is no state file {path}.") from error
         except (SafetensorError, OSError) as error:
             raise StateError(
-                f"{path} is not a whole state file ({error}). It was cut short, altered, or written "
-                "by something else: use a file that save_states wrote."
+                f"{path} is not a whole state file ({error}). It was cut short, altered, or "
+                "written by something else: use a file that save_states wrote."
             ) from error
         if metadata.get("format") != _FORMAT:
             raise StateError(

@@ -19,10 +19,12 @@ from legato._errors import InputError, StateError
 from legato._memory import Memory
 
 if TYPE_CHECKING:
-    from keras.layers import *  # noqa: F403
+    from keras.layers import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
+
+_KerasRNN = keras.layers.RNN if TYPE_CHECKING else object  # what the carrying is mixed into
 
 
-class Carries:
+class Carries(_KerasRNN):
     """Mixed into a recurrent layer: state carried from sample to sample, for any number of rows.
 
     A stateless layer is exactly Keras's. A stateful one starts row r of a batch where row r of the
@@ -91,7 +93,7 @@ class Carries:
         memory = self.memory
         if self.go_backwards or _keras.in_symbolic_scope():
             return None
-        if not _keras.in_stateless_scope():
+        if memory is not None and not _keras.in_stateless_scope():
             memory.open(rows)
         elif memory is None or not _keras.is_carried(memory.fresh):
             raise StateError(
@@ -128,8 +130,8 @@ def _take_input_shape(kwargs: dict) -> tuple[tuple | None, int | None]:
 def _warn_if_backward(layer) -> None:
     if layer.stateful and layer.go_backwards:
         warnings.warn(
-            f"Layer {layer.name!r} is stateful and runs backwards in time: it begins each sample at "
-            "its end, so there is nothing to carry, and it starts every sample fresh. "
+            f"Layer {layer.name!r} is stateful and runs backwards in time: it begins each sample "
+            "at its end, so there is nothing to carry, and it starts every sample fresh. "
             "(Of a stateful Bidirectional the forward half carries.)",
             stacklevel=4,
         )
