@@ -38,6 +38,12 @@ class Samples(NamedTuple):
             return (self.x,)
         return (self.x, self.y) if self.weight is None else (self.x, self.y, self.weight)
 
+    @property
+    def shapes(self) -> tuple:
+        """What a program is compiled for: where there are arrays, their shapes and types."""
+        leaves, structure = jax.tree.flatten(self[:4])
+        return (structure, *[(leaf.shape, leaf.dtype) for leaf in leaves])
+
     def take(self, rows) -> "Samples":
         """The samples at some indices, or in a slice."""
         part = jax.tree.map(lambda each: each[rows], (self.x, self.y, self.weight, self.starts))

@@ -7,6 +7,7 @@ memory for a batch's rows, and makes the pure step of each verb, which is Keras'
 
 import re
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import keras
@@ -15,9 +16,31 @@ from legato import _keras
 from legato._data import Samples
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._memory import Memory, other_rows
-from legato._program import First, Program, Values, Verb
+from legato._program import Plan, Program, Reset, Values, Verb
 from legato._state import State
 from legato.layers import Carries, adopt
+
+_CHANGED: dict[Verb, tuple[str, ...]] = {
+    "train": Values._fields,
+    "test": ("non_trainable", "metrics"),
+    "predict": ("non_trainable",),
+}
+ORDER_INDICES = 16_384  # sample indices one call of a program has room for, at least an epoch's
+
+
+class Ready(NamedTuple):
+    """A program for the shapes of some samples.
+
+    Attributes:
+        plan: what it is compiled for.
+        variables: the variables whose values it takes. They are found once: as Keras documents,
+            which of them are trained is settled by ``compile``, which drops all programs.
+        run: the compiled loop, or the compiled single batch where outputs of one are wanted.
+    """
+
+    plan: Plan
+    variables: Values
+    run: Callable
 
 
 class Engine:
@@ -30,7 +53,6 @@ class Engine:
     def __init__(self, model):
         self.model = model
         self._memories: list[Memory] | None = None
-        self._empty_metrics: dict[int, list] = {}
 
     # Layers and their memory.
 
@@ -183,7 +205,7 @@ class Engine:
         """Make every variable that is still missing; only shapes and dtypes are looked at."""
         self.adopt()
         one = jax.tree.map(lambda each: each[:1], (samples.x, samples.y, samples.weight))
-        _keras.build(self.model, one)
+        _keras.build(self.model, *one)
 
     @property
     def is_built(self) -> bool:
@@ -193,23 +215,14 @@ class Engine:
     def variables(self, verb: Verb) -> Values:
         """The variables a verb uses, without the memory's."""
         model = self.model
-        own = len(model.non_trainable_variables) - sum(
-            len(each.variables) for each in self.memories
-        )
+        non_trainable = model.non_trainable_variables
+        remembered = sum(len(each.variables) for each in self.memories)
         return Values(
             model.trainable_variables,
-            model.non_trainable_variables[:own],
+            non_trainable[: len(non_trainable) - remembered],
             model.optimizer.variables if verb == "train" else [],
             [] if verb == "predict" else model.metrics_variables,
         )
-
-    def first(self, memory: list, variables: list) -> First:
-        """What an epoch begins with: this memory, and the metrics variables emptied."""
-        key = hash(tuple(map(id, variables)))
-        if key not in self._empty_metrics:
-            self.model.reset_metrics()
-            self._empty_metrics = {key: [each.value for each in variables]}
-        return First(memory, self._empty_metrics[key])
 
     # Programs.
 
@@ -219,8 +232,40 @@ class Engine:
         if not isinstance(getattr(self.model, name), Program):
             step = {"train": self._train, "test": self._test, "predict": self._predict}[verb]
             small = verb == "train"
-            setattr(self.model, name, Program(step, self.memories, in_one_function=small))
+            program = Program(step, self.memories, _CHANGED[verb], in_one_function=small)
+            setattr(self.model, name, program)
         return getattr(self.model, name)
+
+    def ready(
+        self,
+        verb: Verb,
+        samples: Samples,
+        rows: int,
+        reset: Reset,
+        slots: int | None,
+        program: Program | None = None,
+    ) -> Ready:
+        """What runs these samples; made when their shapes are first met."""
+        program = program or self.program(verb)
+        key = (rows, reset, slots, samples.shapes)
+        if key not in program.ready:
+            program.ready[key] = self._prepare(program, verb, samples, rows, reset, slots)
+        return program.ready[key]
+
+    def _prepare(self, program: Program, verb: Verb, samples, rows, reset, slots) -> Ready:
+        steps, rest = divmod(samples.count, rows)
+        steps += rest > 0
+        every = 1 if verb == "predict" else steps
+        slots = slots or max(1, ORDER_INDICES // (steps * rows))
+        plan = Plan(rows, steps, rest or rows, reset, every, slots)
+        variables = self.variables(verb)
+        if verb == "predict" and steps == 1:
+            return Ready(plan, variables, program.compiled_once(plan))
+        if variables.metrics:
+            self.model.reset_metrics()
+        empty = [each.value for each in variables.metrics]
+        values = Values(*[[each.value for each in part] for part in variables])
+        return Ready(plan, variables, program.compiled(plan, values, empty, samples.packed))
 
     def call_program(self, training: bool | None, on_losses: Callable[[], None]) -> Program:
         """The compiled forward pass, as calling the model is; says if the call added losses."""
@@ -235,7 +280,7 @@ class Engine:
                 on_losses()
             return outputs, values._replace(non_trainable=non_trainable)
 
-        return Program(step, self.memories)
+        return Program(step, self.memories, _CHANGED["predict"])
 
     def _train(self, values: Values, batch):
         emitted, state = self.model.train_step(tuple(values), batch)

@@ -4,7 +4,9 @@ Keras has no public way to ask which of these hold, or to do them: ``tests/test_
 exercises each, so that a Keras that changes them is noticed there and not in a user's run.
 """
 
+import keras
 from keras.src import api_export as _api_export
+from keras.src import backend as _backend
 from keras.src.backend.common import stateless_scope as _stateless_scope
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
 from keras.src.models.functional import Functional  # noqa: F401  not exported by Keras
@@ -52,14 +54,21 @@ def forget_built_state(layer) -> None:
     layer._expected_batch_size = None
 
 
-def build(model, batch: tuple) -> None:
-    """Create every variable the model, its loss, its metrics and its optimizer still lack.
+def build(model, x, y=None, sample_weight=None) -> None:
+    """Create every variable the model still lacks, and if there are targets, those of its loss,
+    its metrics and its optimizer.
 
     Args:
         model: a Keras model.
-        batch: ``(x, y, sample_weight)``: arrays or None; only shapes and dtypes are looked at.
+        x, y, sample_weight: arrays of one batch; only shapes and dtypes are looked at.
     """
-    model._symbolic_build(data_batch=batch)
+    if y is not None:
+        model._symbolic_build(data_batch=(x, y, sample_weight))
+    elif not all(layer.built for layer in flatten_layers(model)):
+        inputs = keras.tree.map_structure(
+            lambda each: keras.KerasTensor(each.shape, str(each.dtype)), x
+        )
+        _backend.compute_output_spec(model, inputs, training=False)
 
 
 def set_value(variable, value) -> None:

@@ -7,7 +7,8 @@ Host work only: sample orders are drawn here (NumPy's global generator, so ``num
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import jax
 import keras
@@ -18,18 +19,16 @@ from legato._data import Samples
 from legato._engine import Engine
 from legato._errors import StateError
 from legato._memory import other_rows
-from legato._program import First, Plan, Program, Reset, Values, Verb
+from legato._program import Feed, Plan, Program, Reset, Values, Verb
 from legato._watch import Pace, Progress, watches_batches, watches_epochs
 
-ORDER_INDICES = 16_384  # sample indices one call of a program has room for, at least an epoch's
 OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
 
 
-@dataclass
 class Run:
     """One verb over one set of samples, with the values it has reached.
 
-    Attributes:
+    Args:
         engine: the model's engine.
         verb: which of Keras's steps is run.
         samples: the data.
@@ -37,35 +36,31 @@ class Run:
         memory: the memory variables' values.
         reset: when the memory goes back to what it was at the beginning of the run.
         slots: emissions a call has room for; None for an epoch's worth of sample indices.
+        program: another program than the verb's own.
+
+    Attributes:
+        plan: what its program is compiled for.
+        rows, samples, memory: as given; ``memory`` as reached.
     """
 
-    engine: Engine
-    verb: Verb
-    samples: Samples
-    rows: int
-    memory: list
-    reset: Reset = "never"
-    slots: int | None = None
-    plan: Plan = field(init=False)
-    values: Values = field(init=False)
-    first: First = field(init=False)
-
-    def __post_init__(self):
-        steps, rest = divmod(self.samples.count, self.rows)
-        steps += rest > 0
-        every = 1 if self.verb == "predict" else steps
-        slots = self.slots or max(1, ORDER_INDICES // (steps * self.rows))
-        self.plan = Plan(self.rows, steps, rest or self.rows, self.reset, every, slots)
-        self._variables = self.engine.variables(self.verb)
-        self.first = self.engine.first(self.memory, self._variables.metrics)
+    def __init__(
+        self,
+        engine: Engine,
+        verb: Verb,
+        samples: Samples,
+        rows: int,
+        memory: list,
+        reset: Reset = "never",
+        slots: int | None = None,
+        program: Program | None = None,
+    ):
+        self.engine, self.samples, self.rows, self.memory = engine, samples, rows, memory
+        ready = engine.ready(verb, samples, rows, reset, slots, program)
+        self.plan, self._variables, self._compiled = ready
+        self._first_memory = memory if reset == "epoch" else []
+        self._data = samples.packed
         self.values = self._read()
-        self._program = self.engine.program(self.verb)
-        self._data = self.samples.packed
-
-    def use(self, program: Program) -> "Run":
-        """Run another program than the verb's own."""
-        self._program = program
-        return self
+        self._changed = Values([], [], [], [])
 
     def keep_data_on_device(self) -> None:
         """Send the data over once, for a run of several calls."""
@@ -73,17 +68,26 @@ class Run:
 
     def call(self, begin: int, end: int, order: np.ndarray):
         """Run steps ``begin`` to ``end``; returns what they emitted."""
-        feed = (self._data, order, self.samples.starts)
+        span = np.array((begin, end), np.int32)
+        feed = Feed(self._data, self.samples.starts, self._first_memory, order, span)
+        return self._took(self._compiled, self.values, self.memory, feed)
+
+    def call_once(self):
+        """Run all samples as one batch; returns its outputs."""
+        return self._took(self._compiled, self.values, self.memory, self._data, self.samples.starts)
+
+    def _took(self, compiled: Callable, *arguments):
         with self._eagerly():
-            emitted, self.values, self.memory = self._program(
-                self.plan, self.values, self.memory, self.first, feed, begin, end
-            )
+            emitted, self._changed, self.memory = compiled(*arguments)
+        self.values = Values(
+            *(new or old for new, old in zip(self._changed, self.values, strict=True))
+        )
         return emitted
 
     def hold(self, memory: bool = True) -> None:
         """Put the values reached into the model's variables, and the memory into its layers."""
-        for variables, values in zip(self._variables, self.values, strict=True):
-            for variable, value in zip(variables, values, strict=True):
+        for variables, values in zip(self._variables, self._changed, strict=True):
+            for variable, value in zip(variables, values, strict=False):  # unchanged: no values
                 _keras.set_value(variable, value)
         if memory:
             self.engine.hold_memory(self.memory)
@@ -105,7 +109,7 @@ class Run:
         return self.ordered(np.arange(self.samples.count)[None])
 
     def _read(self) -> Values:
-        return Values(*([each.value for each in part] for part in self._variables))
+        return Values(*[[each.value for each in part] for part in self._variables])
 
     def _eagerly(self):
         """Step by step where the user asked for that: ``run_eagerly`` or ``jit_compile=False``."""
@@ -252,14 +256,15 @@ def test(run: Run, callbacks, progress: Progress) -> dict:
     """Evaluate; returns the logs of the whole data."""
     model, steps = run.engine.model, run.plan.steps
     by_batch = watches_batches(callbacks, "test")
-    model.stop_evaluating = False
+    if by_batch:
+        model.stop_evaluating = False
     callbacks.on_test_begin()
     logs: dict = {}
     order = run.in_order()
     for begin, end in _calls(steps, by_batch, steps):
-        if model.stop_evaluating:
-            break
         if by_batch:
+            if model.stop_evaluating:
+                break
             callbacks.on_test_batch_begin(begin)
         logs = _logs(fetch(run.call(begin, end, order)), 0)
         if by_batch:
@@ -271,21 +276,25 @@ def test(run: Run, callbacks, progress: Progress) -> dict:
 
 
 def predict(run: Run, callbacks, progress: Progress):
-    """Predict; returns the outputs of all samples, as NumPy arrays."""
+    """Predict; returns the outputs of all samples, as NumPy arrays of the caller's own."""
     model, plan = run.engine.model, run.plan
     by_batch = watches_batches(callbacks, "predict")
-    model.stop_predicting = False
+    if by_batch:
+        model.stop_predicting = False
     callbacks.on_predict_begin()
     parts = []
-    order = run.in_order()
+    order = None if plan.steps == 1 else run.in_order()
     for begin, end in _calls(plan.steps, by_batch, plan.slots):
-        if model.stop_predicting:
-            break
         if by_batch:
+            if model.stop_predicting:
+                break
             callbacks.on_predict_batch_begin(begin)
-        count = min(end * plan.rows, run.samples.count) - begin * plan.rows
-        emitted = fetch(run.call(begin, end, order))
-        parts.append(jax.tree.map(lambda each: _joined(each, count), emitted))  # noqa: B023
+        if order is None:
+            parts.append(jax.tree.map(np.array, run.call_once()))
+        else:
+            count = min(end * plan.rows, run.samples.count) - begin * plan.rows
+            join = partial(_joined, count)
+            parts.append(jax.tree.map(join, fetch(run.call(begin, end, order))))
         if by_batch:
             callbacks.on_predict_batch_end(begin, {"outputs": parts[-1]})
         progress.steps(end)
@@ -300,7 +309,7 @@ def fetch(tree):
     return jax.tree.map(np.asarray, tree)
 
 
-def _joined(array: np.ndarray, count: int) -> np.ndarray:
+def _joined(count: int, array: np.ndarray) -> np.ndarray:
     """(batches, rows, …) → (samples, …), the caller's own to change."""
     return array.reshape(-1, *array.shape[2:])[:count].copy()
 

@@ -315,9 +315,9 @@ class _Carrying(_KerasModel):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         run = self._single("predict", self._samples(x, starts=starts))
-        outputs = _loop.fetch(run.call(0, 1, run.in_order()))
+        outputs = jax.tree.map(np.array, run.call_once())
         run.hold(memory=advance)
-        return jax.tree.map(lambda each: each[0], outputs)
+        return outputs
 
     def __call__(self, *args, **kwargs):
         """The model's outputs, as Keras gives them; state is carried on.
@@ -338,13 +338,13 @@ class _Carrying(_KerasModel):
             )
         program = programs[training]
         if program is not None:
-            run = self._single("predict", samples).use(program)
-            outputs = run.call(0, 1, run.in_order())
+            run = self._single("predict", samples, program)
+            outputs = run.call_once()
         if programs[training] is None:  # losses were added: only Keras's own call can keep them
             engine.memory_values(samples.count)
             return super().__call__(*args, **kwargs)
         run.hold()
-        return jax.tree.map(lambda each: each[0], outputs)
+        return outputs
 
     # What the verbs share.
 
@@ -356,12 +356,12 @@ class _Carrying(_KerasModel):
             raise InputError("Give sample_weight or class_weight, not both.")
         return samples._replace(weight=class_weights(samples.y, class_weight))
 
-    def _single(self, verb, samples: Samples) -> _loop.Run:
+    def _single(self, verb, samples: Samples, program=None) -> _loop.Run:
         """A run of one batch that holds all the samples."""
         engine = self._engine
         self._build_for(samples, engine)
         memory = engine.memory_values(samples.count)
-        return _loop.Run(engine, verb, samples, samples.count, memory, slots=1)
+        return _loop.Run(engine, verb, samples, samples.count, memory, slots=1, program=program)
 
     def _build_for(self, samples: Samples, engine: Engine) -> None:
         """Make the variables that are still missing."""

@@ -57,7 +57,10 @@ class Plan:
 
 
 class Values(NamedTuple):
-    """A model's variables as Keras's steps take them; what a verb does not use is empty."""
+    """A model's variables, or their values, as Keras's steps take them.
+
+    What a verb does not use is empty; what it does not change comes back empty.
+    """
 
     trainable: list
     non_trainable: list
@@ -65,11 +68,22 @@ class Values(NamedTuple):
     metrics: list
 
 
-class First(NamedTuple):
-    """What an epoch begins with: the recurrent memory (``reset="epoch"``) and empty metrics."""
+class Feed(NamedTuple):
+    """What a call of a program runs over.
 
-    memory: list
-    metrics: list
+    Attributes:
+        data: a pytree of arrays (samples, …).
+        starts: booleans (samples,): sequences that begin; or None.
+        first_memory: the memory an epoch begins with, for ``reset="epoch"``; else empty.
+        order: sample indices of the call's epochs, int32, (steps, plan.rows).
+        span: the first step and the one after the last, counted from epoch 0: int32 (2,).
+    """
+
+    data: Any
+    starts: Any
+    first_memory: list
+    order: Any
+    span: Any
 
 
 class Program:
@@ -79,72 +93,80 @@ class Program:
         step: ``step(values, batch) -> (emitted, values)``, pure: Keras's ``train_step`` or alike,
             with the memory's variables at the end of ``values.non_trainable``.
         memories: what the model's stateful layers remember, in the order of those variables.
+        changed: the fields of ``Values`` that the step changes.
         in_one_function: whether a small program may be emitted as one function (see below).
+
+    Attributes:
+        ready: what was prepared for the shapes met so far; its owner's to fill.
     """
 
-    def __init__(self, step: Callable, memories: list[Memory], in_one_function: bool = False):
+    def __init__(
+        self,
+        step: Callable,
+        memories: list[Memory],
+        changed: tuple[str, ...],
+        in_one_function: bool = False,
+    ):
+        self.ready: dict[tuple, Any] = {}
         self._step = step
+        self._kept = tuple(name for name in Values._fields if name not in changed)
         self._variables = [variable for memory in memories for variable in memory.variables]
         ends = np.cumsum([len(memory.variables) for memory in memories], dtype=int)
         self._fresh_at = frozenset(int(end) - 1 for end in ends)
-        self._plain = jax.jit(self._run, static_argnums=0)
-        self._small = _called_small(self._run) if in_one_function else None
-        self._chosen: dict[tuple, Callable] = {}
+        self._in_one_function = in_one_function
 
-    def __call__(
-        self, plan: Plan, values: Values, memory: list, first: First, feed: tuple, begin, end
-    ) -> tuple[Any, Values, list]:
-        """Run steps ``begin`` to ``end``.
+    def compiled(self, plan: Plan, values: Values, empty_metrics: list, data) -> Callable:
+        """The loop for a plan, compiled when it is first called.
 
         Args:
             plan: what to compile for.
-            values: the variables' values.
-            memory: the memory variables' values, each of shape (plan.rows, …).
-            first: what each epoch begins with.
-            feed: ``(data, order, starts)``: data is a pytree of arrays (samples, …); order are
-                sample indices, int32, (steps of the call's epochs, plan.rows), and row
-                ``i - begin // plan.steps * plan.steps`` belongs to step i; starts are booleans
-                (samples,) or None.
-            begin: index of the first step, counted from the first epoch.
-            end: index after the last step.
+            values: the variables' values; only shapes are looked at.
+            empty_metrics: values of the metrics' variables an epoch begins with.
+            data: the samples; only shapes are looked at.
 
         Returns:
-            What was emitted, stacked on axis 0 (slot ``i // plan.every - begin // plan.every``),
-            the new values, the new memory.
+            ``run(values, memory, feed)`` → what was emitted, stacked on axis 0 (slot ``i //
+            plan.every - begin // plan.every``), the values that changed, the new memory.
         """
-        arguments = (plan, values, memory, first, feed, np.int32(begin), np.int32(end))
-        key = (plan, *[each.shape for each in jax.tree.leaves(feed)])
-        if key not in self._chosen:
-            self._chosen[key] = self._choose(*arguments)
-        return self._chosen[key](*arguments)
+        # On the host, so that they are constants of the program.
+        metrics = [np.asarray(each) for each in empty_metrics]
 
-    def _choose(self, plan: Plan, *arguments) -> Callable:
-        """The way to run a program of these shapes; compiles it."""
-        values, _, _, feed, *_ = arguments
-        if self._small is None or not _is_small(plan, values, feed[0]):
-            return self._plain
-        if any(each.size == 0 for each in jax.tree.leaves(arguments)):
-            return self._plain
-        traced = self._small.trace(plan, *arguments)
-        if not _operations(traced.jaxpr.jaxpr) <= _EMITTED:
-            return self._plain
-        small = self._small
-        try:
-            small(plan, *arguments)
-        except jax.errors.JaxRuntimeError:  # XLA says no to what it cannot emit this way
-            return self._plain
-        return lambda *call: small(*call)[0]
+        def run(values, memory, feed):
+            return self._run(plan, metrics, values, memory, feed)
 
-    def _run(self, plan: Plan, values, memory, first, feed, begin, end):
-        data, order, starts = feed
-        advance = jax.jit(partial(self._advance, plan, data, starts), static_argnums=0, inline=True)
-        emitted, *_ = jax.eval_shape(partial(advance, plan.rows), values, memory, order[0])
+        if self._in_one_function and _is_small(plan, values, data):
+            return _OneFunction(run)
+        return jax.jit(run)
+
+    def compiled_once(self, plan: Plan) -> Callable:
+        """One batch that holds all samples, for a verb whose outputs are wanted.
+
+        Returns:
+            ``run(values, memory, data, starts)`` → the outputs, the values that changed, the
+            new memory.
+        """
+
+        def run(values, memory, data, starts):
+            values, kept = self._split(values)
+            return self._advance(plan, data, starts, kept, plan.rows, values, memory, None)
+
+        return jax.jit(run)
+
+    def _run(self, plan: Plan, empty_metrics, values, memory, feed: Feed):
+        begin, end = feed.span[0], feed.span[1]
+        values, kept = self._split(values)
+        advance = partial(self._advance, plan, feed.data, feed.starts, kept)
+        advance = jax.jit(advance, static_argnums=0, inline=True)
+        emitted, *_ = jax.eval_shape(partial(advance, plan.rows), values, memory, feed.order[0])
         slots = jax.tree.map(lambda each: jnp.zeros((plan.slots, *each.shape), each.dtype), emitted)
 
         def body(i, carry):
             slots, values, memory = carry
-            values, memory = self._begin_epoch(plan, i, values, memory, first)
-            indices = order[i - begin // plan.steps * plan.steps]
+            begins = i % plan.steps == 0
+            values = values._replace(metrics=_where(begins, empty_metrics, values.metrics))
+            if plan.reset == "epoch":
+                memory = _where(begins, feed.first_memory, memory)
+            indices = feed.order[i - begin // plan.steps * plan.steps]
             if plan.last == plan.rows:
                 emitted, values, memory = advance(plan.rows, values, memory, indices)
             else:
@@ -162,35 +184,39 @@ class Program:
 
         return jax.lax.fori_loop(begin, end, body, (slots, values, memory))
 
-    def _begin_epoch(self, plan: Plan, i, values: Values, memory: list, first: First):
-        begins = i % plan.steps == 0
-        metrics = [
-            jnp.where(begins, *pair) for pair in zip(first.metrics, values.metrics, strict=True)
-        ]
-        if plan.reset == "epoch":
-            memory = [jnp.where(begins, *pair) for pair in zip(first.memory, memory, strict=True)]
-        return values._replace(metrics=metrics), memory
+    def _split(self, values: Values) -> tuple[Values, dict]:
+        """The values the step changes, and those it only reads."""
+        kept = {name: getattr(values, name) for name in self._kept}
+        return values._replace(**{name: [] for name in kept}), kept
 
-    def _advance(self, plan: Plan, data, starts, rows: int, values: Values, memory: list, indices):
+    def _advance(self, plan: Plan, data, starts, kept, rows: int, values, memory, indices):
         """One step on the first ``rows`` rows of a batch; the other rows keep their memory."""
-        indices = indices[:rows]
-        batch = jax.tree.map(lambda each: each[indices], data)
+        batch = data
+        if indices is not None:
+            indices = indices[:rows]
+            batch = jax.tree.map(lambda each: each[indices], data)
+            starts = None if starts is None else starts[indices]
         before = [each[:rows] for each in memory]
         if plan.reset == "batch" or starts is not None:
-            reset = True if plan.reset == "batch" else starts[indices]
+            reset = True if plan.reset == "batch" else starts
             before = [
                 each | reset if at in self._fresh_at else each for at, each in enumerate(before)
             ]
         own = len(values.non_trainable)
         with rows_as(self._variables, rows):
-            given = values._replace(non_trainable=[*values.non_trainable, *before])
+            given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])
             emitted, values = self._step(given, batch)
         after = values.non_trainable[own:]
-        values = values._replace(non_trainable=values.non_trainable[:own])
-        memory = [old.at[:rows].set(new) for old, new in zip(memory, after, strict=True)]
-        if plan.every == 1 and rows < plan.rows:  # outputs: every batch takes a full one's room
-            emitted = jax.tree.map(partial(_pad_rows, plan.rows), emitted)
-        return emitted, values, memory
+        values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
+        if rows < plan.rows:
+            after = [old.at[:rows].set(new) for old, new in zip(memory, after, strict=True)]
+            if plan.every == 1:  # outputs: every batch takes a full one's room
+                emitted = jax.tree.map(partial(_pad_rows, plan.rows), emitted)
+        return emitted, values, after
+
+
+def _where(condition, then: list, otherwise: list) -> list:
+    return [jnp.where(condition, *pair) for pair in zip(then, otherwise, strict=True)]
 
 
 def _pad_rows(rows: int, array):
@@ -224,22 +250,48 @@ _EMITTED = frozenset(
 )
 
 
-def _called_small(run: Callable) -> Callable:
-    """``jit`` of ``run`` (first argument static) that XLA:CPU emits as one function."""
+class _OneFunction:
+    """``jit`` of a program that XLA:CPU emits as one function, or plain ``jit`` where it cannot."""
 
-    def with_every_argument(plan, *arguments):
-        # An argument that nothing in the function reads makes XLA abort: read one element of each.
-        leaves = jax.tree.leaves(arguments)
-        read = jnp.stack([each.ravel()[0].astype(jnp.float32) for each in leaves])
-        return run(plan, *arguments), read
+    def __init__(self, run: Callable):
+        self._run = run
+        self._compiled: Callable | None = None
 
-    inner = jax.jit(with_every_argument, static_argnums=0, inline=False)
+    def __call__(self, *arguments):
+        if self._compiled is None:
+            return self._compile(*arguments)
+        return self._compiled(*arguments)
 
-    def called(plan, *arguments):
-        results = inner(plan, *arguments)
-        return jax.tree.map(lambda each: set_xla_metadata(each, **_ONE_FUNCTION), results)
+    def _compile(self, *arguments):
+        """Choose by what the program is made of; returns the first call's results."""
+        marked = self._marked()
+        if all(each.size for each in jax.tree.leaves(arguments)):
+            made_of = _operations(marked.trace(*arguments).jaxpr.jaxpr)
+            if made_of <= _EMITTED:
+                try:
+                    results, _ = marked(*arguments)
+                except jax.errors.JaxRuntimeError:  # XLA says no to what it cannot emit this way
+                    pass
+                else:
+                    self._compiled = lambda *arguments: marked(*arguments)[0]
+                    return results
+        self._compiled = jax.jit(self._run)
+        return self._compiled(*arguments)
 
-    return jax.jit(called, static_argnums=0, compiler_options=_ONE_FUNCTION_OPTIONS)
+    def _marked(self) -> Any:
+        def with_every_argument(*arguments):
+            # An argument that nothing in the function reads makes XLA abort: read one element each.
+            leaves = jax.tree.leaves(arguments)
+            read = jnp.stack([each.ravel()[0].astype(jnp.float32) for each in leaves])
+            return self._run(*arguments), read
+
+        inner = jax.jit(with_every_argument, inline=False)
+
+        def run(*arguments):
+            results = inner(*arguments)
+            return jax.tree.map(lambda each: set_xla_metadata(each, **_ONE_FUNCTION), results)
+
+        return jax.jit(run, compiler_options=_ONE_FUNCTION_OPTIONS)
 
 
 def _is_small(plan: Plan, values: Values, data) -> bool:
