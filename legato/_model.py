@@ -411,14 +411,6 @@ class _Carrying(_KerasModel):
         return bool(shuffle)
 
 
-class Functional(_Carrying, _keras.Functional):
-    """A functional model; what ``legato.Model(inputs, outputs)`` makes."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        adopt(self)
-
-
 class Model(_Carrying, keras.Model):
     """``keras.Model``, functional or subclassed, with recurrent state that is carried.
 
@@ -438,8 +430,23 @@ class Model(_Carrying, keras.Model):
 
     def __new__(cls, *args, **kwargs):
         if cls is Model and _is_functional(args, kwargs):
-            return Functional.__new__(Functional, *args, **kwargs)
+            return super().__new__(Functional, *args, **kwargs)
         return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args, **kwargs):
+        if _is_functional(args, kwargs) and not isinstance(self, Functional):
+            _inject_functional(type(self))
+            Functional.__init__(self, *args, **kwargs)
+        else:
+            super().__init__(*args, **kwargs)
+
+
+class Functional(Model, _keras.Functional):
+    """A functional model; what ``legato.Model(inputs, outputs)`` makes."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        adopt(self)
 
 
 class Sequential(_Carrying, keras.Sequential):
@@ -495,6 +502,16 @@ _keras.saved_as(Sequential, keras.Sequential)
 def _is_functional(args: tuple, kwargs: dict) -> bool:
     """Whether the arguments are a functional model's: inputs and outputs."""
     return len(args) == 2 or "outputs" in kwargs
+
+
+def _inject_functional(cls: type) -> None:
+    """Make a user's subclass of ``Model`` a functional one, as Keras does for its own."""
+    if Model in cls.__bases__:
+        cls.__bases__ = tuple(Functional if base is Model else base for base in cls.__bases__)
+    else:
+        for base in cls.__bases__:
+            if issubclass(base, Model):
+                _inject_functional(base)
 
 
 def _is_concrete(value: Any) -> bool:

@@ -1,0 +1,102 @@
+"""Every private name of Keras that legato uses still does what legato needs it for.
+
+Keras may change these without notice; a release that does is to be noticed here.
+"""
+
+import keras
+import numpy as np
+import pytest
+
+import legato
+from legato import _keras, layers
+from legato._memory import StateVariable
+
+
+def test_stateless_scope_is_seen_and_collects_updates():
+    variable = keras.Variable(np.zeros(2))
+    assert not _keras.in_stateless_scope()
+    with keras.StatelessScope(state_mapping=[(variable, np.ones(2, "float32"))]):
+        assert _keras.in_stateless_scope()
+        assert _keras.is_carried(variable)
+    assert not _keras.is_carried(variable)
+    with keras.StatelessScope():
+        assert not _keras.is_carried(variable)
+
+
+def test_symbolic_scope_is_seen_only_while_shapes_are_worked_out():
+    seen = []
+
+    class Looks(keras.layers.Layer):
+        def call(self, inputs):
+            seen.append(_keras.in_symbolic_scope())
+            return inputs
+
+    Looks()(np.ones((1, 2), "float32"))
+    Looks()(keras.Input((2,)))
+    assert seen == [False, True]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (2, 3), (5, 3)])
+def test_a_variable_can_be_given_another_number_of_rows(shape):
+    variable = StateVariable(np.zeros((1, 3)), trainable=False, dtype="float32")
+    variable.hold(np.full(shape, 2.0, "float32"))
+    assert tuple(variable.shape) == shape == tuple(variable.value.shape)
+    with keras.StatelessScope(state_mapping=[(variable, np.ones(shape, "float32"))]) as scope:
+        variable.assign(np.full(shape, 3.0, "float32"))
+    assert np.all(scope.get_current_value(variable) == 3.0)
+    assert np.all(variable.value == 2.0)
+
+
+def test_compile_drops_the_programs():
+    model = legato.Sequential([layers.Dense(1)])
+    x = np.ones((2, 3))
+    model.compile(loss="mse")
+    model.fit(x, np.ones((2, 1)), verbose=0)
+    before = model.train_function
+    assert before is not None
+    model.compile(loss="mse")
+    assert model.train_function is None
+
+
+def test_saved_under_keras_own_names(tmp_path):
+    inputs = layers.Input((4, 3))
+    hidden = layers.Bidirectional(layers.LSTM(2, return_sequences=True))(inputs)
+    functional = legato.Model(inputs, layers.GRU(2)(hidden))
+    sequential = legato.Sequential([layers.Input((4, 3)), layers.SimpleRNN(2)])
+    for model, kind in [(functional, "Functional"), (sequential, "Sequential")]:
+        path = tmp_path / f"{kind}.keras"
+        model.save(path)
+        loaded = keras.saving.load_model(path)
+        assert type(loaded).__module__.startswith("keras.")
+        assert type(loaded).__name__ == kind
+        assert all(type(layer).__module__.startswith("keras.") for layer in loaded.layers)
+        x = np.random.rand(2, 4, 3)
+        np.testing.assert_allclose(
+            loaded.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-6, atol=1e-7
+        )
+
+
+def test_nested_layers_are_found_in_order():
+    inner = keras.Sequential([keras.layers.Input((2, 3)), keras.layers.LSTM(1, name="inside")])
+    model = legato.Sequential([layers.Input((2, 3)), inner, layers.Dense(1, name="last")])
+    names = [layer.name for layer in _keras.flatten_layers(model)]
+    assert names.index("inside") < names.index("last")
+
+
+def test_input_shape_of_keras_2_makes_the_input_without_a_warning():
+    model = legato.Sequential([layers.LSTM(2, input_shape=(3, 1)), layers.Dense(1)])
+    assert model.input_shape == (None, 3, 1)
+    fixed = legato.Sequential([layers.LSTM(2, batch_input_shape=(4, 3, 1)), layers.Dense(1)])
+    assert fixed.input_shape == (4, 3, 1)
+    old = legato.Sequential([layers.LSTM(2, input_dim=1, input_length=3), layers.Dense(1)])
+    assert old.input_shape == (None, 3, 1)
+
+
+def test_what_is_missing_is_built_from_shapes_alone():
+    model = legato.Sequential([layers.LSTM(2), layers.Dense(1)])
+    model.compile(loss="mse", metrics=["mae"])
+    _keras.build(model, np.ones((1, 3, 2), "float32"))
+    assert model.built
+    _keras.build(model, np.ones((1, 3, 2), "float32"), np.ones((1, 1), "float32"))
+    assert model.optimizer is not None
+    assert model.optimizer.built

@@ -1,0 +1,109 @@
+"""The compiled program: emitted as one function where it is small, and the same numbers either way.
+
+XLA's mark for that is not documented. If a jaxlib ignores it, ``test_the_mark_is_heeded`` fails;
+if it aborts on a program legato would mark, the process that runs these tests dies with it.
+"""
+
+import jax
+import keras
+import numpy as np
+import pytest
+
+import legato
+from legato import _program, layers
+from legato._program import _EMITTED, _OneFunction, _operations
+
+
+def small_model(**options):
+    model = legato.Sequential(
+        [layers.Input((3, 2)), layers.LSTM(4, **options), layers.Dense(3, activation="softmax")]
+    )
+    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
+    return model
+
+
+def samples(count=7):
+    x = np.random.rand(count, 3, 2).astype("float32") + 0.1
+    y = np.eye(3, dtype="float32")[np.random.randint(3, size=count)]
+    return x, y
+
+
+def run_of(model):
+    """The program of the model's last ``fit``."""
+    return next(iter(model.train_function.ready.values())).run
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_one_function_and_plain_give_the_same_run(monkeypatch, stateful, batch_size):
+    x, y = samples()
+    weights = None
+    histories, ends = [], []
+    for small in (True, False):
+        monkeypatch.setattr(_program, "_is_small", lambda *_, small=small: small)
+        model = small_model(stateful=stateful)
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        histories.append(model.fit(x, y, batch_size, 30, verbose=0, shuffle=False).history)
+        ends.append(model.get_weights())
+        assert isinstance(run_of(model), _OneFunction) is small
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-5)
+    for one, plain in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_the_mark_is_heeded():
+    """A marked program is one call in the optimised program; an unmarked one is a loop there."""
+    model = small_model()
+    model.fit(*samples(), batch_size=1, verbose=0)
+    x, y = samples()
+    run = legato._loop.Run(  # pyright: ignore[reportAttributeAccessIssue]
+        model._engine,
+        "train",
+        legato._data.read_samples(model, x, y),
+        1,
+        [],  # pyright: ignore[reportAttributeAccessIssue]
+    )
+    feed = _program.Feed(
+        x_y := run.samples.packed, None, [], np.zeros((7, 1), np.int32), np.array((0, 7), np.int32)
+    )
+    assert x_y is not None
+    marked = run._compiled._marked().lower(run.values, run.memory, feed).compile().as_text()
+    entry = marked[marked.index("ENTRY") :]
+    assert "xla_cpu_small_call" in marked
+    assert " call(" in entry
+    assert " while(" not in entry
+    plain = jax.jit(run._compiled._run).lower(run.values, run.memory, feed).compile().as_text()
+    assert " while(" in plain[plain.index("ENTRY") :]
+
+
+def test_a_program_made_of_other_operations_is_left_plain():
+    class Sorts(keras.layers.Layer):
+        def call(self, inputs):
+            return keras.ops.sort(inputs, axis=-1)
+
+    model = legato.Sequential([layers.Input((3, 2)), layers.LSTM(4), Sorts(), layers.Dense(1)])
+    model.compile(loss="mse")
+    x, _ = samples()
+    model.fit(x, np.ones((7, 1)), batch_size=1, verbose=0)
+    chosen = run_of(model)
+    assert isinstance(chosen, _OneFunction)
+    assert "sort" not in _EMITTED
+    assert chosen._compiled is not None
+    assert chosen._compiled.__qualname__.endswith("_run.<locals>.run") or hasattr(
+        chosen._compiled, "lower"
+    )
+
+
+def test_operations_are_found_at_any_depth():
+    def nested(x):
+        return jax.lax.scan(lambda c, _: (jax.jit(jax.numpy.sort)(c), None), x, length=2)[0]
+
+    assert {"scan", "sort"} <= _operations(jax.make_jaxpr(nested)(np.ones(3)).jaxpr)
+
+
+def test_large_steps_are_left_to_xla():
+    model = legato.Sequential([layers.Input((50, 8)), layers.LSTM(64), layers.Dense(1)])
+    model.compile(loss="mse")
+    model.fit(np.ones((8, 50, 8)), np.ones((8, 1)), batch_size=8, verbose=0)
+    assert not isinstance(run_of(model), _OneFunction)
