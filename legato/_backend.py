@@ -40,10 +40,20 @@ def cache_directory() -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "legato"
 
 
-def keep_compiled_programs() -> None:
-    """Point JAX's persistent compilation cache at the user's cache directory."""
+def set_up_jax() -> None:
+    """Have JAX keep compiled programs, and run calls on the CPU where they are made.
+
+    A call handed to another thread costs a small one half its time, and a process that is
+    interrupted and ends while it still runs crashes.
+    """
     import jax
 
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    _keep_compiled_programs(jax)
+
+
+def _keep_compiled_programs(jax) -> None:
+    """Point JAX's persistent compilation cache at the user's cache directory."""
     directory = cache_directory()
     if directory is None or getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return

@@ -4,7 +4,6 @@ Arrays, lists of lists, frames and anything else NumPy can read; dictionaries, t
 those where a model has several inputs or outputs. Floating point comes out in Keras's float type.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -50,32 +49,35 @@ class Samples(NamedTuple):
         return Samples(*part, count=len(jax.tree.leaves(part[0])[0]))
 
 
-def read_samples(model, x, y=None, weight=None, starts=None, check_values=True) -> Samples:
+def read_samples(
+    x, y=None, weight=None, starts=None, inputs: list | None = None, check_values: bool = True
+) -> Samples:
     """Read and check a verb's data.
 
     Args:
-        model: the model it is for; a built one is asked for its input shapes.
         x, y, weight: as the user gave them.
         starts: one flag a sample, or None.
+        inputs: the model's input tensors, flat; None while they are not known.
         check_values: whether NaN and infinity are looked for.
 
     Raises:
         InputError: empty data, different lengths, NaN or infinity, a shape the model cannot take.
         UnsupportedError: something that is not arrays.
     """
-    inputs = known_inputs(model)
     x = _read("x", x, several=None if inputs is None else len(inputs) > 1)
     y = None if y is None else _read("y", y, several=None)
     weight = None if weight is None else _read("sample_weight", weight, several=None)
     starts = None if starts is None else _read_flags(starts)
-    count = _count(x=x, y=y, sample_weight=weight, starts=starts)
+    parts = {"x": x, "y": y, "sample_weight": weight, "starts": starts}
+    leaves = jax.tree.leaves(parts)
+    counts = {len(leaf) for leaf in leaves}
+    if len(counts) != 1 or 0 in counts:
+        raise InputError(_uneven(parts))
     if inputs is not None:
         check_shapes(x, inputs)
-    if check_values:
-        _each_leaf("x", x, _check_finite)
-        _each_leaf("y", y, _check_finite)
-        _each_leaf("sample_weight", weight, _check_finite)
-    return Samples(x, y, weight, starts, count)
+    if check_values and not all(map(_is_finite, leaves)):
+        raise InputError(_not_finite(parts))
+    return Samples(x, y, weight, starts, counts.pop())
 
 
 def known_inputs(model) -> list | None:
@@ -137,39 +139,36 @@ def _read_flags(starts) -> np.ndarray:
     return flags.astype(bool)
 
 
-def _count(**parts) -> int:
+def _uneven(parts: dict) -> str:
+    """What is wrong with the numbers of samples."""
     lengths = {
         name: sorted({len(leaf) for leaf in jax.tree.leaves(part)})
         for name, part in parts.items()
         if part is not None
     }
-    found = {length for each in lengths.values() for length in each}
-    if len(found) > 1:
-        told = ", ".join(f"{name} has {' and '.join(map(str, n))}" for name, n in lengths.items())
-        raise InputError(
-            f"The data differ in their number of samples: {told}. Axis 0 is the sample."
-        )
-    count = found.pop() if found else 0
-    if count == 0:
-        raise InputError("The data are empty: x has no samples. At least one is needed.")
-    return count
+    if len({length for each in lengths.values() for length in each}) <= 1:
+        return "The data are empty: x has no samples. At least one is needed."
+    told = ", ".join(f"{name} has {' and '.join(map(str, n))}" for name, n in lengths.items())
+    return f"The data differ in their number of samples: {told}. Axis 0 is the sample."
 
 
-def _each_leaf(name: str, part, check: Callable[[str, np.ndarray], None]) -> None:
-    for path, leaf in jax.tree.leaves_with_path(part):
-        check(name + jax.tree_util.keystr(path), leaf)
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
-def _check_finite(name: str, array: np.ndarray) -> None:
-    if array.dtype.kind != "f" or np.isfinite(array).all():
-        return
-    bad = np.argwhere(~np.isfinite(array))
-    first = tuple(map(int, bad[0]))
-    raise InputError(
-        f"{name}[{', '.join(map(str, first))}] is {array[first]}, and {len(bad) - 1} other "
-        "values of it are NaN or infinite. Every value must be finite: drop such samples, or fill "
-        "them and mask those steps with keras.layers.Masking."
-    )
+def _not_finite(parts: dict) -> str:
+    """Where the first NaN or infinity is."""
+    for path, leaf in jax.tree.leaves_with_path(parts):
+        if not _is_finite(leaf):
+            bad = np.argwhere(~np.isfinite(leaf))
+            first = tuple(map(int, bad[0]))
+            name = path[0].key + jax.tree_util.keystr(path[1:])
+            return (
+                f"{name}[{', '.join(map(str, first))}] is {leaf[first]}, and {len(bad) - 1} other "
+                "values of it are NaN or infinite. Every value must be finite: drop such samples, "
+                "or fill them and mask those steps with keras.layers.Masking."
+            )
+    raise AssertionError("every value is finite")
 
 
 def check_shapes(x, inputs: list) -> None:
@@ -178,6 +177,8 @@ def check_shapes(x, inputs: list) -> None:
     Raises:
         InputError: the number of arrays, their rank or an axis does not fit.
     """
+    if isinstance(x, np.ndarray) and len(inputs) == 1 and _fits(x.shape[1:], inputs[0].shape[1:]):
+        return
     leaves = jax.tree.leaves(x)
     if len(leaves) != len(inputs):
         names = ", ".join(each.name for each in inputs)

@@ -13,7 +13,7 @@ import jax
 import keras
 
 from legato import _keras
-from legato._data import Samples
+from legato._data import Samples, known_inputs
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._memory import Memory, other_rows
 from legato._program import Plan, Program, Reset, Values, Verb
@@ -36,11 +36,13 @@ class Ready(NamedTuple):
         variables: the variables whose values it takes. They are found once: as Keras documents,
             which of them are trained is settled by ``compile``, which drops all programs.
         run: the compiled loop, or the compiled single batch where outputs of one are wanted.
+        eagerly: whether it is run step by step, as ``run_eagerly`` and ``jit_compile=False`` ask.
     """
 
     plan: Plan
     variables: Values
     run: Callable
+    eagerly: bool
 
 
 class Engine:
@@ -53,6 +55,7 @@ class Engine:
     def __init__(self, model):
         self.model = model
         self._memories: list[Memory] | None = None
+        self._inputs: list | None = None
 
     # Layers and their memory.
 
@@ -100,7 +103,7 @@ class Engine:
             value
             for memory in self.memories
             for value in (
-                [variable.value for variable in memory.variables]
+                map(_keras.value_of, memory.variables)
                 if memory.rows and not fresh
                 else memory.blank(rows)
             )
@@ -111,6 +114,13 @@ class Engine:
         variables = [each for memory in self.memories for each in memory.variables]
         for variable, value in zip(variables, values, strict=True):
             variable.hold(value)
+
+    @property
+    def inputs(self) -> list | None:
+        """The model's input tensors, flat; None while they are not known."""
+        if self._inputs is None:
+            self._inputs = known_inputs(self.model)
+        return self._inputs
 
     # The state as a value.
 
@@ -259,13 +269,16 @@ class Engine:
         slots = slots or max(1, ORDER_INDICES // (steps * rows))
         plan = Plan(rows, steps, rest or rows, reset, every, slots)
         variables = self.variables(verb)
+        model = self.model
+        eagerly = model.compiled and (model.run_eagerly or not model.jit_compile)
         if verb == "predict" and steps == 1:
-            return Ready(plan, variables, program.compiled_once(plan))
+            return Ready(plan, variables, program.compiled_once(plan), eagerly)
         if variables.metrics:
-            self.model.reset_metrics()
+            model.reset_metrics()
         empty = [each.value for each in variables.metrics]
         values = Values(*[[each.value for each in part] for part in variables])
-        return Ready(plan, variables, program.compiled(plan, values, empty, samples.packed))
+        run = program.compiled(plan, values, empty, samples.packed)
+        return Ready(plan, variables, run, eagerly)
 
     def call_program(self, training: bool | None, on_losses: Callable[[], None]) -> Program:
         """The compiled forward pass, as calling the model is; says if the call added losses."""

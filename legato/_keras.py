@@ -71,6 +71,11 @@ def build(model, x, y=None, sample_weight=None) -> None:
         _backend.compute_output_spec(model, inputs, training=False)
 
 
+def value_of(variable):
+    """A variable's value, outside of any scope; the property looks for scopes each time."""
+    return variable._value
+
+
 def set_value(variable, value) -> None:
     """Put a finished run's value into a variable, as Keras's trainer does between steps.
 

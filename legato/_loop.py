@@ -56,7 +56,7 @@ class Run:
     ):
         self.engine, self.samples, self.rows, self.memory = engine, samples, rows, memory
         ready = engine.ready(verb, samples, rows, reset, slots, program)
-        self.plan, self._variables, self._compiled = ready
+        self.plan, self._variables, self._compiled, self._eagerly = ready
         self._first_memory = memory if reset == "epoch" else []
         self._data = samples.packed
         self.values = self._read()
@@ -70,18 +70,18 @@ class Run:
         """Run steps ``begin`` to ``end``; returns what they emitted."""
         span = np.array((begin, end), np.int32)
         feed = Feed(self._data, self.samples.starts, self._first_memory, order, span)
-        return self._took(self._compiled, self.values, self.memory, feed)
+        emitted = self._took(self.values, self.memory, feed)
+        changed = zip(self._changed, self.values, strict=True)
+        self.values = Values(*(new or old for new, old in changed))
+        return emitted
 
     def call_once(self):
         """Run all samples as one batch; returns its outputs."""
-        return self._took(self._compiled, self.values, self.memory, self._data, self.samples.starts)
+        return self._took(self.values, self.memory, self._data, self.samples.starts)
 
-    def _took(self, compiled: Callable, *arguments):
-        with self._eagerly():
-            emitted, self._changed, self.memory = compiled(*arguments)
-        self.values = Values(
-            *(new or old for new, old in zip(self._changed, self.values, strict=True))
-        )
+    def _took(self, *arguments):
+        with jax.disable_jit() if self._eagerly else nullcontext():
+            emitted, self._changed, self.memory = self._compiled(*arguments)
         return emitted
 
     def hold(self, memory: bool = True) -> None:
@@ -109,13 +109,7 @@ class Run:
         return self.ordered(np.arange(self.samples.count)[None])
 
     def _read(self) -> Values:
-        return Values(*[[each.value for each in part] for part in self._variables])
-
-    def _eagerly(self):
-        """Step by step where the user asked for that: ``run_eagerly`` or ``jit_compile=False``."""
-        model = self.engine.model
-        eager = model.compiled and (model.run_eagerly or not model.jit_compile)
-        return jax.disable_jit() if eager else nullcontext()
+        return Values(*[list(map(_keras.value_of, part)) for part in self._variables])
 
 
 class Orders:

@@ -12,8 +12,8 @@ import numpy as np
 from jax.core import Tracer
 
 from legato import _keras, _loop
-from legato._backend import keep_compiled_programs
-from legato._data import Samples, class_weights, known_inputs, read_samples
+from legato._backend import set_up_jax
+from legato._data import Samples, class_weights, read_samples
 from legato._engine import Engine
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._program import Reset
@@ -21,7 +21,7 @@ from legato._state import State
 from legato._watch import Progress, watching
 from legato.layers import adopt
 
-keep_compiled_programs()
+set_up_jax()
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mixed into
 
@@ -249,7 +249,7 @@ class _Carrying(_KerasModel):
         told = watching(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=run.plan.steps
         )
-        progress = Progress(verbose if verbose != "auto" else 0, 1, run.plan.steps)
+        progress = Progress(verbose, 1, run.plan.steps, patience_s=2.0)
         logs = _loop.test(run, told, progress)
         progress.end()
         run.hold(memory=advance)
@@ -296,13 +296,15 @@ class _Carrying(_KerasModel):
         engine = self._engine
         self._build_for(samples, engine)
         rows = self._rows(batch_size, samples)
+        if rows == samples.count and not callbacks:
+            return self._predict_whole(samples, advance)
         if steps is not None:
             samples = samples.take(slice(steps * rows))
         total = -(-samples.count // rows)
         slots = min(total, _loop.OUTPUT_SLOTS)
         run = _loop.Run(engine, "predict", samples, rows, engine.memory_values(rows), slots=slots)
         told = watching(callbacks, self, history=False, verbose=verbose, epochs=1, steps=total)
-        progress = Progress(verbose if verbose != "auto" else 0, 1, total)
+        progress = Progress(verbose, 1, total, patience_s=2.0)
         outputs = _loop.predict(run, told, progress)
         progress.end()
         run.hold(memory=advance)
@@ -314,7 +316,11 @@ class _Carrying(_KerasModel):
         Raises:
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
-        run = self._single("predict", self._samples(x, starts=starts))
+        return self._predict_whole(self._samples(x, starts=starts), advance)
+
+    def _predict_whole(self, samples: Samples, advance: bool):
+        """Outputs of all samples as one batch, the caller's own."""
+        run = self._single("predict", samples)
         outputs = jax.tree.map(np.array, run.call_once())
         run.hold(memory=advance)
         return outputs
@@ -349,7 +355,7 @@ class _Carrying(_KerasModel):
     # What the verbs share.
 
     def _samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
-        samples = read_samples(self, x, y, sample_weight, starts, **options)
+        samples = read_samples(x, y, sample_weight, starts, self._engine.inputs, **options)
         if class_weight is None:
             return samples
         if sample_weight is not None:
@@ -390,7 +396,7 @@ class _Carrying(_KerasModel):
     def _rows(self, batch_size: int | None, samples: Samples) -> int:
         """Rows of a full batch."""
         if batch_size is None:
-            inputs = known_inputs(self)
+            inputs = self._engine.inputs
             batch_size = (inputs[0].shape[0] if inputs else None) or 32
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise InputError(

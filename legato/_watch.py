@@ -84,18 +84,27 @@ class Progress:
         verbose: 0, 1, 2 or "auto".
         epochs: epochs the run will have.
         steps: batches in an epoch.
+        patience_s: how long ``"auto"`` shows nothing, so that what is over soon leaves no line.
         stream: where it is written.
     """
 
     _WIDTH = 24
 
-    def __init__(self, verbose, epochs: int, steps: int, stream: IO[str] | None = None):
+    def __init__(
+        self,
+        verbose,
+        epochs: int,
+        steps: int,
+        patience_s: float = 0.0,
+        stream: IO[str] | None = None,
+    ):
         self._stream = stream or sys.stdout
         terminal = self._stream.isatty()
         self._verbose = int(terminal) if verbose == "auto" else int(verbose)
         self._rewrite = terminal
         self._epochs, self._steps = epochs, steps
         self._began = self._shown = self._epoch_began = time.perf_counter()
+        self._patience_s = patience_s if verbose == "auto" else 0.0
         self._logs: dict = {}
         self._done = self._first = 0
         self._length = 0
@@ -122,14 +131,16 @@ class Progress:
         """So many steps are done, counted from epoch 0."""
         self._done = done
         now = time.perf_counter()
-        if self._verbose == 1 and self._rewrite and now - self._shown > 0.1:
+        waited = now - self._began >= self._patience_s
+        if self._verbose == 1 and self._rewrite and waited and now - self._shown > 0.1:
             self._shown = now
             self._show(now)
 
     def end(self) -> None:
         """The run is over: leave its last line."""
-        if self._verbose == 1:
-            self._show(time.perf_counter(), last=True)
+        now = time.perf_counter()
+        if self._verbose == 1 and now - self._began >= self._patience_s:
+            self._show(now, last=True)
             self._write("\n")
 
     def _show(self, now: float, last: bool = False) -> None:

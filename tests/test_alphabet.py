@@ -1,0 +1,125 @@
+"""The six networks: cut as published, trained for real, asked what the published text asks.
+
+What a network answers depends on its seed; what is tested holds for any sensible training: the
+stateful network recites, and cold at K it answers as if it had heard A. The accuracies over many
+seeds are in the README, with the command that makes them.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+import legato
+from legato import alphabet, report
+from legato.alphabet import LETTERS, NETWORKS
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("naive", (25, 1, 1)),
+        ("window", (23, 1, 3)),
+        ("steps", (23, 3, 1)),
+        ("batch", (25, 1, 1)),
+        ("stateful", (25, 1, 1)),
+        ("variable", (1000, 5, 1)),
+    ],
+)
+def test_samples_are_as_published(name, shape):
+    (network,) = alphabet.find([name])
+    samples = network.samples()
+    assert samples.x.shape == shape
+    assert samples.y.shape == (shape[0], 26)
+    for pattern, target, x, y in zip(
+        samples.patterns, samples.targets, samples.x, samples.y, strict=True
+    ):
+        assert pattern + target in LETTERS
+        assert LETTERS[y.argmax()] == target
+        assert y.sum() == 1
+        codes = [LETTERS.index(letter) / 26 for letter in pattern]
+        padded = [0.0] * (network.window - len(codes)) + codes
+        np.testing.assert_allclose(x.ravel(), padded, rtol=1e-6)
+
+
+def test_random_spans_cover_what_they_should_and_no_more():
+    drawn = {alphabet.random_span() for _ in range(20_000)}
+    expected = {(start, end) for start in range(24) for end in range(start, min(start + 5, 25))}
+    assert drawn == expected
+
+
+def test_networks_are_found_by_name_or_number():
+    assert [each.name for each in alphabet.find(["5", "Naive"])] == ["naive", "stateful"]
+    assert alphabet.find([]) == list(NETWORKS)
+    with pytest.raises(legato.InputError, match="no network 'gru'; the six are 1 naive, 2 window"):
+        alphabet.find(["1", "gru"])
+
+
+@pytest.fixture(scope="module")
+def stateful():
+    (network,) = alphabet.find(["stateful"])
+    return alphabet.train(network, seed=7)
+
+
+def test_the_stateful_network_recites_and_starts_cold_as_published(stateful):
+    _, outcome = stateful
+    assert outcome.accuracy == 1.0
+    recited, cold = outcome.answers.values()
+    assert [answer for _, answer in recited] == list(LETTERS[1:])
+    assert cold[0][0] == "K"
+    assert [answer for _, answer in cold] == list("BCDEF")
+
+
+def test_an_outcome_says_how_it_went(stateful):
+    model, outcome = stateful
+    assert len(outcome.history["loss"]) == 300
+    assert outcome.steps_per_s > 0
+    assert outcome.seconds > 0
+    assert outcome.probabilities.shape == (26, 26)
+    np.testing.assert_allclose(outcome.probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert model.states.rows == 0
+
+
+def test_the_same_seed_is_the_same_run(stateful):
+    _, outcome = stateful
+    _, again = alphabet.train(outcome.network, seed=7)
+    assert again.history == outcome.history
+    assert again.answers == outcome.answers
+
+
+def test_training_in_two_parts_is_the_published_single_run(stateful):
+    """``train`` compiles in a first epoch of its own; that changes no number."""
+    _, outcome = stateful
+    alphabet.plant(7)
+    samples, model = outcome.network.samples(), outcome.network.build()
+    history = model.fit(samples.x, samples.y, epochs=300, batch_size=1, verbose=0).history
+    assert history == outcome.history
+
+
+def test_files_hold_every_number(stateful, tmp_path):
+    _, outcome = stateful
+    paths = report.write([outcome], tmp_path)
+    assert sorted(path.name for path in paths) == ["alphabet.json", "alphabet.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["alphabet.json", "alphabet.png"]
+    told = json.loads((tmp_path / "alphabet.json").read_text(encoding="utf-8"))
+    (run,) = told["runs"]
+    assert run["accuracy"] == outcome.accuracy
+    assert run["history"]["loss"] == outcome.history["loss"]
+    assert run["network"]["published_accuracy"] == 1.0
+    assert np.shape(run["probabilities"]) == (26, 26)
+    assert told["versions"]["legato"] == legato.__version__
+    assert (tmp_path / "alphabet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_table_of_several_seeds_shows_their_spread(stateful):
+    _, outcome = stateful
+    lower = alphabet.Outcome(**{**vars(outcome), "accuracy": 0.96, "seed": 8})
+    made = report.table([outcome, lower])
+    cells = [list(column.cells)[0] for column in made.columns]
+    assert cells[:5] == [
+        "5 stateful: state carried from letter to letter",
+        "100.00 %",
+        "98.00 % ± 2.83",
+        "96.00 % – 100.00 %",
+        "1 of 2",
+    ]

@@ -1,0 +1,97 @@
+"""The command: it teaches, it runs, it says in one sentence what is wrong, and it leaves no debris."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from legato import __version__
+from legato.cli import app
+
+
+def run(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def test_help_names_the_networks_and_the_options():
+    told = run("alphabet", "--help").output
+    for word in ["naive", "variable", "--seed", "--replicates", "--out", "--quiet", "--debug"]:
+        assert word in told
+
+
+def test_version():
+    assert run("--version").output.strip() == f"legato {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["alphabet", "gru"], 2, "legato: There is no network 'gru'; the six are 1 naive"),
+        (["alphabet", "--replicates", "0"], 2, "Invalid value for '--replicates'"),
+        (["alphabet", "1", "--out", "/dev/null/x"], 2, "legato: The folder /dev/null/x cannot be"),
+    ],
+)
+def test_bad_words_get_one_sentence_and_a_status(words, status, told):
+    result = run(*words)
+    assert result.exit_code == status
+    assert told in result.output
+    assert "Traceback" not in result.output
+
+
+def test_debug_shows_where():
+    result = run("alphabet", "gru", "--debug")
+    assert result.exit_code == 1
+    assert type(result.exception).__name__ == "InputError"
+
+
+def test_two_networks_end_to_end(tmp_path):
+    """As a user runs it: a process of its own, warnings as errors, files written."""
+    out = tmp_path / "new" / "folder"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "legato", "alphabet", "naive", "5", "--out", out],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 naive" in done.stdout
+    assert "84.00 %" in done.stdout
+    assert "epoch 300/300" in done.stdout
+    assert "seeded with A and fed its own answers" in done.stdout
+    assert "Y → Z" in done.stdout
+    assert sorted(path.name for path in out.iterdir()) == ["alphabet.json", "alphabet.png"]
+    runs = json.loads((out / "alphabet.json").read_text(encoding="utf-8"))["runs"]
+    assert [one["network"]["name"] for one in runs] == ["naive", "stateful"]
+
+
+def test_quiet_prints_the_table_alone():
+    done = run("alphabet", "5", "--quiet")
+    assert done.exit_code == 0
+    assert "100.00 %" in done.output
+    assert "epoch" not in done.output
+    assert "→ B" not in done.output
+
+
+def test_an_interrupted_run_says_so_and_leaves_no_file(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "legato", "alphabet", "6", "--out", tmp_path, "--replicates", "50"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # training has begun
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == (
+        "Interrupted: 0 of 50 runs had finished; no file was written."
+    )
+    assert list(tmp_path.iterdir()) == []
