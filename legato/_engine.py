@@ -25,7 +25,7 @@ _CHANGED: dict[Verb, tuple[str, ...]] = {
     "test": ("non_trainable", "metrics"),
     "predict": ("non_trainable",),
 }
-ORDER_INDICES = 16_384  # sample indices one call of a program has room for, at least an epoch's
+ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at least an epoch's
 
 
 class Ready(NamedTuple):

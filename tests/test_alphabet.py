@@ -117,9 +117,9 @@ def test_a_table_of_several_seeds_shows_their_spread(stateful):
     made = report.table([outcome, lower])
     cells = [list(column.cells)[0] for column in made.columns]
     assert cells[:5] == [
-        "5 stateful: state carried from letter to letter",
+        "5 stateful",
         "100.00 %",
-        "98.00 % ± 2.83",
-        "96.00 % – 100.00 %",
+        "98.00 ± 2.83 %",
+        "96.0–100.0",
         "1 of 2",
     ]

@@ -60,7 +60,7 @@ def test_the_mark_is_heeded():
     run = legato._loop.Run(  # pyright: ignore[reportAttributeAccessIssue]
         model._engine,
         "train",
-        legato._data.read_samples(model, x, y),
+        legato._data.read_samples(x, y),
         1,
         [],  # pyright: ignore[reportAttributeAccessIssue]
     )

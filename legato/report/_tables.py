@@ -18,20 +18,22 @@ def by_network(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
 def table(outcomes: Sequence[Outcome]) -> Table:
     """Published accuracy beside the accuracy here, steps a second, seconds; a row a network."""
     several = max((len(each) for each in by_network(outcomes)), default=1) > 1
-    made = Table(title="Accuracy on the training set", title_justify="left")
-    made.add_column("network")
-    made.add_column("published", justify="right")
-    made.add_column("here, mean ± sd" if several else "here", justify="right")
-    if several:
-        made.add_column("lowest–highest", justify="right")
-        made.add_column("runs at 100 %", justify="right")
-    made.add_column("steps/s", justify="right")
-    made.add_column("seconds", justify="right")
+    made = Table(
+        title="Accuracy on the training set",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    spread = ["mean ± sd", "range", "at 100 %"] if several else ["here"]
+    made.add_column("network", no_wrap=True)
+    for heading in ["published", *spread, "steps/s", "seconds"]:
+        made.add_column(heading, justify="right", no_wrap=True)
     for runs in by_network(outcomes):
         network = runs[0].network
         scores = np.array([run.accuracy for run in runs])
         made.add_row(
-            f"{network.number} {network.name}: {network.title}",
+            f"{network.number} {network.name}",
             percent(network.published_accuracy),
             *(_spread(scores) if several else [percent(scores[0])]),
             f"{np.median([run.steps_per_s for run in runs]):,.0f}",
@@ -43,8 +45,8 @@ def table(outcomes: Sequence[Outcome]) -> Table:
 def _spread(scores: np.ndarray) -> list[str]:
     deviation = scores.std(ddof=1) if len(scores) > 1 else 0.0
     return [
-        f"{percent(scores.mean())} ± {100 * deviation:.2f}",
-        f"{percent(scores.min())} – {percent(scores.max())}",
+        f"{100 * scores.mean():.2f} ± {100 * deviation:.2f} %",
+        f"{100 * scores.min():.1f}–{100 * scores.max():.1f}",
         f"{(scores == 1).sum()} of {len(scores)}",
     ]
 

@@ -1,0 +1,41 @@
+"""legato, as its user writes it: no batch size, no callback, the state reset by `fit` itself."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from _keras_rival import Dialect, KerasRival
+from _networks import LETTERS, Network
+from _worker import Loaded, serve
+
+
+def build(network: Network) -> Any:
+    """The network; any number of rows may come later."""
+    from legato import Sequential, layers
+
+    return Sequential(
+        [
+            layers.Input((network.time_steps, network.features)),
+            layers.LSTM(network.units, stateful=network.stateful),
+            layers.Dense(LETTERS, activation="softmax"),
+        ]
+    )
+
+
+def load() -> Loaded:
+    """Import legato, and with it Keras on JAX."""
+    import legato
+
+    _ = legato.Sequential  # the front door is lazy: this is what imports Keras
+    import jax
+    import keras
+
+    dialect = Dialect(build, lambda model: model.reset_states(), lambda model: {})
+    version = getattr(legato, "__version__", "unreleased")
+    versions = {"legato": version, "keras": keras.__version__, "jax": jax.__version__}
+    return partial(KerasRival, dialect=dialect), versions
+
+
+if __name__ == "__main__":
+    serve(load)

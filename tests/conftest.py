@@ -1,0 +1,66 @@
+"""What every test shares: one seed, and the cells of ``tests/cells.py`` as a fixture.
+
+A test that asks for ``cell`` runs once for every line of that list; one that asks for ``model``
+gets the cell's model, made once in a process, with nothing remembered. Tests that train make a
+model of their own (``cell.make()``).
+"""
+
+import os
+import random
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import legato  # noqa: F401, I001  chooses the backend, so it comes before keras
+import keras
+import numpy as np
+import pytest
+from cells import CELLS, Counter, ready
+
+SEED = 20_160_815
+
+
+def pytest_configure(config):
+    """Let pass what Keras 3.15's own ``get_weights`` makes NumPy 2 say, and rule 10's warning."""
+    for known in (
+        "ignore:__array__ implementation doesn't accept:DeprecationWarning",
+        "ignore:Layer .* is stateful and runs backwards in time:UserWarning",
+    ):
+        config.addinivalue_line("filterwarnings", known)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Every test starts from the same random numbers, whatever ran before it."""
+    random.seed(SEED)
+    np.random.seed(SEED)
+    keras.utils.set_random_seed(SEED)
+
+
+@pytest.fixture
+def rng():
+    """NumPy's generator, for data."""
+    return np.random.default_rng(SEED)
+
+
+@pytest.fixture(params=CELLS, ids=lambda cell: cell.name)
+def cell(request):
+    """Each cell of the list."""
+    return request.param
+
+
+@pytest.fixture
+def model(cell):
+    """The cell's model with nothing remembered; not to be trained."""
+    return ready(cell)
+
+
+@pytest.fixture(scope="session")
+def _counter():
+    return Counter()
+
+
+@pytest.fixture
+def compiled(_counter):
+    """A counter of the programs XLA has compiled since the test began (``compiled.count``)."""
+    _counter.count = 0
+    return _counter

@@ -1,0 +1,47 @@
+"""Network 1 of the alphabet as a script of 2016: one letter, shuffled, nothing remembered.
+
+Only the import lines differ from what one typed for Keras 2. ``EPOCHS`` shortens the run.
+"""
+
+import os
+
+import numpy
+from keras.utils import to_categorical
+
+from legato import Sequential
+from legato.layers import LSTM, Dense
+
+numpy.random.seed(7)
+epochs = int(os.environ.get("EPOCHS", "500"))
+
+letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+number_of = {letter: number for number, letter in enumerate(letters)}
+letter_of = dict(enumerate(letters))
+
+# every letter and the one after it
+patterns = []
+answers = []
+for i in range(len(letters) - 1):
+    patterns.append([number_of[letters[i]]])
+    answers.append(number_of[letters[i + 1]])
+    print(letters[i], "->", letters[i + 1])
+
+X = numpy.reshape(patterns, (len(patterns), 1, 1))
+X = X / float(len(letters))
+y = to_categorical(answers)
+
+model = Sequential()
+model.add(LSTM(32, input_shape=(X.shape[1], X.shape[2])))
+model.add(Dense(y.shape[1], activation="softmax"))
+model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
+model.fit(X, y, epochs=epochs, batch_size=1, verbose=2)
+
+scores = model.evaluate(X, y, verbose=0)
+print("Model Accuracy: %.2f%%" % (scores[1] * 100))
+
+for pattern in patterns:
+    x = numpy.reshape(pattern, (1, len(pattern), 1))
+    x = x / float(len(letters))
+    prediction = model.predict(x, verbose=0)
+    index = numpy.argmax(prediction)
+    print([letter_of[value] for value in pattern], "->", letter_of[index])

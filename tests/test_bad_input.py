@@ -1,0 +1,310 @@
+"""Every bad input gets one clear sentence, and costs nothing.
+
+Each case says what is handed in, which error comes and what it says: what came, what was expected,
+what to do. After each the model goes on from the state it had, as if it had not been asked.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from cells import FEATURES, ROWS, UNITS, inputs, predict, set_weights, spread
+from safetensors.numpy import load_file, save_file
+
+import legato
+from legato import InputError, OutputError, State, StateError, UnsupportedError, layers
+
+X = inputs(2 * ROWS, seed=4)
+y = spread(np.random.default_rng(5), len(X), UNITS)
+
+
+def changed(array, position, value):
+    array = array.copy()
+    array[position] = value
+    return array
+
+
+@pytest.fixture(scope="module")
+def _model():
+    model = legato.Sequential(
+        [
+            keras.Input((None, FEATURES), name="signal"),
+            layers.LSTM(UNITS, stateful=True, name="memory"),
+        ]
+    )
+    model.compile("sgd", "mse")
+    set_weights(model)
+    model.fit(X, y, ROWS, verbose=0)
+    return model
+
+
+@pytest.fixture
+def model(_model):
+    """A model that remembers three rows; after the test it must go on as it would have."""
+    _model.reset_states()
+    predict(_model, inputs(seed=1))
+    before, weights = _model.states, _model.get_weights()
+    expected = predict(_model, inputs(seed=2))
+    _model.states = before
+    yield _model
+    assert _model.states == before
+    for mine, theirs in zip(_model.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(predict(_model, inputs(seed=2)), expected)
+
+
+def batches():
+    yield X[:ROWS], y[:ROWS]
+
+
+DATA = {
+    "two axes": (X[:, 0], y, InputError, r"x has shape \(6, 3\).*'signal' takes \(samples, any, 3"),
+    "four axes": (X[:, None], y, InputError, r"4 axes for 3: numpy.reshape\(x, \(samples, time"),
+    "features": (X[:, :, :2], y, InputError, r"shape \(6, 6, 2\).*2 features for 3"),
+    "lengths": (X, y[:5], InputError, "x has 6, y has 5. Axis 0 is the sample"),
+    "empty": (X[:0], y[:0], InputError, "empty: x has no samples"),
+    "empty list": ([], [], InputError, "empty: x has no samples"),
+    "NaN in x": (
+        changed(X, (1, 2, 0), np.nan), y, InputError, r"x\[1, 2, 0\] is nan, and 0 other.*Masking",
+    ),
+    "inf in y": (X, changed(y, (3, 1), -np.inf), InputError, r"y\[3, 1\] is -inf"),
+    "ragged": ([[[1.0]], [[1.0], [2.0]]], y[:2], InputError, "one array.*pad_sequences"),
+    "text": ([["a", "b"]], y[:1], InputError, "x holds <U1 values; numbers or.*to_categorical"),
+    "objects": (np.array([None, {}]), y[:2], InputError, "x holds object values"),
+    "a number": (3.0, y, InputError, "x is a single number"),
+    "generator": (batches(), None, UnsupportedError, "x is a builtins.generator.*numpy.stack"),
+    "string": ("abc", y, UnsupportedError, "x is a builtins.str"),
+    "nothing": (None, y, UnsupportedError, "x is a builtins.NoneType"),
+    "two inputs": ([X, X], y[:2], InputError, r"x has shape \(2, 6, 6, 3\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
+@pytest.mark.parametrize("case", DATA)
+def test_bad_data(model, case, verb):
+    x, target, error, message = DATA[case]
+    options = {"verbose": 0} if verb in ("fit", "evaluate") else {}
+    with pytest.raises(error, match=message):
+        getattr(model, verb)(x, target, **options)
+
+
+@pytest.mark.parametrize("case", [case for case in DATA if case not in ("lengths", "inf in y")])
+def test_bad_data_to_predict(model, case):
+    x, _, error, message = DATA[case]
+    with pytest.raises(error, match=message):
+        model.predict(x, verbose=0)
+
+
+OPTIONS = {
+    "shuffle": ({"shuffle": True}, InputError, "shuffle=True with a stateful.*stateful=False"),
+    "batch_size 0": ({"batch_size": 0}, InputError, "batch_size is 0; a whole number from 1 up"),
+    "batch_size 2.5": ({"batch_size": 2.5}, InputError, "batch_size is 2.5; a whole number"),
+    "reset": ({"reset": "sometimes"}, InputError, "reset is 'sometimes'; one of 'epoch', 'batch'"),
+    "validation_state": ({"validation_state": "old"}, InputError, "validation_state is 'old'"),
+    "two weights": (
+        {"class_weight": {0: 2.0}, "sample_weight": np.ones(6)}, InputError, "not both",
+    ),
+    "class_weight": ({"class_weight": {0: 2.0}, "y": y[:, :, None]}, InputError, "one target"),
+    "sample_weight": ({"sample_weight": np.ones(5)}, InputError, "sample_weight has 5"),
+    "starts": ({"starts": [True, False]}, InputError, "starts has 2"),
+    "starts of numbers": ({"starts": np.arange(6)}, InputError, "one boolean a sample"),
+    "validation_split": ({"validation_split": 0.99}, InputError, "validation_split is 0.99"),
+    "validation_data": ({"validation_data": X}, InputError, "validation_data is .x, y. or"),
+    "validation features": (
+        {"validation_data": (X[:, :, :2], y)}, InputError, "2 features for 3",
+    ),
+    "validation lengths": ({"validation_data": (X, y[:2])}, InputError, "x has 6, y has 2"),
+    "validation rows": (
+        {"validation_data": (X[:2], y[:2]), "validation_state": "continue"},
+        StateError,
+        "remembers 3 rows, but this call has 2",
+    ),
+    "rows": ({"batch_size": 2}, StateError, "remembers 3 rows, but this call has 2.*reset_states"),
+    "steps_per_epoch": ({"steps_per_epoch": 2}, UnsupportedError, "hand in the samples an epoch"),
+    "targets": ({"y": y[:, :3]}, (ValueError, TypeError), "shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OPTIONS)
+def test_bad_arguments_to_fit(model, case):
+    options, error, message = OPTIONS[case]
+    with pytest.raises(error, match=message):
+        model.fit(**{"x": X, "y": y, "batch_size": ROWS, "epochs": 2, "verbose": 0} | options)
+
+
+def test_an_error_leaves_nothing_remembered():
+    model = legato.Sequential([layers.LSTM(UNITS, stateful=True)])
+    model.compile("sgd", "mse")
+    with pytest.raises((ValueError, TypeError), match="shape"):
+        model.fit(X, y[:, :3], ROWS, verbose=0)
+    model.fit(X[:2], y[:2], 2, verbose=0)
+    assert model.states.rows == 2
+
+
+def test_an_unbuilt_model_says_what_its_first_layer_takes():
+    model = legato.Sequential([layers.LSTM(UNITS, stateful=True)])
+    with pytest.raises(InputError, match=r"x has shape \(6, 3\): 2 axes, but layer 'lstm.*takes 3"):
+        model.predict(X[:, 0], verbose=0)
+    model.predict(X, verbose=0)
+
+
+def test_something_else_than_a_layer():
+    with pytest.raises((InputError, ValueError), match=r"[Ll]ayer"):
+        legato.Sequential([layers.LSTM(UNITS), "Dense"])
+
+
+def test_an_uncompiled_model():
+    with pytest.raises(ValueError, match="compile"):
+        legato.Sequential([layers.LSTM(UNITS)]).fit(X, y)
+
+
+# States.
+
+
+def test_rows_that_are_not_there(model):
+    for rows, said in (([3], "Row 3 cannot be reset: the model remembers 3"), ([-1], "Row -1")):
+        with pytest.raises(StateError, match=said):
+            model.reset_states(rows)
+    with pytest.raises(StateError, match="A mask of 2 rows was given, and the model remembers 3"):
+        model.reset_states([True, False])
+    with pytest.raises(InputError, match=r"indices or a boolean mask; 0\.5 came"):
+        model.reset_states(0.5)
+    for rows in ([3], [0, -4], [0.5], [True, False]):
+        with pytest.raises(StateError, match="3"):
+            model.states.select(rows)
+
+
+def other_state(**options) -> State:
+    other = legato.Sequential([keras.Input((None, FEATURES)), layers.LSTM(**options)])
+    predict(other, inputs())
+    return other.states
+
+
+def test_the_state_of_another_model(model):
+    cases = {
+        "another model's: it has layers": other_state(units=UNITS, stateful=True, name="other"),
+        r"does not fit: it has float32 \(5,\) .*keeps float32 \(4,\)": other_state(
+            units=5, stateful=True, name="memory"
+        ),
+        r"it has int32 \(4,\) and int32": State({"memory": [np.ones((ROWS, UNITS), "int32")] * 2}),
+        r"it has float32 \(4,\) a row": State({"memory": [np.ones((ROWS, UNITS), "float32")]}),
+        "A legato.State was expected, and .*[dD]ict came": {"memory": np.ones((ROWS, UNITS))},
+        "A legato.State was expected, and NoneType came": None,
+    }
+    for said, state in cases.items():
+        with pytest.raises(StateError, match=said):
+            model.states = state
+
+
+def test_a_state_that_does_not_agree_with_itself(model):
+    with pytest.raises(StateError, match=r"one number of rows.*Axis 0 of every array is the row"):
+        State({"memory": [np.ones((2, UNITS)), np.ones((3, UNITS))]})
+    with pytest.raises(StateError, match="row"):
+        State({"memory": [np.ones((2, UNITS))]}, {"memory": np.ones(3, bool)})
+    with pytest.raises(StateError, match="nothing to stack"):
+        State.stack([])
+    with pytest.raises(StateError, match="states of one model"):
+        State.stack([model.states, State({"other": [np.ones((2, UNITS))]})])
+
+
+def test_a_folder_that_is_missing(model, tmp_path):
+    with pytest.raises(OutputError, match=r"a\.state cannot be written .*folder that exists"):
+        model.save_states(tmp_path / "missing" / "a.state")
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        model.save_states(tmp_path / "taken")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]  # nothing half-written
+
+
+def saved(model, path: Path) -> bytes:
+    model.save_states(path)
+    return path.read_bytes()
+
+
+def header_and_data(content: bytes) -> tuple[dict, bytes]:
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def with_header(header: dict, data: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def test_damaged_state_files(model, tmp_path):
+    path = tmp_path / "a.state"
+    content = saved(model, path)
+    header, data = header_and_data(content)
+    no_format = {**header, "__metadata__": {"made": "elsewhere"}}
+    no_paths = {**header, "__metadata__": {"format": header["__metadata__"]["format"]}}
+    renamed = {"memory:fresh": "memory:stale"}
+    no_flags = {renamed.get(name, name): part for name, part in header.items()}
+    shorter = {**header, "memory:0": {**header["memory:0"], "shape": [ROWS, UNITS + 1]}}
+    cases = {
+        "truncated": (content[:-7], "not a whole state file"),
+        "header only": (content[:20], "not a whole state file"),
+        "empty": (b"", "not a whole state file"),
+        "text": (b"not a state at all, but a note", "not a whole state file"),
+        "lengthened": (content + b"more", "not a whole state file"),
+        "altered shape": (with_header(shorter, data), "not a whole state file"),
+        "foreign": (with_header(no_format, data), "not a state that legato wrote"),
+        "without names": (with_header(no_paths, data), "state"),
+        "without flags": (with_header(no_flags, data), "state"),
+        "altered values": (content[:-40] + bytes(8) + content[-32:], "altered|state"),
+    }
+    for written, said in cases.values():
+        path.write_bytes(written)
+        with pytest.raises(StateError, match=said):
+            model.load_states(path)
+    with pytest.raises(StateError, match="no state file"):
+        model.load_states(tmp_path / "missing.state")
+    with pytest.raises(StateError, match="state file"):
+        model.load_states(tmp_path)
+
+
+def test_a_state_file_of_another_model(model, tmp_path):
+    path = tmp_path / "a.state"
+    saved(model, path)
+    tensors = load_file(path)
+    save_file(tensors, path)
+    with pytest.raises(StateError, match="not a state that legato wrote: its format is None"):
+        model.load_states(path)
+    other_state(units=5, stateful=True, name="memory").save(path)
+    with pytest.raises(StateError, match="does not fit"):
+        model.load_states(path)
+
+
+def test_a_state_for_a_model_that_is_not_built(model):
+    unbuilt = legato.Sequential([layers.LSTM(UNITS, stateful=True, name="memory")])
+    with pytest.raises(StateError, match="build"):
+        unbuilt.states = model.states
+
+
+# Another backend.
+
+
+@pytest.mark.parametrize(
+    "imports",
+    ["import keras; import legato", "import keras; from legato import Sequential"],
+)
+def test_another_backend(imports):
+    done = subprocess.run(
+        [sys.executable, "-c", imports],
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "numpy",
+            "PYTHONPATH": str(Path(legato.__file__).parents[1]),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("legato._errors.BackendError: Keras is already running on 'numpy'")
+    assert "Import legato before keras" in last

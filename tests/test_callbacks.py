@@ -1,0 +1,273 @@
+"""Callbacks and training runs get exactly what plain Keras gives them.
+
+The same layers with the same weights and seeds, stateless and unshuffled, once in
+``legato.Sequential`` and once in ``keras.Sequential``: the same calls in the same order, the same
+logs, the same weights at the end.
+"""
+
+import keras
+import numpy as np
+import pytest
+from cells import BY_NAME, FEATURES, ROWS, STEPS, UNITS, inputs, spread
+
+import legato
+
+X = inputs(2 * ROWS + 1, seed=4)
+y = spread(np.random.default_rng(5), len(X), 2)
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
+EVENTS = [
+    name
+    for name in dir(keras.callbacks.Callback)
+    if name.startswith("on_") and name not in ("on_batch_begin", "on_batch_end")
+]
+
+
+class Recorder(keras.callbacks.Callback):
+    """Writes down every call, with a copy of its logs."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+
+def _recording(name: str):
+    def record(self, *arguments, logs=None):
+        *numbers, told = (
+            arguments
+            if arguments and not _is_number(arguments[-1])
+            else (
+                *arguments,
+                logs,
+            )
+        )
+        self.calls.append((name, *numbers, dict(told or {})))
+
+    return record
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, (int, np.integer))
+
+
+for _name in EVENTS:
+    setattr(Recorder, _name, _recording(_name))
+
+
+def stacked(make_layers, optimizer="sgd"):
+    """One model of legato's and one of Keras's: the same layers, weights and seeds."""
+    models = []
+    for package in (legato, keras):
+        keras.utils.set_random_seed(7)
+        model = package.Sequential([keras.Input((STEPS, FEATURES)), *make_layers(package.layers)])
+        made = keras.optimizers.get(optimizer)
+        model.compile(made, "mse", metrics=["mae"])
+        models.append(model)
+    for mine, theirs in zip(*[model.get_weights() for model in models], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    return models
+
+
+def plain(layers):
+    return [layers.LSTM(UNITS), layers.Dense(2)]
+
+
+def assert_same_calls(one: list, other: list) -> None:
+    assert [call[:-1] for call in one] == [call[:-1] for call in other]
+    for mine, theirs in zip(one, other, strict=True):
+        assert set(mine[-1]) == set(theirs[-1]), mine[:-1]
+        for name, value in mine[-1].items():
+            np.testing.assert_allclose(value, theirs[-1][name], **TOLERANCE, err_msg=str(mine[:-1]))
+
+
+def assert_same_weights(one, other) -> None:
+    for mine, theirs in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, theirs, **TOLERANCE)
+
+
+def assert_same_fits(models, callbacks=list, **options) -> list:
+    """Fit both; returns legato's callbacks and Keras's."""
+    made = [callbacks(), callbacks()]
+    options = {"batch_size": ROWS, "epochs": 3, "verbose": 0, "shuffle": False} | options
+    logs = [
+        model.fit(X, y, callbacks=each, **options) for model, each in zip(models, made, strict=True)
+    ]
+    assert logs[0].epoch == logs[1].epoch
+    assert list(logs[0].history) == list(logs[1].history)
+    for name, values in logs[0].history.items():
+        np.testing.assert_allclose(values, logs[1].history[name], **TOLERANCE, err_msg=name)
+    assert_same_weights(*models)
+    return made
+
+
+@pytest.fixture(scope="module")
+def _models():
+    models = stacked(plain)
+    return models, models[0].get_weights()
+
+
+@pytest.fixture
+def models(_models):
+    """The pair with the weights and the optimizer it began with."""
+    pair, weights = _models
+    for model in pair:
+        model.set_weights(weights)
+        model.optimizer.learning_rate = 0.1
+        if model.optimizer.built:
+            model.optimizer.iterations.assign(0)
+    return pair
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"validation_data": (X[:4], y[:4])},
+        {"validation_split": 0.3, "validation_freq": 2},
+        {"epochs": 4, "initial_epoch": 2},
+        {"sample_weight": np.linspace(0.5, 1.5, len(X))},
+        {"epochs": 0},
+    ],
+    ids=lambda options: "-".join(options) or "plain",
+)
+def test_fit_calls_back_as_keras_does(models, options):
+    (mine,), (theirs,) = assert_same_fits(models, lambda: [Recorder()], **options)
+    assert_same_calls(mine.calls, theirs.calls)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+def test_other_verbs_call_back_as_keras_does(models, verb):
+    records, results = [], []
+    for model in models:
+        records.append(Recorder())
+        data = (X, y) if verb == "evaluate" else (X,)
+        results.append(
+            getattr(model, verb)(*data, batch_size=ROWS, verbose=0, callbacks=[records[-1]])
+        )
+    assert_same_calls(records[0].calls, records[1].calls)
+    np.testing.assert_allclose(*results, **TOLERANCE)
+
+
+class Stopper(Recorder):
+    """Asks for the end at one event."""
+
+    def __init__(self, event: str, number: int):
+        super().__init__()
+        self.event, self.number = event, number
+
+
+def _stopping(name: str):
+    def record(self, *arguments, **options):
+        _recording(name)(self, *arguments, **options)
+        if (name, self.number) == (self.event, arguments[0]):
+            self.model.stop_training = self.model.stop_evaluating = True
+            self.model.stop_predicting = True
+
+    return record
+
+
+for _name in ("on_epoch_begin", "on_epoch_end", "on_train_batch_end", "on_test_batch_end"):
+    setattr(Stopper, _name, _stopping(_name))
+
+
+@pytest.mark.parametrize("event", ["on_epoch_end", "on_train_batch_end"])
+@pytest.mark.parametrize("validated", [False, True])
+def test_stop_training_is_honoured(models, event, validated):
+    options = {"validation_data": (X[:4], y[:4])} if validated else {}
+    (mine,), (theirs,) = assert_same_fits(models, lambda: [Stopper(event, 1)], **options)
+    assert_same_calls(mine.calls, theirs.calls)
+
+
+def test_stop_evaluating_is_honoured(models):
+    records = [Stopper("on_test_batch_end", 1) for _ in models]
+    for model, record in zip(models, records, strict=True):
+        model.evaluate(X, y, batch_size=ROWS, verbose=0, callbacks=[record])
+    assert_same_calls(records[0].calls, records[1].calls)
+
+
+def test_learning_rate_scheduler(models):
+    def callbacks():
+        return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 2))]
+
+    assert_same_fits(models, callbacks)
+
+
+def test_early_stopping_restores_the_best_weights(models):
+    def callbacks():
+        return [
+            keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 2 else -0.5),
+            keras.callbacks.EarlyStopping("loss", patience=2, restore_best_weights=True),
+        ]
+
+    (_, mine), (_, theirs) = assert_same_fits(models, callbacks, epochs=8)
+    assert mine.stopped_epoch == theirs.stopped_epoch > 0
+    assert mine.best_epoch == theirs.best_epoch
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 2])
+def test_model_checkpoint(models, tmp_path, save_freq):
+    folders = iter([tmp_path / "legato", tmp_path / "keras"])
+    seen = []
+
+    def callbacks():
+        name = next(folders) / ("{epoch}.weights.h5" if save_freq == "epoch" else "last.weights.h5")
+        return [keras.callbacks.ModelCheckpoint(name, save_freq=save_freq, save_weights_only=True)]
+
+    assert_same_fits(models, callbacks)
+    for folder in (tmp_path / "legato", tmp_path / "keras"):
+        for file in sorted(folder.iterdir()):
+            models[1].load_weights(file)
+            seen.append((file.name, models[1].get_weights()))
+    half = len(seen) // 2
+    for (name, mine), (other, theirs) in zip(seen[:half], seen[half:], strict=True):
+        assert name == other
+        for one, two in zip(mine, theirs, strict=True):
+            np.testing.assert_allclose(one, two, **TOLERANCE)
+
+
+LAYERS = {
+    "dropout": lambda layers: [
+        layers.LSTM(UNITS, dropout=0.3, recurrent_dropout=0.2, return_sequences=True),
+        layers.Dropout(0.3),
+        layers.GRU(UNITS, recurrent_dropout=0.3),
+        layers.Dense(2),
+    ],
+    "batch normalization": lambda layers: [
+        layers.SimpleRNN(UNITS, return_sequences=True),
+        layers.BatchNormalization(),
+        layers.Bidirectional(layers.GRU(UNITS)),
+        layers.BatchNormalization(momentum=0.5),
+        layers.Dense(2, kernel_regularizer="l2", activity_regularizer="l1"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_models_train_as_in_keras(name):
+    models = stacked(LAYERS[name], "adam")
+    assert_same_fits(models, epochs=5, validation_data=(X[:4], y[:4]))
+    np.testing.assert_allclose(
+        *[model.predict(X, batch_size=ROWS, verbose=0) for model in models], **TOLERANCE
+    )
+    np.testing.assert_allclose(
+        *[model.evaluate(X, y, batch_size=ROWS, verbose=0) for model in models], **TOLERANCE
+    )
+
+
+# The same run, whoever watches: nobody, by epoch, by batch.
+
+
+def test_watched_runs_have_the_numbers_of_unwatched_ones():
+    runs = []
+    for watcher in (
+        [],
+        [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)],
+        [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)],
+    ):
+        model = BY_NAME["two-layers"].make()
+        model.compile("adam", "mse", metrics=["mae"])
+        targets = spread(np.random.default_rng(5), len(X), STEPS, UNITS)
+        logs = model.fit(X, targets, ROWS, 3, verbose=0, callbacks=watcher).history
+        runs.append((logs, np.concatenate([each.ravel() for each in model.get_weights()])))
+    for logs, weights in runs:
+        assert logs == runs[0][0]
+        np.testing.assert_array_equal(weights, runs[0][1])

@@ -1,0 +1,416 @@
+"""The state contract, rule by rule, where the laws do not show it already.
+
+The numbers are the rules'. Every comparison is of two ways to say the same thing, to the bit where
+they run the same program.
+"""
+
+import pickle
+import warnings
+
+import jax
+import keras
+import numpy as np
+import pytest
+from cells import (
+    BY_NAME,
+    CARRY,
+    FEATURES,
+    ROWS,
+    STEPS,
+    UNITS,
+    assert_same_states,
+    inputs,
+    predict,
+    ready,
+    spread,
+)
+
+import legato
+from legato import State, layers
+
+CELL = BY_NAME["two-layers"]
+X = inputs(2 * ROWS + 1, seed=4)  # two full batches and a last, smaller one
+y = spread(np.random.default_rng(5), len(X), STEPS, UNITS)
+X_VALID, Y_VALID = inputs(ROWS, seed=6), spread(np.random.default_rng(7), ROWS, STEPS, UNITS)
+
+
+def compiled_model(optimizer="adam", cell=CELL):
+    model = cell.make()
+    model.compile(optimizer, "mse", metrics=["mae"])
+    return model
+
+
+@pytest.fixture(scope="module")
+def _still():
+    return compiled_model(keras.optimizers.SGD(0.0))
+
+
+@pytest.fixture
+def still(_still):
+    """A compiled model that training does not change, with nothing remembered."""
+    _still.reset_states()
+    return _still
+
+
+def state_after(*batches, begin: State | None = None) -> State:
+    """The state after some batches, each fed whole."""
+    model = ready(CELL)
+    if begin is not None:
+        model.states = begin
+    for batch in batches:
+        predict(model, batch)
+    return model.states
+
+
+# 1. State is a value.
+
+
+def test_1_a_state_cannot_be_changed():
+    state = state_after(inputs())
+    with pytest.raises(AttributeError, match="is a value and cannot be changed"):
+        state.rows = 5
+    with pytest.raises(TypeError):
+        state["lstm"] = ()
+    with pytest.raises(TypeError):
+        state.fresh["lstm"] = ()
+    with pytest.raises(TypeError, match="assignment"):
+        next(iter(state.values()))[0] = 0
+
+
+def test_1_training_on_leaves_an_earlier_state_as_it_was():
+    model = compiled_model()
+    predict(model, inputs())
+    state = model.states
+    copy = jax.tree.map(np.array, state)
+    model.fit(X, y, ROWS, 2, verbose=0)
+    model.train_on_batch(inputs(), y[:ROWS])
+    model.reset_states()
+    assert jax.tree.all(jax.tree.map(np.array_equal, state, copy))
+    model.states = state
+    assert model.states == state
+
+
+def test_1_a_state_passes_through_jax():
+    state = state_after(inputs())
+    assert jax.jit(lambda each: each)(state) == state
+    doubled = jax.jit(lambda each: jax.tree.map(lambda part: part + part, each))(state)
+    path = next(iter(state))
+    np.testing.assert_array_equal(doubled[path][0], 2 * state[path][0])
+    last, seen = jax.lax.scan(lambda carry, _: (carry, carry), state, length=2)
+    assert last == state
+    assert seen[path][0].shape == (2, ROWS, UNITS)
+    assert jax.vmap(lambda each: each)(state) == state
+    shapes = jax.eval_shape(lambda each: each.repeat(2), state)
+    assert isinstance(shapes, State)
+    assert shapes.rows == 2 * ROWS
+    assert jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(state)) == state
+
+
+def test_1_rows_are_selected_stacked_and_repeated():
+    state = state_after(inputs())
+    path = next(iter(state))
+    values = np.asarray(state[path][0])
+    np.testing.assert_array_equal(state.select([2, 0])[path][0], values[[2, 0]])
+    np.testing.assert_array_equal(state.select(slice(1, 3))[path][0], values[1:3])
+    np.testing.assert_array_equal(state.select([True, False, True])[path][0], values[[0, 2]])
+    np.testing.assert_array_equal(state.repeat(2)[path][0], values[[0, 0, 1, 1, 2, 2]])
+    assert State.stack([state.select([row]) for row in range(ROWS)]) == state
+    assert state.select([0]).rows == 1
+    assert state.select([]).rows == 0
+
+
+def test_1_states_are_compared_and_measured():
+    state, other = state_after(inputs()), state_after(inputs(seed=1))
+    assert state == state_after(inputs())
+    assert state != other
+    assert state != "a state"
+    assert state != state.select([0])
+    assert not state.allclose(other)
+    assert state.allclose(jax.tree.map(lambda part: part + 1e-8 if part.ndim > 1 else part, state))
+    assert state.nbytes == 4 * ROWS * UNITS * 3  # float32: the LSTM's h and c, the GRU's h
+    assert repr(state).startswith("State(rows=3, ")
+
+
+def test_1_a_state_is_never_pickled(tmp_path):
+    state = state_after(inputs())
+    with pytest.raises(TypeError, match=r"never pickled: use state\.save"):
+        pickle.dumps(state)
+    state.save(tmp_path / "a.state")
+    assert State.load(tmp_path / "a.state") == state
+
+
+def test_1_a_past_forks_into_several_futures():
+    model = ready(CELL)
+    predict(model, inputs(1))
+    model.states = model.states.repeat(ROWS)
+    outputs = predict(model, inputs(seed=3))
+    for row in range(ROWS):
+        model.states = state_after(inputs(1))
+        np.testing.assert_allclose(
+            predict(model, inputs(seed=3)[[row]])[0], outputs[row], **CELL.tolerance
+        )
+
+
+# 2. The initial state is the cell's own.
+
+
+@pytest.mark.parametrize("name", ["warm-initial-state", "learnt-initial-state"])
+def test_2_fresh_rows_show_the_cells_own_initial_state(name):
+    model = ready(BY_NAME[name])
+    ((first,),) = model.initial_states(1).values()
+    assert np.all(first != 0)
+    predict(model, inputs())
+    model.reset_states([1])
+    (parts,) = model.states.values()
+    np.testing.assert_array_equal(parts[0][1], first[0])
+    assert list(next(iter(model.states.fresh.values()))) == [False, True, False]
+
+
+def test_2_a_learnt_initial_state_is_learnt():
+    model = compiled_model("sgd", BY_NAME["learnt-initial-state"])
+    before = np.asarray(next(iter(model.initial_states().values()))[0])
+    model.fit(X, y, ROWS, verbose=0)
+    assert np.all(np.asarray(next(iter(model.initial_states().values()))[0]) != before)
+
+
+# 3. Any number of rows, at any time.
+
+
+def test_3_any_number_of_rows(still):
+    for rows in (1, 4, 2):
+        still.reset_states()
+        still.fit(X[:rows], y[:rows], rows, verbose=0)
+        assert still.states.rows == rows
+        still.reset_states()
+        predict(still, X[:rows])
+        assert still.states.rows == rows
+
+
+def test_3_a_last_smaller_batch_advances_only_its_rows(still):
+    still.predict(X, ROWS, verbose=0)
+    whole = state_after(X[:ROWS], X[ROWS : 2 * ROWS])
+    first_row = state_after(X[6:7], begin=whole.select([0]))
+    expected = State.stack([first_row, whole.select([1, 2])])
+    assert_same_states(still.states, expected, CELL)
+    still.reset_states()
+    still.fit(X, y, ROWS, verbose=0)
+    assert_same_states(still.states, expected, CELL)
+
+
+CALLS_OF_TWO = {
+    "fit": lambda model: model.fit(X[:2], y[:2], verbose=0),
+    "evaluate": lambda model: model.evaluate(X[:2], y[:2], verbose=0),
+    "predict": lambda model: model.predict(X[:2], verbose=0),
+    "train_on_batch": lambda model: model.train_on_batch(X[:2], y[:2]),
+    "test_on_batch": lambda model: model.test_on_batch(X[:2], y[:2]),
+    "predict_on_batch": lambda model: model.predict_on_batch(X[:2]),
+    "calling": lambda model: model(X[:2]),
+}
+
+
+@pytest.mark.parametrize("verb", CALLS_OF_TWO)
+def test_3_another_number_of_rows_is_refused_by_name(still, verb):
+    predict(still, inputs())
+    before = still.states
+    with pytest.raises(
+        legato.StateError, match=r"remembers 3 rows, but this call has 2.*reset_states.*select"
+    ):
+        CALLS_OF_TWO[verb](still)
+    assert still.states == before
+    still.states = before.select([0, 2])
+    CALLS_OF_TWO[verb](still)
+    still.reset_states()
+    CALLS_OF_TWO[verb](still)
+
+
+@pytest.mark.parametrize("verb", CALLS_OF_TWO)
+def test_3_a_fresh_state_fits_any_number_of_rows(still, verb):
+    still.states = still.initial_states(ROWS)
+    CALLS_OF_TWO[verb](still)
+    assert still.states.rows == 2
+
+
+# 4. fit replays, runs on, or resets before every batch.
+
+
+def test_4_epochs_are_fits_of_one_epoch():
+    together, apart = compiled_model(), compiled_model()
+    losses = together.fit(X, y, ROWS, 4, verbose=0).history["loss"]
+    alone = []
+    for epoch in range(4):
+        alone += apart.fit(X, y, ROWS, verbose=0).history["loss"]
+        if epoch < 3:
+            apart.reset_states()
+    assert losses == alone
+    assert_same_states(together.states, apart.states)
+    for mine, theirs in zip(together.get_weights(), apart.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def replay(model, begin: State, times: int) -> State:
+    """The state after predicting the data some times over, beginning with a state."""
+    model.states = begin
+    for _ in range(times):
+        model.predict(X, ROWS, verbose=0)
+    return model.states
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_4_reset_policies(still, epochs):
+    begin = state_after(inputs(seed=9))
+    ends = {}
+    for reset in ("epoch", "never", "batch"):
+        still.states = begin
+        still.fit(X, y, ROWS, epochs, verbose=0, reset=reset)
+        ends[reset] = still.states
+    assert_same_states(ends["epoch"], replay(still, begin, 1), CELL)
+    assert_same_states(ends["never"], replay(still, begin, epochs), CELL)
+    last = [state_after(X[6:7]), state_after(X[4:5]), state_after(X[5:6])]
+    assert_same_states(ends["batch"], State.stack(last), CELL)
+
+
+# 6. Validation never touches training state.
+
+
+def test_6_validation_changes_no_number_of_the_training():
+    runs = {}
+    for name, options in {
+        "without": {},
+        "fresh": {"validation_data": (X_VALID, Y_VALID)},
+        "continued": {"validation_data": (X_VALID, Y_VALID), "validation_state": "continue"},
+        "of other rows": {"validation_data": (X[:5], y[:5]), "validation_batch_size": 5},
+    }.items():
+        model = compiled_model()
+        logs = model.fit(X, y, ROWS, 3, verbose=0, reset="never", **options).history
+        runs[name] = (logs["loss"], logs["mae"], model.get_weights(), model.states)
+        assert ("val_loss" in logs) == (name != "without")
+    for loss, mae, weights, state in runs.values():
+        assert (loss, mae) == runs["without"][:2]
+        assert all(map(np.array_equal, weights, runs["without"][2]))
+        assert_same_states(state, runs["without"][3])
+
+
+def test_6_validation_starts_fresh_or_goes_on():
+    logs = {}
+    for start in ("fresh", "continue"):
+        model = compiled_model()
+        logs[start] = model.fit(
+            X, y, ROWS, verbose=0, validation_data=(X_VALID, Y_VALID), validation_state=start
+        ).history["val_loss"]
+    by_hand = compiled_model()
+    by_hand.fit(X, y, ROWS, verbose=0)
+    went_on = by_hand.evaluate(X_VALID, Y_VALID, ROWS, verbose=0, return_dict=True)["loss"]
+    by_hand.reset_states()
+    fresh = by_hand.evaluate(X_VALID, Y_VALID, ROWS, verbose=0, return_dict=True)["loss"]
+    assert logs == {"fresh": [fresh], "continue": [went_on]}
+    assert fresh != went_on
+
+
+def test_6_a_validation_split_is_the_last_samples():
+    split, apart = compiled_model(), compiled_model()
+    logs = split.fit(X, y, ROWS, 2, verbose=0, validation_split=0.4).history
+    other = apart.fit(X[:4], y[:4], ROWS, 2, verbose=0, validation_data=(X[4:], y[4:])).history
+    assert logs == other
+
+
+# 7. Every verb carries and advances; advance=False does not.
+
+VERBS = {
+    "predict": lambda model, **how: model.predict(X[:ROWS], verbose=0, **how),
+    "predict_on_batch": lambda model, **how: model.predict_on_batch(X[:ROWS], **how),
+    "evaluate": lambda model, **how: model.evaluate(X[:ROWS], y[:ROWS], verbose=0, **how),
+    "test_on_batch": lambda model, **how: model.test_on_batch(X[:ROWS], y[:ROWS], **how),
+    "train_on_batch": lambda model: model.train_on_batch(X[:ROWS], y[:ROWS]),
+    "fit": lambda model: model.fit(X[:ROWS], y[:ROWS], verbose=0).history["loss"],
+    "calling": lambda model: np.asarray(model(X[:ROWS])),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_7_verbs_advance_the_state(still, verb):
+    for begin in (state_after(inputs(seed=8)), state_after(inputs(seed=9))):
+        still.states = begin
+        VERBS[verb](still)
+        assert_same_states(still.states, state_after(X[:ROWS], begin=begin), CELL)
+
+
+@pytest.mark.parametrize("verb", ["predict", "predict_on_batch", "evaluate", "test_on_batch"])
+def test_7_verbs_can_leave_the_state_as_it_was(still, verb):
+    for begin in (still.states, state_after(inputs(seed=8))):
+        still.states = begin
+        before = still.states
+        looked = VERBS[verb](still, advance=False)
+        assert still.states == before
+        np.testing.assert_array_equal(VERBS[verb](still), looked)
+        assert still.states != before
+
+
+# 9. Order matters. 10. Backward layers cannot carry.
+
+
+def test_9_stateful_data_is_not_shuffled(still):
+    with pytest.raises(legato.InputError, match="shuffle=True with a stateful layer"):
+        still.fit(X, y, ROWS, verbose=0, shuffle=True)
+    default = compiled_model().fit(X, y, ROWS, 2, verbose=0).history
+    assert default == compiled_model().fit(X, y, ROWS, 2, verbose=0, shuffle=False).history
+
+
+def test_10_a_stateful_bidirectional_says_so_once():
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        model = legato.Sequential([layers.Bidirectional(layers.GRU(UNITS, **CARRY))])
+        predict(model, inputs())
+        model.compile("sgd", "mse")
+        model.fit(inputs(), np.ones((ROWS, STEPS, 2 * UNITS)), verbose=0)
+    told = [str(each.message) for each in seen if "backwards in time" in str(each.message)]
+    assert len(told) == 1
+    assert len(model.states) == 1
+    assert "forward" in next(iter(model.states))
+
+
+# 12. States by name, nested models included.
+
+
+def named_model():
+    first = keras.Input((None, FEATURES), name="signal")
+    block = legato.Sequential([layers.GRU(UNITS, name="low", **CARRY)], name="block")
+    x = layers.LSTM(UNITS, name="high", **CARRY)(block(first))
+    return legato.Model(first, x, name="whole")
+
+
+def test_12_states_by_name():
+    model = named_model()
+    predict(model, inputs())
+    assert list(model.states) == ["block/low", "high"]
+    assert [part.shape for part in model.states["high"]] == [(ROWS, UNITS)] * 2
+    with pytest.raises(KeyError, match="'hihg'; this state has block/low, high"):
+        _ = model.states["hihg"]
+    model.reset_states([0])
+    assert all(list(flags) == [True, False, False] for flags in model.states.fresh.values())
+    model.reset_states(np.array([False, True, False]))
+    assert all(list(flags) == [True, True, False] for flags in model.states.fresh.values())
+    model.reset_states()
+    assert model.states.rows == 0
+
+
+def test_12_states_are_saved_and_loaded_by_name(tmp_path):
+    model, other = named_model(), named_model()
+    other.set_weights(model.get_weights())
+    predict(model, inputs())
+    model.save_states(tmp_path / "whole.state")
+    predict(other, inputs(5))
+    other.load_states(tmp_path / "whole.state")
+    assert other.states == model.states
+    np.testing.assert_array_equal(predict(other, inputs()), predict(model, inputs()))
+
+
+# A stateful layer in a model that cannot carry it says so.
+
+
+@pytest.mark.parametrize("verb", ["fit", "predict"])
+def test_a_plain_keras_model_cannot_carry(verb):
+    model = keras.Sequential([keras.Input((STEPS, FEATURES)), layers.LSTM(UNITS, **CARRY)])
+    model.compile("sgd", "mse")
+    use = {"fit": lambda: model.fit(X, y, verbose=0), "predict": lambda: model.predict(X)}
+    with pytest.raises(legato.StateError, match=r"does not carry state.*Use legato\.Model"):
+        use[verb]()
