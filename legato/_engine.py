@@ -92,8 +92,11 @@ class Engine:
         Raises:
             StateError: naming both counts and the remedies.
         """
-        if self.rows not in (0, rows):
+        if self.rows in (0, rows):
+            return
+        if not all(memory.is_fresh for memory in self.memories):
             raise StateError(other_rows(self.rows, rows))
+        self.reset()
 
     def memory_values(self, rows: int, fresh: bool = False) -> list:
         """The memory variables' values for a batch, blank where nothing is remembered."""
@@ -114,6 +117,13 @@ class Engine:
         variables = [each for memory in self.memories for each in memory.variables]
         for variable, value in zip(variables, values, strict=True):
             variable.hold(value)
+
+    @property
+    def declared_rows(self) -> int | None:
+        """The batch size the model was declared with, if any."""
+        if "_legato_undeclared" in self.model.__dict__ or not self.inputs:
+            return None
+        return self.inputs[0].shape[0]
 
     @property
     def inputs(self) -> list | None:
@@ -141,7 +151,14 @@ class Engine:
         """The state of rows that have seen nothing."""
         by_path = self._by_path()
         values = {
-            path: keras.tree.flatten(memory.layer.get_initial_state(rows))
+            path: [
+                part.astype(variable.dtype)
+                for part, variable in zip(
+                    keras.tree.flatten(memory.layer.get_initial_state(rows)),
+                    memory.variables[:-1],
+                    strict=True,
+                )
+            ]
             for path, memory in by_path.items()
         }
         return State(values, {path: memory.blank(rows)[-1] for path, memory in by_path.items()})
@@ -158,6 +175,11 @@ class Engine:
                 "model.states, model.initial_states(rows) or State.load(path)."
             )
         by_path = self._by_path()
+        if not by_path and self.stateful_layers:
+            raise StateError(
+                "The model is not built yet, so it has no place for a state: build it first, by "
+                "model.build(input_shape) or by running it once."
+            )
         if [_numberless(path) for path in by_path] != [_numberless(path) for path in state]:
             raise StateError(
                 f"This state is another model's: it has layers {list(state)}, and this model has "
@@ -214,6 +236,8 @@ class Engine:
     def build(self, samples: Samples) -> None:
         """Make every variable that is still missing; only shapes and dtypes are looked at."""
         self.adopt()
+        if self.inputs is None:  # Keras will take the batch size it is built with for declared
+            self.model.__dict__["_legato_undeclared"] = True
         one = jax.tree.map(lambda each: each[:1], (samples.x, samples.y, samples.weight))
         _keras.build(self.model, *one)
 

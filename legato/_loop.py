@@ -17,8 +17,6 @@ import numpy as np
 from legato import _keras
 from legato._data import Samples
 from legato._engine import Engine
-from legato._errors import StateError
-from legato._memory import other_rows
 from legato._program import Feed, Plan, Program, Reset, Values, Verb
 from legato._watch import Pace, Progress, watches_batches, watches_epochs
 
@@ -158,9 +156,7 @@ class Validation:
         if not self.due(epoch):
             return {}
         memory = self.engine.memory_values(self.rows, fresh=True)
-        if not self.fresh and memory:
-            if self.rows != training.rows:
-                raise StateError(other_rows(training.rows, self.rows))
+        if not self.fresh:
             memory = training.memory
         run = Run(self.engine, "test", self.samples, self.rows, memory, slots=1)
         logs = test(run, callbacks, Progress(0, 1, 1))
@@ -214,7 +210,8 @@ def train(
             if by_batch:
                 run.hold()
                 callbacks.on_train_batch_end(at, _logs(emitted, 0))
-            for ended in range(epoch, end // plan.steps):
+            over = epoch + 1 if by_batch and model.stop_training else end // plan.steps
+            for ended in range(epoch, over):
                 logs = _logs(emitted, ended - epoch)
                 if by_epoch:
                     run.hold()

@@ -61,6 +61,11 @@ class Memory:
         """Rows remembered; 0 when nothing is."""
         return self.fresh.shape[0]
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether no row has been fed since its last reset, so that any number of rows fits."""
+        return bool(self.fresh.value.all())
+
     def open(self, rows: int) -> None:
         """Make room for ``rows`` rows that have seen nothing, if nothing is remembered yet.
 
@@ -69,7 +74,7 @@ class Memory:
         """
         if self.rows == rows:
             return
-        if self.rows:
+        if self.rows and not self.is_fresh:
             raise StateError(other_rows(self.rows, rows))
         for variable, value in zip(self.variables, self.blank(rows), strict=True):
             variable.hold(value)

@@ -16,6 +16,7 @@ from legato._backend import set_up_jax
 from legato._data import Samples, class_weights, read_samples
 from legato._engine import Engine
 from legato._errors import InputError, StateError, UnsupportedError
+from legato._memory import other_rows
 from legato._program import Reset
 from legato._state import State
 from legato._watch import Progress, watching
@@ -171,6 +172,10 @@ class _Carrying(_KerasModel):
         run = _loop.Run(engine, "train", samples, rows, engine.memory_values(rows), reset)
         validate = None
         if validation is not None:
+            if validation_state == "continue" and self.stateful:
+                came = self._rows(validation_batch_size or batch_size, validation)
+                if came != rows:
+                    raise StateError(other_rows(rows, came))
             validate = _loop.Validation(
                 engine,
                 validation,
@@ -396,8 +401,7 @@ class _Carrying(_KerasModel):
     def _rows(self, batch_size: int | None, samples: Samples) -> int:
         """Rows of a full batch."""
         if batch_size is None:
-            inputs = self._engine.inputs
-            batch_size = (inputs[0].shape[0] if inputs else None) or 32
+            batch_size = self._engine.declared_rows or 32
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise InputError(
                 f"batch_size is {batch_size!r}; a whole number from 1 up was expected."
@@ -481,12 +485,18 @@ class Sequential(_Carrying, keras.Sequential):
                     keras.layers.InputLayer(batch_shape=(rows, *layer._input_shape_arg)), rebuild
                 )
         super().add(layer, rebuild)
-        self.__dict__.pop("_legato_engine", None)
+        self._forget_programs()
 
     def pop(self, rebuild=True):
         """Remove the last layer and return it, as in Keras."""
-        self.__dict__.pop("_legato_engine", None)
+        self._forget_programs()
         return super().pop(rebuild)
+
+    def _forget_programs(self) -> None:
+        """Other layers need other programs."""
+        self.__dict__.pop("_legato_engine", None)
+        self.__dict__.pop("_legato_calls", None)
+        self.train_function = self.test_function = self.predict_function = None
 
     def _check_first_layer(self, samples: Samples) -> None:
         first = self.layers[0] if self.layers else None

@@ -7,6 +7,7 @@ loaded; it passes through ``jit``, ``scan`` and ``vmap``. With each layer goes o
 A state of zero rows remembers nothing at all and fits any number of rows.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +61,12 @@ class State(Mapping[str, tuple]):
         count = counts.pop() if counts else 0
         given = fresh or {}
         flags = {path: jnp.asarray(given.get(path, np.zeros(count, bool))) for path in arrays}
+        for path, flag in flags.items():
+            if flag.shape != (count,):
+                raise StateError(
+                    f"Layer {path!r} has {count} rows of state, but flags of shape {flag.shape}: "
+                    "fresh is one boolean a row."
+                )
         object.__setattr__(self, "_values", MappingProxyType(arrays))
         object.__setattr__(self, "_fresh", MappingProxyType(flags))
 
@@ -131,14 +138,15 @@ class State(Mapping[str, tuple]):
         """
         if not isinstance(rows, slice):
             rows = np.asarray(rows)
-            if (
-                rows.dtype != bool
-                and rows.size
-                and not -self.rows <= rows.min() <= rows.max() < self.rows
-            ):
+            rows = rows.astype(int) if rows.size == 0 else rows
+            if rows.dtype == bool:
+                fits = rows.shape == (self.rows,)
+            else:
+                fits = rows.dtype.kind in "iu" and all(-self.rows <= rows) and all(rows < self.rows)
+            if not fits:
                 raise StateError(
-                    f"Rows {rows.tolist()} were asked of a state that has {self.rows}: "
-                    f"indices go from 0 to {self.rows - 1}."
+                    f"Rows {rows.tolist()} were asked of a state that has {self.rows}: give "
+                    f"indices from 0 to {self.rows - 1}, or a mask of {self.rows} booleans."
                 )
         return jax.tree.map(lambda part: part[rows], self)
 
@@ -181,7 +189,9 @@ class State(Mapping[str, tuple]):
         """
         from safetensors.numpy import save
 
-        content = save(self._flat(), metadata={"format": _FORMAT, "paths": json.dumps(list(self))})
+        parts = self._flat()
+        about = {"format": _FORMAT, "paths": json.dumps(list(self)), "sha256": _digest(parts)}
+        content = save(parts, metadata=about)
         write_whole(path, lambda temporary: temporary.write_bytes(content))
 
     @staticmethod
@@ -208,6 +218,11 @@ class State(Mapping[str, tuple]):
             raise StateError(
                 f"{path} is a safetensors file, but not a state that legato wrote: its format is "
                 f"{metadata.get('format')!r}, expected {_FORMAT!r}."
+            )
+        if metadata.get("sha256") != _digest(parts) or "paths" not in metadata:
+            raise StateError(
+                f"{path} is not a whole state file: it was altered since it was written (its "
+                "checksum differs). Use a file as save_states wrote it."
             )
         paths = json.loads(metadata["paths"])
         values = {each: [] for each in paths}
@@ -237,6 +252,16 @@ class State(Mapping[str, tuple]):
         object.__setattr__(self, "_values", MappingProxyType(dict(zip(paths, values, strict=True))))
         object.__setattr__(self, "_fresh", MappingProxyType(dict(zip(paths, fresh, strict=True))))
         return self
+
+
+def _digest(parts: Mapping[str, np.ndarray]) -> str:
+    """A checksum of names, shapes, types and bits."""
+    digest = hashlib.sha256()
+    for name in sorted(parts):
+        part = np.ascontiguousarray(parts[name])
+        digest.update(f"{name} {part.shape} {part.dtype} ".encode())
+        digest.update(part.tobytes())
+    return digest.hexdigest()
 
 
 def _numbered(name: str) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """Words → calls → words. Heavy imports stand inside the functions, so that ``--help`` is quick."""
 
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,7 +125,9 @@ def _told_plainly(debug: bool):
             f"\nInterrupted: {stop or 'nothing had finished'}; no file was written.",
             file=sys.stderr,
         )
-        raise typer.Exit(130) from None
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)  # XLA's threads may still be compiling, and crash an interpreter that ends
     except LegatoError as error:
         if debug:
             raise

@@ -94,6 +94,16 @@ def predict(model, X, **options) -> np.ndarray:
     return model.predict(X, batch_size=len(X), verbose=0, **options)
 
 
+def state_after(cell: Cell, *batches, begin: legato.State | None = None) -> legato.State:
+    """The state of the cell's model after some batches, each fed whole."""
+    model = ready(cell)
+    if begin is not None:
+        model.states = begin
+    for batch in batches:
+        predict(model, batch)
+    return model.states
+
+
 def assert_same_states(one: legato.State, other: legato.State, cell: Cell | None = None) -> None:
     """Both hold the same values, within the cell's tolerance, or to the bit if none is given.
 

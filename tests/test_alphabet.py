@@ -115,7 +115,7 @@ def test_a_table_of_several_seeds_shows_their_spread(stateful):
     _, outcome = stateful
     lower = alphabet.Outcome(**{**vars(outcome), "accuracy": 0.96, "seed": 8})
     made = report.table([outcome, lower])
-    cells = [list(column.cells)[0] for column in made.columns]
+    cells = [next(iter(column.cells)) for column in made.columns]
     assert cells[:5] == [
         "5 stateful",
         "100.00 %",

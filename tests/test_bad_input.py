@@ -174,9 +174,12 @@ def test_rows_that_are_not_there(model):
         model.reset_states([True, False])
     with pytest.raises(InputError, match=r"indices or a boolean mask; 0\.5 came"):
         model.reset_states(0.5)
-    for rows in ([3], [0, -4], [0.5], [True, False]):
-        with pytest.raises(StateError, match="3"):
-            model.states.select(rows)
+
+
+@pytest.mark.parametrize("rows", [[3], [0, -4], [0.5], [True, False]], ids=str)
+def test_rows_that_a_state_does_not_have(model, rows):
+    with pytest.raises(StateError, match="3"):
+        model.states.select(rows)
 
 
 def other_state(**options) -> State:
@@ -236,31 +239,51 @@ def with_header(header: dict, data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data
 
 
-def test_damaged_state_files(model, tmp_path):
-    path = tmp_path / "a.state"
-    content = saved(model, path)
+def damaged(content: bytes, how: str) -> bytes:
+    """A state file's bytes, damaged in one of the ways of ``DAMAGE``."""
     header, data = header_and_data(content)
-    no_format = {**header, "__metadata__": {"made": "elsewhere"}}
-    no_paths = {**header, "__metadata__": {"format": header["__metadata__"]["format"]}}
+    told = header["__metadata__"]
+    shape = [ROWS, UNITS + 1]
     renamed = {"memory:fresh": "memory:stale"}
-    no_flags = {renamed.get(name, name): part for name, part in header.items()}
-    shorter = {**header, "memory:0": {**header["memory:0"], "shape": [ROWS, UNITS + 1]}}
-    cases = {
-        "truncated": (content[:-7], "not a whole state file"),
-        "header only": (content[:20], "not a whole state file"),
-        "empty": (b"", "not a whole state file"),
-        "text": (b"not a state at all, but a note", "not a whole state file"),
-        "lengthened": (content + b"more", "not a whole state file"),
-        "altered shape": (with_header(shorter, data), "not a whole state file"),
-        "foreign": (with_header(no_format, data), "not a state that legato wrote"),
-        "without names": (with_header(no_paths, data), "state"),
-        "without flags": (with_header(no_flags, data), "state"),
-        "altered values": (content[:-40] + bytes(8) + content[-32:], "altered|state"),
-    }
-    for written, said in cases.values():
-        path.write_bytes(written)
-        with pytest.raises(StateError, match=said):
-            model.load_states(path)
+    return {
+        "truncated": content[:-7],
+        "cut in its header": content[:20],
+        "empty": b"",
+        "text": b"not a state at all, but a note",
+        "lengthened": content + b"more",
+        "of another shape": with_header(
+            header | {"memory:0": header["memory:0"] | {"shape": shape}}, data
+        ),
+        "foreign": with_header(header | {"__metadata__": {"made": "elsewhere"}}, data),
+        "without names": with_header(header | {"__metadata__": {"format": told["format"]}}, data),
+        "without flags": with_header({renamed.get(k, k): v for k, v in header.items()}, data),
+        "altered values": content[:-40] + bytes(8) + content[-32:],
+    }[how]
+
+
+DAMAGE = {
+    "truncated": "not a whole state file",
+    "cut in its header": "not a whole state file",
+    "empty": "not a whole state file",
+    "text": "not a whole state file",
+    "lengthened": "not a whole state file",
+    "of another shape": "not a whole state file",
+    "foreign": "not a state that legato wrote",
+    "without names": "state",
+    "without flags": "state",
+    "altered values": "altered",
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+def test_damaged_state_files(model, tmp_path, how):
+    path = tmp_path / "a.state"
+    path.write_bytes(damaged(saved(model, path), how))
+    with pytest.raises(StateError, match=DAMAGE[how]):
+        model.load_states(path)
+
+
+def test_state_files_that_are_not_there(model, tmp_path):
     with pytest.raises(StateError, match="no state file"):
         model.load_states(tmp_path / "missing.state")
     with pytest.raises(StateError, match="state file"):

@@ -271,3 +271,15 @@ def test_watched_runs_have_the_numbers_of_unwatched_ones():
     for logs, weights in runs:
         assert logs == runs[0][0]
         np.testing.assert_array_equal(weights, runs[0][1])
+
+
+def test_step_by_step_where_the_user_asks_for_it(models):
+    logs = [models[0].fit(X, y, ROWS, 2, verbose=0, shuffle=False).history]
+    for options in ({"run_eagerly": True}, {"jit_compile": False}):
+        keras.utils.set_random_seed(7)
+        model = legato.Sequential([keras.Input((STEPS, FEATURES)), *plain(legato.layers)])
+        rate = keras.optimizers.SGD(0.1)
+        model.compile(rate, "mse", metrics=["mae"], **options)
+        logs.append(model.fit(X, y, ROWS, 2, verbose=0, shuffle=False).history)
+    for each in logs[1:]:
+        np.testing.assert_allclose(each["loss"], logs[0]["loss"], **TOLERANCE)

@@ -1,4 +1,4 @@
-"""The command: it teaches, it runs, it says in one sentence what is wrong, and it leaves no debris."""
+"""The command: it teaches, runs, says in one sentence what is wrong, and leaves no debris."""
 
 import json
 import os

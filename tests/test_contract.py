@@ -1,13 +1,12 @@
-"""The state contract, rule by rule, where the laws do not show it already.
+"""The state contract, rule by rule, where the laws do not show it already. Rule 1 is in
+``tests/test_state.py``.
 
 The numbers are the rules'. Every comparison is of two ways to say the same thing, to the bit where
 they run the same program.
 """
 
-import pickle
 import warnings
 
-import jax
 import keras
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ from cells import (
     predict,
     ready,
     spread,
+    state_after,
 )
 
 import legato
@@ -50,105 +50,6 @@ def still(_still):
     """A compiled model that training does not change, with nothing remembered."""
     _still.reset_states()
     return _still
-
-
-def state_after(*batches, begin: State | None = None) -> State:
-    """The state after some batches, each fed whole."""
-    model = ready(CELL)
-    if begin is not None:
-        model.states = begin
-    for batch in batches:
-        predict(model, batch)
-    return model.states
-
-
-# 1. State is a value.
-
-
-def test_1_a_state_cannot_be_changed():
-    state = state_after(inputs())
-    with pytest.raises(AttributeError, match="is a value and cannot be changed"):
-        state.rows = 5
-    with pytest.raises(TypeError):
-        state["lstm"] = ()
-    with pytest.raises(TypeError):
-        state.fresh["lstm"] = ()
-    with pytest.raises(TypeError, match="assignment"):
-        next(iter(state.values()))[0] = 0
-
-
-def test_1_training_on_leaves_an_earlier_state_as_it_was():
-    model = compiled_model()
-    predict(model, inputs())
-    state = model.states
-    copy = jax.tree.map(np.array, state)
-    model.fit(X, y, ROWS, 2, verbose=0)
-    model.train_on_batch(inputs(), y[:ROWS])
-    model.reset_states()
-    assert jax.tree.all(jax.tree.map(np.array_equal, state, copy))
-    model.states = state
-    assert model.states == state
-
-
-def test_1_a_state_passes_through_jax():
-    state = state_after(inputs())
-    assert jax.jit(lambda each: each)(state) == state
-    doubled = jax.jit(lambda each: jax.tree.map(lambda part: part + part, each))(state)
-    path = next(iter(state))
-    np.testing.assert_array_equal(doubled[path][0], 2 * state[path][0])
-    last, seen = jax.lax.scan(lambda carry, _: (carry, carry), state, length=2)
-    assert last == state
-    assert seen[path][0].shape == (2, ROWS, UNITS)
-    assert jax.vmap(lambda each: each)(state) == state
-    shapes = jax.eval_shape(lambda each: each.repeat(2), state)
-    assert isinstance(shapes, State)
-    assert shapes.rows == 2 * ROWS
-    assert jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(state)) == state
-
-
-def test_1_rows_are_selected_stacked_and_repeated():
-    state = state_after(inputs())
-    path = next(iter(state))
-    values = np.asarray(state[path][0])
-    np.testing.assert_array_equal(state.select([2, 0])[path][0], values[[2, 0]])
-    np.testing.assert_array_equal(state.select(slice(1, 3))[path][0], values[1:3])
-    np.testing.assert_array_equal(state.select([True, False, True])[path][0], values[[0, 2]])
-    np.testing.assert_array_equal(state.repeat(2)[path][0], values[[0, 0, 1, 1, 2, 2]])
-    assert State.stack([state.select([row]) for row in range(ROWS)]) == state
-    assert state.select([0]).rows == 1
-    assert state.select([]).rows == 0
-
-
-def test_1_states_are_compared_and_measured():
-    state, other = state_after(inputs()), state_after(inputs(seed=1))
-    assert state == state_after(inputs())
-    assert state != other
-    assert state != "a state"
-    assert state != state.select([0])
-    assert not state.allclose(other)
-    assert state.allclose(jax.tree.map(lambda part: part + 1e-8 if part.ndim > 1 else part, state))
-    assert state.nbytes == 4 * ROWS * UNITS * 3  # float32: the LSTM's h and c, the GRU's h
-    assert repr(state).startswith("State(rows=3, ")
-
-
-def test_1_a_state_is_never_pickled(tmp_path):
-    state = state_after(inputs())
-    with pytest.raises(TypeError, match=r"never pickled: use state\.save"):
-        pickle.dumps(state)
-    state.save(tmp_path / "a.state")
-    assert State.load(tmp_path / "a.state") == state
-
-
-def test_1_a_past_forks_into_several_futures():
-    model = ready(CELL)
-    predict(model, inputs(1))
-    model.states = model.states.repeat(ROWS)
-    outputs = predict(model, inputs(seed=3))
-    for row in range(ROWS):
-        model.states = state_after(inputs(1))
-        np.testing.assert_allclose(
-            predict(model, inputs(seed=3)[[row]])[0], outputs[row], **CELL.tolerance
-        )
 
 
 # 2. The initial state is the cell's own.
@@ -186,10 +87,18 @@ def test_3_any_number_of_rows(still):
         assert still.states.rows == rows
 
 
+def test_3_the_default_batch_size_is_keras_own():
+    model = legato.Sequential([layers.GRU(UNITS, stateful=True)])  # built when it is fed
+    model.compile("sgd", "mse")
+    model.fit(X, y[:, 0], verbose=0)
+    assert int(model.optimizer.iterations) == 1
+    assert model.states.rows == len(X)
+
+
 def test_3_a_last_smaller_batch_advances_only_its_rows(still):
     still.predict(X, ROWS, verbose=0)
-    whole = state_after(X[:ROWS], X[ROWS : 2 * ROWS])
-    first_row = state_after(X[6:7], begin=whole.select([0]))
+    whole = state_after(CELL, X[:ROWS], X[ROWS : 2 * ROWS])
+    first_row = state_after(CELL, X[6:7], begin=whole.select([0]))
     expected = State.stack([first_row, whole.select([1, 2])])
     assert_same_states(still.states, expected, CELL)
     still.reset_states()
@@ -257,7 +166,7 @@ def replay(model, begin: State, times: int) -> State:
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_4_reset_policies(still, epochs):
-    begin = state_after(inputs(seed=9))
+    begin = state_after(CELL, inputs(seed=9))
     ends = {}
     for reset in ("epoch", "never", "batch"):
         still.states = begin
@@ -265,7 +174,7 @@ def test_4_reset_policies(still, epochs):
         ends[reset] = still.states
     assert_same_states(ends["epoch"], replay(still, begin, 1), CELL)
     assert_same_states(ends["never"], replay(still, begin, epochs), CELL)
-    last = [state_after(X[6:7]), state_after(X[4:5]), state_after(X[5:6])]
+    last = [state_after(CELL, X[6:7]), state_after(CELL, X[4:5]), state_after(CELL, X[5:6])]
     assert_same_states(ends["batch"], State.stack(last), CELL)
 
 
@@ -328,15 +237,15 @@ VERBS = {
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_7_verbs_advance_the_state(still, verb):
-    for begin in (state_after(inputs(seed=8)), state_after(inputs(seed=9))):
+    for begin in (state_after(CELL, inputs(seed=8)), state_after(CELL, inputs(seed=9))):
         still.states = begin
         VERBS[verb](still)
-        assert_same_states(still.states, state_after(X[:ROWS], begin=begin), CELL)
+        assert_same_states(still.states, state_after(CELL, X[:ROWS], begin=begin), CELL)
 
 
 @pytest.mark.parametrize("verb", ["predict", "predict_on_batch", "evaluate", "test_on_batch"])
 def test_7_verbs_can_leave_the_state_as_it_was(still, verb):
-    for begin in (still.states, state_after(inputs(seed=8))):
+    for begin in (still.states, state_after(CELL, inputs(seed=8))):
         still.states = begin
         before = still.states
         looked = VERBS[verb](still, advance=False)
@@ -361,7 +270,7 @@ def test_10_a_stateful_bidirectional_says_so_once():
         model = legato.Sequential([layers.Bidirectional(layers.GRU(UNITS, **CARRY))])
         predict(model, inputs())
         model.compile("sgd", "mse")
-        model.fit(inputs(), np.ones((ROWS, STEPS, 2 * UNITS)), verbose=0)
+        model.fit(inputs(), np.ones((ROWS, STEPS, 2 * UNITS)), ROWS, verbose=0)
     told = [str(each.message) for each in seen if "backwards in time" in str(each.message)]
     assert len(told) == 1
     assert len(model.states) == 1
@@ -391,6 +300,17 @@ def test_12_states_by_name():
     assert all(list(flags) == [True, True, False] for flags in model.states.fresh.values())
     model.reset_states()
     assert model.states.rows == 0
+
+
+@pytest.mark.parametrize("use", [predict, lambda model, x: np.asarray(model(x))])
+def test_12_a_model_that_grows_carries_its_new_layer(use):
+    model = legato.Sequential([keras.Input((None, FEATURES)), layers.LSTM(UNITS, **CARRY)])
+    use(model, inputs())
+    model.add(layers.GRU(UNITS + 1, stateful=True))
+    model.reset_states()
+    assert use(model, inputs()).shape == (ROWS, UNITS + 1)
+    assert len(model.states) == 2
+    assert model.states.rows == ROWS
 
 
 def test_12_states_are_saved_and_loaded_by_name(tmp_path):

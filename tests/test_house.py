@@ -44,7 +44,7 @@ def imports_of(source: str) -> set[str]:
                 found.add(node.module.split(".")[1])
         elif isinstance(node, ast.Import):
             names = [alias.name.split(".") for alias in node.names]
-            found |= {(name + [""])[1] for name in names if name[0] == "legato"}
+            found |= {([*name, ""])[1] for name in names if name[0] == "legato"}
     return found
 
 

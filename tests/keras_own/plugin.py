@@ -9,10 +9,10 @@ import json
 import os
 from pathlib import Path
 
-import legato  # noqa: F401, I001  chooses the backend, so it comes before keras
 import keras
 import keras.src.layers
 
+import legato  # noqa: F401  chooses the backend, so it comes before keras
 from legato import layers
 
 EXCHANGED = "RNN LSTM GRU SimpleRNN ConvLSTM1D ConvLSTM2D ConvLSTM3D Bidirectional".split()

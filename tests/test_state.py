@@ -1,0 +1,123 @@
+"""Rule 1 of the state contract: a state is a value.
+
+It cannot be changed, passes through JAX, is taken apart and put together by rows, is compared and
+measured, and shares nothing with the model it was read from.
+"""
+
+import contextlib
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cells import BY_NAME, FEATURES, ROWS, STEPS, UNITS, inputs, predict, ready, spread, state_after
+
+import legato
+from legato import State
+
+CELL = BY_NAME["two-layers"]
+
+
+def test_a_state_cannot_be_changed():
+    state = state_after(CELL, inputs())
+    with pytest.raises(AttributeError, match="is a value and cannot be changed"):
+        state.rows = 5
+    with pytest.raises(TypeError):
+        state["lstm"] = ()
+    with pytest.raises(TypeError):
+        state.fresh["lstm"] = ()
+    with pytest.raises(TypeError, match="assignment"):
+        next(iter(state.values()))[0] = 0
+
+
+def test_training_on_leaves_an_earlier_state_as_it_was():
+    model = CELL.make()
+    model.compile("adam", "mse")
+    y = spread(np.random.default_rng(5), ROWS, STEPS, UNITS)
+    predict(model, inputs())
+    state = model.states
+    copy = jax.tree.map(np.array, state)
+    model.fit(inputs(seed=2), y, ROWS, 2, verbose=0)
+    model.train_on_batch(inputs(), y)
+    model.reset_states()
+    assert jax.tree.all(jax.tree.map(np.array_equal, state, copy))
+    model.states = state
+    assert model.states == state
+
+
+def test_a_state_passes_through_jax():
+    state = state_after(CELL, inputs())
+    assert jax.jit(lambda each: each)(state) == state
+    doubled = jax.jit(lambda each: jax.tree.map(lambda part: part + part, each))(state)
+    path = next(iter(state))
+    np.testing.assert_array_equal(doubled[path][0], 2 * state[path][0])
+    last, seen = jax.lax.scan(lambda carry, _: (carry, carry), state, length=2)
+    assert last == state
+    assert seen[path][0].shape == (2, ROWS, UNITS)
+    assert jax.vmap(lambda each: each)(state) == state
+    shapes = jax.eval_shape(lambda each: each.repeat(2), state)
+    assert isinstance(shapes, State)
+    assert shapes.rows == 2 * ROWS
+    assert jax.tree.unflatten(jax.tree.structure(state), jax.tree.leaves(state)) == state
+
+
+def test_rows_are_selected_stacked_and_repeated():
+    state = state_after(CELL, inputs())
+    path = next(iter(state))
+    values = np.asarray(state[path][0])
+    np.testing.assert_array_equal(state.select([2, 0])[path][0], values[[2, 0]])
+    np.testing.assert_array_equal(state.select(slice(1, 3))[path][0], values[1:3])
+    np.testing.assert_array_equal(state.select([True, False, True])[path][0], values[[0, 2]])
+    np.testing.assert_array_equal(state.repeat(2)[path][0], values[[0, 0, 1, 1, 2, 2]])
+    assert State.stack([state.select([row]) for row in range(ROWS)]) == state
+    assert state.select([0]).rows == 1
+    assert state.select([]).rows == 0
+    assert state.select(2) == state.select([2])
+
+
+def test_states_are_compared_and_measured():
+    state, other = state_after(CELL, inputs()), state_after(CELL, inputs(seed=1))
+    assert state == state_after(CELL, inputs())
+    assert state != other
+    assert state != "a state"
+    assert state != state.select([0])
+    assert not state.allclose(other)
+    assert state.allclose(jax.tree.map(lambda part: part + 1e-8 if part.ndim > 1 else part, state))
+    assert state.nbytes == 4 * ROWS * UNITS * 3  # float32: the LSTM's h and c, the GRU's h
+    assert repr(state).startswith("State(rows=3, ")
+
+
+def test_a_state_is_never_pickled(tmp_path):
+    state = state_after(CELL, inputs())
+    with pytest.raises(TypeError, match=r"never pickled: use state\.save"):
+        pickle.dumps(state)
+    state.save(tmp_path / "a.state")
+    assert State.load(tmp_path / "a.state") == state
+
+
+def test_a_past_forks_into_several_futures():
+    model = ready(CELL)
+    predict(model, inputs(1))
+    model.states = model.states.repeat(ROWS)
+    outputs = predict(model, inputs(seed=3))
+    for row in range(ROWS):
+        model.states = state_after(CELL, inputs(1))
+        np.testing.assert_allclose(
+            predict(model, inputs(seed=3)[[row]])[0], outputs[row], **CELL.tolerance
+        )
+
+
+@pytest.mark.parametrize("transform", [jax.jit, jax.vmap, lambda call: jax.grad(_summed(call))])
+def test_a_call_inside_a_transformation_leaves_the_state_whole(transform):
+    model = ready(CELL)
+    predict(model, inputs())
+    before = model.states
+    with contextlib.suppress(legato.LegatoError):  # refused, or done without carrying on
+        transform(lambda x: model(x.reshape(-1, STEPS, FEATURES)))(jnp.asarray(inputs()))
+    assert model.states.rows == before.rows
+    assert np.isfinite(predict(model, inputs())).all()
+
+
+def _summed(call):
+    return lambda x: call(x).sum()
