@@ -137,7 +137,7 @@ class State(Mapping[str, tuple]):
             StateError: an index is outside the state.
         """
         if not isinstance(rows, slice):
-            rows = np.asarray(rows)
+            rows = np.atleast_1d(np.asarray(rows))
             rows = rows.astype(int) if rows.size == 0 else rows
             if rows.dtype == bool:
                 fits = rows.shape == (self.rows,)

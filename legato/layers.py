@@ -13,6 +13,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import keras
+from jax.core import Tracer
 
 from legato import _keras
 from legato._errors import InputError, StateError
@@ -77,14 +78,14 @@ class Carries(_KerasRNN):
         given = initial_state if initial_state is not None else self.get_initial_state(rows)
         if not keras.tree.is_nested(given):
             given = [given]
-        memory = self._carried_memory(rows)
+        memory = self._carried_memory(sequences, rows)
         start = given if memory is None else memory.start(list(given))
         outputs = super().call(sequences, initial_state=start, mask=mask, training=training)
         if memory is not None:
             memory.remember_fed()
         return outputs
 
-    def _carried_memory(self, rows: int) -> Memory | None:
+    def _carried_memory(self, sequences, rows: int) -> Memory | None:
         """The memory this call carries on; None where there is none to carry.
 
         Raises:
@@ -94,6 +95,12 @@ class Carries(_KerasRNN):
         if self.go_backwards or _keras.in_symbolic_scope():
             return None
         if memory is not None and not _keras.in_stateless_scope():
+            if isinstance(sequences, Tracer):
+                raise StateError(
+                    f"Layer {self.name!r} is stateful and was called inside a JAX transformation, "
+                    "which cannot keep what it would remember. Use model.stateless_call there: it "
+                    "takes the state and gives it back."
+                )
             memory.open(rows)
         elif memory is None or not _keras.is_carried(memory.fresh):
             raise StateError(
