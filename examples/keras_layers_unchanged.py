@@ -33,6 +33,6 @@ X, y = rng.normal(size=(12, 5, 2)), rng.normal(size=(12, 1))
 model.reset_states()
 seen: list[int] = []
 watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
-loss = model.fit(X, y, batch_size=3, epochs=3, callbacks=[watch], verbose=0).history["loss"]
-print("epochs a callback saw:", seen, "and the loss went down:", loss[2] < loss[0])
+model.fit(X, y, batch_size=3, epochs=3, callbacks=[watch], verbose=0)
+print("epochs a callback saw:", seen)
 print("rows remembered:", model.states.rows)

@@ -1,0 +1,151 @@
+"""What the documentation says is so: its code runs and prints what stands below it.
+
+Every fenced ``python`` block of ``README.md`` and of ``docs/*.md`` is run, the blocks of a page in
+order in one namespace, every warning an error, in an empty folder. A ``text`` block straight after
+one is what it prints. Every public name is on the page ``api.md``, every argument that legato adds
+to Keras's on ``choose.md`` too, and the site builds.
+"""
+
+import contextlib
+import inspect
+import io
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import pytest
+
+import legato
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.exists()]
+FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """A block of code: the lines above it, the code, and what it shall print if that is told."""
+
+    line: int
+    code: str
+    printed: str | None
+
+
+def blocks(page: str) -> Iterator[Block]:
+    """The ``python`` blocks of a page."""
+    fences = list(FENCE.finditer(page))
+    for at, fence in enumerate(fences):
+        if fence["kind"] != "python":
+            continue
+        printed = None
+        for following in fences[at + 1 : at + 2]:
+            between = page[fence.end() : following.start()]
+            if following["kind"] == "text" and not between.strip():
+                printed = following["text"]
+        yield Block(page.count("\n", 0, fence.start("text")), fence["text"], printed)
+
+
+def run(page: Path) -> None:
+    """Run a page's blocks; what is printed must be what is told."""
+    namespace = {"__name__": "__main__"}
+    for block in blocks(page.read_text(encoding="utf-8")):
+        said = io.StringIO()
+        code = compile("\n" * block.line + block.code, str(page), "exec")
+        with contextlib.redirect_stdout(said):
+            exec(code, namespace)
+        if block.printed is not None:
+            assert said.getvalue() == block.printed, f"{page.name}, line {block.line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_code_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keras.utils.clear_session()  # layers are numbered as in a process of the page's own
+    random.seed(7)
+    np.random.seed(7)
+    run(page)
+
+
+PAGE_THAT_LIES = """
+```python
+x = 1
+```
+
+```python
+print(x)
+```
+
+```text
+2
+```
+"""
+
+
+def test_a_page_that_lies_would_be_seen(tmp_path):
+    page = tmp_path / "lies.md"
+    page.write_text(PAGE_THAT_LIES)
+    with pytest.raises(AssertionError, match=r"lies.md, line 6"):
+        run(page)
+    page.write_text(PAGE_THAT_LIES.replace("2\n", "1\n"))
+    run(page)
+
+
+def public(cls: type) -> set[str]:
+    """The public names that legato gives a class."""
+    ours = [base for base in cls.__mro__ if base.__module__.startswith("legato")]
+    return {name for base in ours for name in vars(base) if not name.startswith("_")}
+
+
+def added_arguments() -> set[str]:
+    """The arguments of Keras's verbs that Keras does not have."""
+    added = set()
+    for name in public(legato.Sequential):
+        theirs = getattr(keras.Sequential, name, None)
+        if callable(theirs):
+            mine = inspect.signature(getattr(legato.Sequential, name)).parameters
+            added |= set(mine) - set(inspect.signature(theirs).parameters)
+    return added
+
+
+def names_in_code(page: str) -> set[str]:
+    """Every word inside backquotes."""
+    return {word for code in re.findall(r"`([^`\n]+)`", page) for word in re.findall(r"\w+", code)}
+
+
+def missing(page: str, names: set[str]) -> set[str]:
+    """The names a page of the documentation does not mention in code."""
+    return names - names_in_code((DOCS / page).read_text(encoding="utf-8"))
+
+
+def test_every_public_name_is_on_the_api_page():
+    assert not missing("api.md", set(legato.__all__))
+    assert not missing("api.md", public(legato.Sequential) | public(legato.Model))
+    assert not missing("api.md", public(legato.State))
+    assert not missing("api.md", set(legato.report.__all__))
+    assert missing("api.md", {"a_name_that_is_not_there"})
+
+
+def test_every_argument_legato_adds_is_explained():
+    arguments = added_arguments()
+    assert {"starts", "reset", "validation_state", "advance"} <= arguments
+    assert not missing("api.md", arguments)
+    assert not missing("choose.md", arguments)
+
+
+def test_the_site_builds(tmp_path):
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    done = subprocess.run(
+        [*command, "--config-file", str(ROOT / "mkdocs.yml"), "--site-dir", str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "api" / "index.html").exists()
