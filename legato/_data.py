@@ -199,14 +199,15 @@ def _names_inputs(x, inputs: list) -> bool:
 
 
 def _fits(came: tuple, expected: tuple) -> bool:
-    """Whether a sample's shape fits; as in Keras, a last axis of length 1 may come or go."""
+    """Whether a sample's axes and features fit; as in Keras, a last axis of 1 may come or go.
+
+    Other axes are left to the layers: a recurrent one takes any number of time steps.
+    """
     if len(came) == len(expected) + 1 and came[-1] == 1:
         came = came[:-1]
     if len(came) == len(expected) - 1 and expected[-1] == 1:
         came = (*came, 1)
-    return len(came) == len(expected) and all(
-        wanted in (None, length) for length, wanted in zip(came, expected, strict=True)
-    )
+    return len(came) == len(expected) and (not came or expected[-1] in (None, came[-1]))
 
 
 def _readable(shape: tuple) -> str:
@@ -218,9 +219,7 @@ def _remedy(came: tuple, expected: tuple) -> str:
     if len(came) != len(expected):
         wanted = "(samples, time steps, features)" if len(expected) == 3 else _readable(expected)
         return f"It has {len(came)} axes for {len(expected)}: numpy.reshape(x, {wanted})."
-    if came[-1] != expected[-1]:
-        return f"Its last axis has {came[-1]} features for {expected[-1]}."
-    return "Pad or cut its samples to that length."
+    return f"Its last axis has {came[-1]} features for {expected[-1]}."
 
 
 def class_weights(y, weights: dict) -> np.ndarray:

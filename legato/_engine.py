@@ -5,7 +5,6 @@ memory for a batch's rows, and makes the pure step of each verb, which is Keras'
 ``train_step``, ``test_step`` or ``predict_step`` (or the user's).
 """
 
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ from legato._data import Samples, known_inputs
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._memory import Memory, other_rows
 from legato._program import Plan, Program, Reset, Values, Verb
-from legato._state import State
+from legato._state import State, numberless
 from legato.layers import Carries, adopt
 
 _CHANGED: dict[Verb, tuple[str, ...]] = {
@@ -35,14 +34,13 @@ class Ready(NamedTuple):
         plan: what it is compiled for.
         variables: the variables whose values it takes. They are found once: as Keras documents,
             which of them are trained is settled by ``compile``, which drops all programs.
-        run: the compiled loop, or the compiled single batch where outputs of one are wanted.
-        eagerly: whether it is run step by step, as ``run_eagerly`` and ``jit_compile=False`` ask.
+        run: the compiled loop, or the compiled single batch where outputs of one are wanted; plain
+            Python where ``run_eagerly`` or ``jit_compile=False`` ask for it.
     """
 
     plan: Plan
     variables: Values
     run: Callable
-    eagerly: bool
 
 
 class Engine:
@@ -150,6 +148,7 @@ class Engine:
     def initial_state(self, rows: int) -> State:
         """The state of rows that have seen nothing."""
         by_path = self._by_path()
+        self._check_place(by_path)
         values = {
             path: [
                 part.astype(variable.dtype)
@@ -175,12 +174,8 @@ class Engine:
                 "model.states, model.initial_states(rows) or State.load(path)."
             )
         by_path = self._by_path()
-        if not by_path and self.stateful_layers:
-            raise StateError(
-                "The model is not built yet, so it has no place for a state: build it first, by "
-                "model.build(input_shape) or by running it once."
-            )
-        if [_numberless(path) for path in by_path] != [_numberless(path) for path in state]:
+        self._check_place(by_path)
+        if [numberless(path) for path in by_path] != [numberless(path) for path in state]:
             raise StateError(
                 f"This state is another model's: it has layers {list(state)}, and this model has "
                 f"{list(by_path)}."
@@ -199,6 +194,13 @@ class Engine:
                 )
             values += [*parts, fresh.astype(flag.dtype)]
         self.hold_memory(values)
+
+    def _check_place(self, by_path: dict) -> None:
+        if not by_path and self.stateful_layers:
+            raise StateError(
+                "The model is not built yet, so it has no place for a state: build it first, by "
+                "model.build(input_shape) or by running it once."
+            )
 
     def reset(self, rows=None) -> None:
         """Forget everything, or only some rows.
@@ -296,13 +298,14 @@ class Engine:
         model = self.model
         eagerly = model.compiled and (model.run_eagerly or not model.jit_compile)
         if verb == "predict" and steps == 1:
-            return Ready(plan, variables, program.compiled_once(plan), eagerly)
+            return Ready(plan, variables, program.once(plan, compiled=not eagerly))
         if variables.metrics:
             model.reset_metrics()
         empty = [each.value for each in variables.metrics]
         values = Values(*[[each.value for each in part] for part in variables])
-        run = program.compiled(plan, values, empty, samples.packed)
-        return Ready(plan, variables, run, eagerly)
+        if eagerly:
+            return Ready(plan, variables, program.step_by_step(plan, empty))
+        return Ready(plan, variables, program.compiled(plan, values, empty, samples.packed))
 
     def call_program(self, training: bool | None, on_losses: Callable[[], None]) -> Program:
         """The compiled forward pass, as calling the model is; says if the call added losses."""
@@ -350,11 +353,6 @@ class Engine:
 def _scalars(logs):
     """Logs as arrays, whatever a custom step returned."""
     return jax.tree.map(jax.numpy.asarray, logs)
-
-
-def _numberless(path: str) -> list[str]:
-    """A path without the numbers Keras appends to count layers in a process."""
-    return [re.sub(r"_\d+$", "", part) for part in path.split("/")]
 
 
 def _readable(parts: list[tuple]) -> str:

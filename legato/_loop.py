@@ -6,7 +6,6 @@ Host work only: sample orders are drawn here (NumPy's global generator, so ``num
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -54,7 +53,7 @@ class Run:
     ):
         self.engine, self.samples, self.rows, self.memory = engine, samples, rows, memory
         ready = engine.ready(verb, samples, rows, reset, slots, program)
-        self.plan, self._variables, self._compiled, self._eagerly = ready
+        self.plan, self._variables, self._run = ready
         self._first_memory = memory if reset == "epoch" else []
         self._data = samples.packed
         self.values = self._read()
@@ -78,8 +77,7 @@ class Run:
         return self._took(self.values, self.memory, self._data, self.samples.starts)
 
     def _took(self, *arguments):
-        with jax.disable_jit() if self._eagerly else nullcontext():
-            emitted, self._changed, self.memory = self._compiled(*arguments)
+        emitted, self._changed, self.memory = self._run(*arguments)
         return emitted
 
     def hold(self, memory: bool = True) -> None:

@@ -13,7 +13,7 @@ from jax.core import Tracer
 
 from legato import _keras, _loop
 from legato._backend import set_up_jax
-from legato._data import Samples, class_weights, read_samples
+from legato._data import Samples, check_shapes, class_weights, read_samples
 from legato._engine import Engine
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._memory import other_rows
@@ -167,6 +167,8 @@ class _Carrying(_KerasModel):
         elif validation_split:
             samples, validation = _split(samples, validation_split)
         self._build_for(samples, engine)
+        if validation is not None and engine.inputs is not None:
+            check_shapes(validation.x, engine.inputs)
         shuffle = self._order(shuffle)
         rows = self._rows(batch_size, samples)
         run = _loop.Run(engine, "train", samples, rows, engine.memory_values(rows), reset)
@@ -459,7 +461,7 @@ class Functional(Model, _keras.Functional):
         adopt(self)
 
 
-class Sequential(_Carrying, keras.Sequential):
+class Sequential(Model, keras.Sequential):
     """``keras.Sequential`` with recurrent state that is carried.
 
     Args:
@@ -474,6 +476,9 @@ class Sequential(_Carrying, keras.Sequential):
         >>> [part.shape for part in model.states["lstm"]]
         [(1, 5), (1, 5)]
     """
+
+    def __init__(self, layers=None, trainable=True, name=None):
+        keras.Sequential.__init__(self, layers, trainable=trainable, name=name)
 
     def add(self, layer, rebuild=True):
         """Add a layer, as in Keras; ``batch_input_shape=`` of a first layer makes the input."""

@@ -138,7 +138,7 @@ class Program:
             return _OneFunction(run)
         return jax.jit(run)
 
-    def compiled_once(self, plan: Plan) -> Callable:
+    def once(self, plan: Plan, compiled: bool = True) -> Callable:
         """One batch that holds all samples, for a verb whose outputs are wanted.
 
         Returns:
@@ -150,7 +150,33 @@ class Program:
             values, kept = self._split(values)
             return self._advance(plan, data, starts, kept, plan.rows, values, memory, None)
 
-        return jax.jit(run)
+        return jax.jit(run) if compiled else run
+
+    def step_by_step(self, plan: Plan, empty_metrics: list) -> Callable:
+        """The loop as plain Python, for ``run_eagerly=True`` and ``jit_compile=False``.
+
+        Returns:
+            ``run`` as ``compiled`` gives it; what is emitted has only the slots that were filled.
+        """
+
+        def run(values, memory, feed: Feed):
+            begin, end = map(int, feed.span)
+            values, kept = self._split(values)
+            data = jax.tree.map(jnp.asarray, feed.data)
+            slots = {}
+            for i in range(begin, end):
+                if i % plan.steps == 0:
+                    values = values._replace(metrics=empty_metrics)
+                    memory = feed.first_memory if plan.reset == "epoch" else memory
+                rows = plan.last if i % plan.steps == plan.steps - 1 else plan.rows
+                indices = feed.order[i - begin // plan.steps * plan.steps]
+                emitted, values, memory = self._advance(
+                    plan, data, feed.starts, kept, rows, values, memory, indices
+                )
+                slots[i // plan.every] = emitted
+            return jax.tree.map(lambda *each: jnp.stack(each), *slots.values()), values, memory
+
+        return run
 
     def _run(self, plan: Plan, empty_metrics, values, memory, feed: Feed):
         begin, end = feed.span[0], feed.span[1]

@@ -10,6 +10,7 @@ A state of zero rows remembers nothing at all and fits any number of rows.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -108,6 +109,12 @@ class State(Mapping[str, tuple]):
     def __reduce__(self):
         raise TypeError("A State is never pickled: use state.save(path) and State.load(path).")
 
+    def __copy__(self) -> "State":
+        return self  # it cannot change, so a copy would be the same
+
+    def __deepcopy__(self, _) -> "State":
+        return self
+
     # What it holds.
 
     @property
@@ -152,6 +159,8 @@ class State(Mapping[str, tuple]):
 
     def repeat(self, times: int) -> "State":
         """Every row ``times`` times, copies side by side: fork one past into several futures."""
+        if not isinstance(times, (int, np.integer)) or times < 1:
+            raise StateError(f"Rows were to be repeated {times!r} times; give a number from 1 up.")
         return jax.tree.map(lambda part: jnp.repeat(part, times, axis=0), self)
 
     @staticmethod
@@ -161,14 +170,17 @@ class State(Mapping[str, tuple]):
         Raises:
             StateError: there are no states, or they have different layers.
         """
-        if not states:
-            raise StateError("There is nothing to stack: give at least one state.")
-        if len({tuple(state) for state in states}) > 1:
+        if isinstance(states, State) or not states:
+            raise StateError("There is nothing to stack: give a list of states, at least one.")
+        states = list(states)
+        if len({tuple(map(numberless, state)) for state in states}) > 1:
             raise StateError(
                 "Only states of one model can be stacked; these have different layers: "
                 f"{[list(state) for state in states]}."
             )
-        return jax.tree.map(lambda *parts: jnp.concatenate(parts), *states)
+        flat, structure = zip(*map(jax.tree.flatten, states), strict=True)
+        joined = [jnp.concatenate(parts) for parts in zip(*flat, strict=True)]
+        return jax.tree.unflatten(structure[0], joined)
 
     def allclose(self, other: "State", rtol: float = 1e-5, atol: float = 1e-6) -> bool:
         """Whether both have the same layers and shapes, and values this close."""
@@ -252,6 +264,11 @@ class State(Mapping[str, tuple]):
         object.__setattr__(self, "_values", MappingProxyType(dict(zip(paths, values, strict=True))))
         object.__setattr__(self, "_fresh", MappingProxyType(dict(zip(paths, fresh, strict=True))))
         return self
+
+
+def numberless(path: str) -> str:
+    """A layer path without the numbers Keras appends to count layers in a process."""
+    return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/"))
 
 
 def _digest(parts: Mapping[str, np.ndarray]) -> str:

@@ -200,10 +200,21 @@ def adopt(layer) -> None:
             "Give an object made by one of legato.layers or keras.layers."
         )
     for each in _keras.flatten_layers(layer):
+        if isinstance(each, keras.layers.TimeDistributed):
+            _refuse_distributed(each)
         if isinstance(each, keras.layers.RNN) and each.stateful and not isinstance(each, Carries):
             each.__class__ = _carrying(type(each))
             _keras.forget_built_state(each)
             _warn_if_backward(each)
+
+
+def _refuse_distributed(layer) -> None:
+    inside = _keras.flatten_layers(layer.layer)
+    if any(isinstance(each, keras.layers.RNN) and each.stateful for each in inside):
+        raise InputError(
+            f"Layer {layer.name!r} distributes a stateful layer over time: it would carry state "
+            "from one slice to the next, which no row owns. Make the layer inside stateful=False."
+        )
 
 
 def _carrying(keras_class: type) -> type:

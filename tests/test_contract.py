@@ -334,3 +334,41 @@ def test_a_plain_keras_model_cannot_carry(verb):
     use = {"fit": lambda: model.fit(X, y, verbose=0), "predict": lambda: model.predict(X)}
     with pytest.raises(legato.StateError, match=r"does not carry state.*Use legato\.Model"):
         use[verb]()
+
+
+# Found by first users.
+
+
+def test_long_samples_in_training_one_step_live():
+    model = legato.Sequential([layers.LSTM(UNITS, stateful=True)])
+    whole = model.predict(X[:1], verbose=0)
+    model.reset_states()
+    for step in range(X.shape[1]):
+        last = model.predict(X[:1, step : step + 1], verbose=0)
+    np.testing.assert_allclose(last, whole, rtol=1e-5, atol=1e-6)
+
+
+def test_a_sequential_is_a_model():
+    assert isinstance(legato.Sequential(), legato.Model)
+
+
+def test_a_stateful_layer_distributed_over_time_is_refused():
+    inner = layers.LSTM(UNITS, stateful=True)
+    with pytest.raises(legato.InputError, match="distributes a stateful layer over time"):
+        legato.Sequential([layers.TimeDistributed(inner)])
+
+
+def test_states_of_twins_stack():
+    twins = [legato.Sequential([layers.GRU(UNITS, stateful=True)]) for _ in range(2)]
+    for twin in twins:
+        twin.predict(X[:2], verbose=0)
+    assert State.stack([twin.states for twin in twins]).rows == 4
+
+
+def test_wrong_validation_data_is_seen_before_training():
+    model = legato.Sequential([layers.GRU(UNITS)])
+    model.compile("sgd", "mse")
+    y_ = np.ones((len(X), UNITS))
+    with pytest.raises(legato.InputError, match="features"):
+        model.fit(X, y_, validation_data=(X[:, :, :1], y_), verbose=0)
+    assert int(model.optimizer.iterations) == 0  # pyright: ignore[reportOptionalMemberAccess]

@@ -68,12 +68,12 @@ def test_the_mark_is_heeded():
         x_y := run.samples.packed, None, [], np.zeros((7, 1), np.int32), np.array((0, 7), np.int32)
     )
     assert x_y is not None
-    marked = run._compiled._marked().lower(run.values, run.memory, feed).compile().as_text()
+    marked = run._run._marked().lower(run.values, run.memory, feed).compile().as_text()
     entry = marked[marked.index("ENTRY") :]
     assert "xla_cpu_small_call" in marked
     assert " call(" in entry
     assert " while(" not in entry
-    plain = jax.jit(run._compiled._run).lower(run.values, run.memory, feed).compile().as_text()
+    plain = jax.jit(run._run._run).lower(run.values, run.memory, feed).compile().as_text()
     assert " while(" in plain[plain.index("ENTRY") :]
 
 
@@ -107,3 +107,37 @@ def test_large_steps_are_left_to_xla():
     model.compile(loss="mse")
     model.fit(np.ones((8, 50, 8)), np.ones((8, 1)), batch_size=8, verbose=0)
     assert not isinstance(run_of(model), _OneFunction)
+
+
+@pytest.mark.parametrize("option", [{"run_eagerly": True}, {"jit_compile": False}])
+def test_step_by_step_is_the_compiled_run(option):
+    """``run_eagerly`` sees every step in Python, with a last smaller batch and state carried."""
+    x, y = samples()
+    results = []
+    weights = None
+    for options in ({}, option):
+        model = small_model(stateful=True)
+        model.compile(loss="mse", optimizer="sgd", metrics=["mae"], **options)
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        history = model.fit(x, y, batch_size=3, epochs=2, verbose=0).history
+        model.reset_states()
+        scores = model.evaluate(x, y, batch_size=3, verbose=0)
+        outputs = model.predict(x, batch_size=3, verbose=0)
+        results.append([*history["loss"], *history["mae"], *scores, *outputs.ravel()])
+    np.testing.assert_allclose(*results, rtol=1e-5)
+
+
+def test_run_eagerly_shows_a_step_its_values():
+    seen = []
+
+    class Looks(legato.Sequential):
+        def train_step(self, state, data):
+            seen.append(float(data[0][0, 0, 0]))
+            return super().train_step(state, data)
+
+    model = Looks([layers.Input((3, 2)), layers.LSTM(2), layers.Dense(3)])
+    model.compile(loss="mse", run_eagerly=True)
+    x, y = samples(3)
+    model.fit(x, y, batch_size=1, verbose=0, shuffle=False)
+    np.testing.assert_allclose(seen, x[:, 0, 0])
