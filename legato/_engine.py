@@ -305,7 +305,7 @@ class Engine:
         values = Values(*[[each.value for each in part] for part in variables])
         if eagerly:
             return Ready(plan, variables, program.step_by_step(plan, empty))
-        return Ready(plan, variables, program.compiled(plan, values, empty, samples.packed))
+        return Ready(plan, variables, program.compiled(plan, values, empty))
 
     def call_program(self, training: bool | None, on_losses: Callable[[], None]) -> Program:
         """The compiled forward pass, as calling the model is; says if the call added losses."""

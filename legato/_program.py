@@ -115,14 +115,13 @@ class Program:
         self._fresh_at = frozenset(int(end) - 1 for end in ends)
         self._in_one_function = in_one_function
 
-    def compiled(self, plan: Plan, values: Values, empty_metrics: list, data) -> Callable:
+    def compiled(self, plan: Plan, values: Values, empty_metrics: list) -> Callable:
         """The loop for a plan, compiled when it is first called.
 
         Args:
             plan: what to compile for.
             values: the variables' values; only shapes are looked at.
             empty_metrics: values of the metrics' variables an epoch begins with.
-            data: the samples; only shapes are looked at.
 
         Returns:
             ``run(values, memory, feed)`` → what was emitted, stacked on axis 0 (slot ``i //
@@ -134,7 +133,7 @@ class Program:
         def run(values, memory, feed):
             return self._run(plan, metrics, values, memory, feed)
 
-        if self._in_one_function and _is_small(plan, values, data):
+        if self._in_one_function and _is_small(plan, values):
             return _OneFunction(run)
         return jax.jit(run)
 
@@ -260,7 +259,8 @@ _ONE_FUNCTION_OPTIONS = {
     "xla_backend_optimization_level": 1,
     "xla_cpu_experimental_ynn_fusion_type": "",  # its products cannot be emitted inside a function
 }
-SMALL_STEP_MULTIPLICATIONS = 400_000
+ONE_ROW_WEIGHTS = 100_000  # trainable weights up to which it pays for a batch of one
+SEVERAL_ROWS_WEIGHTS = 10_000  # rows times weights up to which it pays for larger batches
 _EMITTED = frozenset(
     """
     abs add add_any and and_p argmax argmin atan2 bitcast_convert_type broadcast_in_dim cbrt ceil
@@ -320,13 +320,18 @@ class _OneFunction:
         return jax.jit(run, compiler_options=_ONE_FUNCTION_OPTIONS)
 
 
-def _is_small(plan: Plan, values: Values, data) -> bool:
-    """Whether one step is so little arithmetic that starting each operation is most of its cost."""
+def _is_small(plan: Plan, values: Values) -> bool:
+    """Whether one step is so little arithmetic that starting each operation is most of its cost.
+
+    Emitted as one function, matrix products are plain loops. For a batch of one they are products
+    with a vector, and that pays far; for more rows XLA's own products soon win.
+    """
     if jax.default_backend() != "cpu":
         return False
     weights = sum(each.size for each in values.trainable)
-    positions = max((int(np.prod(each.shape[1:-1])) for each in jax.tree.leaves(data)), default=1)
-    return plan.rows * positions * weights <= SMALL_STEP_MULTIPLICATIONS
+    if plan.rows == 1:
+        return weights <= ONE_ROW_WEIGHTS
+    return plan.rows * weights <= SEVERAL_ROWS_WEIGHTS
 
 
 def _operations(jaxpr) -> set[str]:
