@@ -17,7 +17,7 @@ from legato._data import Samples, check_shapes, class_weights, read_samples
 from legato._engine import Engine
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._memory import other_rows
-from legato._program import Reset
+from legato._program import Program, Reset
 from legato._state import State
 from legato._watch import Progress, watching
 from legato.layers import adopt
@@ -299,12 +299,16 @@ class _Carrying(_KerasModel):
         Raises:
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
+        if batch_size is steps is starts is None and not callbacks:
+            outputs = self._predict_again(x, advance)
+            if outputs is not None:
+                return outputs
         samples = self._samples(x, starts=starts)
         engine = self._engine
         self._build_for(samples, engine)
         rows = self._rows(batch_size, samples)
         if rows == samples.count and not callbacks:
-            return self._predict_whole(samples, advance)
+            return self._predict_whole(samples, advance, again=x if batch_size is None else None)
         if steps is not None:
             samples = samples.take(slice(steps * rows))
         total = -(-samples.count // rows)
@@ -325,12 +329,24 @@ class _Carrying(_KerasModel):
         """
         return self._predict_whole(self._samples(x, starts=starts), advance)
 
-    def _predict_whole(self, samples: Samples, advance: bool):
-        """Outputs of all samples as one batch, the caller's own."""
+    def _predict_whole(self, samples: Samples, advance: bool, again=None):
+        """Outputs of all samples as one batch, the caller's own; ready to be done ``again``."""
         run = self._single("predict", samples)
         outputs = jax.tree.map(np.array, run.call_once())
         run.hold(memory=advance)
+        plain = type(again) is np.ndarray and again.dtype.kind == "f" and samples.starts is None
+        if plain and isinstance(outputs, np.ndarray):
+            ready = self._engine.program("predict").ready
+            ready[again.shape, again.dtype] = _loop.Again(run)
         return outputs
+
+    def _predict_again(self, x, advance: bool):
+        """Outputs if a batch of just this shape was predicted before; None to do it all."""
+        program = self.predict_function
+        if type(x) is not np.ndarray or not isinstance(program, Program):
+            return None
+        again = program.ready.get((x.shape, x.dtype))
+        return None if again is None else again(x, advance)
 
     def __call__(self, *args, **kwargs):
         """The model's outputs, as Keras gives them; state is carried on.

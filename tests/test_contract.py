@@ -372,3 +372,31 @@ def test_wrong_validation_data_is_seen_before_training():
     with pytest.raises(legato.InputError, match="features"):
         model.fit(X, y_, validation_data=(X[:, :, :1], y_), verbose=0)
     assert int(model.optimizer.iterations) == 0  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def test_a_prediction_done_again_is_the_same_and_as_careful():
+    """The second prediction of a shape takes a shorter way; nothing else may tell."""
+    model, careful = [legato.Sequential([layers.GRU(UNITS, stateful=True)]) for _ in range(2)]
+    batches = [np.random.rand(3, 4, 3) for _ in range(4)]
+    careful.predict(batches[0], verbose=0)
+    model.predict(batches[0], verbose=0)
+    for mine, theirs in zip(model.weights, careful.weights, strict=True):
+        theirs.assign(mine.value)
+    careful.reset_states()
+    model.reset_states()
+    for at, batch in enumerate(batches):
+        advance = at != 2
+        mine = model.predict(batch, verbose=0, advance=advance)
+        theirs = careful.predict(batch, starts=np.zeros(3), verbose=0, advance=advance)
+        np.testing.assert_array_equal(mine, theirs)
+        mine += 1  # the caller's own
+    for mine, theirs in zip(model.states.values(), careful.states.values(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    before = model.states
+    bad = batches[0].copy()
+    bad[1, 0, 2] = np.nan
+    with pytest.raises(legato.InputError, match=r"x\[1, 0, 2\] is nan"):
+        model.predict(bad, verbose=0)
+    assert model.states == before
+    with pytest.raises(legato.StateError, match="remembers 3 rows, but this call has 2"):
+        model.predict(batches[0][:2], verbose=0)
