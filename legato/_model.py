@@ -334,8 +334,8 @@ class _Carrying(_KerasModel):
         run = self._single("predict", samples)
         outputs = jax.tree.map(np.array, run.call_once())
         run.hold(memory=advance)
-        plain = type(again) is np.ndarray and again.dtype.kind == "f" and samples.starts is None
-        if plain and isinstance(outputs, np.ndarray):
+        one_output = samples.starts is None and isinstance(outputs, np.ndarray)
+        if one_output and isinstance(again, np.ndarray) and again.dtype.kind == "f":
             ready = self._engine.program("predict").ready
             ready[again.shape, again.dtype] = _loop.Again(run)
         return outputs
