@@ -119,9 +119,7 @@ class Engine:
     @property
     def declared_rows(self) -> int | None:
         """The batch size the model was declared with, if any."""
-        if "_legato_undeclared" in self.model.__dict__ or not self.inputs:
-            return None
-        return self.inputs[0].shape[0]
+        return self.inputs[0].shape[0] if self.inputs else None
 
     @property
     def inputs(self) -> list | None:
@@ -238,10 +236,12 @@ class Engine:
     def build(self, samples: Samples) -> None:
         """Make every variable that is still missing; only shapes and dtypes are looked at."""
         self.adopt()
-        if self.inputs is None:  # Keras will take the batch size it is built with for declared
-            self.model.__dict__["_legato_undeclared"] = True
-        one = jax.tree.map(lambda each: each[:1], (samples.x, samples.y, samples.weight))
-        _keras.build(self.model, *one)
+        shapes = jax.tree.map(
+            # Without a number of samples, which Keras would take for declared.
+            lambda each: keras.KerasTensor((None, *each.shape[1:]), str(each.dtype)),
+            (samples.x, samples.y, samples.weight),
+        )
+        _keras.build(self.model, *shapes)
 
     @property
     def is_built(self) -> bool:

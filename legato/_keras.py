@@ -60,15 +60,12 @@ def build(model, x, y=None, sample_weight=None) -> None:
 
     Args:
         model: a Keras model.
-        x, y, sample_weight: arrays of one batch; only shapes and dtypes are looked at.
+        x, y, sample_weight: ``keras.KerasTensor``s in the place of a batch's arrays.
     """
     if y is not None:
         model._symbolic_build(data_batch=(x, y, sample_weight))
     elif not all(layer.built for layer in flatten_layers(model)):
-        inputs = keras.tree.map_structure(
-            lambda each: keras.KerasTensor(each.shape, str(each.dtype)), x
-        )
-        _backend.compute_output_spec(model, inputs, training=False)
+        _backend.compute_output_spec(model, x, training=False)
 
 
 def value_of(variable):

@@ -95,8 +95,9 @@ def test_input_shape_of_keras_2_makes_the_input_without_a_warning():
 def test_what_is_missing_is_built_from_shapes_alone():
     model = legato.Sequential([layers.LSTM(2), layers.Dense(1)])
     model.compile(loss="mse", metrics=["mae"])
-    _keras.build(model, np.ones((1, 3, 2), "float32"))
+    _keras.build(model, keras.KerasTensor((None, 3, 2)))
     assert model.built
-    _keras.build(model, np.ones((1, 3, 2), "float32"), np.ones((1, 1), "float32"))
+    assert model.input_shape == (None, 3, 2)
+    _keras.build(model, keras.KerasTensor((None, 3, 2)), keras.KerasTensor((None, 1)))
     assert model.optimizer is not None
     assert model.optimizer.built
