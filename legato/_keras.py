@@ -4,7 +4,6 @@ Keras has no public way to ask which of these hold, or to do them: ``tests/test_
 exercises each, so that a Keras that changes them is noticed there and not in a user's run.
 """
 
-import keras
 from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import stateless_scope as _stateless_scope
