@@ -40,6 +40,20 @@ def cache_directory() -> Path | None:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "legato"
 
 
+def device_share_bytes() -> float:
+    """How much of the device's memory data may take as a whole; larger ones are fed in blocks.
+
+    The share is ``$LEGATO_DATA_SHARE``, a number from 0 to 1; default: a quarter.
+    """
+    import jax
+
+    share = float(os.environ.get("LEGATO_DATA_SHARE", "0.25"))
+    told = jax.devices()[0].memory_stats()
+    if told and "bytes_limit" in told:
+        return share * told["bytes_limit"]
+    return share * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def set_up_jax() -> None:
     """Have JAX keep compiled programs, and run calls on the CPU where they are made.
 

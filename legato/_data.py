@@ -1,7 +1,8 @@
 """What a user hands to a verb → arrays whose axis 0 is the sample, checked before anything runs.
 
-Arrays, lists of lists, frames and anything else NumPy can read; dictionaries, tuples and lists of
-those where a model has several inputs or outputs. Floating point comes out in Keras's float type.
+Arrays and tensors of any framework, lists of lists, frames and anything else NumPy can read;
+dictionaries, tuples and lists of those where a model has several inputs or outputs. Floating point
+comes out in Keras's float type, and sparse arrays as dense ones.
 """
 
 from typing import Any, NamedTuple
@@ -43,10 +44,26 @@ class Samples(NamedTuple):
         leaves, structure = jax.tree.flatten(self[:4])
         return (structure, *[(leaf.shape, leaf.dtype) for leaf in leaves])
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(self[:4]))
+
+    def on_device(self) -> "Samples":
+        """The same, where programs run."""
+        return Samples(*jax.device_put(self[:4]), count=self.count)
+
     def take(self, rows) -> "Samples":
         """The samples at some indices, or in a slice."""
         part = jax.tree.map(lambda each: each[rows], (self.x, self.y, self.weight, self.starts))
         return Samples(*part, count=len(jax.tree.leaves(part[0])[0]))
+
+
+def hands_out_batches(x) -> bool:
+    """Whether this is no data as a whole, but gives one batch after another."""
+    if isinstance(x, (dict, list, tuple, str, bytes)) or _as_array(x) is not None:
+        return False
+    return any(hasattr(x, name) for name in ("__next__", "__iter__", "__getitem__"))
 
 
 def read_samples(
@@ -64,7 +81,8 @@ def read_samples(
         InputError: empty data, different lengths, NaN or infinity, a shape the model cannot take.
         UnsupportedError: something that is not arrays.
     """
-    x = _read("x", x, several=None if inputs is None else len(inputs) > 1)
+    several = None if inputs is None else len(inputs) > 1
+    x = _read_array("x", x) if x is None else _read("x", x, several)
     y = None if y is None else _read("y", y, several=None)
     weight = None if weight is None else _read("sample_weight", weight, several=None)
     starts = None if starts is None else _read_flags(starts)
@@ -90,6 +108,8 @@ def known_inputs(model) -> list | None:
 
 def _read(name: str, value, several: bool | None):
     """Arrays out of what came; ``several``: whether a list is a structure, None to tell by it."""
+    if value is None:
+        return None  # an optional input that is left out
     if isinstance(value, dict):
         return {key: _read(f"{name}[{key!r}]", each, several) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -103,30 +123,68 @@ def _read(name: str, value, several: bool | None):
     return _read_array(name, value)
 
 
+def _as_array(value):
+    """What ``numpy.asarray`` reads of an array-like value; None if it is nothing of the kind."""
+    if type(value) is np.ndarray:
+        return value
+    if hasattr(value, "detach"):  # PyTorch: off the graph and off the device
+        value = value.detach().cpu()
+        return value.float() if str(value.dtype) == "torch.bfloat16" else value
+    for dense in ("toarray", "todense"):  # SciPy, JAX
+        if hasattr(value, dense):
+            return getattr(value, dense)()
+    if type(value).__name__ == "SparseTensor":  # TensorFlow
+        dense = np.zeros(tuple(value.dense_shape), value.dtype.as_numpy_dtype)
+        dense[tuple(np.asarray(value.indices).T)] = value.values
+        return dense
+    return value if hasattr(value, "__array__") else None
+
+
 def _read_array(name: str, value) -> np.ndarray:
-    if not (hasattr(value, "__array__") or isinstance(value, (list, tuple, int, float))):
+    listed = isinstance(value, (list, tuple, int, float))
+    given = value if listed else _as_array(value)
+    if given is None:
         raise UnsupportedError(
-            f"{name} is a {type(value).__module__}.{type(value).__qualname__}. legato takes arrays "
-            "(anything numpy.asarray reads) so far, not generators or data sets: collect it first, "
-            "for instance with numpy.stack(list(batches))."
+            f"{name} is a {type(value).__module__}.{type(value).__qualname__}. Arrays were "
+            "expected here: anything numpy.asarray reads."
         )
     try:
-        array = np.asarray(value)
+        array = np.asarray(given)
     except ValueError as error:
         raise InputError(
             f"{name} cannot be made into one array ({error}). Its parts must have equal shapes: "
             "pad shorter sequences with keras.utils.pad_sequences."
         ) from error
-    if array.dtype.kind not in "fiub":
+    if array.dtype == object and hasattr(value, "columns"):  # a frame of nullable numbers
+        array = _numbers(name, value)
+    floating = jax.numpy.issubdtype(array.dtype, np.floating)  # bfloat16 too
+    if not floating and array.dtype.kind not in "iub":
         raise InputError(
             f"{name} holds {array.dtype} values; numbers or booleans were expected. Encode text as "
             "integers first, and one-hot with keras.utils.to_categorical if need be."
         )
     if array.ndim == 0:
         raise InputError(f"{name} is a single number, {array}; axis 0 must be the sample.")
-    if array.dtype == np.float64:
+    if array.dtype == np.float64 or array.dtype.kind == "V":
         array = array.astype(keras.config.floatx())
     return array
+
+
+def _numbers(name: str, frame) -> np.ndarray:
+    """A frame whose columns are not all of one plain type, as numbers.
+
+    Raises:
+        InputError: a column is none, or has gaps.
+    """
+    for column in frame.columns:
+        try:
+            np.asarray(frame[column], float)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"Column {column!r} of {name} is no column of numbers without gaps ({error}). Fill "
+                "or drop what is missing, and encode text as integers."
+            ) from error
+    return np.asarray(frame, float)
 
 
 def _read_flags(starts) -> np.ndarray:
@@ -179,15 +237,15 @@ def check_shapes(x, inputs: list) -> None:
     """
     if isinstance(x, np.ndarray) and len(inputs) == 1 and _fits(x.shape[1:], inputs[0].shape[1:]):
         return
-    leaves = jax.tree.leaves(x)
-    if len(leaves) != len(inputs):
+    named = _names_inputs(x, inputs)
+    ordered = [x[each.name] for each in inputs] if named else jax.tree.leaves(x)
+    if len(ordered) != len(inputs):
         names = ", ".join(each.name for each in inputs)
         raise InputError(
-            f"x has {len(leaves)} arrays, but the model has {len(inputs)} inputs: {names}."
+            f"x has {len(ordered)} arrays, but the model has {len(inputs)} inputs: {names}."
         )
-    ordered = [x[each.name] for each in inputs] if _names_inputs(x, inputs) else leaves
     for leaf, tensor in zip(ordered, inputs, strict=True):
-        if not _fits(leaf.shape[1:], tensor.shape[1:]):
+        if leaf is not None and not _fits(leaf.shape[1:], tensor.shape[1:]):
             raise InputError(
                 f"x has shape {leaf.shape}, but the model's input {tensor.name!r} takes "
                 f"{_readable(tensor.shape)}. {_remedy(leaf.shape, tensor.shape)}"

@@ -10,12 +10,14 @@ from typing import NamedTuple
 
 import jax
 import keras
+import numpy as np
 
 from legato import _keras
 from legato._data import Samples, known_inputs
 from legato._errors import InputError, StateError, UnsupportedError
+from legato._feeding import Piece
 from legato._memory import Memory, other_rows
-from legato._program import Plan, Program, Reset, Values, Verb
+from legato._program import Feed, Plan, Program, Reset, Values, Verb
 from legato._state import State, numberless
 from legato.layers import Carries, adopt
 
@@ -24,23 +26,38 @@ _CHANGED: dict[Verb, tuple[str, ...]] = {
     "test": ("non_trainable", "metrics"),
     "predict": ("non_trainable",),
 }
-ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at least an epoch's
 
 
 class Ready(NamedTuple):
     """A program for the shapes of some samples.
 
     Attributes:
-        plan: what it is compiled for.
         variables: the variables whose values it takes. They are found once: as Keras documents,
             which of them are trained is settled by ``compile``, which drops all programs.
         run: the compiled loop, or the compiled single batch where outputs of one are wanted; plain
             Python where ``run_eagerly`` or ``jit_compile=False`` ask for it.
     """
 
-    plan: Plan
     variables: Values
     run: Callable
+
+
+class Check(NamedTuple):
+    """A validation that is a part of the training's program.
+
+    Attributes:
+        piece: the validation data.
+        fresh: whether it starts from the initial state, or goes on from the epoch's end.
+    """
+
+    piece: Piece
+    fresh: bool
+
+    @property
+    def feed(self) -> Feed:
+        """What it runs over: all of the piece."""
+        samples, span = self.piece.samples, np.array((0, self.piece.end, 0), np.int32)
+        return Feed(samples.packed, samples.starts, [], self.piece.order, span)
 
 
 class Engine:
@@ -95,6 +112,18 @@ class Engine:
         if not all(memory.is_fresh for memory in self.memories):
             raise StateError(other_rows(self.rows, rows))
         self.reset()
+
+    def check_batch(self, batch: int, rows: int) -> int:
+        """The rows of state that a batch of another size than the first runs with.
+
+        Raises:
+            StateError: it has more samples than there are rows.
+        """
+        if not self.memories:
+            return batch
+        if batch > rows:
+            raise StateError(other_rows(rows, batch))
+        return rows
 
     def memory_values(self, rows: int, fresh: bool = False) -> list:
         """The memory variables' values for a batch, blank where nothing is remembered."""
@@ -275,37 +304,71 @@ class Engine:
     def ready(
         self,
         verb: Verb,
-        samples: Samples,
+        piece: Piece,
         rows: int,
         reset: Reset,
-        slots: int | None,
         program: Program | None = None,
+        check: Check | None = None,
     ) -> Ready:
-        """What runs these samples; made when their shapes are first met."""
+        """What runs a piece; made when its shapes are first met."""
         program = program or self.program(verb)
-        key = (rows, reset, slots, samples.shapes)
+        checked = check and (check.fresh, *check.piece[2:], check.piece.samples.shapes)
+        key = (rows, reset, *piece[4:], len(piece.order), piece.samples.shapes, checked)
         if key not in program.ready:
-            program.ready[key] = self._prepare(program, verb, samples, rows, reset, slots)
+            plan = _plan(verb, piece, rows, reset)
+            program.ready[key] = self._prepare(program, verb, plan, check)
         return program.ready[key]
 
-    def _prepare(self, program: Program, verb: Verb, samples, rows, reset, slots) -> Ready:
-        steps, rest = divmod(samples.count, rows)
-        steps += rest > 0
-        every = 1 if verb == "predict" else steps
-        slots = slots or max(1, ORDER_INDICES // (steps * rows))
-        plan = Plan(rows, steps, rest or rows, reset, every, slots)
+    def _prepare(self, program: Program, verb: Verb, plan: Plan, check: Check | None) -> Ready:
         variables = self.variables(verb)
-        model = self.model
-        eagerly = model.compiled and (model.run_eagerly or not model.jit_compile)
-        if verb == "predict" and steps == 1:
-            return Ready(plan, variables, program.once(plan, compiled=not eagerly))
-        if variables.metrics:
-            model.reset_metrics()
-        empty = [each.value for each in variables.metrics]
+        eagerly = self.runs_eagerly
+        if verb == "predict" and plan.steps == 1:
+            return Ready(variables, program.once(plan, compiled=not eagerly))
         values = Values(*[[each.value for each in part] for part in variables])
+        empty = self._empty_metrics(variables.metrics)
         if eagerly:
-            return Ready(plan, variables, program.step_by_step(plan, empty))
-        return Ready(plan, variables, program.compiled(plan, values, empty))
+            return Ready(variables, program.step_by_step(plan, empty))
+        validate = check and self._validation(check, empty)
+        return Ready(variables, program.compiled(plan, values, empty, validate))
+
+    def _validation(self, check: Check, empty_metrics: list) -> Callable:
+        """A validation to be traced inside the training's program."""
+        program, piece = self.program("test"), check.piece
+        plan = _plan("test", piece, piece.batch, "never")
+
+        def validate(values: Values, memory: list, feed: Feed):
+            if check.fresh:
+                memory = [value for each in self.memories for value in each.blank(piece.batch)]
+            values = values._replace(optimizer=[])
+            logs, changed, _ = program.loop(plan, empty_metrics, values, memory, feed)
+            return jax.tree.map(lambda each: each[0], logs), changed
+
+        return validate
+
+    def _empty_metrics(self, variables: list) -> list:
+        """Values of the metrics' variables at an epoch's beginning; None for one that runs on.
+
+        What a metric of the user's own does not reset stays what it was, so each is given another
+        value first, to see which.
+        """
+        before = [each.value for each in variables]
+        marks = [np.full(each.shape, 17, each.dtype) for each in before]
+        for variable, mark in zip(variables, marks, strict=True):
+            variable.assign(mark)
+        self.model.reset_metrics()
+        after = [np.asarray(each.value) for each in variables]
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+        return [
+            None if np.array_equal(value, mark) else value
+            for value, mark in zip(after, marks, strict=True)
+        ]
+
+    @property
+    def runs_eagerly(self) -> bool:
+        """Whether steps are run one by one, as ``run_eagerly`` and ``jit_compile=False`` ask."""
+        model = self.model
+        return model.compiled and (model.run_eagerly or not model.jit_compile)
 
     def call_program(self, training: bool | None, on_losses: Callable[[], None]) -> Program:
         """The compiled forward pass, as calling the model is; says if the call added losses."""
@@ -348,6 +411,11 @@ class Engine:
                 "A keras.distribution is set; legato runs on one device so far. Unset it with "
                 "keras.distribution.set_distribution(None)."
             )
+
+
+def _plan(verb: Verb, piece: Piece, rows: int, reset: Reset) -> Plan:
+    every = 1 if verb == "predict" else piece.steps
+    return Plan(rows, piece.batch, piece.last, piece.steps, reset, every, piece.slots)
 
 
 def _scalars(logs):

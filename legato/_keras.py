@@ -9,6 +9,7 @@ from keras.src import backend as _backend
 from keras.src.backend.common import stateless_scope as _stateless_scope
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
 from keras.src.models.functional import Functional  # noqa: F401  not exported by Keras
+from keras.src.trainers.epoch_iterator import EpochIterator as _EpochIterator
 
 
 def in_stateless_scope() -> bool:
@@ -65,6 +66,27 @@ def build(model, x, y=None, sample_weight=None) -> None:
         model._symbolic_build(data_batch=(x, y, sample_weight))
     elif not all(layer.built for layer in flatten_layers(model)):
         _backend.compute_output_spec(model, x, training=False)
+
+
+def batches(x, steps: int | None, shuffle: bool = False, batch_size: int | None = None):
+    """Keras's iterator over the batches of an epoch, for everything it takes that is no array.
+
+    Generators, ``PyDataset``, ``tf.data``, ``DataLoader`` and Grain each have their own rules of
+    when an epoch begins, ends and goes on; Keras's adapters know them. Arrays are taken too, as
+    ``(x, y, sample_weight)``.
+
+    Args:
+        x: the data.
+        steps: batches in an epoch; None for all there are.
+        shuffle, batch_size: as in ``fit``, where the data leave it open.
+
+    Raises:
+        ValueError: it is nothing that Keras knows.
+    """
+    y = weight = None
+    if isinstance(x, tuple):
+        x, y, weight = x
+    return _EpochIterator(x, y, weight, batch_size, steps, shuffle)
 
 
 def value_of(variable):

@@ -1,13 +1,13 @@
 """Runs: the steps of a verb, cut into calls of its program as coarse as the watchers allow.
 
-Host work only: sample orders are drawn here (NumPy's global generator, so ``numpy.random.seed`` and
-``keras.utils.set_random_seed`` govern them), callbacks are called here, logs are collected here.
+Host work only: data come in pieces (``_feeding``), callbacks are called here, logs are collected
+here. What is told to whom, and when, is what Keras does.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import jax
 import keras
@@ -15,66 +15,101 @@ import numpy as np
 
 from legato import _keras
 from legato._data import Samples
-from legato._engine import Engine
-from legato._program import Feed, Plan, Program, Reset, Values, Verb
-from legato._watch import Pace, Progress, watches_batches, watches_epochs
-
-OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
+from legato._engine import Check, Engine
+from legato._errors import StateError
+from legato._feeding import OUTPUT_SLOTS, Feeding, Held, Piece
+from legato._memory import StateVariable, other_rows
+from legato._program import Feed, Program, Reset, Values, Verb
+from legato._resume import BackupAndRestore, random_state
+from legato._watch import (
+    Pace,
+    Progress,
+    told_by,
+    watches_batches,
+    watches_epochs,
+    watches_tests,
+)
 
 
 class Run:
-    """One verb over one set of samples, with the values it has reached.
+    """One verb over data that come in pieces, with the values it has reached.
 
     Args:
         engine: the model's engine.
         verb: which of Keras's steps is run.
-        samples: the data.
-        rows: samples in a full batch, at most ``samples.count``.
-        memory: the memory variables' values.
         reset: when the memory goes back to what it was at the beginning of the run.
-        slots: emissions a call has room for; None for an epoch's worth of sample indices.
+        memory: gives the memory variables' values for a number of rows. Default: what the model
+            remembers.
         program: another program than the verb's own.
+        check: a validation that is a part of the program.
 
     Attributes:
-        plan: what its program is compiled for.
-        rows, samples, memory: as given; ``memory`` as reached.
+        engine: as given.
+        memory: the memory's values as reached; None until it is known how many rows there are.
+        rows: rows of the memory; 0 until then.
+        first_memory: what every epoch begins with, for ``reset="epoch"``; else empty.
     """
 
     def __init__(
         self,
         engine: Engine,
         verb: Verb,
-        samples: Samples,
-        rows: int,
-        memory: list,
         reset: Reset = "never",
-        slots: int | None = None,
+        memory: Callable[[int], list] | None = None,
         program: Program | None = None,
+        check: Check | None = None,
     ):
-        self.engine, self.samples, self.rows, self.memory = engine, samples, rows, memory
-        ready = engine.ready(verb, samples, rows, reset, slots, program)
-        self.plan, self._variables, self._run = ready
-        self._first_memory = memory if reset == "epoch" else []
-        self._data = samples.packed
-        self.values = self._read()
+        self.engine = engine
+        self._verb: Verb = verb
+        self._reset: Reset = reset
+        self._memory_of = memory or engine.memory_values
+        self._program, self._check = program, check
+        self.memory: Any = None
+        self.first_memory: list = []
+        self.rows = 0
+        self._prepared: Samples | None = None
+        self._values: Any = None
         self._changed = Values([], [], [], [])
 
-    def keep_data_on_device(self) -> None:
-        """Send the data over once, for a run of several calls."""
-        self._data = jax.device_put(self._data)
+    def prepare(self, piece: Piece) -> None:
+        """Get ready for a piece: the memory for its rows, the program for its shapes.
 
-    def call(self, begin: int, end: int, order: np.ndarray):
-        """Run steps ``begin`` to ``end``; returns what they emitted."""
-        span = np.array((begin, end), np.int32)
-        feed = Feed(self._data, self.samples.starts, self._first_memory, order, span)
-        emitted = self._took(self.values, self.memory, feed)
-        changed = zip(self._changed, self.values, strict=True)
-        self.values = Values(*(new or old for new, old in changed))
+        Raises:
+            StateError: another number of rows is remembered.
+        """
+        if self._prepared is piece.samples:
+            return
+        if self.memory is None:
+            self.rows = piece.batch
+            self.memory = self._memory_of(self.rows)
+            if self._reset == "epoch":
+                self.first_memory = self.first_memory or self.memory
+        rows = self.engine.check_batch(piece.batch, self.rows)
+        self._variables, self._run = self.engine.ready(
+            self._verb, piece, rows, self._reset, self._program, self._check
+        )
+        self._prepared = piece.samples
+        if self._values is None:
+            self._values = self._read()
+
+    def call(self, piece: Piece, begin: int, end: int, due: np.ndarray | None = None):
+        """Run steps ``begin`` to ``end`` of a piece; returns what they emitted."""
+        self.prepare(piece)
+        span = np.array((begin, end, piece.first), np.int32)
+        samples = piece.samples
+        feed = Feed(samples.packed, samples.starts, self.first_memory, piece.order, span)
+        if self._check is not None:
+            feed = feed._replace(due=due, validation=self._check.feed)
+        emitted = self._took(self._values, self.memory, feed)
+        changed = zip(self._changed, self._values, strict=True)
+        self._values = Values(*(new or old for new, old in changed))
         return emitted
 
-    def call_once(self):
-        """Run all samples as one batch; returns its outputs."""
-        return self._took(self.values, self.memory, self._data, self.samples.starts)
+    def call_once(self, piece: Piece):
+        """Run all samples of a piece as one batch; returns its outputs."""
+        self.prepare(piece)
+        samples = piece.samples
+        return self._took(self._values, self.memory, samples.packed, samples.starts)
 
     def _took(self, *arguments):
         emitted, self._changed, self.memory = self._run(*arguments)
@@ -82,27 +117,25 @@ class Run:
 
     def hold(self, memory: bool = True) -> None:
         """Put the values reached into the model's variables, and the memory into its layers."""
+        if self.memory is None:
+            return
         for variables, values in zip(self._variables, self._changed, strict=True):
             for variable, value in zip(variables, values, strict=False):  # unchanged: no values
                 _keras.set_value(variable, value)
         if memory:
             self.engine.hold_memory(self.memory)
 
-    def read_back(self) -> None:
+    def read_back(self, memory: bool = True) -> None:
         """Take up what callbacks did to the model's variables and memory."""
-        self.values = self._read()
-        self.memory = self.engine.memory_values(self.rows)
+        if self.memory is None:
+            return
+        self._values = self._read()
+        if memory:
+            self.memory = self.engine.memory_values(self.rows)
 
-    def ordered(self, indices: np.ndarray) -> np.ndarray:
-        """Sample indices of whole epochs as rows of batches, filled up with zeros: int32."""
-        shape = (-1, self.plan.steps * self.rows)
-        order = np.zeros((len(indices), shape[1]), np.int32)
-        order[:, : self.samples.count] = indices
-        return order.reshape(-1, self.rows)
-
-    def in_order(self) -> np.ndarray:
-        """The samples as they come."""
-        return self.ordered(np.arange(self.samples.count)[None])
+    def again(self, x: np.ndarray) -> "Again":
+        """What predicts another batch like the one that was just run."""
+        return Again(self.engine, self.rows, self._variables, self._run, x)
 
     def _read(self) -> Values:
         return Values(*[list(map(_keras.value_of, part)) for part in self._variables])
@@ -114,17 +147,20 @@ class Again:
     Making the objects of a ``Run`` costs more than a small network's answer.
 
     Args:
-        run: the run of the first such prediction.
+        engine: the model's engine.
+        rows: samples in the batch.
+        variables, run: what is ready for it.
+        x: the batch, as read.
     """
 
-    def __init__(self, run: Run):
-        self._run, self._variables, self._engine = run._run, run._variables, run.engine
-        self._memory = [each for memory in run.engine.memories for each in memory.variables]
-        self._rows, self._dtype = run.rows, run._data[0].dtype
+    def __init__(self, engine: Engine, rows: int, variables: Values, run: Callable, x: np.ndarray):
+        self._engine, self.rows, self._dtype = engine, rows, x.dtype
+        self._variables, self._run = variables, run
+        self._memory = [each for memory in engine.memories for each in memory.variables]
 
     def __call__(self, x: np.ndarray, advance: bool):
         """The outputs of a batch of that shape; None if it wants a closer look."""
-        if self._memory and self._engine.rows != self._rows:
+        if self._memory and self._engine.rows != self.rows:
             return None
         x = x.astype(self._dtype, copy=False)
         if not np.isfinite(x).all():
@@ -139,189 +175,316 @@ class Again:
         return np.array(outputs)
 
 
-class Orders:
-    """The sample orders of a training run, an epoch's drawn when it is first needed."""
-
-    def __init__(self, run: Run, shuffle: bool, epochs: int):
-        self._run, self._shuffle, self._epochs = run, shuffle, epochs
-        self._drawn: dict[int, np.ndarray] = {}
-
-    def of(self, begin: int, end: int) -> np.ndarray:
-        """Sample indices for the epochs of steps ``begin`` to ``end``, in the plan's room."""
-        plan, count = self._run.plan, self._run.samples.count
-        epochs = range(begin // plan.steps, (end - 1) // plan.steps + 1)
-        self._drawn = {e: order for e, order in self._drawn.items() if e in epochs}
-        indices = np.zeros((plan.slots, count), np.int32)
-        for at, epoch in enumerate(epochs):
-            indices[at] = self._drawn.setdefault(epoch, self._draw(epoch, count))
-        return self._run.ordered(indices)
-
-    def _draw(self, epoch: int, count: int) -> np.ndarray:
-        if epoch in self._drawn:
-            return self._drawn[epoch]
-        return np.random.permutation(count) if self._shuffle else np.arange(count)
-
-
 @dataclass
 class Validation:
     """The evaluation after an epoch, which leaves the training's state alone.
 
     Attributes:
         engine: the model's engine.
-        samples: the validation data.
-        rows: samples in a full batch of it.
+        feeding: the validation data.
         fresh: whether it starts from the initial state, or goes on from the epoch's end.
         due: whether it is done after an epoch.
     """
 
     engine: Engine
-    samples: Samples
-    rows: int
+    feeding: Feeding
     fresh: bool
     due: Callable[[int], bool]
 
-    def __call__(self, epoch: int, training: Run, callbacks: keras.callbacks.Callback) -> dict:
+    def check_rows(self, rows: int, training_rows: int) -> None:
+        """Refuse validation data of other rows than the training's state that they go on from.
+
+        Raises:
+            StateError: naming both counts and the remedies.
+        """
+        if not self.fresh and self.engine.stateful_layers and rows != training_rows:
+            raise StateError(other_rows(training_rows, rows))
+
+    @property
+    def check(self) -> Check | None:
+        """It as a part of the training's program; None where its data come in blocks."""
+        if not isinstance(self.feeding, Held):
+            return None
+        (piece,) = self.feeding.once(1)
+        return Check(piece, self.fresh)
+
+    def __call__(self, training: Run, callbacks: keras.callbacks.Callback) -> dict:
         """Logs of the validation data, each name with ``val_`` before it."""
-        if not self.due(epoch):
-            return {}
-        memory = self.engine.memory_values(self.rows, fresh=True)
-        if not self.fresh:
-            memory = training.memory
-        run = Run(self.engine, "test", self.samples, self.rows, memory, slots=1)
-        logs = test(run, callbacks, Progress(0, 1, 1))
+
+        def memory(rows: int) -> list:
+            if self.fresh:
+                return self.engine.memory_values(rows, fresh=True)
+            self.check_rows(rows, training.rows)
+            return training.memory
+
+        run = Run(self.engine, "test", memory=memory)
+        logs = test(run, self.feeding, callbacks, Progress(0, 1, 1))
         run.hold(memory=False)
-        return {f"val_{name}": value for name, value in logs.items()}
+        return validated(logs)
 
 
-def train(
-    run: Run,
-    epochs: range,
-    shuffle: bool,
-    callbacks: keras.callbacks.Callback,
-    progress: Progress,
-    validate: Validation | None,
-) -> None:
-    """Train, and tell the callbacks what Keras would tell them.
+def validated(logs: dict) -> dict:
+    """Logs under the names of a validation's."""
+    return {f"val_{name}": value for name, value in logs.items()}
+
+
+class Training:
+    """A training run, and what the callbacks are told of it: what Keras would tell them.
 
     Args:
-        run: a run of the verb ``"train"``.
-        epochs: epoch numbers.
-        shuffle: whether each epoch has an order of its own.
+        model: the model, compiled and built as far as it can be.
+        feeding: the data.
+        reset: when the state goes back.
         callbacks: who is told: a ``CallbackList`` or a single callback.
         progress: what is shown.
-        validate: the validation after an epoch.
+        validation: the validation after an epoch.
     """
-    model, plan = run.engine.model, run.plan
-    by_batch = watches_batches(callbacks, "train")
-    by_epoch = by_batch or validate is not None or watches_epochs(callbacks)
-    orders, pace = Orders(run, shuffle, len(epochs)), Pace()
-    step, last = epochs.start * plan.steps, epochs.stop * plan.steps
-    logs: dict = {}
-    finished = False
-    model.stop_training = False
-    callbacks.on_train_begin()
-    progress.begin(epochs.start)
-    if len(epochs) > 1:
-        run.keep_data_on_device()
-    try:
-        while step < last and not model.stop_training:
-            epoch, at = divmod(step, plan.steps)
-            if by_epoch and at == 0:
-                callbacks.on_epoch_begin(epoch)
-                run.read_back()
-            if by_batch:
-                callbacks.on_train_batch_begin(at)
-                run.read_back()
-            end = _end_of_call(step, last, plan, pace, by_epoch, by_batch)
-            began = time.perf_counter()
-            emitted = fetch(run.call(step, end, orders.of(step, end)))
-            pace.took(end - step, time.perf_counter() - began)
-            if by_batch:
-                run.hold()
-                callbacks.on_train_batch_end(at, _logs(emitted, 0))
-            over = epoch + 1 if by_batch and model.stop_training else end // plan.steps
-            for ended in range(epoch, over):
-                logs = _logs(emitted, ended - epoch)
-                if by_epoch:
-                    run.hold()
-                    logs |= validate(ended, run, callbacks) if validate else {}
-                else:
-                    callbacks.on_epoch_begin(ended)
-                callbacks.on_epoch_end(ended, logs)
-                progress.epoch(ended, logs)
-            step = end
-            progress.steps(step)
-        finished = True
-    finally:
-        if not by_epoch:
-            run.hold()
-        if model.optimizer is not None and finished:
-            model.optimizer.finalize_variable_values(model.trainable_weights)
-    progress.end()
-    callbacks.on_train_end(logs)
+
+    def __init__(
+        self,
+        model,
+        feeding: Feeding,
+        reset: Reset,
+        callbacks: keras.callbacks.Callback,
+        progress: Progress,
+        validation: Validation | None,
+    ):
+        self._model, self._feeding, self._callbacks = model, feeding, callbacks
+        self._progress, self._validation = progress, validation
+        self._batches = model.steps_per_execution if watches_batches(callbacks, "train") else 0
+        self._by_epoch = (
+            bool(self._batches) or watches_epochs(callbacks) or not isinstance(feeding, Held)
+        )
+        check = None
+        if validation is not None:
+            alone = self._by_epoch or watches_tests(callbacks) or model._engine.runs_eagerly
+            check = None if alone else validation.check
+            self._by_epoch |= check is None
+        self._check = check
+        self.run = Run(model._engine, "train", reset, check=check)
+        self._pace = Pace()
+        self._logs: dict = {}
+        self._skip = 0  # steps of the first epoch that were made before the run was stopped
+        self._random: dict = {}  # what an epoch began with
+        self._backups = [each for each in told_by(callbacks) if isinstance(each, BackupAndRestore)]
+        for backup in self._backups:
+            backup.training = self
+
+    def __call__(self, first: int, epochs: int) -> None:
+        """Train from epoch ``first`` up to ``epochs``."""
+        model, callbacks = self._model, self._callbacks
+        model.stop_training = False
+        callbacks.on_train_begin()
+        for backup in self._backups:
+            others = [each for each in told_by(callbacks) if each is not backup]
+            self._skip = backup.begun(others)
+        first = model._initial_epoch or first
+        model._initial_epoch = None
+        self._progress.begin(first)
+        self.run.read_back()
+        finished = False
+        try:
+            while first < epochs and not model.stop_training:
+                first += self._epochs(first, epochs - first)
+            finished = True
+        finally:
+            if not self._by_epoch:
+                self.run.hold()
+            if model.optimizer is not None and finished:
+                model.optimizer.finalize_variable_values(model.trainable_weights)
+        self._progress.end()
+        callbacks.on_train_end(self._logs)
+
+    def _epochs(self, epoch: int, left: int) -> int:
+        """One epoch, or several if nobody looks into them; returns how many."""
+        if self._by_epoch:
+            left = 1
+            self._callbacks.on_epoch_begin(epoch)
+            self.run.read_back()
+        if self._backups:
+            self._random = random_state()
+        ended, skip, self._skip = 0, self._skip, 0
+        for piece in self._feeding.training(left, self._batches):
+            for begin, end in self._calls(piece):
+                if begin < skip:
+                    continue
+                ended += self._call(piece, begin, end, epoch)
+                if self._model.stop_training:
+                    break
+            if self._model.stop_training:
+                break
+        if not ended:  # its end was not known beforehand, or somebody stopped it
+            self._end(epoch, self._logs)
+            ended = 1
+        return ended
+
+    # What a stopped run needs in order to go on (``_resume``).
+
+    def content(self, now: dict, by_batch: bool) -> dict:
+        """What the run depends on.
+
+        Args:
+            now: the random numbers still to be drawn.
+            by_batch: whether it is kept in the middle of an epoch, whose order was drawn already.
+        """
+        return {
+            "variables": list(map(_keras.value_of, self._variables())),
+            "first": self.run.first_memory,
+            "random": self._random if by_batch else now,
+        }
+
+    def take_up(self, content: dict) -> bool:
+        """Go on with what ``content`` gave; False if it does not fit the model."""
+        variables, values = self._variables(), content["variables"]
+        if len(values) != len(variables) or not all(map(_fits, variables, values)):
+            return False
+        for variable, value in zip(variables, values, strict=True):
+            _keras.set_value(variable, jax.numpy.asarray(value))
+            _keras.resize(variable, value.shape)
+        self.run.first_memory = list(map(jax.numpy.asarray, content["first"]))
+        return True
+
+    def _variables(self) -> list:
+        engine = self.run.engine
+        parts = [*engine.variables("train"), *[memory.variables for memory in engine.memories]]
+        return [each for part in parts for each in part]
+
+    def _calls(self, piece: Piece) -> Iterator[tuple[int, int]]:
+        """First step and step after the last of each call of the program."""
+        begin = piece.begin
+        while begin < piece.end:
+            end = min(begin + (self._batches or self._pace.steps), piece.end)
+            yield begin, end
+            begin = end
+
+    def _call(self, piece: Piece, begin: int, end: int, epoch: int) -> int:
+        """One call of the program; returns how many epochs have ended with it."""
+        if self._batches:
+            self._callbacks.on_train_batch_begin(begin)
+            self.run.read_back()
+        began = time.perf_counter()
+        due = self._due(piece, begin, epoch)
+        emitted = fetch(self.run.call(piece, begin, end, due))
+        checked = None
+        if due is not None:
+            emitted, checked = emitted
+        self._pace.took(end - begin, time.perf_counter() - began)
+        first = begin // piece.steps
+        ended = range(first, end // piece.steps)
+        if self._batches or not ended:
+            self._logs = logs_of(emitted, 0)
+        if self._batches:
+            self.run.hold()
+            self._callbacks.on_train_batch_end(begin + self._batches - 1, self._logs)
+        self._progress.steps(epoch, end)
+        for at in ended:
+            logs = logs_of(emitted, at - first)
+            if due is not None and due[at - first]:
+                logs |= validated(logs_of(checked, at - first))
+            self._end(epoch + at, logs)
+        return len(ended)
+
+    def _due(self, piece: Piece, begin: int, epoch: int) -> np.ndarray | None:
+        """Which epochs, from that of step ``begin`` on, a validation inside the program follows."""
+        if self._check is None:
+            return None
+        assert self._validation is not None
+        first = epoch + begin // piece.steps
+        return np.array([self._validation.due(first + at) for at in range(piece.slots)])
+
+    def _end(self, epoch: int, logs: dict) -> None:
+        """An epoch has ended with these logs."""
+        if self._by_epoch:
+            self.run.hold()
+            if self._validation is not None and self._validation.due(epoch):
+                logs = logs | self._validation(self.run, self._callbacks)
+        else:
+            self._callbacks.on_epoch_begin(epoch)
+        self._logs = logs
+        self._callbacks.on_epoch_end(epoch, logs)
+        self._progress.epoch(epoch, logs)
 
 
-def _end_of_call(
-    step: int, last: int, plan: Plan, pace: Pace, by_epoch: bool, by_batch: bool
-) -> int:
-    """The step after the next call's last one."""
-    if by_batch:
-        return step + 1
-    epoch = step // plan.steps
-    room = (epoch + (1 if by_epoch else plan.slots)) * plan.steps
-    return min(step + pace.steps, room, last)
+def _fits(variable, value: np.ndarray) -> bool:
+    """Whether a variable can take a value; of what layers remember any number of rows."""
+    rows = isinstance(variable, StateVariable)
+    fits = tuple(variable.shape[rows:]) == value.shape[rows:]
+    return fits and variable.dtype == str(value.dtype)
 
 
-def test(run: Run, callbacks, progress: Progress) -> dict:
+def test(run: Run, feeding: Feeding, callbacks, progress: Progress) -> dict:
     """Evaluate; returns the logs of the whole data."""
-    model, steps = run.engine.model, run.plan.steps
-    by_batch = watches_batches(callbacks, "test")
-    if by_batch:
-        model.stop_evaluating = False
+    model = run.engine.model
+    batches = model.steps_per_execution if watches_batches(callbacks, "test") else 0
+    model.stop_evaluating = False
     callbacks.on_test_begin()
     logs: dict = {}
-    order = run.in_order()
-    for begin, end in _calls(steps, by_batch, steps):
-        if by_batch:
+    for piece in feeding.once(1, batches):
+        for begin, end in _calls(piece, batches):
+            if batches:
+                callbacks.on_test_batch_begin(begin)
+                run.read_back(memory=False)
+            logs = logs_of(fetch(run.call(piece, begin, end)), 0)
+            if batches:
+                run.hold(memory=False)
+                callbacks.on_test_batch_end(begin + batches - 1, logs)
+            progress.steps(0, end)
             if model.stop_evaluating:
                 break
-            callbacks.on_test_batch_begin(begin)
-        logs = _logs(fetch(run.call(begin, end, order)), 0)
-        if by_batch:
-            callbacks.on_test_batch_end(begin, logs)
-        progress.steps(end)
+        if model.stop_evaluating:
+            break
     progress.epoch(0, logs)
     callbacks.on_test_end(logs)
     return logs
 
 
-def predict(run: Run, callbacks, progress: Progress):
+def predict(run: Run, feeding: Feeding, callbacks, progress: Progress):
     """Predict; returns the outputs of all samples, as NumPy arrays of the caller's own."""
-    model, plan = run.engine.model, run.plan
-    by_batch = watches_batches(callbacks, "predict")
-    if by_batch:
-        model.stop_predicting = False
+    model = run.engine.model
+    batches = model.steps_per_execution if watches_batches(callbacks, "predict") else 0
+    model.stop_predicting = False
     callbacks.on_predict_begin()
     parts = []
-    order = None if plan.steps == 1 else run.in_order()
-    for begin, end in _calls(plan.steps, by_batch, plan.slots):
-        if by_batch:
+    for piece in feeding.once(OUTPUT_SLOTS, batches):
+        for begin, end in _calls(piece, batches or piece.slots):
+            if batches:
+                callbacks.on_predict_batch_begin(begin)
+                run.read_back(memory=False)
+            parts.append(_outputs(run, piece, begin, end))
+            if batches:
+                run.hold(memory=False)
+                last = begin + batches - 1
+                callbacks.on_predict_batch_end(last, {"outputs": parts[-1]})
+            progress.steps(0, end)
             if model.stop_predicting:
                 break
-            callbacks.on_predict_batch_begin(begin)
-        if order is None:
-            parts.append(jax.tree.map(np.array, run.call_once()))
-        else:
-            count = min(end * plan.rows, run.samples.count) - begin * plan.rows
-            join = partial(_joined, count)
-            parts.append(jax.tree.map(join, fetch(run.call(begin, end, order))))
-        if by_batch:
-            callbacks.on_predict_batch_end(begin, {"outputs": parts[-1]})
-        progress.steps(end)
+        if model.stop_predicting:
+            break
     callbacks.on_predict_end()
     if len(parts) == 1:
         return parts[0]
     return jax.tree.map(lambda *each: np.concatenate(each), *parts)
+
+
+def _outputs(run: Run, piece: Piece, begin: int, end: int):
+    """The outputs of some steps, (samples, …)."""
+    if piece.steps == 1:
+        return jax.tree.map(np.array, run.call_once(piece))
+    count = (end - begin) * piece.batch
+    if end == piece.steps:  # its last batch may be smaller
+        count += piece.last - piece.batch
+
+    def joined(array: np.ndarray) -> np.ndarray:
+        return array.reshape(-1, *array.shape[2:])[:count].copy()
+
+    return jax.tree.map(joined, fetch(run.call(piece, begin, end)))
+
+
+def _calls(piece: Piece, most: int) -> Iterator[tuple[int, int]]:
+    """First step and step after the last of each call, ``most`` steps at most; 0: all in one."""
+    size = most or piece.end - piece.begin
+    for begin in range(piece.begin, piece.end, size):
+        yield begin, min(begin + size, piece.end)
 
 
 def fetch(tree):
@@ -329,19 +492,7 @@ def fetch(tree):
     return jax.tree.map(np.asarray, tree)
 
 
-def _joined(count: int, array: np.ndarray) -> np.ndarray:
-    """(batches, rows, …) → (samples, …), the caller's own to change."""
-    return array.reshape(-1, *array.shape[2:])[:count].copy()
-
-
-def _calls(steps: int, by_batch: bool, room: int) -> Iterator[tuple[int, int]]:
-    """First step and step after the last of each call of an evaluation or a prediction."""
-    size = 1 if by_batch else room
-    for begin in range(0, steps, size):
-        yield begin, min(begin + size, steps)
-
-
-def _logs(emitted, slot: int) -> dict:
+def logs_of(emitted, slot: int) -> dict:
     """A step's logs as Python numbers."""
     if not isinstance(emitted, dict):
         emitted = {"loss": emitted}

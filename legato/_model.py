@@ -4,7 +4,10 @@ Every verb has Keras's signature, and runs the compiled program of ``_program`` 
 Keras's loop over batches. What a verb does to the recurrent state is said in its docstring.
 """
 
-from typing import TYPE_CHECKING, Any
+import warnings
+from functools import partial
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import keras
@@ -12,12 +15,12 @@ import numpy as np
 from jax.core import Tracer
 
 from legato import _keras, _loop
-from legato._backend import set_up_jax
-from legato._data import Samples, check_shapes, class_weights, read_samples
+from legato._backend import device_share_bytes, set_up_jax
+from legato._data import Samples, check_shapes, class_weights, hands_out_batches, read_samples
 from legato._engine import Engine
-from legato._errors import InputError, StateError, UnsupportedError
-from legato._memory import other_rows
-from legato._program import Program, Reset
+from legato._errors import InputError, StateError
+from legato._feeding import Feeding, Held, arriving, sliced
+from legato._program import Program, Reset, Verb
 from legato._state import State
 from legato._watch import Progress, watching
 from legato.layers import adopt
@@ -128,13 +131,16 @@ class _Carrying(_KerasModel):
         """Train, as ``keras.Model.fit`` does, with state carried from batch to batch.
 
         Args:
-            x: inputs, arrays of shape (samples, time steps, features) or as the model takes them.
+            x: inputs, arrays of shape (samples, time steps, features) or as the model takes them;
+                or all the data, batch by batch: a generator of tuples, a ``PyDataset``, a
+                ``tf.data.Dataset``, a PyTorch ``DataLoader``, a Grain loader.
             y: targets, arrays (samples, …).
             batch_size: samples in a batch, which is rows carried. Default: the batch size the model
                 was built with, else 32. A last, smaller batch advances only the rows it has.
             epochs, verbose, callbacks, validation_split, validation_data, class_weight,
-            sample_weight, initial_epoch, validation_batch_size, validation_freq: as in Keras;
-                ``verbose=1`` is one line for the whole run, and ``"auto"`` shows it at a terminal.
+            sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
+            validation_freq: as in Keras; ``verbose=1`` is one line for the whole run, and
+                ``"auto"`` shows it at a terminal or in a notebook.
             shuffle: default: True without stateful layers, False with them.
             starts: booleans (samples,): where True, that row is reset before that sample.
             reset: ``"epoch"``: every epoch replays the data from the state ``fit`` began with;
@@ -148,49 +154,40 @@ class _Carrying(_KerasModel):
         Raises:
             InputError: data that do not fit, or ``shuffle=True`` with carried state.
             StateError: another number of rows is remembered.
-            UnsupportedError: data that are not arrays, or an option legato does not have yet.
+            UnsupportedError: a ``keras.distribution`` is set.
         """
         self._assert_compile_called("fit")
-        engine = self._engine
-        engine.check_supported()
-        if steps_per_epoch is not None or validation_steps is not None:
-            raise UnsupportedError(
-                "steps_per_epoch and validation_steps are not there yet: hand in the samples an "
-                "epoch shall have."
-            )
+        self._engine.check_supported()
         _check_choice("reset", reset, ("epoch", "batch", "never"))
         _check_choice("validation_state", validation_state, ("fresh", "continue"))
-        samples = self._samples(x, y, sample_weight, starts, class_weight)
+        epochs, steps_per_epoch = _capped(epochs, steps_per_epoch)
+        data = self._read(x, y, sample_weight, starts, class_weight)
+        if validation_data is not None:
+            validation_data = self._read(*_unpacked(validation_data))
+        elif validation_split:
+            data, validation_data = _split(data, validation_split)
+        shuffle = self._order(shuffle)
+        feeding = self._feeding(data, batch_size, steps_per_epoch, shuffle)
         validation = None
         if validation_data is not None:
-            validation = self._samples(*_unpacked(validation_data))
-        elif validation_split:
-            samples, validation = _split(samples, validation_split)
-        self._build_for(samples, engine)
-        if validation is not None and engine.inputs is not None:
-            check_shapes(validation.x, engine.inputs)
-        shuffle = self._order(shuffle)
-        rows = self._rows(batch_size, samples)
-        run = _loop.Run(engine, "train", samples, rows, engine.memory_values(rows), reset)
-        validate = None
-        if validation is not None:
-            if validation_state == "continue" and self.stateful:
-                came = self._rows(validation_batch_size or batch_size, validation)
-                if came != rows:
-                    raise StateError(other_rows(rows, came))
-            validate = _loop.Validation(
-                engine,
-                validation,
-                self._rows(validation_batch_size or batch_size, validation),
+            if isinstance(validation_data, Samples) and self._engine.inputs is not None:
+                check_shapes(validation_data.x, self._engine.inputs)  # known only now
+            validation = _loop.Validation(
+                self._engine,
+                self._feeding_once(
+                    validation_data, validation_batch_size or batch_size, validation_steps
+                ),
                 fresh=validation_state == "fresh",
                 due=lambda epoch: self._should_eval(epoch, validation_freq),
             )
-        first = self._initial_epoch or initial_epoch
+            if isinstance(feeding, Held) and isinstance(validation.feeding, Held):
+                validation.check_rows(validation.feeding.rows, feeding.rows)
         told = watching(
-            callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=run.plan.steps
+            callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=feeding.steps
         )
-        progress = Progress(verbose, epochs, run.plan.steps)
-        _loop.train(run, range(first, max(epochs, first)), shuffle, told, progress, validate)
+        progress = Progress(verbose, epochs, feeding.steps)
+        training = _loop.Training(self, feeding, reset, told, progress, validation)
+        training(initial_epoch, epochs)
         return self.history
 
     def train_on_batch(
@@ -214,9 +211,7 @@ class _Carrying(_KerasModel):
         """
         self._assert_compile_called("train_on_batch")
         samples = self._samples(x, y, sample_weight, starts, class_weight)
-        run = self._single("train", samples)
-        logs = _loop._logs(_loop.fetch(run.call(0, 1, run.in_order())), 0)
-        run.hold()
+        logs = self._single_logs("train", samples)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     # Evaluation.
@@ -246,18 +241,14 @@ class _Carrying(_KerasModel):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("evaluate")
-        samples = self._samples(x, y, sample_weight, starts)
-        engine = self._engine
-        self._build_for(samples, engine)
-        rows = self._rows(batch_size, samples)
-        if steps is not None:
-            samples = samples.take(slice(steps * rows))
-        run = _loop.Run(engine, "test", samples, rows, engine.memory_values(rows), slots=1)
+        data = self._read(x, y, sample_weight, starts)
+        feeding = self._feeding_once(data, batch_size, steps)
+        run = _loop.Run(self._engine, "test")
         told = watching(
-            callbacks, self, history=False, verbose=verbose, epochs=1, steps=run.plan.steps
+            callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
-        progress = Progress(verbose, 1, run.plan.steps, patience_s=2.0)
-        logs = _loop.test(run, told, progress)
+        progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
+        logs = _loop.test(run, feeding, told, progress)
         progress.end()
         run.hold(memory=advance)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
@@ -271,9 +262,7 @@ class _Carrying(_KerasModel):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("test_on_batch")
-        run = self._single("test", self._samples(x, y, sample_weight, starts))
-        logs = _loop._logs(_loop.fetch(run.call(0, 1, run.in_order())), 0)
-        run.hold(memory=advance)
+        logs = self._single_logs("test", self._samples(x, y, sample_weight, starts), advance)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     # Prediction.
@@ -303,20 +292,16 @@ class _Carrying(_KerasModel):
             outputs = self._predict_again(x, advance)
             if outputs is not None:
                 return outputs
-        samples = self._samples(x, starts=starts)
-        engine = self._engine
-        self._build_for(samples, engine)
-        rows = self._rows(batch_size, samples)
-        if rows == samples.count and not callbacks:
-            return self._predict_whole(samples, advance, again=x if batch_size is None else None)
-        if steps is not None:
-            samples = samples.take(slice(steps * rows))
-        total = -(-samples.count // rows)
-        slots = min(total, _loop.OUTPUT_SLOTS)
-        run = _loop.Run(engine, "predict", samples, rows, engine.memory_values(rows), slots=slots)
-        told = watching(callbacks, self, history=False, verbose=verbose, epochs=1, steps=total)
-        progress = Progress(verbose, 1, total, patience_s=2.0)
-        outputs = _loop.predict(run, told, progress)
+        data = self._read(x, starts=starts)
+        feeding = self._feeding_once(data, batch_size, steps)
+        if isinstance(feeding, Held) and feeding.steps == 1 and not callbacks:
+            return self._predict_whole(feeding, advance, again=x if batch_size is None else None)
+        run = _loop.Run(self._engine, "predict")
+        told = watching(
+            callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
+        )
+        progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
+        outputs = _loop.predict(run, feeding, told, progress)
         progress.end()
         run.hold(memory=advance)
         return outputs
@@ -327,17 +312,17 @@ class _Carrying(_KerasModel):
         Raises:
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
-        return self._predict_whole(self._samples(x, starts=starts), advance)
+        return self._predict_whole(self._single(self._samples(x, starts=starts)), advance)
 
-    def _predict_whole(self, samples: Samples, advance: bool, again=None):
+    def _predict_whole(self, feeding: Held, advance: bool, again=None):
         """Outputs of all samples as one batch, the caller's own; ready to be done ``again``."""
-        run = self._single("predict", samples)
-        outputs = jax.tree.map(np.array, run.call_once())
+        run, (piece,) = _loop.Run(self._engine, "predict"), feeding.once(1)
+        outputs = jax.tree.map(np.array, run.call_once(piece))
         run.hold(memory=advance)
-        one_output = samples.starts is None and isinstance(outputs, np.ndarray)
+        one_output = piece.samples.starts is None and isinstance(outputs, np.ndarray)
         if one_output and isinstance(again, np.ndarray) and again.dtype.kind == "f":
             ready = self._engine.program("predict").ready
-            ready[again.shape, again.dtype] = _loop.Again(run)
+            ready[again.shape, again.dtype] = run.again(piece.samples.x)
         return outputs
 
     def _predict_again(self, x, advance: bool):
@@ -367,8 +352,9 @@ class _Carrying(_KerasModel):
             )
         program = programs[training]
         if program is not None:
-            run = self._single("predict", samples, program)
-            outputs = run.call_once()
+            (piece,) = self._single(samples).once(1)
+            run = _loop.Run(engine, "predict", program=program)
+            outputs = run.call_once(piece)
         if programs[training] is None:  # losses were added: only Keras's own call can keep them
             engine.memory_values(samples.count)
             return super().__call__(*args, **kwargs)
@@ -385,26 +371,83 @@ class _Carrying(_KerasModel):
             raise InputError("Give sample_weight or class_weight, not both.")
         return samples._replace(weight=class_weights(samples.y, class_weight))
 
-    def _single(self, verb, samples: Samples, program=None) -> _loop.Run:
-        """A run of one batch that holds all the samples."""
-        engine = self._engine
-        self._build_for(samples, engine)
-        memory = engine.memory_values(samples.count)
-        return _loop.Run(engine, verb, samples, samples.count, memory, slots=1, program=program)
+    def _read(self, x, y=None, sample_weight=None, starts=None, class_weight=None):
+        """What a verb was handed: checked samples, or a way to get at its batches."""
+        if not hands_out_batches(x):
+            return self._samples(x, y, sample_weight, starts, class_weight)
+        if starts is not None or y is not None or sample_weight is not None:
+            raise InputError(
+                f"x is a {type(x).__name__}, which hands out batches of (inputs, targets, weights) "
+                "itself: y, sample_weight and starts go with arrays only."
+            )
+        if hasattr(x, "__next__") and not isinstance(x, GeneratorType):
+            x = (each for each in x)  # Keras takes generators, and no other iterators
+        return _Batches(x, class_weight)
+
+    def _feeding(self, data, batch_size, steps: int | None, shuffle: bool) -> Feeding:
+        """How data come to a training run."""
+        if isinstance(data, Samples):
+            self._build_for(data, self._engine)
+            rows = self._rows(batch_size, data, steps)
+            if steps is None or steps >= -(-data.count // rows):
+                return self._at_hand(data, rows, shuffle)
+            if data.starts is not None:
+                raise InputError(
+                    f"steps_per_epoch={steps} cuts epochs where the data go on, and starts= counts "
+                    "from their beginning: leave out one of them."
+                )
+            arrays = (data.x, data.y, data.weight)
+            source = _keras.batches(arrays, steps, shuffle, rows)
+            return arriving(source, partial(self._samples, check_values=False))
+        source = self._source(data, steps, shuffle)
+        return arriving(source, partial(self._samples, class_weight=data.class_weight))
+
+    def _feeding_once(self, data, batch_size, steps: int | None) -> Feeding:
+        """How data come to an evaluation or a prediction."""
+        if isinstance(data, Samples):
+            self._build_for(data, self._engine)
+            rows = self._rows(batch_size, data, steps)
+            if steps is not None:
+                data = data.take(slice(steps * rows))
+            return self._at_hand(data, min(rows, data.count), shuffle=False)
+        return arriving(self._source(data, steps), self._samples, again=True)
+
+    def _at_hand(self, samples: Samples, rows: int, shuffle: bool) -> Feeding:
+        """Samples sent as a whole, or batch by batch if they would take too much room."""
+        large = samples.nbytes > device_share_bytes()
+        return (sliced if large else Held)(samples, rows, shuffle)
+
+    def _source(self, data: "_Batches", steps: int | None, shuffle=False):
+        """Keras's iterator over batches, the model built for them."""
+        try:
+            source = _keras.batches(data.source, steps, shuffle)
+        except ValueError as error:
+            raise InputError(
+                f"x is a {type(data.source).__module__}.{type(data.source).__qualname__}, and "
+                f"Keras makes no batches of it: {error}"
+            ) from error
+        if not self._is_ready(y_given=True):
+            first = next(iter(arriving(source, self._samples).training(1, 1)), None)
+            if first is not None:
+                self._build_for(first.samples, self._engine)
+        source.reset()
+        return source
+
+    def _single(self, samples: Samples) -> Held:
+        """All the samples as one batch."""
+        self._build_for(samples, self._engine)
+        return Held(samples, samples.count)
+
+    def _single_logs(self, verb: Verb, samples: Samples, advance: bool = True) -> dict:
+        """One step on one batch; returns its logs."""
+        run, (piece,) = _loop.Run(self._engine, verb), self._single(samples).once(1)
+        logs = _loop.logs_of(_loop.fetch(run.call(piece, 0, 1)), 0)
+        run.hold(memory=advance)
+        return logs
 
     def _build_for(self, samples: Samples, engine: Engine) -> None:
         """Make the variables that are still missing."""
-        built = engine.is_built and (
-            not self.compiled
-            or samples.y is None
-            or (
-                (self.optimizer is None or self.optimizer.built)
-                and self._compile_loss is not None
-                and self._compile_loss.built
-                and (self._compile_metrics is None or self._compile_metrics.built)
-            )
-        )
-        if not built:
+        if not self._is_ready(y_given=samples.y is not None):
             self._check_first_layer(samples)
             engine.build(samples)
             if self.stateful and not engine.memories:
@@ -413,17 +456,33 @@ class _Carrying(_KerasModel):
                     "once. Build the model first, by model.build(input_shape)."
                 )
 
+    def _is_ready(self, y_given: bool) -> bool:
+        """Whether all variables are there, those of the compiled parts too if there are targets."""
+        return self._engine.is_built and (
+            not self.compiled
+            or not y_given
+            or (
+                (self.optimizer is None or self.optimizer.built)
+                and self._compile_loss is not None
+                and self._compile_loss.built
+                and (self._compile_metrics is None or self._compile_metrics.built)
+            )
+        )
+
     def _check_first_layer(self, samples: Samples) -> None:
         """Say what a first recurrent layer takes before Keras fails to build it."""
 
-    def _rows(self, batch_size: int | None, samples: Samples) -> int:
-        """Rows of a full batch."""
+    def _rows(self, batch_size: int | None, samples: Samples, steps: int | None = None) -> int:
+        """Rows of a full batch; ``steps`` batches share the samples if nothing else is said."""
         if batch_size is None:
-            batch_size = self._engine.declared_rows or 32
-        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise InputError(
-                f"batch_size is {batch_size!r}; a whole number from 1 up was expected."
-            )
+            shared = -(-samples.count // steps) if steps else 32
+            batch_size = self._engine.declared_rows or shared
+        for name, value in (
+            ("batch_size", batch_size),
+            ("The number of steps", 1 if steps is None else steps),
+        ):
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise InputError(f"{name} is {value!r}; a whole number from 1 up was expected.")
         return min(int(batch_size), samples.count)
 
     def _order(self, shuffle: bool | None) -> bool:
@@ -564,17 +623,47 @@ def _is_concrete(value: Any) -> bool:
 
 
 def _unpacked(data) -> tuple:
-    """``(x, y)`` or ``(x, y, sample_weight)``."""
+    """``(x, y)`` or ``(x, y, sample_weight)``, or data that hand out batches as they are."""
+    if hands_out_batches(data):
+        return (data,)
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         raise InputError(
-            "validation_data is (x, y) or (x, y, sample_weight), arrays each; "
-            f"{type(data).__name__} came."
+            "validation_data is (x, y) or (x, y, sample_weight), arrays each, or hands out batches "
+            f"of those; {type(data).__name__} came."
         )
     return tuple(data)
 
 
-def _split(samples: Samples, share: float) -> tuple[Samples, Samples]:
+class _Batches(NamedTuple):
+    """Data that hand out batches.
+
+    Attributes:
+        source: as the user gave it.
+        class_weight: class index → weight, or None.
+    """
+
+    source: Any
+    class_weight: dict | None
+
+
+def _capped(epochs: int, steps: int | None) -> tuple[int, int | None]:
+    """Epochs and batches an epoch, within Keras's limits for trying a program out."""
+    most_epochs, most_steps = keras.config.max_epochs(), keras.config.max_steps_per_epoch()
+    if most_epochs and most_epochs < epochs:
+        warnings.warn(
+            f"keras.config.max_epochs limits {epochs} epochs to {most_epochs}.", stacklevel=3
+        )
+        epochs = most_epochs
+    return epochs, min(steps or most_steps, most_steps) if most_steps else steps
+
+
+def _split(samples, share: float) -> tuple[Samples, Samples]:
     """Training part and validation part, the last ``share`` of the samples."""
+    if not isinstance(samples, Samples):
+        raise InputError(
+            "validation_split cuts arrays; batches cannot be cut before they have come. Give "
+            "validation_data instead."
+        )
     cut = int(samples.count * (1 - share))
     if not 0 < share < 1 or not 0 < cut < samples.count:
         raise InputError(

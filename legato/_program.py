@@ -12,9 +12,11 @@ Meaning, as a plain Python loop over Keras's own step (``tests/test_program.py``
         if i % steps == 0:                      # an epoch begins
             metrics = metrics_at_first
             memory = memory_at_first            # reset="epoch"
-        rows = order[i]
+        rows = order[i - first]
         memory.fresh |= starts[rows]
         emitted, values = model.train_step(values, data[rows])
+        if i % steps == steps - 1 and due:      # an epoch ends, and a validation is due
+            checked, values = the same loop over model.test_step and the validation data
 """
 
 from collections.abc import Callable
@@ -32,6 +34,7 @@ from legato._memory import Memory, rows_as
 
 Reset = Literal["epoch", "batch", "never"]
 Verb = Literal["train", "test", "predict"]
+ENDLESS = np.iinfo(np.int32).max  # batches in an epoch whose end is not known
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,10 @@ class Plan:
     """What a program is compiled for, beside the shapes of its arguments.
 
     Attributes:
-        rows: samples in a batch.
-        steps: batches in an epoch.
-        last: samples in an epoch's last batch; ``rows`` if they all are full.
+        rows: rows of state.
+        batch: samples in a batch: ``rows``, or fewer where the others shall keep their state.
+        last: samples in an epoch's last batch; ``batch`` if they all are as large.
+        steps: batches in an epoch; ``ENDLESS`` while nobody knows.
         reset: when every row's state goes back: to what the run began with before each ``epoch``,
             to the initial state before each ``batch``, or ``never``.
         every: steps that share one emission: an epoch's for logs (the last stays), 1 for outputs.
@@ -49,8 +53,9 @@ class Plan:
     """
 
     rows: int
-    steps: int
+    batch: int
     last: int
+    steps: int
     reset: Reset
     every: int
     slots: int
@@ -75,8 +80,10 @@ class Feed(NamedTuple):
         data: a pytree of arrays (samples, …).
         starts: booleans (samples,): sequences that begin; or None.
         first_memory: the memory an epoch begins with, for ``reset="epoch"``; else empty.
-        order: sample indices of the call's epochs, int32, (steps, plan.rows).
-        span: the first step and the one after the last, counted from epoch 0: int32 (2,).
+        order: sample indices of batches, int32, (batches, plan.batch).
+        span: the first step, the one after the last, and the step of ``order[0]``: int32 (3,).
+        due: booleans (plan.slots,): epochs of the call that a validation follows; None if none.
+        validation: what the validation runs over; None if there is none.
     """
 
     data: Any
@@ -84,6 +91,8 @@ class Feed(NamedTuple):
     first_memory: list
     order: Any
     span: Any
+    due: Any = None
+    validation: Any = None
 
 
 class Program:
@@ -115,23 +124,27 @@ class Program:
         self._fresh_at = frozenset(int(end) - 1 for end in ends)
         self._in_one_function = in_one_function
 
-    def compiled(self, plan: Plan, values: Values, empty_metrics: list) -> Callable:
+    def compiled(
+        self, plan: Plan, values: Values, empty_metrics: list, validate: Callable | None = None
+    ) -> Callable:
         """The loop for a plan, compiled when it is first called.
 
         Args:
             plan: what to compile for.
             values: the variables' values; only shapes are looked at.
-            empty_metrics: values of the metrics' variables an epoch begins with.
+            empty_metrics: values of the metrics' variables an epoch begins with, on the host, so
+                that they are constants of the program; None for one that runs on.
+            validate: ``validate(values, memory, feed)`` → the logs of a validation and the values
+                that it changed, for epochs that are followed by one.
 
         Returns:
             ``run(values, memory, feed)`` → what was emitted, stacked on axis 0 (slot ``i //
-            plan.every - begin // plan.every``), the values that changed, the new memory.
+            plan.every - begin // plan.every``; with ``validate`` a pair, the validations' beside
+            it), the values that changed, the new memory.
         """
-        # On the host, so that they are constants of the program.
-        metrics = [np.asarray(each) for each in empty_metrics]
 
         def run(values, memory, feed):
-            return self._run(plan, metrics, values, memory, feed)
+            return self.loop(plan, empty_metrics, values, memory, feed, validate)
 
         if self._in_one_function and _is_small(plan, values):
             return _OneFunction(run)
@@ -147,7 +160,7 @@ class Program:
 
         def run(values, memory, data, starts):
             values, kept = self._split(values)
-            return self._advance(plan, data, starts, kept, plan.rows, values, memory, None)
+            return self._advance(plan, data, starts, kept, plan.batch, values, memory, None)
 
         return jax.jit(run) if compiled else run
 
@@ -159,16 +172,16 @@ class Program:
         """
 
         def run(values, memory, feed: Feed):
-            begin, end = map(int, feed.span)
+            begin, end, first = map(int, feed.span)
             values, kept = self._split(values)
             data = jax.tree.map(jnp.asarray, feed.data)
             slots = {}
             for i in range(begin, end):
                 if i % plan.steps == 0:
-                    values = values._replace(metrics=empty_metrics)
+                    values = values._replace(metrics=_where(True, empty_metrics, values.metrics))
                     memory = feed.first_memory if plan.reset == "epoch" else memory
-                rows = plan.last if i % plan.steps == plan.steps - 1 else plan.rows
-                indices = feed.order[i - begin // plan.steps * plan.steps]
+                rows = plan.last if i % plan.steps == plan.steps - 1 else plan.batch
+                indices = feed.order[i - first]
                 emitted, values, memory = self._advance(
                     plan, data, feed.starts, kept, rows, values, memory, indices
                 )
@@ -177,12 +190,24 @@ class Program:
 
         return run
 
-    def _run(self, plan: Plan, empty_metrics, values, memory, feed: Feed):
-        begin, end = feed.span[0], feed.span[1]
+    def loop(
+        self,
+        plan: Plan,
+        empty_metrics: list,
+        values: Values,
+        memory: list,
+        feed: Feed,
+        validate: Callable | None = None,
+    ) -> tuple:
+        """What ``compiled`` compiles, to be traced: there, or inside another program's loop."""
+        begin, end, first = feed.span
         values, kept = self._split(values)
         advance = partial(self._advance, plan, feed.data, feed.starts, kept)
         advance = jax.jit(advance, static_argnums=0, inline=True)
-        emitted, *_ = jax.eval_shape(partial(advance, plan.rows), values, memory, feed.order[0])
+        emitted, *_ = jax.eval_shape(partial(advance, plan.batch), values, memory, feed.order[0])
+        if validate is not None:
+            checked, _ = jax.eval_shape(validate, values, memory, feed.validation)
+            emitted = (emitted, checked)
         slots = jax.tree.map(lambda each: jnp.zeros((plan.slots, *each.shape), each.dtype), emitted)
 
         def body(i, carry):
@@ -191,21 +216,33 @@ class Program:
             values = values._replace(metrics=_where(begins, empty_metrics, values.metrics))
             if plan.reset == "epoch":
                 memory = _where(begins, feed.first_memory, memory)
-            indices = feed.order[i - begin // plan.steps * plan.steps]
-            if plan.last == plan.rows:
-                emitted, values, memory = advance(plan.rows, values, memory, indices)
+            indices = feed.order[i - first]
+            if plan.last == plan.batch:
+                emitted, values, memory = advance(plan.batch, values, memory, indices)
             else:
                 emitted, values, memory = jax.lax.cond(
                     i % plan.steps == plan.steps - 1,
                     partial(advance, plan.last),
-                    partial(advance, plan.rows),
+                    partial(advance, plan.batch),
                     values,
                     memory,
                     indices,
                 )
             slot = i // plan.every - begin // plan.every
-            slots = jax.tree.map(lambda all_, one: all_.at[slot].set(one), slots, emitted)
-            return slots, values, memory
+            if validate is None:
+                return _put(slots, slot, emitted), values, memory
+            slots, checks = slots
+            slots = _put(slots, slot, emitted)
+            due = (i % plan.steps == plan.steps - 1) & feed.due[slot]
+            check_now = partial(validate, values, memory, feed.validation)
+
+            def check(checks, *_):
+                checked, changed = check_now()
+                return _put(checks, slot, checked), changed.non_trainable, changed.metrics
+
+            changing = checks, values.non_trainable, values.metrics
+            checks, own, metrics = jax.lax.cond(due, check, lambda *same: same, *changing)
+            return (slots, checks), values._replace(non_trainable=own, metrics=metrics), memory
 
         return jax.lax.fori_loop(begin, end, body, (slots, values, memory))
 
@@ -235,13 +272,21 @@ class Program:
         values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
         if rows < plan.rows:
             after = [old.at[:rows].set(new) for old, new in zip(memory, after, strict=True)]
-            if plan.every == 1:  # outputs: every batch takes a full one's room
-                emitted = jax.tree.map(partial(_pad_rows, plan.rows), emitted)
+        if rows < plan.batch and plan.every == 1:  # outputs: every batch takes a full one's room
+            emitted = jax.tree.map(partial(_pad_rows, plan.batch), emitted)
         return emitted, values, after
 
 
+def _put(slots, slot, emitted):
+    return jax.tree.map(lambda all_, one: all_.at[slot].set(one), slots, emitted)
+
+
 def _where(condition, then: list, otherwise: list) -> list:
-    return [jnp.where(condition, *pair) for pair in zip(then, otherwise, strict=True)]
+    """Value by value ``then`` or ``otherwise``; always this where that is None."""
+    return [
+        other if value is None else jnp.where(condition, value, other)
+        for value, other in zip(then, otherwise, strict=True)
+    ]
 
 
 def _pad_rows(rows: int, array):
@@ -330,9 +375,9 @@ def _is_small(plan: Plan, values: Values) -> bool:
     if jax.default_backend() != "cpu":
         return False
     weights = sum(each.size for each in values.trainable)
-    if plan.rows == 1:
+    if plan.batch == 1:
         return weights <= ONE_ROW_WEIGHTS
-    return plan.rows * weights <= SEVERAL_ROWS_WEIGHTS
+    return plan.batch * weights <= SEVERAL_ROWS_WEIGHTS
 
 
 def _operations(jaxpr) -> set[str]:

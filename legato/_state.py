@@ -7,12 +7,10 @@ loaded; it passes through ``jit``, ``scan`` and ``vmap``. With each layer goes o
 A state of zero rows remembers nothing at all and fits any number of rows.
 """
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
 import jax
@@ -20,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from legato._errors import StateError
-from legato._files import write_whole
+from legato._files import read_arrays, write_arrays
 
 _FORMAT = "legato.state.1"
 
@@ -199,12 +197,7 @@ class State(Mapping[str, tuple]):
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
-        from safetensors.numpy import save
-
-        parts = self._flat()
-        about = {"format": _FORMAT, "paths": json.dumps(list(self)), "sha256": _digest(parts)}
-        content = save(parts, metadata=about)
-        write_whole(path, lambda temporary: temporary.write_bytes(content))
+        write_arrays(path, _FORMAT, self._flat(), paths=json.dumps(list(self)))
 
     @staticmethod
     def load(path: str | os.PathLike) -> "State":
@@ -213,30 +206,8 @@ class State(Mapping[str, tuple]):
         Raises:
             StateError: there is no such file, it is not a state, or it is damaged.
         """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(Path(path), "numpy") as file:
-                metadata = file.metadata() or {}
-                parts = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except FileNotFoundError as error:
-            raise StateError(f"There is no state file {path}.") from error
-        except (SafetensorError, OSError) as error:
-            raise StateError(
-                f"{path} is not a whole state file ({error}). It was cut short, altered, or "
-                "written by something else: use a file that save_states wrote."
-            ) from error
-        if metadata.get("format") != _FORMAT:
-            raise StateError(
-                f"{path} is a safetensors file, but not a state that legato wrote: its format is "
-                f"{metadata.get('format')!r}, expected {_FORMAT!r}."
-            )
-        if metadata.get("sha256") != _digest(parts) or "paths" not in metadata:
-            raise StateError(
-                f"{path} is not a whole state file: it was altered since it was written (its "
-                "checksum differs). Use a file as save_states wrote it."
-            )
-        paths = json.loads(metadata["paths"])
+        parts, about = read_arrays(path, _FORMAT, "state")
+        paths = json.loads(about["paths"])
         values = {each: [] for each in paths}
         for name in sorted(parts, key=_numbered):
             layer, _, part = name.rpartition(":")
@@ -269,16 +240,6 @@ class State(Mapping[str, tuple]):
 def numberless(path: str) -> str:
     """A layer path without the numbers Keras appends to count layers in a process."""
     return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/"))
-
-
-def _digest(parts: Mapping[str, np.ndarray]) -> str:
-    """A checksum of names, shapes, types and bits."""
-    digest = hashlib.sha256()
-    for name in sorted(parts):
-        part = np.ascontiguousarray(parts[name])
-        digest.update(f"{name} {part.shape} {part.dtype} ".encode())
-        digest.update(part.tobytes())
-    return digest.hexdigest()
 
 
 def _numbered(name: str) -> tuple[str, int]:

@@ -11,12 +11,16 @@ from typing import IO
 
 import keras
 
+from legato._resume import adopt
+
 CALL_SECONDS = 0.2  # one call of the program in a run nobody watches, about
 FIRST_CALL_STEPS = 256  # until the rate is known
 
 
 def watching(callbacks, model, history: bool, **params) -> keras.callbacks.Callback:
     """Who is told about a run: the user's callbacks, and for a training run a History."""
+    for each in told_by(callbacks):
+        adopt(each)
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     if callbacks:
@@ -34,21 +38,30 @@ def watches_batches(callback: keras.callbacks.Callback, verb: str) -> bool:
     """Whether any callback wants to be called for every batch of ``"train"``, ``"test"`` …."""
     names = [f"on_{verb}_batch_begin", f"on_{verb}_batch_end"]
     names += ["on_batch_begin", "on_batch_end"] if verb == "train" else []
-    return any(_overrides(each, name) for each in _each(callback) for name in names)
+    return any(_overrides(each, name) for each in told_by(callback) for name in names)
 
 
 def watches_epochs(callback: keras.callbacks.Callback) -> bool:
     """Whether any callback wants to be called for every epoch (History is told afterwards)."""
     return any(
         _overrides(each, name)
-        for each in _each(callback)
+        for each in told_by(callback)
         if type(each) is not keras.callbacks.History
         for name in ("on_epoch_begin", "on_epoch_end")
     )
 
 
-def _each(callback: keras.callbacks.Callback) -> list:
-    return getattr(callback, "callbacks", [callback])
+def watches_tests(callback: keras.callbacks.Callback) -> bool:
+    """Whether any callback wants to be called for a validation."""
+    names = ("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end")
+    return any(_overrides(each, name) for each in told_by(callback) for name in names)
+
+
+def told_by(callbacks) -> list[keras.callbacks.Callback]:
+    """The single callbacks of what was given as ``callbacks``."""
+    if isinstance(callbacks, (list, tuple)):
+        return list(callbacks)
+    return getattr(callbacks, "callbacks", [callbacks])
 
 
 def _overrides(callback, name: str) -> bool:
@@ -78,63 +91,68 @@ class Progress:
     """What ``verbose`` shows of a run.
 
     ``1`` is one line that is rewritten; ``2`` is one line an epoch; ``"auto"`` is 1 at a terminal
-    and nothing where the output is a file or a pipe; ``0`` is nothing.
+    or in a notebook, and nothing where the output is a file or a pipe; ``0`` is nothing.
 
     Args:
         verbose: 0, 1, 2 or "auto".
         epochs: epochs the run will have.
-        steps: batches in an epoch.
+        steps: batches in an epoch; None while nobody knows.
         patience_s: how long ``"auto"`` shows nothing, so that what is over soon leaves no line.
         stream: where it is written.
     """
 
     _WIDTH = 24
+    _EVERY_S = 0.1  # between two showings: a showing takes some tens of microseconds
 
     def __init__(
         self,
         verbose,
         epochs: int,
-        steps: int,
+        steps: int | None,
         patience_s: float = 0.0,
         stream: IO[str] | None = None,
     ):
         self._stream = stream or sys.stdout
-        terminal = self._stream.isatty()
-        self._verbose = int(terminal) if verbose == "auto" else int(verbose)
-        self._rewrite = terminal
+        self._rewrite = self._stream.isatty() or _in_notebook()
+        self._verbose = int(self._rewrite) if verbose == "auto" else int(verbose)
         self._epochs, self._steps = epochs, steps
         self._began = self._shown = self._epoch_began = time.perf_counter()
         self._patience_s = patience_s if verbose == "auto" else 0.0
         self._logs: dict = {}
-        self._done = self._first = 0
+        self._epoch = self._done = 0  # steps are counted from that epoch's beginning
+        self._count = 0  # steps of this run
         self._length = 0
 
     def begin(self, epoch: int) -> None:
         """The run begins with this epoch."""
-        self._first = epoch
-        self._done = epoch * self._steps
+        self._epoch = epoch
         self._began = self._epoch_began = time.perf_counter()
+
+    def steps(self, epoch: int, done: int) -> None:
+        """So many steps are done, counted from the beginning of an epoch."""
+        self._count += done - (self._done if epoch == self._epoch else 0)
+        self._epoch, self._done = epoch, done
+        if self._verbose != 1 or not self._rewrite:
+            return
+        now = time.perf_counter()
+        if now - self._began >= self._patience_s and now - self._shown > self._EVERY_S:
+            self._shown = now
+            self._show(now)
 
     def epoch(self, epoch: int, logs: dict) -> None:
         """An epoch has ended."""
         self._logs = logs
+        if self._steps is None:
+            self._steps = self._done
         if self._verbose == 2:
             now = time.perf_counter()
             seconds, self._epoch_began = now - self._epoch_began, now
+            steps = max(self._steps, 1)
             self._write(f"Epoch {epoch + 1}/{self._epochs}\n")
             self._write(
-                f"{self._steps}/{self._steps} - {seconds:.0f}s - "
-                f"{_duration(seconds / self._steps)}/step - {_told(logs, ' - ', ': ')}\n"
+                f"{steps}/{steps} - {seconds:.0f}s - "
+                f"{_duration(seconds / steps)}/step - {_told(logs, ' - ', ': ')}\n"
             )
-
-    def steps(self, done: int) -> None:
-        """So many steps are done, counted from epoch 0."""
-        self._done = done
-        now = time.perf_counter()
-        waited = now - self._began >= self._patience_s
-        if self._verbose == 1 and self._rewrite and waited and now - self._shown > 0.1:
-            self._shown = now
-            self._show(now)
 
     def end(self) -> None:
         """The run is over: leave its last line."""
@@ -144,16 +162,14 @@ class Progress:
             self._write("\n")
 
     def _show(self, now: float, last: bool = False) -> None:
-        total = self._epochs * self._steps
-        part = self._done / max(total, 1)
-        rate = (self._done - self._first * self._steps) / max(now - self._began, 1e-9)
-        left = "" if last else f" · {_duration((total - self._done) / max(rate, 1e-9))} left"
+        rate = self._count / max(now - self._began, 1e-9)
+        ended, part, left = self._position(rate)
+        epoch = min(ended + (not last), self._epochs)
         bar = "━" * round(self._WIDTH * part)
-        spent = f" in {_duration(now - self._began)}" if last else ""
-        epoch = min(self._done // max(self._steps, 1) + (not last), self._epochs)
+        after = f" in {_duration(now - self._began)}" if last else left
         line = (
             f"epoch {epoch}/{self._epochs} {bar:<{self._WIDTH}} {_told(self._logs, '  ', ' ')}"
-            f" · {rate:,.0f} steps/s{spent}{left}"
+            f" · {rate:,.0f} steps/s{after}"
         )
         if self._rewrite:
             padding = " " * max(self._length - len(line), 0)
@@ -161,9 +177,24 @@ class Progress:
             line = f"\r{line}{padding}"
         self._write(line)
 
+    def _position(self, rate: float) -> tuple[int, float, str]:
+        """Epochs that have ended, how much of the whole is done, and how long the rest takes."""
+        if not self._steps:
+            return self._epoch, self._epoch / max(self._epochs, 1), f" · step {self._done:,}"
+        done, total = self._epoch * self._steps + self._done, self._epochs * self._steps
+        left = _duration(max(total - done, 0) / max(rate, 1e-9))
+        return done // self._steps, min(done / max(total, 1), 1.0), f" · {left} left"
+
     def _write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
+
+
+def _in_notebook() -> bool:
+    """Whether the output is a notebook's, which rewrites a line as a terminal does."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None
 
 
 def _told(logs: dict, between: str, colon: str) -> str:

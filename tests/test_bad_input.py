@@ -44,6 +44,15 @@ def _model():
 
 
 @pytest.fixture
+def still():
+    """A model that training does not change and that remembers three rows."""
+    model = legato.Sequential([keras.Input((None, FEATURES)), layers.LSTM(UNITS, stateful=True)])
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    predict(model, inputs(seed=1))
+    return model
+
+
+@pytest.fixture
 def model(_model):
     """A model that remembers three rows; after the test it must go on as it would have."""
     _model.reset_states()
@@ -56,10 +65,6 @@ def model(_model):
     for mine, theirs in zip(_model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(mine, theirs)
     np.testing.assert_array_equal(predict(_model, inputs(seed=2)), expected)
-
-
-def batches():
-    yield X[:ROWS], y[:ROWS]
 
 
 DATA = {
@@ -77,7 +82,6 @@ DATA = {
     "text": ([["a", "b"]], y[:1], InputError, "x holds <U1 values; numbers or.*to_categorical"),
     "objects": (np.array([None, {}]), y[:2], InputError, "x holds object values"),
     "a number": (3.0, y, InputError, "x is a single number"),
-    "generator": (batches(), None, UnsupportedError, "x is a builtins.generator.*numpy.stack"),
     "string": ("abc", y, UnsupportedError, "x is a builtins.str"),
     "nothing": (None, y, UnsupportedError, "x is a builtins.NoneType"),
     "two inputs": ([X, X], y[:2], InputError, r"x has shape \(2, 6, 6, 3\)"),
@@ -125,7 +129,7 @@ OPTIONS = {
         "remembers 3 rows, but this call has 2",
     ),
     "rows": ({"batch_size": 2}, StateError, "remembers 3 rows, but this call has 2.*reset_states"),
-    "steps_per_epoch": ({"steps_per_epoch": 2}, UnsupportedError, "hand in the samples an epoch"),
+    "steps_per_epoch": ({"steps_per_epoch": 0}, InputError, "steps is 0; a whole number from 1"),
     "targets": ({"y": y[:, :3]}, (ValueError, TypeError), "shape"),
 }  # fmt: skip
 
@@ -135,6 +139,49 @@ def test_bad_arguments_to_fit(model, case):
     options, error, message = OPTIONS[case]
     with pytest.raises(error, match=message):
         model.fit(**{"x": X, "y": y, "batch_size": ROWS, "epochs": 2, "verbose": 0} | options)
+
+
+def batches(*given):
+    yield from given
+
+
+class Neither:
+    """Can be iterated, and is nothing that Keras knows."""
+
+    def __iter__(self):
+        return iter([])
+
+
+BATCHES = {
+    "nan": (lambda: batches((X[:3], y[:3]), (X[:3] * np.nan, y[:3])), {}, "Batch 1 .*x.* is nan"),
+    "shape": (lambda: batches((X[:3, :, :1], y[:3])), {}, "Batch 0 .*1 features"),
+    "more rows": (lambda: batches((X[:3], y[:3]), (X, y)), {}, "remembers 3 rows, but .* has 6"),
+    "none": (batches, {}, "generator, and Keras makes no batches.*at least one batch"),
+    "no tuples": (lambda: batches(X[:3]), {}, "must return a tuple"),
+    "what is it": (Neither, {}, "Neither, and Keras makes no batches of it"),
+    "y": (lambda: batches((X[:3], y[:3])), {"y": y}, "y, sample_weight and starts go with arrays"),
+    "starts": (lambda: batches((X[:3], y[:3])), {"starts": [1]}, "go with arrays only"),
+    "split": (lambda: batches((X[:3], y[:3])), {"validation_split": 0.5}, "validation_split cuts"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BATCHES)
+def test_bad_batches(still, case):
+    make, options, message = BATCHES[case]
+    before = still.states
+    with pytest.raises(ValueError, match=message):
+        still.fit(make(), verbose=0, **options)
+    assert still.states == before
+
+
+def test_bad_batches_to_a_verb_that_takes_one(model):
+    with pytest.raises(UnsupportedError, match=r"builtins\.generator\. Arrays were expected"):
+        model.train_on_batch(batches((X, y)))
+
+
+def test_starts_and_steps_per_epoch_do_not_go_together(model):
+    with pytest.raises(InputError, match=r"steps_per_epoch=1 cuts epochs.*leave out one"):
+        model.fit(X, y, ROWS, verbose=0, steps_per_epoch=1, starts=np.ones(len(X)))
 
 
 def test_an_error_leaves_nothing_remembered():

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import legato
-from legato import _program, layers
+from legato import _loop, _program, layers
+from legato._data import read_samples
+from legato._feeding import Held
 from legato._program import _EMITTED, _OneFunction, _operations
 
 
@@ -57,23 +59,17 @@ def test_the_mark_is_heeded():
     model = small_model()
     model.fit(*samples(), batch_size=1, verbose=0)
     x, y = samples()
-    run = legato._loop.Run(  # pyright: ignore[reportAttributeAccessIssue]
-        model._engine,
-        "train",
-        legato._data.read_samples(x, y),
-        1,
-        [],  # pyright: ignore[reportAttributeAccessIssue]
-    )
-    feed = _program.Feed(
-        x_y := run.samples.packed, None, [], np.zeros((7, 1), np.int32), np.array((0, 7), np.int32)
-    )
-    assert x_y is not None
-    marked = run._run._marked().lower(run.values, run.memory, feed).compile().as_text()
+    run = _loop.Run(model._engine, "train")
+    (piece,) = Held(read_samples(x, y), 1).training(1)
+    run.prepare(piece)
+    span = np.array((0, 7, 0), np.int32)
+    feed = _program.Feed(piece.samples.packed, None, [], piece.order, span)
+    marked = run._run._marked().lower(run._values, run.memory, feed).compile().as_text()
     entry = marked[marked.index("ENTRY") :]
     assert "xla_cpu_small_call" in marked
     assert " call(" in entry
     assert " while(" not in entry
-    plain = jax.jit(run._run._run).lower(run.values, run.memory, feed).compile().as_text()
+    plain = jax.jit(run._run._run).lower(run._values, run.memory, feed).compile().as_text()
     assert " while(" in plain[plain.index("ENTRY") :]
 
 

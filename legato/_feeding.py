@@ -1,0 +1,238 @@
+"""Data on their way to a program: arrays as a whole, or batches that arrive, in blocks.
+
+A program takes arrays whose axis 0 is the sample and the order in which batches pick from them.
+Arrays that fit are one such piece for many epochs (``Held``). What comes from an iterator, or would
+take more than a set share of the device's memory, is handed over in blocks (``Fed``): several
+batches of one shape stacked into arrays, the next block read, checked and sent on another thread
+while this one runs. Memory is bounded by three blocks, however long the data are.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import keras
+import numpy as np
+
+from legato._data import Samples
+from legato._errors import InputError, LegatoError
+from legato._program import ENDLESS
+
+ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at least an epoch's
+OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
+BLOCK_BYTES = 16 * 2**20  # of stacked batches
+BLOCK_BATCHES = 64
+
+
+class Piece(NamedTuple):
+    """What a program can be called on without other data.
+
+    Attributes:
+        samples: the arrays that batches pick from.
+        order: sample indices of the batches, int32, (batches, ``batch``).
+        begin, end: the first step and the one after the last, counted from an epoch's beginning.
+        batch: samples in a batch.
+        last: samples in an epoch's last batch.
+        steps: batches in an epoch; ``ENDLESS`` where its end is not known beforehand.
+        slots: emissions there is room for.
+    """
+
+    samples: Samples
+    order: np.ndarray
+    begin: int
+    end: int
+    batch: int
+    last: int
+    steps: int
+    slots: int
+
+    @property
+    def first(self) -> int:
+        """The step of ``order[0]``: an epoch's beginning, or wherever a block begins."""
+        return self.begin if self.steps == ENDLESS else 0
+
+
+class Held:
+    """Samples that are there as a whole.
+
+    Args:
+        samples: the data.
+        rows: samples in a full batch, at most ``samples.count``.
+        shuffle: whether each epoch has an order of its own, drawn with NumPy's global generator,
+            so that ``numpy.random.seed`` and ``keras.utils.set_random_seed`` govern it.
+
+    Attributes:
+        samples, rows: as given.
+        steps: batches in an epoch.
+    """
+
+    def __init__(self, samples: Samples, rows: int, shuffle: bool = False):
+        self.samples, self.rows, self._shuffle = samples, rows, shuffle
+        full, rest = divmod(samples.count, rows)
+        self.steps = full + (rest > 0)
+        self._last = rest or rows
+
+    def keep_on_device(self) -> None:
+        """Send the data over once, for several calls."""
+        self.samples = self.samples.on_device()
+
+    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Piece]:
+        """One piece: as many epochs, up to ``epochs``, as the program has room for."""
+        slots = max(1, ORDER_INDICES // (self.steps * self.rows))
+        epochs = min(epochs, slots)
+        order = np.zeros((slots, self.steps * self.rows), np.int32)
+        for epoch in order[:epochs, : self.samples.count]:
+            epoch[:] = self._indices()
+        yield self._piece(order, epochs * self.steps, slots)
+
+    def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
+        """One piece: all samples in order."""
+        order = np.zeros((1, self.steps * self.rows), np.int32)
+        order[0, : self.samples.count] = np.arange(self.samples.count)
+        yield self._piece(order, self.steps, min(slots, self.steps))
+
+    def _indices(self) -> np.ndarray:
+        count = self.samples.count
+        return np.random.permutation(count) if self._shuffle else np.arange(count)
+
+    def _piece(self, order: np.ndarray, end: int, slots: int) -> Piece:
+        order = order.reshape(-1, self.rows)
+        return Piece(self.samples, order, 0, end, self.rows, self._last, self.steps, slots)
+
+
+class Fed:
+    """Batches that arrive, an epoch's at a time.
+
+    Args:
+        read: begins an epoch: an iterator over its batches.
+        steps: batches in an epoch, None while nobody knows.
+
+    Attributes:
+        steps: as given, else as many as the last epoch had.
+    """
+
+    def __init__(self, read: Callable[[], Iterator[Samples]], steps: int | None = None):
+        self._read, self.steps = read, steps
+
+    def keep_on_device(self) -> None:
+        """Blocks come and go; nothing is kept."""
+
+    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Piece]:
+        """The blocks of one epoch.
+
+        Args:
+            epochs: epochs that nobody needs to look into; one epoch is all that comes.
+            by_batch: batches in a call if somebody looks at them, and then nothing is read before
+                it is needed; else 0.
+
+        Raises:
+            InputError: no batch came.
+        """
+        batches = self._read()
+        blocks = _blocks(batches, by_batch or BLOCK_BATCHES, self.steps)
+        step = 0
+        for block in blocks if by_batch else _ahead(blocks):
+            yield block._replace(begin=step, end=step + block.end)
+            step += block.end
+        if not step:
+            raise InputError("The data are empty: no batch came. At least one is needed.")
+        self.steps = step
+
+    def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
+        """The blocks of all that comes."""
+        for piece in self.training(1, by_batch):
+            yield piece._replace(slots=min(slots, len(piece.order)))
+
+
+Feeding = Held | Fed
+
+
+def sliced(samples: Samples, rows: int, shuffle: bool) -> Fed:
+    """Arrays that are too large to be sent as a whole, batch by batch."""
+
+    def read() -> Iterator[Samples]:
+        count = samples.count
+        order = np.random.permutation(count) if shuffle else np.arange(count)
+        for begin in range(0, count, rows):
+            at = order[begin : begin + rows] if shuffle else slice(begin, begin + rows)
+            yield samples.take(at)
+
+    return Fed(read, -(-samples.count // rows))
+
+
+def arriving(source: Any, to_samples: Callable[..., Samples], again: bool = False) -> Fed:
+    """Batches of what Keras iterates over.
+
+    Args:
+        source: Keras's iterator over an epoch.
+        to_samples: reads and checks ``x, y, sample_weight`` of a batch.
+        again: whether every epoch begins with the first batch, as evaluations do; a generator that
+            is told how many batches an epoch has goes on instead.
+    """
+
+    def read() -> Iterator[Samples]:
+        if again:
+            source.reset()
+        with source.catch_stop_iteration():
+            for number, _, (batch,) in source:
+                try:
+                    samples = to_samples(*keras.utils.unpack_x_y_sample_weight(batch))
+                except LegatoError as error:
+                    raise type(error)(f"Batch {number} does not do: {error}") from error
+                yield samples
+
+    return Fed(read, source.num_batches)
+
+
+def _blocks(batches: Iterator[Samples], most: int, steps: int | None) -> Iterator[Piece]:
+    """Consecutive batches of one shape, put together."""
+    waiting: list[Samples] = []
+    room = 1
+    for batch in batches:
+        if waiting and (len(waiting) == room or batch.shapes != waiting[0].shapes):
+            yield _block(waiting, room)
+            waiting = []
+        if not waiting:
+            room = max(1, min(most, BLOCK_BYTES // batch.nbytes, steps or most))
+        waiting.append(batch)
+    if waiting:
+        yield _block(waiting, room)
+
+
+def _block(batches: list[Samples], room: int) -> Piece:
+    """One piece of some batches, in arrays with room for a fixed number, so that one program does.
+
+    A batch that is alone among others of another shape is left as it is.
+    """
+    size = batches[0].count
+    room = room if len(batches) > 1 else 1
+    order = np.arange(room * size, dtype=np.int32).reshape(room, size)
+    samples = _stacked(batches, room).on_device()
+    return Piece(samples, order, 0, len(batches), size, size, ENDLESS, 1)
+
+
+def _stacked(batches: list[Samples], room: int) -> Samples:
+    if room == 1:
+        return batches[0]
+
+    def stack(*arrays):
+        whole = np.empty((room * len(arrays[0]), *arrays[0].shape[1:]), arrays[0].dtype)
+        np.concatenate(arrays, out=whole[: len(arrays) * len(arrays[0])])
+        return whole
+
+    parts = jax.tree.map(stack, *[batch[:4] for batch in batches])
+    return Samples(*parts, count=room * batches[0].count)
+
+
+def _ahead(items: Iterator) -> Iterator:
+    """The items, each made on another thread while the one before it is used."""
+    end = object()
+    worker = ThreadPoolExecutor(1, thread_name_prefix="legato-feeding")
+    try:
+        coming = worker.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = worker.submit(next, items, end)
+            yield item
+    finally:
+        worker.shutdown(wait=False, cancel_futures=True)
