@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from legato._errors import BackendError
+from legato._errors import BackendError, InputError
 
 
 def choose_jax() -> None:
@@ -44,10 +44,22 @@ def device_share_bytes() -> float:
     """How much of the device's memory data may take as a whole; larger ones are fed in blocks.
 
     The share is ``$LEGATO_DATA_SHARE``, a number from 0 to 1; default: a quarter.
+
+    Raises:
+        InputError: it is something else.
     """
     import jax
 
-    share = float(os.environ.get("LEGATO_DATA_SHARE", "0.25"))
+    asked = os.environ.get("LEGATO_DATA_SHARE", "0.25")
+    try:
+        share = float(asked)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise InputError(
+            f"The environment variable LEGATO_DATA_SHARE is {asked!r}; a number from 0 to 1 was "
+            "expected: the share of the device's memory that data may take as a whole."
+        )
     told = jax.devices()[0].memory_stats()
     if told and "bytes_limit" in told:
         return share * told["bytes_limit"]

@@ -171,20 +171,21 @@ def _read_array(name: str, value) -> np.ndarray:
 
 
 def _numbers(name: str, frame) -> np.ndarray:
-    """A frame whose columns are not all of one plain type, as numbers.
+    """A frame whose columns are not all of one plain type, as numbers; NaN where one is missing.
 
     Raises:
-        InputError: a column is none, or has gaps.
+        InputError: a column holds something else.
     """
+    columns = []
     for column in frame.columns:
         try:
-            np.asarray(frame[column], float)
+            columns.append(np.asarray(frame[column], float))
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"Column {column!r} of {name} is no column of numbers without gaps ({error}). Fill "
-                "or drop what is missing, and encode text as integers."
+                f"Column {column!r} of {name} holds something else than numbers ({error}). Encode "
+                "text as integers first, or drop the column."
             ) from error
-    return np.asarray(frame, float)
+    return np.stack(columns, axis=1)
 
 
 def _read_flags(starts) -> np.ndarray:

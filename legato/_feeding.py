@@ -7,6 +7,7 @@ batches of one shape stacked into arrays, the next block read, checked and sent 
 while this one runs. Memory is bounded by three blocks, however long the data are.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -135,8 +136,15 @@ class Fed:
         for block in blocks if by_batch else _ahead(blocks):
             yield block._replace(begin=step, end=step + block.end)
             step += block.end
-        if not step:
+        if not step and self.steps is None:
             raise InputError("The data are empty: no batch came. At least one is needed.")
+        if step < (self.steps or 0):
+            warnings.warn(
+                f"The data ran out: an epoch had {step} batches, and {self.steps} were expected. A "
+                "generator is read once: let it go on for ever and give steps_per_epoch, or hand "
+                "in something that can be read again, such as a keras.utils.PyDataset.",
+                stacklevel=2,
+            )
         self.steps = step
 
     def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
@@ -190,12 +198,15 @@ def _blocks(batches: Iterator[Samples], most: int, steps: int | None) -> Iterato
     waiting: list[Samples] = []
     room = 1
     for batch in batches:
-        if waiting and (len(waiting) == room or batch.shapes != waiting[0].shapes):
+        if waiting and batch.shapes != waiting[0].shapes:
             yield _block(waiting, room)
             waiting = []
         if not waiting:
-            room = max(1, min(most, BLOCK_BYTES // batch.nbytes, steps or most))
+            room = max(1, min(most, BLOCK_BYTES // max(batch.nbytes, 1), steps or most))
         waiting.append(batch)
+        if len(waiting) == room:
+            yield _block(waiting, room)
+            waiting = []
     if waiting:
         yield _block(waiting, room)
 

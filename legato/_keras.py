@@ -86,7 +86,14 @@ def batches(x, steps: int | None, shuffle: bool = False, batch_size: int | None 
     y = weight = None
     if isinstance(x, tuple):
         x, y, weight = x
-    return _EpochIterator(x, y, weight, batch_size, steps, shuffle)
+    return _Batches(x, y, weight, batch_size, steps, shuffle)
+
+
+class _Batches(_EpochIterator):
+    """Keras's iterator, keeping quiet where it ends: it warns wherever the end was not foreseen."""
+
+    def _interrupted_warning(self):
+        pass
 
 
 def value_of(variable):

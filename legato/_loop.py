@@ -69,7 +69,7 @@ class Run:
         self.rows = 0
         self._prepared: Samples | None = None
         self._values: Any = None
-        self._changed = Values([], [], [], [])
+        self._changed: Values | None = None  # what is not held yet
 
     def prepare(self, piece: Piece) -> None:
         """Get ready for a piece: the memory for its rows, the program for its shapes.
@@ -100,30 +100,34 @@ class Run:
         feed = Feed(samples.packed, samples.starts, self.first_memory, piece.order, span)
         if self._check is not None:
             feed = feed._replace(due=due, validation=self._check.feed)
-        emitted = self._took(self._values, self.memory, feed)
-        changed = zip(self._changed, self._values, strict=True)
-        self._values = Values(*(new or old for new, old in changed))
+        emitted, changed, self.memory = self._run(self._values, self.memory, feed)
+        pairs = zip(changed, self._values, strict=True)
+        self._values = Values(*(new or old for new, old in pairs))
+        self._changed = changed
         return emitted
 
     def call_once(self, piece: Piece):
         """Run all samples of a piece as one batch; returns its outputs."""
         self.prepare(piece)
         samples = piece.samples
-        return self._took(self._values, self.memory, samples.packed, samples.starts)
-
-    def _took(self, *arguments):
-        emitted, self._changed, self.memory = self._run(*arguments)
-        return emitted
+        outputs, self._changed, self.memory = self._run(
+            self._values, self.memory, samples.packed, samples.starts
+        )
+        return outputs
 
     def hold(self, memory: bool = True) -> None:
-        """Put the values reached into the model's variables, and the memory into its layers."""
-        if self.memory is None:
+        """Put the values reached into the model's variables, and the memory into its layers.
+
+        Once: what callbacks put there afterwards stays.
+        """
+        if self._changed is None:
             return
         for variables, values in zip(self._variables, self._changed, strict=True):
             for variable, value in zip(variables, values, strict=False):  # unchanged: no values
                 _keras.set_value(variable, value)
         if memory:
             self.engine.hold_memory(self.memory)
+        self._changed = None
 
     def read_back(self, memory: bool = True) -> None:
         """Take up what callbacks did to the model's variables and memory."""
@@ -218,9 +222,7 @@ class Validation:
             return training.memory
 
         run = Run(self.engine, "test", memory=memory)
-        logs = test(run, self.feeding, callbacks, Progress(0, 1, 1))
-        run.hold(memory=False)
-        return validated(logs)
+        return validated(test(run, self.feeding, callbacks, Progress(0, 1, 1), advance=False))
 
 
 def validated(logs: dict) -> dict:
@@ -412,8 +414,11 @@ def _fits(variable, value: np.ndarray) -> bool:
     return fits and variable.dtype == str(value.dtype)
 
 
-def test(run: Run, feeding: Feeding, callbacks, progress: Progress) -> dict:
-    """Evaluate; returns the logs of the whole data."""
+def test(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: bool) -> dict:
+    """Evaluate; returns the logs of the whole data.
+
+    ``advance`` says whether the model remembers what it saw, here and in ``predict``.
+    """
     model = run.engine.model
     batches = model.steps_per_execution if watches_batches(callbacks, "test") else 0
     model.stop_evaluating = False
@@ -423,22 +428,23 @@ def test(run: Run, feeding: Feeding, callbacks, progress: Progress) -> dict:
         for begin, end in _calls(piece, batches):
             if batches:
                 callbacks.on_test_batch_begin(begin)
-                run.read_back(memory=False)
+                run.read_back(advance)
             logs = logs_of(fetch(run.call(piece, begin, end)), 0)
             if batches:
-                run.hold(memory=False)
+                run.hold(advance)
                 callbacks.on_test_batch_end(begin + batches - 1, logs)
             progress.steps(0, end)
             if model.stop_evaluating:
                 break
         if model.stop_evaluating:
             break
+    run.hold(advance)
     progress.epoch(0, logs)
     callbacks.on_test_end(logs)
     return logs
 
 
-def predict(run: Run, feeding: Feeding, callbacks, progress: Progress):
+def predict(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: bool):
     """Predict; returns the outputs of all samples, as NumPy arrays of the caller's own."""
     model = run.engine.model
     batches = model.steps_per_execution if watches_batches(callbacks, "predict") else 0
@@ -449,10 +455,10 @@ def predict(run: Run, feeding: Feeding, callbacks, progress: Progress):
         for begin, end in _calls(piece, batches or piece.slots):
             if batches:
                 callbacks.on_predict_batch_begin(begin)
-                run.read_back(memory=False)
+                run.read_back(advance)
             parts.append(_outputs(run, piece, begin, end))
             if batches:
-                run.hold(memory=False)
+                run.hold(advance)
                 last = begin + batches - 1
                 callbacks.on_predict_batch_end(last, {"outputs": parts[-1]})
             progress.steps(0, end)
@@ -460,6 +466,7 @@ def predict(run: Run, feeding: Feeding, callbacks, progress: Progress):
                 break
         if model.stop_predicting:
             break
+    run.hold(advance)
     callbacks.on_predict_end()
     if len(parts) == 1:
         return parts[0]

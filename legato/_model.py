@@ -248,9 +248,8 @@ class _Carrying(_KerasModel):
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
         progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
-        logs = _loop.test(run, feeding, told, progress)
+        logs = _loop.test(run, feeding, told, progress, advance)
         progress.end()
-        run.hold(memory=advance)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     def test_on_batch(
@@ -301,9 +300,8 @@ class _Carrying(_KerasModel):
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
         progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
-        outputs = _loop.predict(run, feeding, told, progress)
+        outputs = _loop.predict(run, feeding, told, progress, advance)
         progress.end()
-        run.hold(memory=advance)
         return outputs
 
     def predict_on_batch(self, x, *, starts=None, advance=True):
@@ -419,17 +417,15 @@ class _Carrying(_KerasModel):
 
     def _source(self, data: "_Batches", steps: int | None, shuffle=False):
         """Keras's iterator over batches, the model built for them."""
-        try:
-            source = _keras.batches(data.source, steps, shuffle)
-        except ValueError as error:
-            raise InputError(
-                f"x is a {type(data.source).__module__}.{type(data.source).__qualname__}, and "
-                f"Keras makes no batches of it: {error}"
-            ) from error
+        source = data.iterator(steps, shuffle)
         if not self._is_ready(y_given=True):
-            first = next(iter(arriving(source, self._samples).training(1, 1)), None)
-            if first is not None:
-                self._build_for(first.samples, self._engine)
+            # What Keras reads ahead on threads comes out of order once it was interrupted: ask
+            # another iterator, unless the data can be read only once (and Keras remembers them).
+            once = isinstance(data.source, GeneratorType)
+            asked = source if once else data.iterator(steps, shuffle)
+            first = next(arriving(asked, self._samples).training(1, 1))
+            self._build_for(first.samples, self._engine)
+            asked.reset()
         source.reset()
         return source
 
@@ -644,6 +640,20 @@ class _Batches(NamedTuple):
 
     source: Any
     class_weight: dict | None
+
+    def iterator(self, steps: int | None, shuffle: bool):
+        """Keras's iterator over an epoch's batches.
+
+        Raises:
+            InputError: Keras makes no batches of the source.
+        """
+        try:
+            return _keras.batches(self.source, steps, shuffle)
+        except ValueError as error:
+            raise InputError(
+                f"x is a {type(self.source).__module__}.{type(self.source).__qualname__}, and "
+                f"Keras makes no batches of it: {error}"
+            ) from error
 
 
 def _capped(epochs: int, steps: int | None) -> tuple[int, int | None]:
