@@ -23,6 +23,8 @@ _HOME = {
     "State": "legato._state",
     "StateError": "legato._errors",
     "UnsupportedError": "legato._errors",
+    "from_torch": "legato._torch",
+    "to_torch": "legato._torch",
 }
 _NAMESPACES = ("alphabet", "layers", "report")
 
@@ -37,8 +39,10 @@ __all__ = [
     "StateError",
     "UnsupportedError",
     "alphabet",
+    "from_torch",
     "layers",
     "report",
+    "to_torch",
 ]
 
 if TYPE_CHECKING:
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
     from legato._model import Model as Model
     from legato._model import Sequential as Sequential
     from legato._state import State as State
+    from legato._torch import from_torch as from_torch
+    from legato._torch import to_torch as to_torch
 else:
 
     def __getattr__(name: str):

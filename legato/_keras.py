@@ -43,6 +43,14 @@ def flatten_layers(layer) -> list:
     return list(layer._flatten_layers())
 
 
+def sublayers(layer) -> list:
+    """The layers straight below a layer, in the order they are called or were attached in.
+
+    ``flatten_layers`` turns the order round inside nested ones.
+    """
+    return list(layer._flatten_layers(include_self=False, recursive=False))
+
+
 def set_input_shape(layer, shape: tuple) -> None:
     """Give a layer the ``input_shape=`` of Keras 2, without the warning Keras 3 attaches to it."""
     layer._input_shape_arg = shape

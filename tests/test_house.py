@@ -30,6 +30,8 @@ ROOMS = [
     "_watch",
     "_loop",
     "_model",
+    "_state_dict",
+    "_torch",
 ]
 BY_THE_FRONT_DOOR = ["alphabet", "report", "cli", "__main__"]
 

@@ -83,6 +83,12 @@ def test_nested_layers_are_found_in_order():
     assert names.index("inside") < names.index("last")
 
 
+def test_layers_straight_below_are_found_in_order():
+    model = legato.Sequential([layers.Dense(1, name=name) for name in ("b", "c", "a")])
+    assert [layer.name for layer in _keras.sublayers(model)] == ["b", "c", "a"]
+    assert _keras.sublayers(model.layers[0]) == []
+
+
 def test_input_shape_of_keras_2_makes_the_input_without_a_warning():
     model = legato.Sequential([layers.LSTM(2, input_shape=(3, 1)), layers.Dense(1)])
     assert model.input_shape == (None, 3, 1)
