@@ -4,12 +4,13 @@ Keras has no public way to ask which of these hold, or to do them: ``tests/test_
 exercises each, so that a Keras that changes them is noticed there and not in a user's run.
 """
 
+import keras
 from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import stateless_scope as _stateless_scope
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
-from keras.src.models.functional import Functional  # noqa: F401  not exported by Keras
 from keras.src.trainers.epoch_iterator import EpochIterator as _EpochIterator
+from keras.src.models.functional import Functional  # not exported by Keras
 
 
 def in_stateless_scope() -> bool:
@@ -54,6 +55,38 @@ def sublayers(layer) -> list:
 def set_input_shape(layer, shape: tuple) -> None:
     """Give a layer the ``input_shape=`` of Keras 2, without the warning Keras 3 attaches to it."""
     layer._input_shape_arg = shape
+
+
+def graph_of(model) -> Functional | None:
+    """The graph of layers that a model is.
+
+    None if the model has a ``call`` of the user's own, or is Sequential and does not know its input
+    yet.
+    """
+    if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
+        return model._functional
+    known = isinstance(model, Functional) and type(model).call is Functional.call
+    return model if known else None
+
+
+def walk(graph: Functional, values: list, visit) -> list:
+    """Run through a graph of layers with other things than tensors.
+
+    Args:
+        graph: from ``graph_of``.
+        values: one thing for each input, in order.
+        visit: called as ``visit(layer, *args, **kwargs)`` for every layer in order, with such
+            things in the place of tensors; returns them for the layer's outputs.
+
+    Returns:
+        One thing for each output, in order.
+    """
+    return keras.tree.flatten(graph._run_through_graph(values, call_fn=visit))
+
+
+def output_names(graph: Functional) -> list[str]:
+    """The names of the layers that make a graph's outputs, in order."""
+    return list(graph.output_names)
 
 
 def forget_built_state(layer) -> None:

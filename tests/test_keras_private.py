@@ -107,3 +107,31 @@ def test_what_is_missing_is_built_from_shapes_alone():
     _keras.build(model, keras.KerasTensor((None, 3, 2)), keras.KerasTensor((None, 1)))
     assert model.optimizer is not None
     assert model.optimizer.built
+
+
+def test_a_graph_of_layers_is_walked_with_other_things_than_tensors():
+    first = layers.Input((None, 3))
+    model = legato.Model(first, layers.Add(name="sum")([layers.Dense(3, name="one")(first), first]))
+    sequential = legato.Sequential([layers.Input((3,)), layers.Dense(2, name="two")])
+
+    def visit(layer, given):
+        return f"{layer.name}({', '.join(keras.tree.flatten(given))})"
+
+    graph = _keras.graph_of(model)
+    assert _keras.walk(graph, ["x"], visit) == ["sum(one(x), x)"]
+    assert _keras.output_names(graph) == ["sum"]
+    assert _keras.walk(_keras.graph_of(sequential), ["x"], visit) == ["two(x)"]
+
+
+def test_a_model_with_a_call_of_its_own_is_no_graph():
+    class Own(legato.Sequential):
+        def call(self, inputs):
+            return inputs
+
+    class Subclassed(legato.Model):
+        def call(self, inputs):
+            return inputs
+
+    for model in (Own([layers.Input((3,)), layers.Dense(2)]), Subclassed()):
+        assert _keras.graph_of(model) is None
+    assert _keras.graph_of(legato.Sequential([layers.Dense(2)])) is None
