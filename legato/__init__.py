@@ -17,12 +17,14 @@ _HOME = {
     "BackendError": "legato._errors",
     "InputError": "legato._errors",
     "LegatoError": "legato._errors",
+    "MissingError": "legato._errors",
     "Model": "legato._model",
     "OutputError": "legato._errors",
     "Sequential": "legato._model",
     "State": "legato._state",
     "StateError": "legato._errors",
     "UnsupportedError": "legato._errors",
+    "export_onnx": "legato._onnx",
     "from_torch": "legato._torch",
     "to_torch": "legato._torch",
 }
@@ -32,6 +34,7 @@ __all__ = [
     "BackendError",
     "InputError",
     "LegatoError",
+    "MissingError",
     "Model",
     "OutputError",
     "Sequential",
@@ -39,6 +42,7 @@ __all__ = [
     "StateError",
     "UnsupportedError",
     "alphabet",
+    "export_onnx",
     "from_torch",
     "layers",
     "report",
@@ -52,11 +56,13 @@ if TYPE_CHECKING:
     from legato._errors import BackendError as BackendError
     from legato._errors import InputError as InputError
     from legato._errors import LegatoError as LegatoError
+    from legato._errors import MissingError as MissingError
     from legato._errors import OutputError as OutputError
     from legato._errors import StateError as StateError
     from legato._errors import UnsupportedError as UnsupportedError
     from legato._model import Model as Model
     from legato._model import Sequential as Sequential
+    from legato._onnx import export_onnx as export_onnx
     from legato._state import State as State
     from legato._torch import from_torch as from_torch
     from legato._torch import to_torch as to_torch

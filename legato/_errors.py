@@ -5,6 +5,7 @@
     ├── InputError        (ValueError)           data or arguments that cannot be what was meant
     ├── StateError        (ValueError)           a recurrent state that does not fit
     ├── UnsupportedError  (NotImplementedError)  asked for something legato does not do yet
+    ├── MissingError      (ImportError)          an optional package that is not installed
     └── OutputError       (OSError)              a file or folder that cannot be written
 
 Each also is the built-in exception a Keras user would expect, so ``except ValueError`` keeps
@@ -30,6 +31,10 @@ class StateError(LegatoError, ValueError):
 
 class UnsupportedError(LegatoError, NotImplementedError):
     """Something legato does not do yet, refused rather than done without carrying state."""
+
+
+class MissingError(LegatoError, ImportError):
+    """A package that only this part of legato needs, and that is not installed."""
 
 
 class OutputError(LegatoError, OSError):

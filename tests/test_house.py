@@ -2,7 +2,8 @@
 
 The order is DESIGN's, with the rooms that building it made necessary: ``_backend`` and ``_files``
 on the ground floor, ``_keras`` (every private name of Keras), ``_memory`` (a layer's state
-variables), ``_data``, ``_engine``, ``_watch`` and ``_loop`` between the state and the model.
+variables), ``_data``, ``_engine``, ``_watch`` and ``_loop`` between the state and the model;
+``_onnx``, a folder, stands on the model.
 """
 
 import ast
@@ -32,6 +33,7 @@ ROOMS = [
     "_model",
     "_state_dict",
     "_torch",
+    "_onnx",
 ]
 BY_THE_FRONT_DOOR = ["alphabet", "report", "cli", "__main__"]
 

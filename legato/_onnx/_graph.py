@@ -1,0 +1,103 @@
+"""An ONNX graph that grows operator by operator, and the sentence that refuses a layer.
+
+Operators are named by the ONNX standard; the texts in ``onnx/docs/Operators.md`` say what each
+computes. Opset 17 is the oldest that has all of them (LayerNormalization came last), so that
+runtimes since 2022 read the file.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from legato._errors import UnsupportedError
+
+OPSET, FILE_VERSION = 17, 8
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor of the graph, in the place of a Keras tensor.
+
+    Attributes:
+        name: the tensor's name.
+        mask: the name of a boolean tensor (rows, time steps), False where a step is to be passed
+            over; None if every step counts.
+    """
+
+    name: str
+    mask: str | None = None
+
+
+class Graph:
+    """Operators and constants, in the order in which they run."""
+
+    def __init__(self):
+        self.nodes: list[NodeProto] = []
+        self.constants: list[TensorProto] = []
+        self._names: set[str] = set()
+
+    def name(self, wanted: str) -> str:
+        """A name no tensor has yet: the wanted one, or that with a number."""
+        name, number = wanted, 1
+        while name in self._names:
+            name, number = f"{wanted}_{number}", number + 1
+        self._names.add(name)
+        return name
+
+    def constant(self, value, wanted: str = "/constant") -> str:
+        """The name of a constant tensor; Python numbers become int64 or float32."""
+        array = np.asarray(value)
+        if array.dtype == np.float64:
+            array = array.astype(np.float32)
+        name = self.name(wanted)
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def add(self, operator: str, *inputs, into: str | None = None, **attributes) -> str:
+        """Add an operator with one output.
+
+        Args:
+            operator: its name in the ONNX standard.
+            inputs: names of tensors, or numbers and arrays, which become constants.
+            into: the name its output shall have. Default: one made from the operator's, behind a
+                slash, with which no Keras name begins.
+            attributes: the operator's.
+
+        Returns:
+            The name of the output.
+        """
+        return self.add_several(1, operator, *inputs, into=into, **attributes)[0]
+
+    def add_several(
+        self, count: int, operator: str, *inputs, into: str | None = None, **attributes
+    ) -> list[str]:
+        """Add an operator with several outputs; returns their names."""
+        given = [each if isinstance(each, str) else self.constant(each) for each in inputs]
+        outputs = [into or self.name(f"/{operator}") for _ in range(count)]
+        self.nodes.append(helper.make_node(operator, given, outputs, name=outputs[0], **attributes))
+        return outputs
+
+    def flipped(self, name: str, axis: int = 1) -> str:
+        """A tensor read from the end of an axis to its beginning."""
+        before_the_first = np.iinfo(np.int64).min
+        return self.add("Slice", name, [-1], [before_the_first], [axis], [-1])
+
+    def rows(self, name: str) -> str:
+        """The number of rows of a tensor, as a tensor of shape (1,)."""
+        return self.add("Shape", name, start=0, end=1)
+
+
+def refuse(layer: Any, why: str) -> UnsupportedError:
+    """The error for a layer, or an operation outside layers, that cannot be exported."""
+    kind = "Layer" if isinstance(layer, keras.layers.Layer) else "Operation"
+    return UnsupportedError(
+        f"{kind} {layer.name!r} ({type(layer).__name__}) cannot be written as ONNX: {why}."
+    )
+
+
+def array(weight) -> np.ndarray:
+    """A weight's value."""
+    return np.asarray(keras.ops.convert_to_numpy(weight))
