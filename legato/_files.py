@@ -8,6 +8,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +26,32 @@ def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Pat
         The path, as given.
 
     Raises:
-        OutputError: the folder is missing or cannot be written.
+        OutputError: the folder is missing, full, or cannot be written.
     """
     path = Path(path)
     try:
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix
-        )
+        with _beside(path) as temporary:
+            write(temporary)
+            temporary.chmod(0o666 & ~_umask())
+            os.replace(temporary, path)
     except OSError as error:
         raise OutputError(
             f"{path} cannot be written ({error.strerror or error}). Name a file in a folder that "
-            "exists and that you may write to."
+            "exists, has room, and that you may write to."
         ) from error
+    return path
+
+
+@contextmanager
+def _beside(path: Path):
+    """A temporary file in the same folder whose name ends alike; gone afterwards."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.name[-200:]}")
     os.close(handle)
     temporary = Path(name)
     try:
-        write(temporary)
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
+        yield temporary
+    finally:
         temporary.unlink(missing_ok=True)
-        raise
-    return path
 
 
 def _umask() -> int:

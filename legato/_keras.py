@@ -9,8 +9,8 @@ from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import stateless_scope as _stateless_scope
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
-from keras.src.trainers.epoch_iterator import EpochIterator as _EpochIterator
 from keras.src.models.functional import Functional  # not exported by Keras
+from keras.src.trainers.epoch_iterator import EpochIterator as _EpochIterator
 
 
 def in_stateless_scope() -> bool:
