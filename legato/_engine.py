@@ -81,19 +81,23 @@ class Engine:
 
     @property
     def stateful_layers(self) -> list:
-        """The layers that carry state, in order."""
+        """The layers that carry state, in order; one that runs backwards has none to carry."""
         layers = _keras.flatten_layers(self.model)
-        return [each for each in layers if isinstance(each, Carries) and each.stateful]
+        layers = [each for each in layers if isinstance(each, Carries)]
+        return [each for each in layers if each.stateful and not each.go_backwards]
 
     @property
     def memories(self) -> list[Memory]:
         """What they remember; layers that are not built yet remember nothing."""
         if self._memories is not None:
             return self._memories
-        found = [layer.memory for layer in self.stateful_layers]
+        layers = [each for each in _keras.flatten_layers(self.model) if isinstance(each, Carries)]
+        found = [layer.memory for layer in layers]
         found = [memory for memory in found if memory is not None]
         if not _keras.in_stateless_scope() and self.model.built:
             self._memories = found
+            for layer in layers:
+                layer.runs_in(self.model)
         return found
 
     @property

@@ -4,13 +4,17 @@ Keras has no public way to ask which of these hold, or to do them: ``tests/test_
 exercises each, so that a Keras that changes them is noticed there and not in a user's run.
 """
 
+from collections.abc import Callable
+
 import keras
 from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import stateless_scope as _stateless_scope
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
 from keras.src.models.functional import Functional  # not exported by Keras
+from keras.src.saving import object_registration as _registration
 from keras.src.trainers.epoch_iterator import EpochIterator as _EpochIterator
+from keras.src.utils import io_utils as _io
 
 
 def in_stateless_scope() -> bool:
@@ -32,11 +36,21 @@ def is_carried(variable) -> bool:
 def saved_as(cls: type, keras_cls: type) -> None:
     """Let ``cls`` be written to files under the name of the Keras class it extends.
 
-    What legato saves then opens in plain Keras. Keras's own table of exported names is the only
-    thing its serializer asks.
+    What legato saves then opens in plain Keras. Keras's own tables of exported and of registered
+    names are the only things its serializer asks. A user's class keeps the name it is registered
+    under, without which no file that names it opens.
     """
     names = _api_export.REGISTERED_OBJS_TO_NAMES
-    names[cls] = names.get(keras_cls) or f"{keras_cls.__module__}.{keras_cls.__qualname__}"
+    if keras_cls in names or keras_cls.__module__.startswith("keras."):
+        names[cls] = names.get(keras_cls) or f"{keras_cls.__module__}.{keras_cls.__qualname__}"
+    else:
+        known = _registration.GLOBAL_CUSTOM_NAMES
+        known[cls] = known.get(keras_cls) or keras_cls.__name__
+
+
+def may_overwrite(path) -> bool:
+    """Ask at the terminal whether a file may be overwritten, as Keras does for overwrite=False."""
+    return _io.ask_to_proceed_with_overwrite(str(path))
 
 
 def flatten_layers(layer) -> list:
@@ -93,6 +107,12 @@ def forget_built_state(layer) -> None:
     """Drop the fixed-size state variables a plain Keras layer made for itself when it was built."""
     layer.__dict__.pop("states", None)
     layer._expected_batch_size = None
+
+
+def change_built_shapes(layer, change: Callable) -> None:
+    """Let a layer say that it was built for other shapes, which its build config repeats."""
+    shapes = layer._build_shapes_dict or {}
+    layer._build_shapes_dict = {name: change(shape) for name, shape in shapes.items()}
 
 
 def build(model, x, y=None, sample_weight=None) -> None:

@@ -361,6 +361,12 @@ class _Carrying(_KerasModel):
 
     # What the verbs share.
 
+    def _forget_programs(self) -> None:
+        """Make new programs from now on: the layers are others, or carry otherwise."""
+        self.__dict__.pop("_legato_engine", None)
+        self.__dict__.pop("_legato_calls", None)
+        self.train_function = self.test_function = self.predict_function = None
+
     def _samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
         samples = read_samples(x, y, sample_weight, starts, self._engine.inputs, **options)
         if class_weight is None:
@@ -567,12 +573,6 @@ class Sequential(Model, keras.Sequential):
         """Remove the last layer and return it, as in Keras."""
         self._forget_programs()
         return super().pop(rebuild)
-
-    def _forget_programs(self) -> None:
-        """Other layers need other programs."""
-        self.__dict__.pop("_legato_engine", None)
-        self.__dict__.pop("_legato_calls", None)
-        self.train_function = self.test_function = self.predict_function = None
 
     def _check_first_layer(self, samples: Samples) -> None:
         first = self.layers[0] if self.layers else None

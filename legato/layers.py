@@ -11,6 +11,7 @@ A plain Keras layer inside a legato model is adopted: the very object becomes on
 import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import keras
 from jax.core import Tracer
@@ -43,6 +44,27 @@ class Carries(_KerasRNN):
         _warn_if_backward(self)
 
     @property
+    def stateful(self) -> bool:
+        """Whether state is carried. Switched, the layer forgets, and no program made before is used
+        again; switched on, it starts fresh. Switch it between calls, not in a callback."""
+        return self.__dict__.get("stateful", False)
+
+    @stateful.setter
+    def stateful(self, carries: bool) -> None:
+        before = self.__dict__.get("stateful")
+        self.__dict__["stateful"] = carries
+        if before is None or bool(before) == bool(carries):
+            return
+        self.__dict__.pop("_legato_memory", None)
+        for model in list(self.__dict__.get("_legato_runs_in", ())):
+            model._forget_programs()
+        _warn_if_backward(self)
+
+    def runs_in(self, model) -> None:
+        """Note a model that is to hear (``_forget_programs``) when carrying is switched."""
+        self.__dict__.setdefault("_legato_runs_in", WeakSet()).add(model)
+
+    @property
     def memory(self) -> Memory | None:
         """What the layer remembers; None if it carries nothing or is not built yet."""
         if not self.stateful or self.go_backwards:
@@ -63,6 +85,27 @@ class Carries(_KerasRNN):
     @states.setter
     def states(self, _):
         """Keras sets None at construction; the variables are the memory's."""
+
+    def get_build_config(self) -> dict | None:
+        """The shapes the layer was built for, with a number of rows if it is stateful: the declared
+        one, else that of the rows it remembers, else 1.
+
+        A plain Keras layer cannot be stateful without one, and takes it from here when a file is
+        opened. Nothing else in the file tells of rows, so that in legato any number still fits.
+        """
+        config = super().get_build_config()
+        if not self.stateful or not config:
+            return config
+        return {key: with_rows(shape, self.rows_to_save) for key, shape in config.items()}
+
+    @property
+    def rows_to_save(self) -> int:
+        """The rows a file tells plain Keras of where none are declared: those remembered here, or,
+        by a layer that runs backwards and remembers nothing, beside it."""
+        if self.memory is not None:
+            return self.memory.rows or 1
+        models = list(self.__dict__.get("_legato_runs_in", ()))
+        return max((model.states.rows for model in models), default=0) or 1
 
     def reset_state(self):
         """Forget everything: every row starts from the initial state again."""
@@ -115,6 +158,19 @@ class Carries(_KerasRNN):
                 "something that folds other axes into the batch."
             )
         return memory
+
+
+def with_rows(shape, rows: int | None, over: bool = False):
+    """A shape, or a structure of shapes, with a number of rows where there is none.
+
+    Args:
+        over: whether to put it in the place of another number, too.
+    """
+    if isinstance(shape, dict):
+        return {key: with_rows(each, rows, over) for key, each in shape.items()}
+    if not shape or isinstance(shape[0], (list, tuple, dict)):
+        return shape and [with_rows(each, rows, over) for each in shape]
+    return (rows if over or shape[0] is None else shape[0], *shape[1:])
 
 
 def _take_input_shape(kwargs: dict) -> tuple[tuple | None, int | None]:
@@ -184,7 +240,7 @@ _CARRYING = {
 
 
 def adopt(layer) -> None:
-    """Let every plain stateful Keras layer, here and below, carry as legato's own do.
+    """Let every plain recurrent Keras layer, here and below, carry as legato's own do if stateful.
 
     The very object is changed, so that weights, names and references to it stay what they were.
 
@@ -202,7 +258,7 @@ def adopt(layer) -> None:
     for each in _keras.flatten_layers(layer):
         if isinstance(each, keras.layers.TimeDistributed):
             _refuse_distributed(each)
-        if isinstance(each, keras.layers.RNN) and each.stateful and not isinstance(each, Carries):
+        if isinstance(each, keras.layers.RNN) and not isinstance(each, Carries):
             each.__class__ = _carrying(type(each))
             _keras.forget_built_state(each)
             _warn_if_backward(each)

@@ -135,3 +135,45 @@ def test_a_model_with_a_call_of_its_own_is_no_graph():
     for model in (Own([layers.Input((3,)), layers.Dense(2)]), Subclassed()):
         assert _keras.graph_of(model) is None
     assert _keras.graph_of(legato.Sequential([layers.Dense(2)])) is None
+
+
+def test_a_registered_class_that_carries_is_saved_under_its_own_name():
+    @keras.saving.register_keras_serializable("private")
+    class Registered(keras.layers.LSTM):
+        pass
+
+    class Unregistered(keras.layers.LSTM):
+        pass
+
+    for cls, name in [(Registered, "private>Registered"), (Unregistered, "Unregistered")]:
+        layer = cls(2, stateful=True)
+        before = keras.saving.serialize_keras_object(layer)
+        layers.adopt(layer)
+        assert type(layer) is not cls
+        assert keras.saving.serialize_keras_object(layer) == before
+        assert before["registered_name"] == name
+
+
+def test_the_shapes_a_layer_was_built_for_can_be_changed():
+    layer = layers.LSTM(2, stateful=True)
+    layer(keras.Input((4, 3), batch_size=5))
+    assert layer.get_build_config() == {"input_shape": (5, 4, 3)}
+    _keras.change_built_shapes(layer, lambda shape: (None, *shape[1:]))
+    assert layer.get_build_config() == {"input_shape": (1, 4, 3)}
+    layer.stateful = False
+    assert layer.get_build_config() == {"input_shape": (None, 4, 3)}
+
+
+def test_a_plain_layer_takes_its_rows_from_its_build_config():
+    layer = layers.GRU(2, stateful=True, name="here")
+    layer(keras.Input((4, 3)))
+    plain = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert type(plain) is keras.layers.GRU
+    assert plain.states[0].shape == (1, 2)
+    assert plain(keras.Input((4, 3))).shape == (None, 2)  # in a model that declares no rows
+
+
+@pytest.mark.parametrize(("typed", "may"), [("y", True), ("n", False)])
+def test_overwriting_is_asked_for(typed, may, monkeypatch):
+    monkeypatch.setattr("builtins.input", lambda _: typed)
+    assert _keras.may_overwrite("m.keras") == may

@@ -1,0 +1,89 @@
+"""A layer whose carrying is switched off or on after use behaves as if it had been made so."""
+
+import keras
+import numpy as np
+import pytest
+from cells import FEATURES, UNITS, inputs, predict
+
+import legato
+from legato import layers
+
+
+def made(kind, stateful: bool = True):
+    """A model of one LSTM, and that layer."""
+    lstm = kind.LSTM(UNITS, stateful=stateful)
+    model = legato.Sequential([layers.Input((None, FEATURES)), lstm, layers.Dense(UNITS)])
+    model.compile(optimizer="sgd", loss="mse")
+    return model, lstm
+
+
+def ways(model, X) -> list[np.ndarray]:
+    """The answers by every way to ask."""
+    return [
+        predict(model, X),
+        model.predict_on_batch(X),
+        np.asarray(model(X)),
+        np.array(model.evaluate(X, np.zeros((len(X), UNITS)), batch_size=len(X), verbose=0)),
+    ]
+
+
+@pytest.mark.parametrize("kind", [layers, keras.layers], ids=["legato", "keras"])
+def test_switched_off_it_is_stateless_everywhere(kind):
+    model, lstm = made(kind)
+    X = inputs()
+    cold = predict(model, X)
+    assert not np.allclose(predict(model, X), cold)
+    ways(model, X)
+    lstm.stateful = False
+    assert not model.stateful
+    assert model.states.rows == len(model.states) == 0
+    stateless, _ = made(layers, stateful=False)
+    stateless.set_weights(model.get_weights())
+    for _ in range(2):
+        for mine, its in zip(ways(model, X), ways(stateless, X), strict=True):
+            np.testing.assert_array_equal(mine, its)
+    predict(model, X[:2])  # any number of rows, nothing is remembered
+    model.fit(X, np.zeros((len(X), UNITS)), shuffle=True, verbose=0)
+    assert model.states.rows == 0
+
+
+@pytest.mark.parametrize("kind", [layers, keras.layers], ids=["legato", "keras"])
+def test_switched_on_it_starts_fresh(kind):
+    model, lstm = made(kind, stateful=False)
+    X = inputs()
+    cold = predict(model, X)
+    ways(model, X)
+    for batch in (X, X[:2]):
+        lstm.stateful = True
+        assert model.stateful
+        np.testing.assert_allclose(predict(model, batch), cold[: len(batch)], rtol=1e-5)
+        assert model.states.rows == len(batch)
+        assert not np.allclose(predict(model, batch), cold[: len(batch)])
+        lstm.stateful = False
+
+
+def test_a_layer_shared_by_models_is_switched_in_all():
+    model, lstm = made(layers)
+    other = legato.Sequential([layers.Input((None, FEATURES)), lstm])
+    X = inputs()
+    first = predict(model, X), predict(other, X)
+    lstm.stateful = False
+    np.testing.assert_array_equal(predict(model, X), first[0])
+    np.testing.assert_array_equal(predict(other, X), predict(other, X))
+
+
+def test_switching_to_the_same_forgets_nothing():
+    model, lstm = made(layers)
+    predict(model, inputs())
+    remembered = model.states
+    lstm.stateful = True
+    assert model.states == remembered
+
+
+def test_a_model_that_only_runs_backwards_carries_nothing():
+    with pytest.warns(UserWarning, match="runs backwards"):
+        lstm = layers.LSTM(UNITS, stateful=True, go_backwards=True)
+    model = legato.Sequential([layers.Input((None, FEATURES)), lstm])
+    np.testing.assert_array_equal(predict(model, inputs()), predict(model, inputs()))
+    assert not model.stateful
+    assert model.states.rows == 0
