@@ -26,6 +26,7 @@ _HOME = {
     "UnsupportedError": "legato._errors",
     "export_onnx": "legato._onnx",
     "from_torch": "legato._torch",
+    "load_model": "legato._loading",
     "to_torch": "legato._torch",
 }
 _NAMESPACES = ("alphabet", "layers", "report")
@@ -45,6 +46,7 @@ __all__ = [
     "export_onnx",
     "from_torch",
     "layers",
+    "load_model",
     "report",
     "to_torch",
 ]
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from legato._errors import OutputError as OutputError
     from legato._errors import StateError as StateError
     from legato._errors import UnsupportedError as UnsupportedError
+    from legato._loading import load_model as load_model
     from legato._model import Model as Model
     from legato._model import Sequential as Sequential
     from legato._onnx import export_onnx as export_onnx

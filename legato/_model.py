@@ -7,7 +7,7 @@ Keras's loop over batches. What a verb does to the recurrent state is said in it
 import warnings
 from functools import partial
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import keras
@@ -21,16 +21,15 @@ from legato._engine import Engine
 from legato._errors import InputError, StateError
 from legato._feeding import Feeding, Held, arriving, sliced
 from legato._program import Program, Reset, Verb
+from legato._saving import Saves, stands_for
 from legato._state import State
 from legato._watch import Progress, watching
 from legato.layers import adopt
 
 set_up_jax()
 
-_KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mixed into
 
-
-class _Carrying(_KerasModel):
+class _Carrying(Saves):
     """The verbs, mixed into Keras's model classes."""
 
     @property
@@ -587,8 +586,9 @@ class Sequential(Model, keras.Sequential):
             )
 
 
-_keras.saved_as(Functional, _keras.Functional)
-_keras.saved_as(Sequential, keras.Sequential)
+stands_for(Model, keras.Model)
+stands_for(Functional, _keras.Functional)
+stands_for(Sequential, keras.Sequential)
 
 
 def _is_functional(args: tuple, kwargs: dict) -> bool:

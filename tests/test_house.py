@@ -2,8 +2,8 @@
 
 The order is DESIGN's, with the rooms that building it made necessary: ``_backend`` and ``_files``
 on the ground floor, ``_keras`` (every private name of Keras), ``_memory`` (a layer's state
-variables), ``_data``, ``_engine``, ``_watch`` and ``_loop`` between the state and the model;
-``_onnx``, a folder, stands on the model.
+variables), ``_data``, ``_feeding``, ``_engine``, ``_resume``, ``_watch``, ``_loop`` and ``_saving``
+between the state and the model; on the model stand ``_loading``, ``_torch`` and ``_onnx``, a folder.
 """
 
 import ast
@@ -30,7 +30,9 @@ ROOMS = [
     "_resume",
     "_watch",
     "_loop",
+    "_saving",
     "_model",
+    "_loading",
     "_state_dict",
     "_torch",
     "_onnx",
