@@ -3,7 +3,7 @@
 The order is DESIGN's, with the rooms that building it made necessary: ``_backend`` and ``_files``
 on the ground floor, ``_keras`` (every private name of Keras), ``_memory`` (a layer's state
 variables), ``_data``, ``_feeding``, ``_engine``, ``_resume``, ``_watch``, ``_loop`` and ``_saving``
-between the state and the model; on the model stand ``_loading``, ``_torch`` and ``_onnx``, a folder.
+between the state and the model; ``_loading``, ``_torch`` and the folder ``_onnx`` stand on it.
 """
 
 import ast
