@@ -184,6 +184,33 @@ def test_stop_evaluating_is_honoured(models):
     assert_same_calls(records[0].calls, records[1].calls)
 
 
+class Changer(keras.callbacks.Callback):
+    """Halves the weights at one event, whenever it comes."""
+
+    def __init__(self, event: str):
+        super().__init__()
+        setattr(self, event, self._change)
+
+    def _change(self, *_arguments, **_logs):
+        for variable in self.model.trainable_variables:
+            variable.assign(variable * 0.5)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_what_a_callback_changes_counts_from_then_on(models, event):
+    assert_same_fits(models, lambda: [Changer(event)], validation_data=(X[:4], y[:4]))
+    logs = [
+        model.evaluate(X, y, batch_size=ROWS, verbose=0, callbacks=[Changer(event)])
+        for model in models
+    ]
+    np.testing.assert_allclose(*logs, **TOLERANCE)
+    outputs = [
+        model.predict(X, batch_size=ROWS, verbose=0, callbacks=[Changer(event)]) for model in models
+    ]
+    np.testing.assert_allclose(*outputs, **TOLERANCE)
+    assert_same_weights(*models)
+
+
 def test_learning_rate_scheduler(models):
     def callbacks():
         return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 2))]
