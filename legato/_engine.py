@@ -379,6 +379,7 @@ class Engine:
         kwargs = {} if training is None else {"training": training}
 
         def step(values: Values, batch):
+            _keras.check_inputs(self.model, batch[0])
             outputs, non_trainable, losses = self.model.stateless_call(
                 values.trainable, values.non_trainable, batch[0], return_losses=True, **kwargs
             )

@@ -157,6 +157,11 @@ class _Batches(_EpochIterator):
         pass
 
 
+def check_inputs(model, x) -> None:
+    """Refuse what does not fit the model's ``input_spec``; a pure call leaves that check out."""
+    model._assert_input_compatibility(x)
+
+
 def value_of(variable):
     """A variable's value, outside of any scope; the property looks for scopes each time."""
     return variable._value

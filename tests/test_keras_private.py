@@ -177,3 +177,12 @@ def test_a_plain_layer_takes_its_rows_from_its_build_config():
 def test_overwriting_is_asked_for(typed, may, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda _: typed)
     assert _keras.may_overwrite("m.keras") == may
+
+
+def test_inputs_that_break_the_models_own_specification_are_refused():
+    inputs = layers.Input((None, 3))
+    model = legato.Model(inputs, layers.Dense(2)(inputs))
+    model.input_spec = keras.layers.InputSpec(shape=(None, 4, 3))
+    with pytest.raises(ValueError, match=r"expected shape=\(None, 4, 3\), found shape=\(2, 3, 3\)"):
+        model(np.zeros((2, 3, 3)))
+    assert model(np.zeros((2, 4, 3))).shape == (2, 4, 2)
