@@ -532,8 +532,8 @@ class Model(_Carrying, keras.Model):
 class Functional(Model, _keras.Functional):
     """A functional model; what ``legato.Model(inputs, outputs)`` makes."""
 
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        super().__init__(inputs, outputs, name=name, **kwargs)
         adopt(self)
 
 
@@ -554,7 +554,7 @@ class Sequential(Model, keras.Sequential):
     """
 
     def __init__(self, layers=None, trainable=True, name=None):
-        keras.Sequential.__init__(self, layers, trainable=trainable, name=name)
+        super().__init__(layers, trainable=trainable, name=name)
 
     def add(self, layer, rebuild=True):
         """Add a layer, as in Keras; ``batch_input_shape=`` of a first layer makes the input."""
