@@ -1,40 +1,98 @@
-"""Keras's own tests of its recurrent layers pass with legato's layers in the place of Keras's.
+"""Keras's own tests pass with legato's classes in the place of Keras's.
 
-The tests are those installed inside the keras package. They are run twice, each time in a process
-of its own: as they are, and with the plugin ``keras_own/plugin.py``, which exchanges the layers.
-``EXPECTED`` says where the two may differ, and why; anything else that differs is a bug here.
+The tests are those installed inside the keras package: of recurrent layers, the trainer, models
+and their files, and callbacks. Each group is run twice, each time in a process of its own: as it
+is, and with the plugin ``keras_own/plugin.py``, which exchanges the classes. ``EXPECTED`` says
+where the two may differ, and why; anything else that differs is a bug here.
 """
 
 import json
 import os
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import keras
 import pytest
 
 HERE = Path(__file__).parent
-TESTED = Path(keras.__file__).parent / "src" / "layers" / "rnn"
-MODULES = (
+TESTED = Path(keras.__file__).parent / "src"
+RECURRENT = (
     "lstm gru simple_rnn rnn stacked_rnn_cells dropout_rnn_cell bidirectional time_distributed "
     "conv_lstm conv_lstm1d conv_lstm2d conv_lstm3d"
 ).split()
-FEWEST_TESTS = 70  # Keras 3.15 has 79; a run that finds hardly any has tested nothing
+GROUPS = {  # a group of tests: its files
+    "layers": [f"layers/rnn/{name}_test.py" for name in RECURRENT],
+    "trainer": ["trainers/trainer_test.py"],
+    "models": [
+        "models/sequential_test.py",
+        "models/functional_test.py",
+        "models/model_test.py",
+        "saving/saving_lib_test.py",
+    ],
+    "callbacks": ["callbacks"],
+}
+# A run that finds hardly any has tested nothing. Keras 3.15 has 79, 173, 209 and 88.
+FEWEST_TESTS = {"layers": 70, "trainer": 150, "models": 180, "callbacks": 70}
 
-EXPECTED = {
-    # Keras calls the test class of its Bidirectional SimpleRNNTest.
-    "bidirectional_test.py::SimpleRNNTest::test_statefulness": (
-        "Keras starts the backward half where it ended the sample before, at that sample's first "
-        "time step; legato's starts every sample fresh (rule 10 of the state contract)"
-    ),
-    "rnn_test.py::RNNTest::test_stateful_batch_size_mismatch_raises": (
-        "legato refuses it too, with a ValueError in its own words"
-    ),
+STEPS = "not there yet: steps_per_epoch and validation_steps"
+EXECUTION = "not there yet: steps_per_execution, which callbacks see as fewer, longer batches"
+SOURCES = "not there yet: data from generators, PyDataset, tf.data and torch's DataLoader"
+NONE = "not there yet: None in the place of an optional input"
+EXTRA = "not there yet: a dictionary with more entries than the model has inputs"
+LIMITS = "not there yet: keras.config.set_max_epochs and set_max_steps_per_epoch"
+WORDS = "legato refuses it too, with a ValueError in its own words"
+FINITE = "legato refuses NaN and infinity in the data, which the test gives it on purpose"
+
+EXPECTED: dict[str, dict[str, str]] = {  # a group of tests: names with wildcards, and the reason
+    "layers": {
+        # Keras calls the test class of its Bidirectional SimpleRNNTest.
+        "bidirectional_test.py::SimpleRNNTest::test_statefulness": (
+            "Keras starts the backward half where it ended the sample before, at that sample's "
+            "first time step; legato's starts every sample fresh (rule 10 of the state contract)"
+        ),
+        "rnn_test.py::RNNTest::test_stateful_batch_size_mismatch_raises": WORDS,
+    },
+    "trainer": {
+        "test_fit_eval_flow_for_jax_model_weights": (
+            "not there yet: steps_per_epoch; and it wants the variables' values gone while batches "
+            "run, by which Keras spares memory: legato puts the values into them for the callbacks"
+        ),
+        "test_fit_flow_steps_per_epoch_*": STEPS,
+        "test_fit_with_val_split_steps_per_epoch_*": STEPS,
+        "test_steps_per_epoch_*": STEPS,
+        "test_steps_per_execution_steps_per_epoch_*": STEPS,
+        "test_validation_data_infinite_generator": STEPS,
+        "test_steps_per_execution_steps_count_*": EXECUTION,
+        "test_fit_sparse_*": SOURCES,
+        "test_evaluate_sparse_*": SOURCES,
+        "test_predict_sparse_*": SOURCES,
+        "test_fit_with_data_adapter_generator*": SOURCES,
+        "test_fit_with_data_adapter_py_dataset*": SOURCES,
+        "test_fit_with_data_adapter_tf_dataset*": SOURCES,
+        "test_fit_with_data_adapter_torch_dataloader*": SOURCES,
+        "test_predict_generator_*": SOURCES,
+        "test_predict_preserve_order_*": SOURCES,
+        "test_stop_loop_*": SOURCES,
+        "test_max_epochs_and_steps": LIMITS,
+    },
+    "models": {
+        "test_bad_input_spec": WORDS,
+        "test_rank_standardization_failure": WORDS,
+        "test_required_none_raises_in_fit": NONE,
+        "test_functional_optional_inputs_optional_none": NONE,
+        "test_functional_optional_inputs_generator_*": SOURCES,
+        "test_input_dict_with_extra_field": EXTRA,
+    },
+    "callbacks": {
+        "terminate_on_nan_test.py::*::test_raise_error_terminate_*": FINITE,
+        "terminate_on_nan_test.py::*::test_terminate_on_nan_*": FINITE,
+    },
 }
 
 
-def outcomes(folder: Path, baseline: bool) -> dict[str, str]:
+def outcomes(folder: Path, group: str, baseline: bool) -> dict[str, str]:
     """What came of each of Keras's tests; both runs keep their compiled programs in the folder."""
     found = folder / f"{'keras' if baseline else 'legato'}.json"
     environment = dict(os.environ) | {"KERAS_BACKEND": "jax"}
@@ -45,7 +103,8 @@ def outcomes(folder: Path, baseline: bool) -> dict[str, str]:
     environment["LEGATO_KERAS_OWN_BASELINE"] = "1" if baseline else ""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "plugin", "-p", "no:cacheprovider"]
     command += ["-c", os.devnull, "--rootdir", str(TESTED), "--tb=short"]
-    command += [str(TESTED / f"{module}_test.py") for module in MODULES]
+    command += ["--continue-on-collection-errors"]  # some need a package that is not installed
+    command += [str(TESTED / name) for name in GROUPS[group]]
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, check=False
     )
@@ -55,11 +114,18 @@ def outcomes(folder: Path, baseline: bool) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_kerass_own_tests_pass_with_legatos_layers(tmp_path):
-    with_keras = outcomes(tmp_path, baseline=True)
-    with_legato = outcomes(tmp_path, baseline=False)
+@pytest.mark.parametrize("group", GROUPS)
+def test_kerass_own_tests_pass_with_legatos_classes(group, tmp_path):
+    with_keras = outcomes(tmp_path, group, baseline=True)
+    with_legato = outcomes(tmp_path, group, baseline=False)
     assert list(with_legato) == list(with_keras)
-    assert len(with_keras) >= FEWEST_TESTS
+    assert len(with_keras) >= FEWEST_TESTS[group]
     different = {name for name in with_keras if with_keras[name] != with_legato[name]}
-    assert different == set(EXPECTED)
-    assert {with_legato[name] for name in different} == {"failed"}
+    assert {with_legato[name] for name in different} <= {"failed"}
+    passed = {name for name, outcome in with_keras.items() if outcome == "passed"}
+    patterns = [f"*::{each}" if "::" not in each else f"*/{each}" for each in EXPECTED[group]]
+    explained = {name for name in different for each in patterns if fnmatch(name, each)}
+    assert different - explained == set(), "a bug here"
+    for each in patterns:  # a pattern whose tests Keras fails too, for want of a package, may idle
+        matched = {name for name in passed if fnmatch(name, each)}
+        assert not matched or matched & different, f"{each}: there now, so the reason can go"

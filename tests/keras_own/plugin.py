@@ -1,10 +1,15 @@
-"""A pytest plugin that puts legato's layers in the place of Keras's, for Keras's own tests.
+"""A pytest plugin that puts legato's classes in the place of Keras's, for Keras's own tests.
 
-Keras's tests say ``from keras.src import layers`` and ``layers.LSTM``: the names in that module are
-exchanged before a test module is imported. One check of Keras's is made blind in one eye: after a
-layer was written as JSON and read back it lists both with ``dir``, and legato's names are left out
-of those lists, because what legato writes is read back as the plain Keras layer. What came of each
-test is written to the file named by ``LEGATO_KERAS_OWN_OUTCOMES``: one JSON object, test → outcome.
+Keras's tests say ``from keras.src import layers`` and ``layers.LSTM``, or take ``Sequential`` from
+the module that defines it: the names there are exchanged before a test module is imported. Keras's
+own modules took what they need before that, and go on using Keras's classes: the model that a
+``Sequential`` has inside is Keras's, so the tests that compare its class get Keras's name back.
+Where a test makes a model by mixing Keras's trainer into a layer, legato's verbs go before it.
+
+One check of Keras's is made blind in one eye: after a layer was written as JSON and read back it
+lists both with ``dir``, and legato's names are left out of those lists, because what legato writes
+is read back as the plain Keras layer. What came of each test is written to the file named by
+``LEGATO_KERAS_OWN_OUTCOMES``: one JSON object, test → outcome.
 """
 
 import builtins
@@ -14,27 +19,56 @@ from pathlib import Path
 
 import keras
 import keras.src.layers
+import keras.src.models
+from keras.src.backend.jax import trainer
 from keras.src.testing import test_case
 
-from legato import layers
+from legato import _model, layers
 
-EXCHANGED = "RNN LSTM GRU SimpleRNN ConvLSTM1D ConvLSTM2D ConvLSTM3D Bidirectional".split()
+RECURRENT = "RNN LSTM GRU SimpleRNN ConvLSTM1D ConvLSTM2D ConvLSTM3D Bidirectional".split()
+MODELS = {
+    "Model": (keras, keras.models, keras.src, keras.src.models, keras.src.models.model),
+    "Sequential": (keras, keras.models, keras.src, keras.src.models, keras.src.models.sequential),
+    "Functional": (keras.src, keras.src.models, keras.src.models.functional),
+}
+
+KerasFunctional = keras.src.Functional
 
 _outcomes: dict[str, str] = {}
 
 
+class Trainer(_model._Carrying, trainer.JAXTrainer):
+    """Keras's trainer with legato's verbs, for models that are a layer mixed in with a trainer."""
+
+
 def pytest_configure() -> None:
-    """Exchange the layers, unless the baseline is wanted."""
+    """Exchange the classes, unless the baseline is wanted."""
     if os.environ.get("LEGATO_KERAS_OWN_BASELINE"):
         return
     own = {"_auto_config_error_args"}  # Keras sets it where it sees that __init__ takes *args
-    for name in EXCHANGED:
-        keras_class, legato_class = getattr(keras.layers, name), getattr(layers, name)
-        assert issubclass(legato_class, keras_class)
-        assert legato_class is not keras_class
-        own |= {*dir(legato_class)} - {*dir(keras_class)}
-        setattr(keras.src.layers, name, legato_class)
+    for name in RECURRENT:
+        own |= _exchange(name, getattr(layers, name), (keras.src.layers,))
+    for name, places in MODELS.items():
+        own |= _exchange(name, getattr(_model, name), places)
+    _exchange("JAXTrainer", Trainer, (trainer,))
     test_case.dir = lambda thing: [name for name in builtins.dir(thing) if name not in own]
+
+
+def _exchange(name: str, legato_class: type, places: tuple) -> set[str]:
+    """Put legato's class under a name in some modules; returns the attributes it adds."""
+    keras_class = getattr(places[-1], name)
+    assert issubclass(legato_class, keras_class)
+    assert legato_class is not keras_class
+    for place in places:
+        setattr(place, name, legato_class)
+    return {*dir(legato_class)} - {*dir(keras_class)}
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Give Keras's name back to the tests that look at the class of the model in a Sequential."""
+    for item in items:
+        if item.path.name == "sequential_test.py":
+            item.module.Functional = KerasFunctional
 
 
 def pytest_runtest_logreport(report) -> None:
