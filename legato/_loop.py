@@ -309,6 +309,7 @@ class Training:
         for piece in self._feeding.training(left, self._batches):
             for begin, end in self._calls(piece):
                 if begin < skip:
+                    self.run.prepare(piece)
                     continue
                 ended += self._call(piece, begin, end, epoch)
                 if self._model.stop_training:
@@ -333,6 +334,7 @@ class Training:
             "variables": list(map(_keras.value_of, self._variables())),
             "first": self.run.first_memory,
             "random": self._random if by_batch else now,
+            "logs": self._logs,
         }
 
     def take_up(self, content: dict) -> bool:
@@ -344,6 +346,7 @@ class Training:
             _keras.set_value(variable, jax.numpy.asarray(value))
             _keras.resize(variable, value.shape)
         self.run.first_memory = list(map(jax.numpy.asarray, content["first"]))
+        self._logs = content["logs"]
         return True
 
     def _variables(self) -> list:
@@ -378,6 +381,7 @@ class Training:
         if self._batches:
             self.run.hold()
             self._callbacks.on_train_batch_end(begin + self._batches - 1, self._logs)
+            self._keep()
         self._progress.steps(epoch, end)
         for at in ended:
             logs = logs_of(emitted, at - first)
@@ -404,7 +408,12 @@ class Training:
             self._callbacks.on_epoch_begin(epoch)
         self._logs = logs
         self._callbacks.on_epoch_end(epoch, logs)
+        self._keep()
         self._progress.epoch(epoch, logs)
+
+    def _keep(self) -> None:
+        for backup in self._backups:
+            backup.keep()
 
 
 def _fits(variable, value: np.ndarray) -> bool:

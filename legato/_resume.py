@@ -23,6 +23,7 @@ from legato._errors import StateError
 from legato._files import read_arrays, write_arrays
 
 _FORMAT = "legato.training.1"
+_WORKED_OUT = {"min_delta"}  # Keras's callbacks give it its sign in their first epoch, each run
 
 
 class BackupAndRestore(keras.callbacks.BackupAndRestore):
@@ -30,6 +31,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
 
     training: Any = None  # the run; it says so before it begins
     _found: dict | None = None  # what was kept of a run that was stopped
+    _due = False
 
     @property
     def path(self) -> Path:
@@ -50,18 +52,33 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         found, self._found = self._found, None
         if found is None:
             return 0
-        for callback, counted in zip(others, found["callbacks"], strict=True):
-            vars(callback).update(counted)
+        counted: dict[str, list] = {}  # of callbacks that may be gone; others may be new
+        for kind, changes in found["callbacks"]:
+            counted.setdefault(kind, []).append(changes)
+        for callback in others:
+            if counted.get(_kind(callback)):
+                vars(callback).update(counted[_kind(callback)].pop(0))
         put_random_state(found["random"])
         return found["step"]
 
     def _save_model(self):
-        # Keras calls it when the epoch or the batch has ended that `save_freq` names.
+        # Keras calls it when the epoch or the batch has ended that `save_freq` names. Callbacks
+        # further down the list have not heard of that yet: wait for them.
+        self._due = True
+
+    def keep(self) -> None:
+        """Write the file if it is due; for the run to call when all callbacks have been told."""
+        if not self._due:
+            return
+        self._due = False
         by_batch = self.save_freq != "epoch"
         content = self.training.content(random_state(), by_batch) | {
             "epoch": self._current_epoch,
             "step": self._last_batch_seen + 1 if by_batch else 0,
-            "callbacks": list(map(_changes, self._others, self._before)),
+            "callbacks": [
+                [_kind(each), _changes(each, before)]
+                for each, before in zip(self._others, self._before, strict=True)
+            ],
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, np.ndarray] = {}
@@ -109,12 +126,17 @@ def put_random_state(state: dict) -> None:
     np.random.set_state(tuple(state["numpy"]))
 
 
+def _kind(callback) -> str:
+    return f"{type(callback).__module__}.{type(callback).__qualname__}"
+
+
 def _changes(callback, before: dict) -> dict:
     """Numbers and arrays a callback has put into its attributes since the run began."""
     return {
         name: value
         for name, value in vars(callback).items()
-        if _is_plain(value) and not (name in before and before[name] is value)
+        if name not in _WORKED_OUT and _is_plain(value)
+        if not (name in before and before[name] is value)
     }
 
 

@@ -1,0 +1,139 @@
+"""What does it cost to be watched, or to be validated after every epoch?
+
+One `fit` of a network of the alphabet with class weights and metrics: watched by nobody and validated
+after every epoch, with a callback that looks at epochs, with one that looks at batches. legato
+against Keras on JAX, in one process, in turn; both have run before, so that nothing compiles. The
+last line is how much of a run the progress line takes: the same run with `verbose=1` at a terminal
+and with `verbose=0`.
+
+    python benchmarks/watched.py
+"""
+
+import io
+import json
+import time
+from pathlib import Path
+from statistics import median
+
+import keras
+import numpy as np
+from _bench import machine, significant, table
+from rivals._networks import NETWORKS, samples
+
+import legato
+
+ROUNDS = 5
+EPOCHS = {"legato": 200, "keras": 3}
+
+
+class Terminal(io.StringIO):
+    """Something to write to that takes itself for a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def watchers(what: str) -> list:
+    """The callbacks of a kind of run."""
+    if "epoch" in what:
+        return [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)]
+    if "batch" in what:
+        return [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)]
+    return []
+
+
+KINDS = ["nobody, validated each epoch", "nobody", "an epoch callback", "a batch callback"]
+
+
+def build(package, network):
+    """The network in legato or in Keras."""
+    model = package.Sequential(
+        [
+            package.layers.Input((network.time_steps, network.features)),
+            package.layers.LSTM(network.units),
+            package.layers.Dense(26, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def seconds_an_epoch(model, x, y, what: str, epochs: int) -> float:
+    """Seconds an epoch of one fit."""
+    options = {"validation_data": (x, y)} if "validated" in what else {}
+    began = time.perf_counter()
+    model.fit(
+        x, y, batch_size=1, epochs=epochs, verbose=0, class_weight={0: 2.0, 3: 0.5},
+        callbacks=watchers(what), **options,
+    )  # fmt: skip
+    return (time.perf_counter() - began) / epochs
+
+
+def compare(number: int) -> list[dict]:
+    """Every kind of run of one network."""
+    network = NETWORKS[number]
+    x, labels = samples(network)
+    x = x.reshape(-1, network.time_steps, network.features)
+    y = np.eye(26, dtype="float32")[labels]
+    models = {name: build(package, network) for name, package in RIVALS.items()}
+    rows = []
+    for what in KINDS:
+        times: dict[str, list[float]] = {name: [] for name in models}
+        for number_of_round in range(ROUNDS + 1):
+            for name, model in models.items():
+                seconds = seconds_an_epoch(model, x, y, what, EPOCHS[name])
+                if number_of_round:  # the first one compiles
+                    times[name].append(seconds)
+        ratio = median(k / m for m, k in zip(times["legato"], times["keras"], strict=True))
+        rows.append({"what": what, "ratio": ratio, **times})
+        print(f"network {number}: {what}: {ratio:.1f}", flush=True)
+    return rows
+
+
+RIVALS = {"legato": legato, "keras": keras}
+
+
+def progress_share(number: int) -> float:
+    """How much longer a run takes that shows its progress, as a share."""
+    network = NETWORKS[number]
+    x, labels = samples(network)
+    x = x.reshape(-1, network.time_steps, network.features)
+    y = np.eye(26, dtype="float32")[labels]
+    model = build(legato, network)
+    times: dict[int, list[float]] = {0: [], 1: []}
+    for _ in range(9):
+        for verbose in (0, 1):
+            progress = legato._watch.Progress(verbose, 3000, len(x), stream=Terminal())  # pyright: ignore
+            legato._model.Progress = lambda *_, shown=progress, **__: shown  # pyright: ignore
+            began = time.perf_counter()
+            model.fit(x, y, batch_size=1, epochs=3000, verbose=verbose)
+            times[verbose].append(time.perf_counter() - began)
+    legato._model.Progress = legato._watch.Progress  # pyright: ignore
+    return median(times[1]) / median(times[0]) - 1
+
+
+def main() -> None:
+    """Measure, print, and save beside this file if asked."""
+    import sys
+
+    print(__doc__.splitlines()[0], *machine().values(), sep="\n")
+    results = {number: compare(number) for number in (1, 5)}
+    for number, rows in results.items():
+        shown = [
+            [
+                row["what"],
+                significant(row["ratio"], 2),
+                significant(median(row["legato"]) * 1e6),
+                significant(median(row["keras"]) * 1e6),
+            ]
+            for row in rows
+        ]
+        head = [f"network {number}", "Keras / legato", "legato, µs an epoch", "Keras, µs an epoch"]
+        print(f"\n{table(head, shown)}")
+    print(f"\nthe progress line takes {progress_share(1):.1%} of a run of network 1")
+    if sys.argv[1:]:
+        Path(sys.argv[1]).write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
