@@ -1,16 +1,18 @@
 """What does it cost to be watched, or to be validated after every epoch?
 
-One `fit` of a network of the alphabet with class weights and metrics: watched by nobody and validated
-after every epoch, with a callback that looks at epochs, with one that looks at batches. legato
-against Keras on JAX, in one process, in turn; both have run before, so that nothing compiles. The
-last line is how much of a run the progress line takes: the same run with `verbose=1` at a terminal
-and with `verbose=0`.
+One `fit` of a network of the alphabet with class weights and metrics: watched by nobody and
+validated after every epoch, with a callback that looks at epochs, with one that looks at batches.
+legato against Keras on JAX, in one process, in turn; both have run before, so that nothing
+compiles. The last line is how much of a run the progress line takes: the same run with `verbose=1`
+at a terminal and with `verbose=0`.
 
     python benchmarks/watched.py
 """
 
+import legato  # noqa: I001  before Keras, so that it runs on JAX
 import io
 import json
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -19,8 +21,6 @@ import keras
 import numpy as np
 from _bench import machine, significant, table
 from rivals._networks import NETWORKS, samples
-
-import legato
 
 ROUNDS = 5
 EPOCHS = {"legato": 200, "keras": 3}
@@ -35,9 +35,9 @@ class Terminal(io.StringIO):
 
 def watchers(what: str) -> list:
     """The callbacks of a kind of run."""
-    if "epoch" in what:
+    if what == "an epoch callback":
         return [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)]
-    if "batch" in what:
+    if what == "a batch callback":
         return [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)]
     return []
 
@@ -114,8 +114,6 @@ def progress_share(number: int) -> float:
 
 def main() -> None:
     """Measure, print, and save beside this file if asked."""
-    import sys
-
     print(__doc__.splitlines()[0], *machine().values(), sep="\n")
     results = {number: compare(number) for number in (1, 5)}
     for number, rows in results.items():

@@ -40,7 +40,7 @@ class Piece(NamedTuple):
     """
 
     samples: Samples
-    order: np.ndarray
+    order: np.ndarray | jax.Array
     begin: int
     end: int
     batch: int
@@ -70,6 +70,7 @@ class Held:
 
     def __init__(self, samples: Samples, rows: int, shuffle: bool = False):
         self.samples, self.rows, self._shuffle = samples, rows, shuffle
+        self._on_device = False
         full, rest = divmod(samples.count, rows)
         self.steps = full + (rest > 0)
         self._last = rest or rows
@@ -77,6 +78,7 @@ class Held:
     def keep_on_device(self) -> None:
         """Send the data over once, for several calls."""
         self.samples = self.samples.on_device()
+        self._on_device = True
 
     def training(self, epochs: int, by_batch: int = 0) -> Iterator[Piece]:
         """One piece: as many epochs, up to ``epochs``, as the program has room for."""
@@ -99,7 +101,8 @@ class Held:
 
     def _piece(self, order: np.ndarray, end: int, slots: int) -> Piece:
         order = order.reshape(-1, self.rows)
-        return Piece(self.samples, order, 0, end, self.rows, self._last, self.steps, slots)
+        at_hand = jax.device_put(order) if self._on_device else order
+        return Piece(self.samples, at_hand, 0, end, self.rows, self._last, self.steps, slots)
 
 
 class Fed:

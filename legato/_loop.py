@@ -209,6 +209,7 @@ class Validation:
         """It as a part of the training's program; None where its data come in blocks."""
         if not isinstance(self.feeding, Held):
             return None
+        self.feeding.keep_on_device()
         (piece,) = self.feeding.once(1)
         return Check(piece, self.fresh)
 
@@ -283,7 +284,8 @@ class Training:
         first = model._initial_epoch or first
         model._initial_epoch = None
         self._progress.begin(first)
-        self.run.read_back()
+        if self._batches or epochs - first > 1:  # several calls
+            self._feeding.keep_on_device()
         finished = False
         try:
             while first < epochs and not model.stop_training:

@@ -165,8 +165,9 @@ class _Carrying(Saves):
             validation_data = self._read(*_unpacked(validation_data))
         elif validation_split:
             data, validation_data = _split(data, validation_split)
-        shuffle = self._order(shuffle)
-        feeding = self._feeding(data, batch_size, steps_per_epoch, shuffle)
+        if isinstance(data, _Batches) and not isinstance(data.source, keras.utils.PyDataset):
+            shuffle = shuffle or False  # their order is their own; Keras warns if it is asked for
+        feeding = self._feeding(data, batch_size, steps_per_epoch, self._order(shuffle))
         validation = None
         if validation_data is not None:
             if isinstance(validation_data, Samples) and self._engine.inputs is not None:

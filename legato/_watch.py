@@ -116,25 +116,32 @@ class Progress:
         self._rewrite = self._stream.isatty() or _in_notebook()
         self._verbose = int(self._rewrite) if verbose == "auto" else int(verbose)
         self._epochs, self._steps = epochs, steps
-        self._began = self._shown = self._epoch_began = time.perf_counter()
+        self._began = self._shown = self._last = time.perf_counter()
         self._patience_s = patience_s if verbose == "auto" else 0.0
         self._logs: dict = {}
         self._epoch = self._done = 0  # steps are counted from that epoch's beginning
         self._count = 0  # steps of this run
+        self._recent = [0.0, 0]  # seconds and steps since an epoch was told of
+        self._told = False
         self._length = 0
 
     def begin(self, epoch: int) -> None:
         """The run begins with this epoch."""
         self._epoch = epoch
-        self._began = self._epoch_began = time.perf_counter()
+        self._began = self._last = time.perf_counter()
 
     def steps(self, epoch: int, done: int) -> None:
         """So many steps are done, counted from the beginning of an epoch."""
-        self._count += done - (self._done if epoch == self._epoch else 0)
+        new = done - (self._done if epoch == self._epoch else 0)
+        self._count += new
         self._epoch, self._done = epoch, done
+        now = time.perf_counter()
+        if self._told:
+            self._recent, self._told = [0.0, 0], False
+        self._recent = [self._recent[0] + now - self._last, self._recent[1] + new]
+        self._last = now
         if self._verbose != 1 or not self._rewrite:
             return
-        now = time.perf_counter()
         if now - self._began >= self._patience_s and now - self._shown > self._EVERY_S:
             self._shown = now
             self._show(now)
@@ -144,14 +151,14 @@ class Progress:
         self._logs = logs
         if self._steps is None:
             self._steps = self._done
+        self._told = True
         if self._verbose == 2:
-            now = time.perf_counter()
-            seconds, self._epoch_began = now - self._epoch_began, now
-            steps = max(self._steps, 1)
+            seconds, count = self._recent  # of several epochs, if they were one call
+            steps, step_s = self._steps, seconds / max(count, 1)
             self._write(f"Epoch {epoch + 1}/{self._epochs}\n")
             self._write(
-                f"{steps}/{steps} - {seconds:.0f}s - "
-                f"{_duration(seconds / steps)}/step - {_told(logs, ' - ', ': ')}\n"
+                f"{steps}/{steps} - {step_s * steps:.0f}s - "
+                f"{_duration(step_s)}/step - {_told(logs, ' - ', ': ')}\n"
             )
 
     def end(self) -> None:
