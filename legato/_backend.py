@@ -8,6 +8,7 @@ cache directory that JAX was already given is left alone.
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 
 from legato._errors import BackendError, InputError
@@ -48,8 +49,6 @@ def device_share_bytes() -> float:
     Raises:
         InputError: it is something else.
     """
-    import jax
-
     asked = os.environ.get("LEGATO_DATA_SHARE", "0.25")
     try:
         share = float(asked)
@@ -60,10 +59,18 @@ def device_share_bytes() -> float:
             f"The environment variable LEGATO_DATA_SHARE is {asked!r}; a number from 0 to 1 was "
             "expected: the share of the device's memory that data may take as a whole."
         )
+    return share * _device_bytes()
+
+
+@cache
+def _device_bytes() -> int:
+    """The memory of the device that programs run on; of the machine where that is its processor."""
+    import jax
+
     told = jax.devices()[0].memory_stats()
     if told and "bytes_limit" in told:
-        return share * told["bytes_limit"]
-    return share * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return told["bytes_limit"]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def set_up_jax() -> None:

@@ -300,8 +300,7 @@ class Engine:
         name = f"{verb}_function"
         if not isinstance(getattr(self.model, name), Program):
             step = {"train": self._train, "test": self._test, "predict": self._predict}[verb]
-            small = verb == "train"
-            program = Program(step, self.memories, _CHANGED[verb], in_one_function=small)
+            program = Program(step, self.memories, _CHANGED[verb])
             setattr(self.model, name, program)
         return getattr(self.model, name)
 

@@ -137,6 +137,11 @@ class Run:
         if memory:
             self.memory = self.engine.memory_values(self.rows)
 
+    def finalize(self, optimizer) -> None:
+        """Let the optimizer put averages in the place of weights, if it keeps any."""
+        if self.memory is not None:
+            optimizer.finalize_variable_values(self._variables.trainable)
+
     def again(self, x: np.ndarray) -> "Again":
         """What predicts another batch like the one that was just run."""
         return Again(self.engine, self.rows, self._variables, self._run, x)
@@ -281,8 +286,8 @@ class Training:
         for backup in self._backups:
             others = [each for each in told_by(callbacks) if each is not backup]
             self._skip = backup.begun(others)
-        first = model._initial_epoch or first
-        model._initial_epoch = None
+        if model._initial_epoch:
+            first, model._initial_epoch = model._initial_epoch, None
         self._progress.begin(first)
         if self._batches or epochs - first > 1:  # several calls
             self._feeding.keep_on_device()
@@ -295,7 +300,7 @@ class Training:
             if not self._by_epoch:
                 self.run.hold()
             if model.optimizer is not None and finished:
-                model.optimizer.finalize_variable_values(model.trainable_weights)
+                self.run.finalize(model.optimizer)
         self._progress.end()
         callbacks.on_train_end(self._logs)
 

@@ -103,7 +103,6 @@ class Program:
             with the memory's variables at the end of ``values.non_trainable``.
         memories: what the model's stateful layers remember, in the order of those variables.
         changed: the fields of ``Values`` that the step changes.
-        in_one_function: whether a small program may be emitted as one function (see below).
 
     Attributes:
         ready: what was prepared for the shapes met so far; its owner's to fill.
@@ -114,7 +113,6 @@ class Program:
         step: Callable,
         memories: list[Memory],
         changed: tuple[str, ...],
-        in_one_function: bool = False,
     ):
         self.ready: dict[tuple, Any] = {}
         self._step = step
@@ -122,7 +120,6 @@ class Program:
         self._variables = [variable for memory in memories for variable in memory.variables]
         ends = np.cumsum([len(memory.variables) for memory in memories], dtype=int)
         self._fresh_at = frozenset(int(end) - 1 for end in ends)
-        self._in_one_function = in_one_function
 
     def compiled(
         self, plan: Plan, values: Values, empty_metrics: list, validate: Callable | None = None
@@ -146,7 +143,7 @@ class Program:
         def run(values, memory, feed):
             return self.loop(plan, empty_metrics, values, memory, feed, validate)
 
-        if self._in_one_function and _is_small(plan, values):
+        if _is_small(plan, values):
             return _OneFunction(run)
         return jax.jit(run)
 
