@@ -100,10 +100,23 @@ class Engine:
                 layer.runs_in(self.model)
         return found
 
-    @property
-    def rows(self) -> int:
-        """Rows remembered; 0 when nothing is."""
-        return max((memory.rows for memory in self.memories), default=0)
+    def agreed_rows(self) -> int:
+        """Rows remembered; 0 when nothing is. A layer that was reset by itself, or is fresh, gets as
+        many as the others.
+
+        Raises:
+            StateError: layers remember different numbers of rows.
+        """
+        counts = {memory.rows for memory in self.memories}
+        if len(counts) < 2:
+            return max(counts, default=0)
+        fed = {memory.rows for memory in self.memories if not memory.is_fresh}
+        if len(fed) > 1:
+            raise StateError(_other_rows_each(self._by_path()))
+        rows = max(fed or counts)
+        for memory in self.memories:
+            memory.open(rows)
+        return rows
 
     def check_rows(self, rows: int) -> None:
         """Refuse a batch of another number of rows than is remembered.
@@ -111,10 +124,11 @@ class Engine:
         Raises:
             StateError: naming both counts and the remedies.
         """
-        if self.rows in (0, rows):
+        remembered = self.agreed_rows()
+        if remembered in (0, rows):
             return
         if not all(memory.is_fresh for memory in self.memories):
-            raise StateError(other_rows(self.rows, rows))
+            raise StateError(other_rows(remembered, rows))
         self.reset()
 
     def check_batch(self, batch: int, rows: int) -> int:
@@ -165,6 +179,7 @@ class Engine:
 
     def state(self) -> State:
         """What the model remembers; fresh rows show the initial state they will start from."""
+        self.agreed_rows()
         values, fresh = {}, {}
         for path, memory in self._by_path().items():
             shown = memory.states
@@ -243,6 +258,7 @@ class Engine:
             for memory in self.memories:
                 memory.clear()
             return
+        self.agreed_rows()
         for memory in self.memories:
             outside = [row for row in _indices(rows, memory.rows) if not 0 <= row < memory.rows]
             if outside:
@@ -425,6 +441,15 @@ def _plan(verb: Verb, piece: Piece, rows: int, reset: Reset) -> Plan:
 def _scalars(logs):
     """Logs as arrays, whatever a custom step returned."""
     return jax.tree.map(jax.numpy.asarray, logs)
+
+
+def _other_rows_each(memories: dict[str, Memory]) -> str:
+    counts = ", ".join(f"{path} {memory.rows}" for path, memory in memories.items())
+    return (
+        f"The layers of this model remember different numbers of rows: {counts}. One of them was "
+        "run outside this model, alone or in another. Forget with model.reset_states(), or run "
+        "it with as many rows as the others."
+    )
 
 
 def _readable(parts: list[tuple]) -> str:

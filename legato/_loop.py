@@ -165,11 +165,12 @@ class Again:
     def __init__(self, engine: Engine, rows: int, variables: Values, run: Callable, x: np.ndarray):
         self._engine, self.rows, self._dtype = engine, rows, x.dtype
         self._variables, self._run = variables, run
-        self._memory = [each for memory in engine.memories for each in memory.variables]
+        self._memories = engine.memories
+        self._memory = [each for memory in self._memories for each in memory.variables]
 
     def __call__(self, x: np.ndarray, advance: bool):
         """The outputs of a batch of that shape; None if it wants a closer look."""
-        if self._memory and self._engine.rows != self.rows:
+        if any(memory.rows != self.rows for memory in self._memories):
             return None
         x = x.astype(self._dtype, copy=False)
         if not np.isfinite(x).all():

@@ -324,6 +324,37 @@ def test_12_states_are_saved_and_loaded_by_name(tmp_path):
     np.testing.assert_array_equal(predict(other, inputs()), predict(model, inputs()))
 
 
+# Layers of one model that were reset or run by themselves.
+
+
+@pytest.mark.parametrize("ask", [predict, lambda model, x: np.asarray(model(x))])
+@pytest.mark.parametrize("at", [0, 1])
+def test_one_layer_is_reset_and_the_others_go_on(ask, at):
+    model = ready(CELL)
+    predict(model, inputs(seed=1))
+    (path, initial), past = list(model.initial_states(ROWS).items())[at], model.states
+    model.states = State(dict(past) | {path: initial})
+    expected = ask(model, inputs())
+    model.states = past
+    model.layers[at].reset_state()
+    assert model.states.rows == ROWS
+    assert list(map(all, model.states.fresh.values())) == [each == path for each in past]
+    np.testing.assert_array_equal(ask(model, inputs()), expected)
+
+
+def test_layers_that_remember_different_rows_are_told_apart():
+    model = named_model()
+    block = model.get_layer("block")
+    predict(model, inputs())
+    block.reset_states()
+    predict(block, inputs(2))
+    for use in (lambda: model.states, lambda: predict(model, inputs()), lambda: predict(model, X)):
+        with pytest.raises(legato.StateError, match=r"different numbers of rows: block/low 2, high"):
+            use()
+    model.reset_states()
+    assert predict(model, X).shape == (len(X), STEPS, UNITS)
+
+
 # A stateful layer in a model that cannot carry it says so.
 
 
