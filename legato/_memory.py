@@ -43,18 +43,23 @@ class Memory:
 
     def __init__(self, layer):
         self.layer = layer
-        one_row = keras.tree.map_structure(np.asarray, layer.get_initial_state(1))
-        self.states = keras.tree.map_structure(
-            lambda part: StateVariable(
-                np.zeros((0, *part.shape[1:])),
-                trainable=False,
-                dtype=layer.variable_dtype,
-                name="state",
-            ),
-            one_row,
-        )
-        self.fresh = StateVariable(np.zeros(0, bool), trainable=False, dtype="bool", name="fresh")
-        self.variables = [*keras.tree.flatten(self.states), self.fresh]
+        one_row = layer.get_initial_state(1)
+        parent, _, name = layer.path.rpartition("/")
+        with keras.name_scope(name, override_parent=parent):
+            parts = [
+                StateVariable(
+                    np.zeros((0, *part.shape[1:])),
+                    trainable=False,
+                    dtype=layer.variable_dtype,
+                    name=f"state_{index}",
+                )
+                for index, part in enumerate(keras.tree.flatten(one_row))
+            ]
+            self.fresh = StateVariable(
+                np.zeros(0, bool), trainable=False, dtype="bool", name="fresh"
+            )
+        self.states = keras.tree.pack_sequence_as(one_row, parts)
+        self.variables = [*parts, self.fresh]
 
     @property
     def rows(self) -> int:

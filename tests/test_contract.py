@@ -302,6 +302,14 @@ def test_12_states_by_name():
     assert model.states.rows == 0
 
 
+def test_12_state_variables_have_names_of_their_own():
+    remembered = [each.path for each in named_model().non_trainable_variables[-5:]]
+    assert remembered == [
+        *("block/low/state_0", "block/low/fresh"),
+        *("high/state_0", "high/state_1", "high/fresh"),
+    ]
+
+
 @pytest.mark.parametrize("use", [predict, lambda model, x: np.asarray(model(x))])
 def test_12_a_model_that_grows_carries_its_new_layer(use):
     model = legato.Sequential([keras.Input((None, FEATURES)), layers.LSTM(UNITS, **CARRY)])
