@@ -101,8 +101,9 @@ class Engine:
         return found
 
     def agreed_rows(self) -> int:
-        """Rows remembered; 0 when nothing is. A layer that was reset by itself, or is fresh, gets as
-        many as the others.
+        """Rows remembered; 0 when nothing is.
+
+        A layer that was reset by itself, or is fresh, gets as many as the others.
 
         Raises:
             StateError: layers remember different numbers of rows.
@@ -217,7 +218,8 @@ class Engine:
         if not isinstance(state, State):
             raise StateError(
                 f"A legato.State was expected, and {type(state).__name__} came: read one from "
-                "model.states, model.initial_states(rows) or State.load(path)."
+                "model.states, model.initial_states(rows) or State.load(path), or make one of "
+                "arrays, legato.State({layer path: [array, …]})."
             )
         by_path = self._by_path()
         self._check_place(by_path)
@@ -258,7 +260,11 @@ class Engine:
             for memory in self.memories:
                 memory.clear()
             return
-        self.agreed_rows()
+        if not self.agreed_rows() and np.size(rows):
+            raise StateError(
+                f"Rows {rows!r} were to be reset, but the model remembers none yet: every row still "
+                "starts from the initial state. model.reset_states() is right at any time."
+            )
         for memory in self.memories:
             outside = [row for row in _indices(rows, memory.rows) if not 0 <= row < memory.rows]
             if outside:

@@ -7,7 +7,7 @@ flag a row, *fresh*: the layer starts such a row from its initial state, inside 
 learnt initial state is learnt and a random one is drawn. To reset is to raise the flag.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 
 import jax.numpy as jnp
@@ -21,10 +21,14 @@ from legato._errors import StateError
 class StateVariable(keras.Variable):
     """A variable of shape (rows, …) that holds any number of rows."""
 
+    before_assign: Callable[[], None] | None = None
+
     def assign(self, value):
         """Take a value, unless a pure call is running that nobody asked to carry this state."""
-        if _keras.in_stateless_scope() and not _keras.is_carried(self):
-            return value
+        if _keras.in_stateless_scope():
+            return super().assign(value) if _keras.is_carried(self) else value
+        if self.before_assign is not None:
+            self.before_assign()
         return super().assign(value)
 
     def hold(self, value) -> None:
@@ -60,6 +64,9 @@ class Memory:
             )
         self.states = keras.tree.pack_sequence_as(one_row, parts)
         self.variables = [*parts, self.fresh]
+        self._being_fed = False
+        for part in parts:
+            part.before_assign = self._settle
 
     @property
     def rows(self) -> int:
@@ -81,8 +88,7 @@ class Memory:
             return
         if self.rows and not self.is_fresh:
             raise StateError(other_rows(self.rows, rows))
-        for variable, value in zip(self.variables, self.blank(rows), strict=True):
-            variable.hold(value)
+        self.put(self.blank(rows))
 
     def blank(self, rows: int) -> list:
         """Values of every variable for ``rows`` rows that have seen nothing."""
@@ -92,8 +98,7 @@ class Memory:
 
     def clear(self) -> None:
         """Forget everything: any number of rows fits again."""
-        for variable, value in zip(self.variables, self.blank(0), strict=True):
-            variable.hold(value)
+        self.put(self.blank(0))
 
     def start(self, initial):
         """The state each row starts from: the initial one where it is fresh, else the carried one.
@@ -110,9 +115,51 @@ class Memory:
 
         return keras.tree.map_structure(choose, initial, self.states)
 
-    def remember_fed(self) -> None:
-        """Every row has now been fed, and none is fresh."""
-        self.fresh.assign(jnp.zeros(self.fresh.shape, bool))
+    @contextmanager
+    def feeding(self):
+        """While the layer is called: it assigns all its states, and then no row is fresh."""
+        self._being_fed = True
+        try:
+            yield
+            self.fresh.assign(jnp.zeros(self.fresh.shape, bool))
+        finally:
+            self._being_fed = False
+
+    def _settle(self) -> None:
+        """Let fresh rows hold their initial state, and be fresh no more: a user assigns a part of
+        the state, and a fresh row would not look at it."""
+        if self._being_fed or not self.fresh.value.any():
+            return
+        parts = keras.tree.flatten(self.start(self.layer.get_initial_state(self.rows)))
+        self.put([*parts, jnp.zeros(self.rows, bool)])
+
+    def take(self, states) -> None:
+        """Remember given values.
+
+        Args:
+            states: arrays of shape (rows, …) in the order of the layer's state; of a layer that
+                has one, that array alone will do.
+
+        Raises:
+            StateError: they are not as many, not of these shapes, or not of one number of rows.
+        """
+        parts = [jnp.asarray(part) for part in keras.tree.flatten(states)]
+        expected = [each.shape[1:] for each in self.variables[:-1]]
+        if [part.shape[1:] for part in parts] != expected or len({len(p) for p in parts}) != 1:
+            raise StateError(
+                f"Layer {self.layer.name!r} was given a state of shapes "
+                f"{[part.shape for part in parts]}; "
+                f"{[('rows', *shape) for shape in expected]} were expected."
+            )
+        given = [
+            part.astype(each.dtype) for part, each in zip(parts, self.variables[:-1], strict=True)
+        ]
+        self.put([*given, jnp.zeros(len(parts[0]), bool)])
+
+    def put(self, values: list) -> None:
+        """Hold values for every variable, whatever their rows."""
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.hold(value)
 
 
 def other_rows(remembered: int, came: int) -> str:

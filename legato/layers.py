@@ -107,10 +107,28 @@ class Carries(_KerasRNN):
         models = list(self.__dict__.get("_legato_runs_in", ()))
         return max((model.states.rows for model in models), default=0) or 1
 
-    def reset_state(self):
-        """Forget everything: every row starts from the initial state again."""
-        if self.memory is not None:
-            self.memory.clear()
+    def reset_state(self, states=None):
+        """Forget everything, so that every row starts from the initial state again, or remember
+        given values.
+
+        Args:
+            states: arrays of shape (rows, …) in the order of the cell's state, or the one array.
+
+        Raises:
+            StateError: they do not fit, or the layer is not built yet or carries nothing.
+        """
+        if states is None:
+            if self.memory is not None:
+                self.memory.clear()
+        elif self.memory is None:
+            raise StateError(
+                f"Layer {self.name!r} has no place for a state: it is not built yet, or it is not "
+                "stateful. Run the model once, or make the layer stateful=True."
+            )
+        else:
+            self.memory.take(states)
+
+    reset_states = reset_state
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         if not self.stateful:
@@ -122,11 +140,11 @@ class Carries(_KerasRNN):
         if not keras.tree.is_nested(given):
             given = [given]
         memory = self._carried_memory(sequences, rows)
-        start = given if memory is None else memory.start(list(given))
-        outputs = super().call(sequences, initial_state=start, mask=mask, training=training)
-        if memory is not None:
-            memory.remember_fed()
-        return outputs
+        if memory is None:
+            return super().call(sequences, initial_state=given, mask=mask, training=training)
+        start = memory.start(list(given))
+        with memory.feeding():
+            return super().call(sequences, initial_state=start, mask=mask, training=training)
 
     def _carried_memory(self, sequences, rows: int) -> Memory | None:
         """The memory this call carries on; None where there is none to carry.

@@ -264,6 +264,20 @@ def test_9_stateful_data_is_not_shuffled(still):
     assert default == compiled_model().fit(X, y, ROWS, 2, verbose=0, shuffle=False).history
 
 
+def test_9_batches_that_all_start_afresh_may_be_shuffled():
+    runs = []
+    for stateful in (True, False):
+        keras.utils.set_random_seed(3)
+        model = CELL.make()
+        for layer in model.layers[:2]:
+            layer.stateful = stateful
+        model.compile("adam", "mse")
+        np.random.seed(4)
+        how = {"reset": "batch"} if stateful else {}
+        runs.append(model.fit(X, y, ROWS, 3, verbose=0, shuffle=True, **how).history["loss"])
+    np.testing.assert_allclose(*runs, rtol=1e-6)
+
+
 def test_10_a_stateful_bidirectional_says_so_once():
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
@@ -350,6 +364,54 @@ def test_one_layer_is_reset_and_the_others_go_on(ask, at):
     np.testing.assert_array_equal(ask(model, inputs()), expected)
 
 
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "StackedRNNCells", "warm-initial-state"])
+def test_a_layer_is_given_a_state(name):
+    model = ready(BY_NAME[name])
+    (layer,) = model.layers
+    past, (path,) = state_after(BY_NAME[name], inputs(seed=1)), model.states
+    for rows in (1, 2):
+        model.reset_states()
+        predict(model, inputs(rows))
+        layer.reset_state(states=[np.asarray(part) for part in past[path]])
+        assert model.states == past
+    layer.reset_state()
+    assert model.states.rows == 0
+
+
+def test_a_layer_is_not_given_what_does_not_fit():
+    layer = layers.GRU(UNITS, stateful=True)
+    with pytest.raises(legato.StateError, match="not built yet, or it is not stateful"):
+        layer.reset_state(states=np.ones((2, UNITS)))
+    layer(inputs(2))
+    before = np.asarray(layer.states[0])
+    for wrong in (np.ones((2, 5)), [np.ones((2, UNITS))] * 2, []):
+        with pytest.raises(legato.StateError, match=r"given a state of shapes .*'rows', 4"):
+            layer.reset_state(states=wrong)
+    np.testing.assert_array_equal(layer.states[0], before)
+    layer.reset_state(states=np.ones((3, UNITS)))  # one array, other rows
+    assert layer(inputs(3)).shape == (3, UNITS)
+
+
+def test_what_is_assigned_to_a_state_variable_is_used_also_by_a_fresh_row():
+    model = ready(BY_NAME["LSTM"])
+    (path,) = model.states
+    predict(model, inputs(seed=1))
+    model.reset_states([0])
+    h, c = model.states[path]
+    model.layers[-1].states[0].assign(h + 1.0)
+    assert not model.states.fresh[path].any()
+    for mine, expected in zip(model.states[path], (h + 1.0, c), strict=True):
+        np.testing.assert_array_equal(mine, expected)
+
+
+def test_no_row_is_reset_where_none_is_remembered():
+    for model in (legato.Sequential([layers.GRU(UNITS, stateful=True)]), named_model()):
+        model.reset_states()
+        model.reset_states(np.flatnonzero([]))
+        with pytest.raises(legato.StateError, match="remembers none yet: every row still starts"):
+            model.reset_states([0])
+
+
 def test_layers_that_remember_different_rows_are_told_apart():
     model = named_model()
     block = model.get_layer("block")
@@ -357,7 +419,7 @@ def test_layers_that_remember_different_rows_are_told_apart():
     block.reset_states()
     predict(block, inputs(2))
     for use in (lambda: model.states, lambda: predict(model, inputs()), lambda: predict(model, X)):
-        with pytest.raises(legato.StateError, match=r"different numbers of rows: block/low 2, high"):
+        with pytest.raises(legato.StateError, match="different numbers of rows: block/low 2"):
             use()
     model.reset_states()
     assert predict(model, X).shape == (len(X), STEPS, UNITS)
@@ -373,6 +435,22 @@ def test_a_plain_keras_model_cannot_carry(verb):
     use = {"fit": lambda: model.fit(X, y, verbose=0), "predict": lambda: model.predict(X)}
     with pytest.raises(legato.StateError, match=r"does not carry state.*Use legato\.Model"):
         use[verb]()
+
+
+# Several devices.
+
+
+def test_a_distribution_is_refused_by_every_verb(still):
+    predict(still, inputs())  # done again, it takes a shorter way
+    devices = keras.distribution.list_devices()
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
+    try:
+        for verb in VERBS.values():
+            with pytest.raises(legato.UnsupportedError, match="legato runs on one device"):
+                verb(still)
+    finally:
+        keras.distribution.set_distribution(None)
+    predict(still, inputs())
 
 
 # Found by first users.
