@@ -140,7 +140,8 @@ class _Carrying(Saves):
             sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
             validation_freq: as in Keras; ``verbose=1`` is one line for the whole run, and
                 ``"auto"`` shows it at a terminal or in a notebook.
-            shuffle: default: True without stateful layers, False with them.
+            shuffle: default: True without stateful layers, False with them. True with them takes
+                ``reset="batch"``, where no batch goes on from another.
             starts: booleans (samples,): where True, that row is reset before that sample.
             reset: ``"epoch"``: every epoch replays the data from the state ``fit`` began with;
                 ``"batch"``: every batch starts from the initial state; ``"never"``: runs on.
@@ -156,7 +157,6 @@ class _Carrying(Saves):
             UnsupportedError: a ``keras.distribution`` is set.
         """
         self._assert_compile_called("fit")
-        self._engine.check_supported()
         _check_choice("reset", reset, ("epoch", "batch", "never"))
         _check_choice("validation_state", validation_state, ("fresh", "continue"))
         epochs, steps_per_epoch = _capped(epochs, steps_per_epoch)
@@ -167,7 +167,7 @@ class _Carrying(Saves):
             data, validation_data = _split(data, validation_split)
         if isinstance(data, _Batches) and not isinstance(data.source, keras.utils.PyDataset):
             shuffle = shuffle or False  # their order is their own; Keras warns if it is asked for
-        feeding = self._feeding(data, batch_size, steps_per_epoch, self._order(shuffle))
+        feeding = self._feeding(data, batch_size, steps_per_epoch, self._order(shuffle, reset))
         validation = None
         if validation_data is not None:
             if isinstance(validation_data, Samples) and self._engine.inputs is not None:
@@ -328,6 +328,7 @@ class _Carrying(Saves):
         program = self.predict_function
         if type(x) is not np.ndarray or not isinstance(program, Program):
             return None
+        self._engine.check_supported()
         again = program.ready.get((x.shape, x.dtype))
         return None if again is None else again(x, advance)
 
@@ -368,6 +369,7 @@ class _Carrying(Saves):
         self.train_function = self.test_function = self.predict_function = None
 
     def _samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
+        self._engine.check_supported()
         samples = read_samples(x, y, sample_weight, starts, self._engine.inputs, **options)
         if class_weight is None:
             return samples
@@ -487,15 +489,15 @@ class _Carrying(Saves):
                 raise InputError(f"{name} is {value!r}; a whole number from 1 up was expected.")
         return min(int(batch_size), samples.count)
 
-    def _order(self, shuffle: bool | None) -> bool:
+    def _order(self, shuffle: bool | None, reset: Reset) -> bool:
         """Whether the samples are shuffled."""
         if shuffle is None:
             return not self.stateful
-        if shuffle and self.stateful:
+        if shuffle and self.stateful and reset != "batch":
             raise InputError(
                 "shuffle=True with a stateful layer: row r of a batch would go on from a sample "
-                "drawn at random, and what is carried would mean nothing. Leave shuffle out, or "
-                "make the layers stateful=False."
+                "drawn at random, and what is carried would mean nothing. Leave shuffle out, start "
+                'every batch afresh with reset="batch", or make the layers stateful=False.'
             )
         return bool(shuffle)
 
