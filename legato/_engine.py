@@ -262,18 +262,19 @@ class Engine:
             return
         if not self.agreed_rows() and np.size(rows):
             raise StateError(
-                f"Rows {rows!r} were to be reset, but the model remembers none yet: every row still "
-                "starts from the initial state. model.reset_states() is right at any time."
+                f"Rows {rows!r} were to be reset, but the model remembers none yet: every row "
+                "still starts from the initial state. model.reset_states() is right at any time."
             )
         for memory in self.memories:
-            outside = [row for row in _indices(rows, memory.rows) if not 0 <= row < memory.rows]
+            chosen = _indices(rows, memory.rows)
+            outside = [row for row in chosen if not 0 <= row < memory.rows]
             if outside:
                 raise StateError(
                     f"Row {outside[0]} cannot be reset: the model remembers {memory.rows} rows, "
                     f"numbered from 0."
                 )
-            flags = memory.fresh.value.at[jax.numpy.asarray(_indices(rows, memory.rows))].set(True)
-            memory.fresh.hold(flags)
+            chosen = jax.numpy.asarray(chosen, "int32")  # also of none
+            memory.fresh.hold(memory.fresh.value.at[chosen].set(True))
 
     def _by_path(self) -> dict[str, Memory]:
         """Layer paths below the model → memories; layers of one name are numbered."""
@@ -464,13 +465,13 @@ def _readable(parts: list[tuple]) -> str:
 
 def _indices(rows, count: int) -> list[int]:
     """Row indices out of indices, one index, or a mask of the right length."""
-    array = jax.numpy.atleast_1d(jax.numpy.asarray(rows))
+    array = np.atleast_1d(np.asarray(rows))
     if array.dtype == bool:
         if len(array) != count:
             raise StateError(
                 f"A mask of {len(array)} rows was given, and the model remembers {count}."
             )
         return [int(row) for row in array.nonzero()[0]]
-    if not jax.numpy.issubdtype(array.dtype, jax.numpy.integer):
+    if array.size and not np.issubdtype(array.dtype, np.integer):
         raise InputError(f"Rows are given as indices or a boolean mask; {rows!r} came.")
     return [int(row) for row in array]

@@ -404,6 +404,15 @@ def test_what_is_assigned_to_a_state_variable_is_used_also_by_a_fresh_row():
         np.testing.assert_array_equal(mine, expected)
 
 
+@pytest.mark.parametrize("none", [np.zeros(ROWS, bool), [False] * ROWS, [], np.flatnonzero([])])
+def test_no_row_need_be_chosen(none):
+    model = ready(CELL)
+    predict(model, inputs())
+    before = model.states
+    model.reset_states(none)
+    assert model.states == before
+
+
 def test_no_row_is_reset_where_none_is_remembered():
     for model in (legato.Sequential([layers.GRU(UNITS, stateful=True)]), named_model()):
         model.reset_states()
