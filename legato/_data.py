@@ -297,7 +297,6 @@ def class_weights(y, weights: dict) -> np.ndarray:
             "give sample_weight instead."
         )
     classes = y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else np.rint(y.reshape(-1)).astype(int)
-    table = np.ones(max(int(classes.max()), *map(int, weights)) + 1, keras.config.floatx())
-    for index, weight in weights.items():
-        table[int(index)] = weight
-    return table[classes]
+    found, places = np.unique(classes, return_inverse=True)
+    table = [weights.get(int(index), 1.0) for index in found]
+    return np.array(table, keras.config.floatx())[places]

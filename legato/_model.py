@@ -165,7 +165,9 @@ class _Carrying(Saves):
             validation_data = self._read(*_unpacked(validation_data))
         elif validation_split:
             data, validation_data = _split(data, validation_split)
-        if isinstance(data, _Batches) and not isinstance(data.source, keras.utils.PyDataset):
+        if isinstance(data, Samples):  # which validation has no part in
+            data = _weighted(data, class_weight)
+        elif not isinstance(data.source, keras.utils.PyDataset):
             shuffle = shuffle or False  # their order is their own; Keras warns if it is asked for
         feeding = self._feeding(data, batch_size, steps_per_epoch, self._order(shuffle, reset))
         validation = None
@@ -371,16 +373,15 @@ class _Carrying(Saves):
     def _samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
         self._engine.check_supported()
         samples = read_samples(x, y, sample_weight, starts, self._engine.inputs, **options)
-        if class_weight is None:
-            return samples
-        if sample_weight is not None:
-            raise InputError("Give sample_weight or class_weight, not both.")
-        return samples._replace(weight=class_weights(samples.y, class_weight))
+        return _weighted(samples, class_weight)
 
     def _read(self, x, y=None, sample_weight=None, starts=None, class_weight=None):
-        """What a verb was handed: checked samples, or a way to get at its batches."""
+        """What a verb was handed: checked samples, or a way to get at its batches.
+
+        ``class_weight`` is for batches; samples get theirs once a validation's are taken out.
+        """
         if not hands_out_batches(x):
-            return self._samples(x, y, sample_weight, starts, class_weight)
+            return self._samples(x, y, sample_weight, starts)
         if starts is not None or y is not None or sample_weight is not None:
             raise InputError(
                 f"x is a {type(x).__name__}, which hands out batches of (inputs, targets, weights) "
@@ -685,6 +686,15 @@ def _split(samples, share: float) -> tuple[Samples, Samples]:
             "was expected."
         )
     return samples.take(slice(cut)), samples.take(slice(cut, None))
+
+
+def _weighted(samples: Samples, class_weight: dict | None) -> Samples:
+    """Samples with the weights of their classes."""
+    if class_weight is None:
+        return samples
+    if samples.weight is not None:
+        raise InputError("Give sample_weight or class_weight, not both.")
+    return samples._replace(weight=class_weights(samples.y, class_weight))
 
 
 def _check_choice(name: str, value, choices: tuple) -> None:
