@@ -10,7 +10,7 @@ while this one runs. Memory is bounded by three blocks, however long the data ar
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import keras
@@ -24,6 +24,8 @@ ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at l
 OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
 BLOCK_BYTES = 16 * 2**20  # of stacked batches
 BLOCK_BATCHES = 64
+
+Shuffle = bool | Literal["batch"]
 
 
 class Piece(NamedTuple):
@@ -61,15 +63,17 @@ class Held:
         samples: the data.
         rows: samples in a full batch, at most ``samples.count``.
         shuffle: whether each epoch has an order of its own, drawn with NumPy's global generator,
-            so that ``numpy.random.seed`` and ``keras.utils.set_random_seed`` govern it.
+            so that ``numpy.random.seed`` and ``keras.utils.set_random_seed`` govern it;
+            ``"batch"``: within each batch only.
 
     Attributes:
         samples, rows: as given.
         steps: batches in an epoch.
     """
 
-    def __init__(self, samples: Samples, rows: int, shuffle: bool = False):
-        self.samples, self.rows, self._shuffle = samples, rows, shuffle
+    def __init__(self, samples: Samples, rows: int, shuffle: Shuffle = False):
+        self.samples, self.rows = samples, rows
+        self._shuffle: Shuffle = shuffle
         self._on_device = False
         full, rest = divmod(samples.count, rows)
         self.steps = full + (rest > 0)
@@ -86,7 +90,7 @@ class Held:
         epochs = min(epochs, slots)
         order = np.zeros((slots, self.steps * self.rows), np.int32)
         for epoch in order[:epochs, : self.samples.count]:
-            epoch[:] = self._indices()
+            epoch[:] = epoch_order(self.samples.count, self.rows, self._shuffle)
         yield self._piece(order, epochs * self.steps, slots)
 
     def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
@@ -94,10 +98,6 @@ class Held:
         order = np.zeros((1, self.steps * self.rows), np.int32)
         order[0, : self.samples.count] = np.arange(self.samples.count)
         yield self._piece(order, self.steps, min(slots, self.steps))
-
-    def _indices(self) -> np.ndarray:
-        count = self.samples.count
-        return np.random.permutation(count) if self._shuffle else np.arange(count)
 
     def _piece(self, order: np.ndarray, end: int, slots: int) -> Piece:
         order = order.reshape(-1, self.rows)
@@ -159,12 +159,26 @@ class Fed:
 Feeding = Held | Fed
 
 
-def sliced(samples: Samples, rows: int, shuffle: bool) -> Fed:
+def epoch_order(count: int, rows: int, shuffle: Shuffle) -> np.ndarray:
+    """The sample indices of an epoch, drawn with NumPy's global generator.
+
+    Args:
+        count: samples.
+        rows: samples in a full batch.
+        shuffle: whether they are shuffled; ``"batch"``: within each batch only, as in Keras.
+    """
+    if shuffle != "batch":
+        return np.random.permutation(count) if shuffle else np.arange(count)
+    batches = (np.arange(begin, min(begin + rows, count)) for begin in range(0, count, rows))
+    return np.concatenate([np.random.permutation(batch) for batch in batches])
+
+
+def sliced(samples: Samples, rows: int, shuffle: Shuffle) -> Fed:
     """Arrays that are too large to be sent as a whole, batch by batch."""
 
     def read() -> Iterator[Samples]:
         count = samples.count
-        order = np.random.permutation(count) if shuffle else np.arange(count)
+        order = epoch_order(count, rows, shuffle)
         for begin in range(0, count, rows):
             at = order[begin : begin + rows] if shuffle else slice(begin, begin + rows)
             yield samples.take(at)

@@ -5,6 +5,8 @@ exercises each, so that a Keras that changes them is noticed there and not in a 
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any
 
 import keras
 from keras.src import api_export as _api_export
@@ -129,7 +131,7 @@ def build(model, x, y=None, sample_weight=None) -> None:
         _backend.compute_output_spec(model, x, training=False)
 
 
-def batches(x, steps: int | None, shuffle: bool = False, batch_size: int | None = None):
+def batches(x, steps: int | None, shuffle: Any = False, batch_size: int | None = None):
     """Keras's iterator over the batches of an epoch, for everything it takes that is no array.
 
     Generators, ``PyDataset``, ``tf.data``, ``DataLoader`` and Grain each have their own rules of

@@ -19,7 +19,7 @@ from legato._backend import device_share_bytes, set_up_jax
 from legato._data import Samples, check_shapes, class_weights, hands_out_batches, read_samples
 from legato._engine import Engine
 from legato._errors import InputError, StateError
-from legato._feeding import Feeding, Held, arriving, sliced
+from legato._feeding import Feeding, Held, Shuffle, arriving, sliced
 from legato._program import Program, Reset, Verb
 from legato._saving import Saves, stands_for
 from legato._state import State
@@ -141,7 +141,8 @@ class _Carrying(Saves):
             validation_freq: as in Keras; ``verbose=1`` is one line for the whole run, and
                 ``"auto"`` shows it at a terminal or in a notebook.
             shuffle: default: True without stateful layers, False with them. True with them takes
-                ``reset="batch"``, where no batch goes on from another.
+                ``reset="batch"``, where no batch goes on from another. ``"batch"``: within each
+                batch only, as in Keras.
             starts: booleans (samples,): where True, that row is reset before that sample.
             reset: ``"epoch"``: every epoch replays the data from the state ``fit`` began with;
                 ``"batch"``: every batch starts from the initial state; ``"never"``: runs on.
@@ -391,7 +392,7 @@ class _Carrying(Saves):
             x = (each for each in x)  # Keras takes generators, and no other iterators
         return _Batches(x, class_weight)
 
-    def _feeding(self, data, batch_size, steps: int | None, shuffle: bool) -> Feeding:
+    def _feeding(self, data, batch_size, steps: int | None, shuffle: Shuffle) -> Feeding:
         """How data come to a training run."""
         if isinstance(data, Samples):
             self._build_for(data, self._engine)
@@ -419,12 +420,12 @@ class _Carrying(Saves):
             return self._at_hand(data, min(rows, data.count), shuffle=False)
         return arriving(self._source(data, steps), self._samples, again=True)
 
-    def _at_hand(self, samples: Samples, rows: int, shuffle: bool) -> Feeding:
+    def _at_hand(self, samples: Samples, rows: int, shuffle: Shuffle) -> Feeding:
         """Samples sent as a whole, or batch by batch if they would take too much room."""
         large = samples.nbytes > device_share_bytes()
         return (sliced if large else Held)(samples, rows, shuffle)
 
-    def _source(self, data: "_Batches", steps: int | None, shuffle=False):
+    def _source(self, data: "_Batches", steps: int | None, shuffle: Shuffle = False, loss=True):
         """Keras's iterator over batches, the model built for them."""
         source = data.iterator(steps, shuffle)
         if not self._is_ready(y_given=True):
@@ -490,17 +491,18 @@ class _Carrying(Saves):
                 raise InputError(f"{name} is {value!r}; a whole number from 1 up was expected.")
         return min(int(batch_size), samples.count)
 
-    def _order(self, shuffle: bool | None, reset: Reset) -> bool:
-        """Whether the samples are shuffled."""
+    def _order(self, shuffle: Shuffle | None, reset: Reset) -> Shuffle:
+        """Whether the samples are shuffled, or those of each ``"batch"``."""
         if shuffle is None:
             return not self.stateful
         if shuffle and self.stateful and reset != "batch":
             raise InputError(
-                "shuffle=True with a stateful layer: row r of a batch would go on from a sample "
-                "drawn at random, and what is carried would mean nothing. Leave shuffle out, start "
-                'every batch afresh with reset="batch", or make the layers stateful=False.'
+                f"shuffle={shuffle!r} with a stateful layer: row r of a batch would go on from a "
+                "sample drawn at random, and what is carried would mean nothing. Leave shuffle "
+                'out, start every batch afresh with reset="batch", or make the layers '
+                "stateful=False."
             )
-        return bool(shuffle)
+        return "batch" if shuffle == "batch" else bool(shuffle)
 
 
 class Model(_Carrying, keras.Model):
@@ -645,7 +647,7 @@ class _Batches(NamedTuple):
     source: Any
     class_weight: dict | None
 
-    def iterator(self, steps: int | None, shuffle: bool):
+    def iterator(self, steps: int | None, shuffle: Shuffle):
         """Keras's iterator over an epoch's batches.
 
         Raises:

@@ -458,6 +458,7 @@ CASES: dict[str, Case] = {
     "run_eagerly": Case(compiled=compiled(run_eagerly=True, metrics=["mae"])),
     "jit_compile=False": Case(compiled=compiled(jit_compile=False)),
     "steps_per_execution": Case(compiled=compiled(steps_per_execution=2, metrics=["mae"])),
+    "shuffled within batches": Case(fit={"shuffle": "batch"}, count=COUNT),
     "validation_freq, a list": Case(
         compiled=compiled(metrics=["mae"]),
         fit={"validation_data": check, "validation_freq": [1, 3]},
