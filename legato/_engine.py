@@ -289,15 +289,20 @@ class Engine:
 
     # Variables.
 
-    def build(self, samples: Samples) -> None:
-        """Make every variable that is still missing; only shapes and dtypes are looked at."""
+    def build(self, samples: Samples, loss: bool) -> None:
+        """Make every variable that is still missing; only shapes and dtypes are looked at.
+
+        Args:
+            samples: data like those to come.
+            loss: whether those of the loss, the metrics and the optimizer are wanted too.
+        """
         self.adopt()
         shapes = jax.tree.map(
             # Without a number of samples, which Keras would take for declared.
             lambda each: keras.KerasTensor((None, *each.shape[1:]), str(each.dtype)),
             (samples.x, samples.y, samples.weight),
         )
-        _keras.build(self.model, *shapes)
+        _keras.build(self.model, *shapes, loss=loss)
 
     @property
     def is_built(self) -> bool:

@@ -117,15 +117,15 @@ def change_built_shapes(layer, change: Callable) -> None:
     layer._build_shapes_dict = {name: change(shape) for name, shape in shapes.items()}
 
 
-def build(model, x, y=None, sample_weight=None) -> None:
-    """Create every variable the model still lacks, and if there are targets, those of its loss,
-    its metrics and its optimizer.
+def build(model, x, y=None, sample_weight=None, loss: bool = True) -> None:
+    """Create every variable the model still lacks.
 
     Args:
         model: a Keras model.
         x, y, sample_weight: ``keras.KerasTensor``s in the place of a batch's arrays.
+        loss: whether those of its loss, its metrics and its optimizer are wanted too.
     """
-    if y is not None:
+    if loss:
         model._symbolic_build(data_batch=(x, y, sample_weight))
     elif not all(layer.built for layer in flatten_layers(model)):
         _backend.compute_output_spec(model, x, training=False)

@@ -295,7 +295,7 @@ class _Carrying(Saves):
             if outputs is not None:
                 return outputs
         data = self._read(x, starts=starts)
-        feeding = self._feeding_once(data, batch_size, steps)
+        feeding = self._feeding_once(data, batch_size, steps, loss=False)
         if isinstance(feeding, Held) and feeding.steps == 1 and not callbacks:
             return self._predict_whole(feeding, advance, again=x if batch_size is None else None)
         run = _loop.Run(self._engine, "predict")
@@ -313,7 +313,7 @@ class _Carrying(Saves):
         Raises:
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
-        return self._predict_whole(self._single(self._samples(x, starts=starts)), advance)
+        return self._predict_whole(self._single(self._samples(x, starts=starts), False), advance)
 
     def _predict_whole(self, feeding: Held, advance: bool, again=None):
         """Outputs of all samples as one batch, the caller's own; ready to be done ``again``."""
@@ -345,7 +345,7 @@ class _Carrying(Saves):
             return super().__call__(*args, **kwargs)
         engine = self._engine
         samples = self._samples(args[0], check_values=False)
-        self._build_for(samples, engine)
+        self._build_for(samples, engine, loss=False)
         training = kwargs.get("training")
         programs = self.__dict__.setdefault("_legato_calls", {})
         if training not in programs:
@@ -354,7 +354,7 @@ class _Carrying(Saves):
             )
         program = programs[training]
         if program is not None:
-            (piece,) = self._single(samples).once(1)
+            (piece,) = self._single(samples, loss=False).once(1)
             run = _loop.Run(engine, "predict", program=program)
             outputs = run.call_once(piece)
         if programs[training] is None:  # losses were added: only Keras's own call can keep them
@@ -410,15 +410,15 @@ class _Carrying(Saves):
         source = self._source(data, steps, shuffle)
         return arriving(source, partial(self._samples, class_weight=data.class_weight))
 
-    def _feeding_once(self, data, batch_size, steps: int | None) -> Feeding:
-        """How data come to an evaluation or a prediction."""
+    def _feeding_once(self, data, batch_size, steps: int | None, loss=True) -> Feeding:
+        """How data come to an evaluation, or a prediction, which has no loss."""
         if isinstance(data, Samples):
-            self._build_for(data, self._engine)
+            self._build_for(data, self._engine, loss)
             rows = self._rows(batch_size, data, steps)
             if steps is not None:
                 data = data.take(slice(steps * rows))
             return self._at_hand(data, min(rows, data.count), shuffle=False)
-        return arriving(self._source(data, steps), self._samples, again=True)
+        return arriving(self._source(data, steps, loss=loss), self._samples, again=True)
 
     def _at_hand(self, samples: Samples, rows: int, shuffle: Shuffle) -> Feeding:
         """Samples sent as a whole, or batch by batch if they would take too much room."""
@@ -428,20 +428,20 @@ class _Carrying(Saves):
     def _source(self, data: "_Batches", steps: int | None, shuffle: Shuffle = False, loss=True):
         """Keras's iterator over batches, the model built for them."""
         source = data.iterator(steps, shuffle)
-        if not self._is_ready(y_given=True):
+        if not self._is_ready(loss):
             # What Keras reads ahead on threads comes out of order once it was interrupted: ask
             # another iterator, unless the data can be read only once (and Keras remembers them).
             once = isinstance(data.source, GeneratorType)
             asked = source if once else data.iterator(steps, shuffle)
             first = next(arriving(asked, self._samples).training(1, 1))
-            self._build_for(first.samples, self._engine)
+            self._build_for(first.samples, self._engine, loss)
             asked.reset()
         source.reset()
         return source
 
-    def _single(self, samples: Samples) -> Held:
+    def _single(self, samples: Samples, loss=True) -> Held:
         """All the samples as one batch."""
-        self._build_for(samples, self._engine)
+        self._build_for(samples, self._engine, loss)
         return Held(samples, samples.count)
 
     def _single_logs(self, verb: Verb, samples: Samples, advance: bool = True) -> dict:
@@ -451,29 +451,26 @@ class _Carrying(Saves):
         run.hold(memory=advance)
         return logs
 
-    def _build_for(self, samples: Samples, engine: Engine) -> None:
-        """Make the variables that are still missing."""
-        if not self._is_ready(y_given=samples.y is not None):
+    def _build_for(self, samples: Samples, engine: Engine, loss=True) -> None:
+        """Make the variables that are still missing; with ``loss``, those ``compile`` needs too."""
+        if not self._is_ready(loss):
             self._check_first_layer(samples)
-            engine.build(samples)
+            engine.build(samples, loss and self.compiled)
             if self.stateful and not engine.memories:
                 raise StateError(
                     f"Model {self.name!r} has stateful layers that were not built by running it "
                     "once. Build the model first, by model.build(input_shape)."
                 )
 
-    def _is_ready(self, y_given: bool) -> bool:
-        """Whether all variables are there, those of the compiled parts too if there are targets."""
-        return self._engine.is_built and (
-            not self.compiled
-            or not y_given
-            or (
-                (self.optimizer is None or self.optimizer.built)
-                and self._compile_loss is not None
-                and self._compile_loss.built
-                and (self._compile_metrics is None or self._compile_metrics.built)
-            )
-        )
+    def _is_ready(self, loss: bool) -> bool:
+        """Whether all variables are there; with ``loss``, those of the compiled parts too.
+
+        A model without targets has them as well: a loss that layers add, an optimizer.
+        """
+        if not self._engine.is_built or not (loss and self.compiled):
+            return self._engine.is_built
+        parts = (self.optimizer, self._compile_loss, self._compile_metrics)
+        return all(each is None or each.built for each in parts)
 
     def _check_first_layer(self, samples: Samples) -> None:
         """Say what a first recurrent layer takes before Keras fails to build it."""

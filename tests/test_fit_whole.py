@@ -405,6 +405,7 @@ CASES: dict[str, Case] = {
         carries=True,
     ),
     "add_loss": Case(_penalised, count=COUNT, carries=True),
+    "add_loss only": Case(_penalised, compiled(loss=None), {"x": X}, verbs=True),
     "dropout": Case(
         sequential(
             rnn(dropout=0.3, recurrent_dropout=0.3), layer("Dropout", 0.3), layer("Dense", 2)
