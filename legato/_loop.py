@@ -395,6 +395,7 @@ class Training:
             logs = logs_of(emitted, at - first)
             if due is not None and due[at - first]:
                 logs |= validated(logs_of(checked, at - first))
+                logs = dict(sorted(logs.items()))  # as Keras hands them out
             self._end(epoch + at, logs)
         return len(ended)
 
@@ -412,6 +413,7 @@ class Training:
             self.run.hold()
             if self._validation is not None and self._validation.due(epoch):
                 logs = logs | self._validation(self.run, self._callbacks)
+                logs = dict(sorted(logs.items()))
         else:
             self._callbacks.on_epoch_begin(epoch)
         self._logs = logs
@@ -517,10 +519,13 @@ def fetch(tree):
 
 
 def logs_of(emitted, slot: int) -> dict:
-    """A step's logs as Python numbers."""
+    """A step's logs as Python numbers, in Keras's order; those that have names of their own too."""
     if not isinstance(emitted, dict):
         emitted = {"loss": emitted}
-    return {
-        name: value[slot].item() if value[slot].ndim == 0 else value[slot]
-        for name, value in emitted.items()
-    }
+    logs = {}
+    for name, value in sorted(emitted.items()):
+        if isinstance(value, dict):  # of several metrics together, as ``compile`` makes them
+            logs |= logs_of(value, slot)
+        else:
+            logs[name] = value[slot].item() if value[slot].ndim == 0 else value[slot]
+    return logs

@@ -60,7 +60,8 @@ def stacked(make_layers, optimizer="sgd"):
         keras.utils.set_random_seed(7)
         model = package.Sequential([keras.Input((STEPS, FEATURES)), *make_layers(package.layers)])
         made = keras.optimizers.get(optimizer)
-        model.compile(made, "mse", metrics=["mae"])
+        made = type(made).from_config(made.get_config())
+        model.compile(made, "mse", metrics=["mae"], weighted_metrics=["mse"])
         models.append(model)
     for mine, theirs in zip(*[model.get_weights() for model in models], strict=True):
         np.testing.assert_array_equal(mine, theirs)
@@ -211,44 +212,161 @@ def test_what_a_callback_changes_counts_from_then_on(models, event):
     assert_same_weights(*models)
 
 
-def test_learning_rate_scheduler(models):
-    def callbacks():
-        return [keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 2))]
-
-    assert_same_fits(models, callbacks)
+# Keras's callbacks, and users'.
 
 
-def test_early_stopping_restores_the_best_weights(models):
-    def callbacks():
-        return [
-            keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 2 else -0.5),
-            keras.callbacks.EarlyStopping("loss", patience=2, restore_best_weights=True),
-        ]
+class Changes(keras.callbacks.Callback):
+    """Sets the learning rate by batch and by epoch, and stops."""
 
-    (_, mine), (_, theirs) = assert_same_fits(models, callbacks, epochs=8)
-    assert mine.stopped_epoch == theirs.stopped_epoch > 0
-    assert mine.best_epoch == theirs.best_epoch
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.optimizer.learning_rate = 0.1 / (batch + 1)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.model.optimizer.learning_rate.assign(0.05 * (epoch + 1))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch == 2
 
 
-@pytest.mark.parametrize("save_freq", ["epoch", 2])
-def test_model_checkpoint(models, tmp_path, save_freq):
-    folders = iter([tmp_path / "legato", tmp_path / "keras"])
-    seen = []
+def worse_from_the_third_epoch_on():
+    return keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 2 else -0.5)
 
-    def callbacks():
-        name = next(folders) / ("{epoch}.weights.h5" if save_freq == "epoch" else "last.weights.h5")
-        return [keras.callbacks.ModelCheckpoint(name, save_freq=save_freq, save_weights_only=True)]
 
-    assert_same_fits(models, callbacks)
-    for folder in (tmp_path / "legato", tmp_path / "keras"):
-        for file in sorted(folder.iterdir()):
-            models[1].load_weights(file)
-            seen.append((file.name, models[1].get_weights()))
-    half = len(seen) // 2
-    for (name, mine), (other, theirs) in zip(seen[:half], seen[half:], strict=True):
-        assert name == other
-        for one, two in zip(mine, theirs, strict=True):
-            np.testing.assert_allclose(one, two, **TOLERANCE)
+def file_contents(folder) -> dict:
+    """What a run has left: weights and answers of saved models, opened by Keras, and tables."""
+    found = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix == ".keras":
+            opened = keras.saving.load_model(file)
+            assert type(opened) is keras.Sequential
+            found[file.name] = [*opened.get_weights(), opened.predict(X, verbose=0)]
+        elif file.suffix == ".h5":
+            fresh = keras.Sequential([keras.Input((STEPS, FEATURES)), *plain(keras.layers)])
+            fresh.load_weights(file)
+            found[file.name] = fresh.get_weights()
+        elif file.suffix == ".csv":
+            names, *rows = file.read_text().splitlines()
+            found[names] = [[float(each) for each in row.split(",")] for row in rows]
+    return found
+
+
+callbacks = keras.callbacks
+VALIDATED = {"validation_data": (X[:4], y[:4])}
+STOCK = {  # made for a folder; what else fit is given; what of the callbacks is compared
+    "LearningRateScheduler": (
+        lambda folder: [callbacks.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 2))],
+        {},
+        (),
+    ),
+    "EarlyStopping, best weights": (
+        lambda folder: [
+            worse_from_the_third_epoch_on(),
+            callbacks.EarlyStopping("loss", patience=2, restore_best_weights=True),
+        ],
+        {"epochs": 8},
+        ("stopped_epoch", "best_epoch"),
+    ),
+    "EarlyStopping, from an epoch": (
+        lambda folder: [
+            callbacks.EarlyStopping("val_mae", min_delta=0.5, patience=1, start_from_epoch=2)
+        ],
+        {"epochs": 8, **VALIDATED},
+        ("stopped_epoch", "best_epoch"),
+    ),
+    "ReduceLROnPlateau": (
+        lambda folder: [
+            callbacks.ReduceLROnPlateau("val_loss", 0.5, patience=1, min_delta=0.1, cooldown=1)
+        ],
+        {"epochs": 8, **VALIDATED},
+        ("best", "wait"),
+    ),
+    "ModelCheckpoint, weights": (
+        lambda folder: [
+            callbacks.ModelCheckpoint(folder / "{epoch}.weights.h5", save_weights_only=True)
+        ],
+        {},
+        (),
+    ),
+    "ModelCheckpoint, batches": (
+        lambda folder: [callbacks.ModelCheckpoint(folder / "{epoch}.keras", save_freq=2)],
+        {"epochs": 2},
+        (),
+    ),
+    "ModelCheckpoint, best": (
+        lambda folder: [
+            worse_from_the_third_epoch_on(),
+            callbacks.ModelCheckpoint(folder / "best.keras", "val_loss", save_best_only=True),
+        ],
+        {"epochs": 4, **VALIDATED},
+        ("best",),
+    ),
+    "CSVLogger": (lambda folder: [callbacks.CSVLogger(folder / "log.csv")], VALIDATED, ()),
+    "BackupAndRestore": (lambda folder: [callbacks.BackupAndRestore(folder / "backup")], {}, ()),
+    "TerminateOnNaN": (
+        lambda folder: [
+            callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 2 else 1e38),
+            callbacks.TerminateOnNaN(),
+        ],
+        {"epochs": 5},
+        (),
+    ),
+    "no TerminateOnNaN": (
+        lambda folder: [
+            callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 2 else 1e38),
+        ],
+        {"epochs": 5},
+        (),
+    ),
+    "ProgbarLogger": (lambda folder: [callbacks.ProgbarLogger()], {"verbose": 1}, ()),
+    "of the user's own": (lambda folder: [Changes()], {"epochs": 5}, ()),
+}
+
+
+@pytest.mark.parametrize("name", STOCK)
+def test_keras_s_callbacks(models, tmp_path, name):
+    make, options, compared = STOCK[name]
+    folders = [tmp_path / "legato", tmp_path / "keras"]
+    for folder in folders:
+        folder.mkdir()
+    coming = iter(folders)
+    mine, theirs = assert_same_fits(models, lambda: make(next(coming)), **options)
+    for one, other in zip(mine, theirs, strict=True):
+        for attribute in compared:
+            if hasattr(one, attribute):
+                wanted = getattr(other, attribute)
+                np.testing.assert_allclose(getattr(one, attribute), wanted, **TOLERANCE)
+    left, wanted = map(file_contents, folders)
+    assert list(left) == list(wanted)
+    for one, other in zip(*map(keras.tree.flatten, (left, wanted)), strict=True):
+        np.testing.assert_allclose(one, other, **TOLERANCE)
+
+
+def test_csv_logger_appends(models, tmp_path):
+    left = []
+    for model in models:
+        folder = tmp_path / type(model).__module__.split(".")[0]
+        folder.mkdir()
+        for _ in range(2):
+            logger = callbacks.CSVLogger(folder / "log.csv", append=True)
+            model.fit(X, y, ROWS, 2, verbose=0, shuffle=False, callbacks=[logger], **VALIDATED)
+        left.append(file_contents(folder))
+    ((names, mine),), ((wanted, theirs),) = (each.items() for each in left)
+    assert names == wanted
+    assert len(mine) == 4
+    np.testing.assert_allclose(mine, theirs, **TOLERANCE)
+
+
+def test_tensorboard(models, tmp_path):
+    pytest.importorskip("tensorboard")
+    assert_same_fits(models, lambda: [callbacks.TensorBoard(tmp_path, write_graph=False)])
+    assert any(tmp_path.rglob("events*"))
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+def test_swapped_averages_of_weights(swap_on_epoch):
+    rate = keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5)
+    models = stacked(plain, rate)
+    assert_same_fits(models, lambda: [callbacks.SwapEMAWeights(swap_on_epoch)], **VALIDATED)
 
 
 LAYERS = {

@@ -135,6 +135,51 @@ class Counted(keras.metrics.Metric):
         pass
 
 
+def documented_step(kit):
+    """A ``train_step`` and a ``test_step`` as Keras's guide writes them for JAX."""
+
+    class Custom(kit.Model):
+        def loss_and_updates(self, trainable, non_trainable, x, y, training=False):
+            y_pred, non_trainable = self.stateless_call(
+                trainable, non_trainable, x, training=training
+            )
+            return self.compute_loss(x, y, y_pred), (y_pred, non_trainable)
+
+        def measured(self, variables, loss, y, y_pred):
+            logs, after = {}, []
+            for metric in self.metrics:
+                own = variables[len(after) : len(after) + len(metric.variables)]
+                told = (loss,) if metric.name == "loss" else (y, y_pred)
+                own = metric.stateless_update_state(own, *told)
+                logs[metric.name] = metric.stateless_result(own)
+                after += own
+            return logs, after
+
+        def train_step(self, state, data):
+            trainable, non_trainable, optimizer, metrics = state
+            x, y = data
+            step = jax.value_and_grad(self.loss_and_updates, has_aux=True)
+            (loss, (y_pred, non_trainable)), gradients = step(
+                trainable, non_trainable, x, y, training=True
+            )
+            trainable, optimizer = self.optimizer.stateless_apply(optimizer, gradients, trainable)
+            logs, metrics = self.measured(metrics, loss, y, y_pred)
+            return logs, (trainable, non_trainable, optimizer, metrics)
+
+        def test_step(self, state, data):
+            trainable, non_trainable, metrics = state
+            x, y = data
+            loss, (y_pred, non_trainable) = self.loss_and_updates(trainable, non_trainable, x, y)
+            logs, metrics = self.measured(metrics, loss, y, y_pred)
+            return logs, (trainable, non_trainable, metrics)
+
+        def predict_step(self, state, data):
+            outputs, non_trainable = super().predict_step(state, data)
+            return 10 * outputs, non_trainable
+
+    return Custom
+
+
 def own_logs(kit):
     """A ``train_step`` whose logs are not the metrics'."""
 
@@ -435,6 +480,8 @@ CASES: dict[str, Case] = {
             ("Adam", {"clipvalue": 0.01, "amsgrad": True}),
             ("AdamW", {"weight_decay": 0.1}),
             ("Nadam", {"gradient_accumulation_steps": 2}),
+            ("Lion", {"use_ema": True, "ema_momentum": 0.5}),
+            ("Adagrad", {"use_ema": True, "ema_overwrite_frequency": 2, "ema_momentum": 0.5}),
             ("Ftrl", {}),
             ("Adadelta", {}),
             ("Adafactor", {}),
@@ -477,6 +524,13 @@ CASES: dict[str, Case] = {
         },
     ),
     # Steps, losses and metrics of the user's own.
+    "train_step as documented": Case(
+        subclassed(documented_step),
+        compiled(metrics=["mae"]),
+        fit={"validation_data": check},
+        verbs=True,
+        carries=True,
+    ),
     "train_step with logs of its own": Case(
         subclassed(own_logs), fit={"validation_data": check}, verbs=True, carries=True
     ),
