@@ -6,6 +6,7 @@ memory for a batch's rows, and makes the pure step of each verb, which is Keras'
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import jax
@@ -418,14 +419,38 @@ class Engine:
         return Program(step, self.memories, _CHANGED["predict"])
 
     def _train(self, values: Values, batch):
-        emitted, state = self.model.train_step(tuple(values), batch)
+        with self._metrics_outside():
+            emitted, state = self.model.train_step(tuple(values), batch)
         return _scalars(emitted), Values(*map(list, state))
 
     def _test(self, values: Values, batch):
         trainable, non_trainable, _, metrics = values
-        emitted, state = self.model.test_step((trainable, non_trainable, metrics), batch)
+        with self._metrics_outside():
+            emitted, state = self.model.test_step((trainable, non_trainable, metrics), batch)
         trainable, non_trainable, metrics = map(list, state)
         return _scalars(emitted), Values(trainable, non_trainable, [], metrics)
+
+    @contextmanager
+    def _metrics_outside(self):
+        """Refuse metrics that layers update in their ``call``, which Keras's steps do not carry.
+
+        As in Keras's trainer, metrics have no values but those a step is given.
+
+        Raises:
+            UnsupportedError: a layer updates one.
+        """
+        try:
+            with _keras.without_values(self.model.metrics_variables):
+                yield
+        except TypeError as error:
+            owners = [each for each in _keras.sublayers(self.model) if each.metrics_variables]
+            if not owners or "NoneType" not in str(error):
+                raise
+            raise UnsupportedError(
+                f"Layer {owners[0].name!r} updates a metric in its call, and Keras's training step "
+                "on JAX carries no metric through the layers. Let the layer return the number as "
+                "an output, or update the metric in the model's compute_metrics."
+            ) from error
 
     def _predict(self, values: Values, batch):
         state = (values.trainable, values.non_trainable)

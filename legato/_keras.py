@@ -177,6 +177,19 @@ def set_value(variable, value) -> None:
     variable._value = value
 
 
+@contextmanager
+def without_values(variables: list):
+    """Let variables have no values for a while, as Keras's trainer does while a step runs."""
+    values = [each._value for each in variables]
+    try:
+        for variable in variables:
+            variable._value = None
+        yield
+    finally:
+        for variable, value in zip(variables, values, strict=True):
+            variable._value = value
+
+
 def resize(variable, shape: tuple) -> None:
     """Let a variable expect another shape: Keras fixes it at construction, rows come and go."""
     variable._shape = shape

@@ -652,3 +652,28 @@ def test_every_step_draws_dropout_anew_and_the_seed_decides_it():
         runs.append(losses)
     assert len(set(runs[0])) == 8
     assert runs[0] == runs[1]
+
+
+class Watched(keras.layers.Layer):
+    """Keeps a metric of what it sees."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.size = keras.metrics.Mean(name="size")
+
+    def call(self, x):
+        self.size.update_state(keras.ops.abs(x))
+        return x
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_a_metric_updated_by_a_layer_is_refused_as_keras_does(eagerly):
+    case = Case(sequential(rnn(), lambda kit, carry: Watched(name="seen"), layer("Dense", 2)))
+    with pytest.raises(TypeError):
+        case.run(case.make(keras, eagerly=eagerly), [])
+    model = case.make(legato, eagerly=eagerly)
+    for verb in (model.fit, model.evaluate):
+        with pytest.raises(legato.UnsupportedError, match="'seen' updates a metric in its call"):
+            verb(X, Y, verbose=0)
+    assert model.predict(X, verbose=0).shape == (COUNT, 2)
+    assert [float(each.value) for each in model.metrics_variables] == [0.0] * 4

@@ -186,3 +186,11 @@ def test_inputs_that_break_the_models_own_specification_are_refused():
     with pytest.raises(ValueError, match=r"expected shape=\(None, 4, 3\), found shape=\(2, 3, 3\)"):
         model(np.zeros((2, 3, 3)))
     assert model(np.zeros((2, 4, 3))).shape == (2, 4, 2)
+
+
+def test_variables_without_values_get_them_back():
+    variable = keras.Variable(np.ones(2))
+    with pytest.raises(TypeError), _keras.without_values([variable]):  # noqa: PT012
+        assert _keras.value_of(variable) is None
+        variable.assign_add(np.ones(2))
+    np.testing.assert_array_equal(variable.value, [1, 1])
