@@ -5,6 +5,7 @@ exercises each, so that a Keras that changes them is noticed there and not in a 
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any
 
 import keras
