@@ -11,6 +11,7 @@ import jax
 import keras
 import numpy as np
 
+from legato import _keras
 from legato._errors import InputError, UnsupportedError
 
 
@@ -115,7 +116,7 @@ def _read(name: str, value, several: bool | None):
     if isinstance(value, (list, tuple)):
         if several is None:
             several = bool(value) and all(hasattr(each, "shape") for each in value)
-        elif not several and len(value) == 1 and hasattr(value[0], "shape"):
+        elif not several and len(value) == 1 and (value[0] is None or hasattr(value[0], "shape")):
             return _read(name, value[0], several)  # Keras takes [x] for x
         if several:
             parts = [_read(f"{name}[{at}]", each, False) for at, each in enumerate(value)]
@@ -239,13 +240,18 @@ def check_shapes(x, inputs: list) -> None:
     if isinstance(x, np.ndarray) and len(inputs) == 1 and _fits(x.shape[1:], inputs[0].shape[1:]):
         return
     named = _names_inputs(x, inputs)
-    ordered = [x[each.name] for each in inputs] if named else jax.tree.leaves(x)
+    ordered = [x[each.name] for each in inputs] if named else keras.tree.flatten(x)
     if len(ordered) != len(inputs):
         names = ", ".join(each.name for each in inputs)
         raise InputError(
             f"x has {len(ordered)} arrays, but the model has {len(inputs)} inputs: {names}."
         )
     for leaf, tensor in zip(ordered, inputs, strict=True):
+        if leaf is None and not _keras.is_optional(tensor):
+            raise InputError(
+                f"x is None for the model's input {tensor.name!r}, which is not optional. Give an "
+                "array, or make the input with keras.Input(..., optional=True)."
+            )
         if leaf is not None and not _fits(leaf.shape[1:], tensor.shape[1:]):
             raise InputError(
                 f"x has shape {leaf.shape}, but the model's input {tensor.name!r} takes "
@@ -254,7 +260,22 @@ def check_shapes(x, inputs: list) -> None:
 
 
 def _names_inputs(x, inputs: list) -> bool:
-    return isinstance(x, dict) and set(x) == {each.name for each in inputs}
+    """Whether x is a dictionary that has every input under its name.
+
+    Raises:
+        InputError: Keras would confuse an entry that is no input with one that is.
+    """
+    names = sorted(each.name for each in inputs)
+    if not isinstance(x, dict) or not set(names) <= set(x):
+        return False
+    taken = sorted(x)[: len(names)]
+    if taken != names:
+        raise InputError(
+            f"x has the entries {', '.join(sorted(x))}, but the model has {len(names)} inputs: "
+            f"{', '.join(names)}. Keras takes entries in alphabetical order, and would mistake "
+            f"{next(each for each in taken if each not in names)!r} for an input: leave it out."
+        )
+    return True
 
 
 def _fits(came: tuple, expected: tuple) -> bool:

@@ -159,6 +159,11 @@ class _Batches(_EpochIterator):
         pass
 
 
+def is_optional(tensor) -> bool:
+    """Whether None may stand in a model's input's place; only its layer says so."""
+    return getattr(tensor._keras_history.operation, "optional", True)
+
+
 def check_inputs(model, x) -> None:
     """Refuse what does not fit the model's ``input_spec``; a pure call leaves that check out."""
     model._assert_input_compatibility(x)

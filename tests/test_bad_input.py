@@ -85,6 +85,10 @@ DATA = {
     "string": ("abc", y, UnsupportedError, "x is a builtins.str"),
     "nothing": (None, y, UnsupportedError, "x is a builtins.NoneType"),
     "two inputs": ([X, X], y[:2], InputError, r"x has shape \(2, 6, 6, 3\)"),
+    "nothing for an input": ([None], y, InputError, "None for .*'signal', which is not optional"),
+    "an entry that Keras would mistake": (
+        {"signal": X, "noise": X}, y, InputError, "has 1 inputs: signal.*mistake 'noise' for an",
+    ),
 }  # fmt: skip
 
 
@@ -97,7 +101,10 @@ def test_bad_data(model, case, verb):
         getattr(model, verb)(x, target, **options)
 
 
-@pytest.mark.parametrize("case", [case for case in DATA if case not in ("lengths", "inf in y")])
+WITH_TARGETS = ("lengths", "inf in y", "nothing for an input")
+
+
+@pytest.mark.parametrize("case", [case for case in DATA if case not in WITH_TARGETS])
 def test_bad_data_to_predict(model, case):
     x, _, error, message = DATA[case]
     with pytest.raises(error, match=message):

@@ -389,6 +389,37 @@ def test_an_error_of_a_generator_is_the_callers():
         model().fit(breaks(), steps_per_epoch=9, verbose=0)
 
 
+class Shifted(keras.layers.Layer):
+    """Adds a second input, if it is there."""
+
+    def call(self, x, shift=None):
+        return x if shift is None else x + shift
+
+
+def test_an_optional_input_may_be_none():
+    signal = keras.Input((None, FEATURES), name="signal")
+    shift = keras.Input((None, FEATURES), name="shift", optional=True)
+    outputs = layers.LSTM(UNITS, stateful=True)(Shifted()(signal, shift))
+    made = legato.Model({"signal": signal, "shift": shift}, outputs)
+    made.compile("sgd", "mse")
+    results = []
+    for given in (None, np.zeros_like(X), np.ones_like(X)):
+        made.reset_states()
+        results.append(made.predict({"signal": X, "shift": given}, verbose=0))
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-6)
+    assert not np.allclose(results[1], results[2])
+    made.fit({"signal": X, "shift": None}, y, batch_size=len(X), verbose=0)
+
+
+def test_entries_that_are_no_inputs_are_left_out_with_keras_warning():
+    signal = keras.Input((None, FEATURES), name="signal")
+    made = legato.Model({"signal": signal}, layers.LSTM(UNITS)(signal))
+    expected = made.predict({"signal": X}, verbose=0)
+    with pytest.warns(UserWarning, match="structure of `inputs` doesn't match"):
+        given = made.predict({"signal": X, "times": X[:, :, 0]}, verbose=0)
+    np.testing.assert_allclose(given, expected, rtol=1e-6)
+
+
 def test_the_next_epoch_of_batches_compiles_nothing(compiled):
     made = model()
     made.fit(Lazy(), epochs=1, verbose=0)

@@ -194,3 +194,8 @@ def test_variables_without_values_get_them_back():
         assert _keras.value_of(variable) is None
         variable.assign_add(np.ones(2))
     np.testing.assert_array_equal(variable.value, [1, 1])
+
+
+@pytest.mark.parametrize("optional", [False, True])
+def test_an_input_says_whether_it_is_optional(optional):
+    assert _keras.is_optional(keras.Input((3,), optional=optional)) == optional
