@@ -185,6 +185,61 @@ class Again:
         return np.array(outputs)
 
 
+class Execution:
+    """The batches between two calls of the callbacks that look at batches.
+
+    ``steps_per_execution`` of them, however many calls of the program those take: batches of
+    several shapes take several, and so do more than a program has room for.
+
+    Args:
+        run: whose values the callbacks may look at and change.
+        verb: what they are told of.
+        callbacks: who is told.
+        memory: whether the model's memory is theirs to see, too.
+
+    Attributes:
+        size: batches; 0 if nobody looks at any.
+    """
+
+    def __init__(self, run: Run, verb: Verb, callbacks, memory: bool = True):
+        self._run, self._verb, self._callbacks, self._memory = run, verb, callbacks, memory
+        watched = watches_batches(callbacks, verb)
+        self.size: int = run.engine.model.steps_per_execution if watched else 0
+        self._first: int | None = None  # the step it began with; None between two of them
+
+    def cut(self, begin: int, end: int) -> int:
+        """Where a call of the program that begins at a step ends, ``end`` at the latest."""
+        return min(end, begin - begin % self.size + self.size) if self.size else end
+
+    def calls(self, piece: Piece, most: int) -> Iterator[tuple[int, int]]:
+        """First step and step after the last of each call, ``most`` steps at most."""
+        begin = piece.begin
+        while begin < piece.end:
+            end = self.cut(begin, min(begin + most, piece.end))
+            yield begin, end
+            begin = end
+
+    def begin(self, step: int) -> None:
+        """A call begins."""
+        if self.size and self._first is None:
+            self._first = step
+            getattr(self._callbacks, f"on_{self._verb}_batch_begin")(step)
+            self._run.read_back(self._memory)
+
+    def is_over(self, step: int) -> bool:
+        """Whether a call that ends before this step is its last, whatever comes."""
+        return self._first is not None and step % self.size == 0
+
+    def end(self, logs: dict) -> bool:
+        """Tell of its end, if it has begun; returns whether it had."""
+        if self._first is None:
+            return False
+        last, self._first = self._first + self.size - 1, None
+        self._run.hold(self._memory)
+        getattr(self._callbacks, f"on_{self._verb}_batch_end")(last, logs)
+        return True
+
+
 @dataclass
 class Validation:
     """The evaluation after an epoch, which leaves the training's state alone.
@@ -260,9 +315,10 @@ class Training:
     ):
         self._model, self._feeding, self._callbacks = model, feeding, callbacks
         self._progress, self._validation = progress, validation
-        self._batches = model.steps_per_execution if watches_batches(callbacks, "train") else 0
         self._by_epoch = (
-            bool(self._batches) or watches_epochs(callbacks) or not isinstance(feeding, Held)
+            watches_batches(callbacks, "train")
+            or watches_epochs(callbacks)
+            or not isinstance(feeding, Held)
         )
         check = None
         if validation is not None:
@@ -271,6 +327,7 @@ class Training:
             self._by_epoch |= check is None
         self._check = check
         self.run = Run(model._engine, "train", reset, check=check)
+        self._execution = Execution(self.run, "train", callbacks)
         self._pace = Pace()
         self._logs: dict = {}
         self._skip = 0  # steps of the first epoch that were made before the run was stopped
@@ -314,7 +371,7 @@ class Training:
         if self._backups:
             self._random = random_state()
         ended, skip, self._skip = 0, self._skip, 0
-        for piece in self._feeding.training(left, self._batches):
+        for piece in self._feeding.training(left, self._execution.size):
             for begin, end in self._calls(piece):
                 if begin < skip:
                     self.run.prepare(piece)
@@ -325,6 +382,7 @@ class Training:
             if self._model.stop_training:
                 break
         if not ended:  # its end was not known beforehand, or somebody stopped it
+            self._end_execution()
             self._end(epoch, self._logs)
             ended = 1
         return ended
@@ -366,15 +424,15 @@ class Training:
         """First step and step after the last of each call of the program."""
         begin = piece.begin
         while begin < piece.end:
-            end = min(begin + (self._batches or self._pace.steps), piece.end)
+            end = min(begin + self._pace.steps, piece.end)
+            if self._execution.size:
+                end = self._execution.cut(begin, piece.end)
             yield begin, end
             begin = end
 
     def _call(self, piece: Piece, begin: int, end: int, epoch: int) -> int:
         """One call of the program; returns how many epochs have ended with it."""
-        if self._batches:
-            self._callbacks.on_train_batch_begin(begin)
-            self.run.read_back()
+        self._execution.begin(begin)
         began = time.perf_counter()
         due = self._due(piece, begin, epoch)
         emitted = fetch(self.run.call(piece, begin, end, due))
@@ -384,12 +442,10 @@ class Training:
         self._pace.took(end - begin, time.perf_counter() - began)
         first = begin // piece.steps
         ended = range(first, end // piece.steps)
-        if self._batches or not ended:
+        if self._execution.size or not ended:
             self._logs = logs_of(emitted, 0)
-        if self._batches:
-            self.run.hold()
-            self._callbacks.on_train_batch_end(begin + self._batches - 1, self._logs)
-            self._keep()
+        if ended or self._execution.is_over(end):
+            self._end_execution()
         self._progress.steps(epoch, end)
         for at in ended:
             logs = logs_of(emitted, at - first)
@@ -398,6 +454,10 @@ class Training:
                 logs = dict(sorted(logs.items()))  # as Keras hands them out
             self._end(epoch + at, logs)
         return len(ended)
+
+    def _end_execution(self) -> None:
+        if self._execution.end(self._logs):
+            self._keep()
 
     def _due(self, piece: Piece, begin: int, epoch: int) -> np.ndarray | None:
         """Which epochs, from that of step ``begin`` on, a validation inside the program follows."""
@@ -439,24 +499,22 @@ def test(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: boo
     ``advance`` says whether the model remembers what it saw, here and in ``predict``.
     """
     model = run.engine.model
-    batches = model.steps_per_execution if watches_batches(callbacks, "test") else 0
+    execution = Execution(run, "test", callbacks, advance)
     model.stop_evaluating = False
     callbacks.on_test_begin()
     logs: dict = {}
-    for piece in feeding.once(1, batches):
-        for begin, end in _calls(piece, batches):
-            if batches:
-                callbacks.on_test_batch_begin(begin)
-                run.read_back(advance)
+    for piece in feeding.once(1, execution.size):
+        for begin, end in execution.calls(piece, piece.end):
+            execution.begin(begin)
             logs = logs_of(fetch(run.call(piece, begin, end)), 0)
-            if batches:
-                run.hold(advance)
-                callbacks.on_test_batch_end(begin + batches - 1, logs)
+            if execution.is_over(end):
+                execution.end(logs)
             progress.steps(0, end)
             if model.stop_evaluating:
                 break
         if model.stop_evaluating:
             break
+    execution.end(logs)
     run.hold(advance)
     progress.epoch(0, logs)
     callbacks.on_test_end(logs)
@@ -466,27 +524,32 @@ def test(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: boo
 def predict(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: bool):
     """Predict; returns the outputs of all samples, as NumPy arrays of the caller's own."""
     model = run.engine.model
-    batches = model.steps_per_execution if watches_batches(callbacks, "predict") else 0
+    execution = Execution(run, "predict", callbacks, advance)
     model.stop_predicting = False
     callbacks.on_predict_begin()
-    parts = []
-    for piece in feeding.once(OUTPUT_SLOTS, batches):
-        for begin, end in _calls(piece, batches or piece.slots):
-            if batches:
-                callbacks.on_predict_batch_begin(begin)
-                run.read_back(advance)
+    parts: list = []
+    told = 0  # parts that callbacks have seen
+    for piece in feeding.once(OUTPUT_SLOTS, execution.size):
+        for begin, end in execution.calls(piece, piece.slots):
+            execution.begin(begin)
             parts.append(_outputs(run, piece, begin, end))
-            if batches:
-                run.hold(advance)
-                last = begin + batches - 1
-                callbacks.on_predict_batch_end(last, {"outputs": parts[-1]})
+            if execution.is_over(end):
+                execution.end({"outputs": _joined(parts[told:])})
+                told = len(parts)
             progress.steps(0, end)
             if model.stop_predicting:
                 break
         if model.stop_predicting:
             break
+    if told < len(parts) and execution.size:
+        execution.end({"outputs": _joined(parts[told:])})
     run.hold(advance)
     callbacks.on_predict_end()
+    return _joined(parts)
+
+
+def _joined(parts: list):
+    """Outputs one after the other."""
     if len(parts) == 1:
         return parts[0]
     return jax.tree.map(lambda *each: np.concatenate(each), *parts)
@@ -504,13 +567,6 @@ def _outputs(run: Run, piece: Piece, begin: int, end: int):
         return array.reshape(-1, *array.shape[2:])[:count].copy()
 
     return jax.tree.map(joined, fetch(run.call(piece, begin, end)))
-
-
-def _calls(piece: Piece, most: int) -> Iterator[tuple[int, int]]:
-    """First step and step after the last of each call, ``most`` steps at most; 0: all in one."""
-    size = most or piece.end - piece.begin
-    for begin in range(piece.begin, piece.end, size):
-        yield begin, min(begin + size, piece.end)
 
 
 def fetch(tree):

@@ -24,7 +24,7 @@ from cells import (
 )
 
 import legato
-from legato import _feeding, layers
+from legato import _feeding, _loop, layers
 from legato._feeding import Fed, Held
 
 X = inputs(3 * ROWS, seed=4)
@@ -485,6 +485,59 @@ def test_steps_per_execution(steps, data):
     assert runs[1][0] == ["epoch 0", *epoch, "epoch 1", *epoch]
     for one, other in zip(runs[0][1], runs[1][1], strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+class Uneven(keras.utils.PyDataset):
+    """Batches of several sizes."""
+
+    sizes = (3, 3, 2, 3, 1)
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, index):
+        return X[: self.sizes[index]], y[: self.sizes[index]]
+
+
+@pytest.mark.parametrize("steps", [2, 3, 9])
+def test_an_execution_may_have_batches_of_several_sizes(steps):
+    """Callbacks are told as in Keras, with the same logs and outputs."""
+    looks = []
+    for package in (legato, keras):
+        keras.utils.set_random_seed(3)
+        made = package.Sequential([keras.Input((None, FEATURES)), package.layers.GRU(UNITS)])
+        made.compile("sgd", "mse", steps_per_execution=steps)
+        seen, outputs = [], []
+
+        def told(event, seen=seen, outputs=outputs):
+            def tell(batch, logs=None):
+                seen.append((event, batch, (logs or {}).get("loss", 0.0)))
+                outputs.extend((logs or {}).get("outputs", ()))
+
+            return tell
+
+        names = [f"on_{verb}_batch_{at}" for verb in ("test", "predict") for at in ("begin", "end")]
+        look = keras.callbacks.Callback()
+        vars(look).update({name: told(name) for name in [*names, "on_train_batch_end"]})
+        made.fit(Uneven(), epochs=2, shuffle=False, verbose=0, callbacks=[look])
+        made.evaluate(Uneven(), verbose=0, callbacks=[look])
+        outputs.extend(made.predict(Uneven(), verbose=0, callbacks=[look]))
+        looks.append((seen, outputs))
+    for mine, theirs in zip(*[seen for seen, _ in looks], strict=True):
+        assert mine[:2] == theirs[:2]
+        np.testing.assert_allclose(mine[2], theirs[2], rtol=1e-5)
+    np.testing.assert_allclose(looks[0][1], looks[1][1], rtol=1e-5, atol=1e-6)
+
+
+def test_an_execution_may_have_more_outputs_than_a_program_has_room_for(monkeypatch):
+    monkeypatch.setattr(_loop, "OUTPUT_SLOTS", 2)
+    made, seen = model(steps_per_execution=5), []
+    look = keras.callbacks.Callback()
+    look.on_predict_batch_end = lambda batch, logs: seen.append((batch, logs["outputs"]))
+    outputs = made.predict(X, batch_size=ROWS, verbose=0, callbacks=[look])
+    assert len(outputs) == len(X)
+    assert [batch for batch, _ in seen] == [4]
+    np.testing.assert_array_equal(seen[0][1], outputs)
 
 
 def test_keras_limits_for_trying_out():
