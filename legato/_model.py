@@ -5,24 +5,27 @@ Keras's loop over batches. What a verb does to the recurrent state is said in it
 """
 
 import warnings
-from functools import partial
-from types import GeneratorType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import keras
 import numpy as np
 from jax.core import Tracer
 
-from legato import _keras, _loop
-from legato._backend import device_share_bytes, set_up_jax
-from legato._data import Samples, check_shapes, class_weights, hands_out_batches, read_samples
+from legato import _keras
+from legato._backend import set_up_jax
+from legato._data import Samples
 from legato._engine import Engine
-from legato._errors import InputError, StateError
-from legato._feeding import Feeding, Held, Shuffle, arriving, sliced
+from legato._errors import InputError
+from legato._feeding import Held, Shuffle
+from legato._intake import Intake, split, unpacked, weighted
+from legato._passes import predict, test
 from legato._program import Program, Reset, Verb
+from legato._programs import Programs
+from legato._run import Run, fetch, logs_of
 from legato._saving import Saves, stands_for
 from legato._state import State
+from legato._training import Training, Validation
 from legato._watch import Progress, watching
 from legato.layers import adopt
 
@@ -38,6 +41,14 @@ class _Carrying(Saves):
         if engine is None:
             engine = self.__dict__["_legato_engine"] = Engine(self)
         return engine
+
+    @property
+    def _programs(self) -> Programs:
+        return Programs(self._engine)
+
+    @property
+    def _intake(self) -> Intake:
+        return Intake(self._engine)
 
     # State.
 
@@ -161,35 +172,32 @@ class _Carrying(Saves):
         _check_choice("reset", reset, ("epoch", "batch", "never"))
         _check_choice("validation_state", validation_state, ("fresh", "continue"))
         epochs, steps_per_epoch = _capped(epochs, steps_per_epoch)
-        data = self._read(x, y, sample_weight, starts, class_weight)
+        data = self._intake.read(x, y, sample_weight, starts, class_weight)
         if validation_data is not None:
-            validation_data = self._read(*_unpacked(validation_data))
+            validation_data = self._intake.read(*unpacked(validation_data))
         elif validation_split:
-            data, validation_data = _split(data, validation_split)
+            data, validation_data = split(data, validation_split)
         if isinstance(data, Samples):  # which validation has no part in
-            data = _weighted(data, class_weight)
+            data = weighted(data, class_weight)
         elif not isinstance(data.source, keras.utils.PyDataset):
             shuffle = shuffle or False  # their order is their own; Keras warns if it is asked for
-        feeding = self._feeding(data, batch_size, steps_per_epoch, self._order(shuffle, reset))
+        order = self._order(shuffle, reset)
+        feeding = self._intake.training(data, batch_size, steps_per_epoch, order)
         validation = None
         if validation_data is not None:
-            if isinstance(validation_data, Samples) and self._engine.inputs is not None:
-                check_shapes(validation_data.x, self._engine.inputs)  # known only now
-            validation = _loop.Validation(
+            rows = validation_batch_size or batch_size
+            validation = Validation(
                 self._engine,
-                self._feeding_once(
-                    validation_data, validation_batch_size or batch_size, validation_steps
-                ),
+                self._intake.once(validation_data, rows, validation_steps),
                 fresh=validation_state == "fresh",
                 due=lambda epoch: self._should_eval(epoch, validation_freq),
             )
-            if isinstance(feeding, Held) and isinstance(validation.feeding, Held):
-                validation.check_rows(validation.feeding.rows, feeding.rows)
+            validation.check_feeding(feeding)
         told = watching(
             callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=feeding.steps
         )
         progress = Progress(verbose, epochs, feeding.steps)
-        training = _loop.Training(self, feeding, reset, told, progress, validation)
+        training = Training(self, feeding, reset, told, progress, validation)
         training(initial_epoch, epochs)
         return self.history
 
@@ -213,7 +221,7 @@ class _Carrying(Saves):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("train_on_batch")
-        samples = self._samples(x, y, sample_weight, starts, class_weight)
+        samples = self._intake.samples(x, y, sample_weight, starts, class_weight)
         logs = self._single_logs("train", samples)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
@@ -244,14 +252,14 @@ class _Carrying(Saves):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("evaluate")
-        data = self._read(x, y, sample_weight, starts)
-        feeding = self._feeding_once(data, batch_size, steps)
-        run = _loop.Run(self._engine, "test")
+        data = self._intake.read(x, y, sample_weight, starts)
+        feeding = self._intake.once(data, batch_size, steps)
+        run = Run(self._engine, "test")
         told = watching(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
         progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
-        logs = _loop.test(run, feeding, told, progress, advance)
+        logs = test(run, feeding, told, progress, advance)
         progress.end()
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
@@ -264,7 +272,7 @@ class _Carrying(Saves):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("test_on_batch")
-        logs = self._single_logs("test", self._samples(x, y, sample_weight, starts), advance)
+        logs = self._single_logs("test", self._intake.samples(x, y, sample_weight, starts), advance)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     # Prediction.
@@ -294,16 +302,16 @@ class _Carrying(Saves):
             outputs = self._predict_again(x, advance)
             if outputs is not None:
                 return outputs
-        data = self._read(x, starts=starts)
-        feeding = self._feeding_once(data, batch_size, steps, loss=False)
+        data = self._intake.read(x, starts=starts)
+        feeding = self._intake.once(data, batch_size, steps, loss=False)
         if isinstance(feeding, Held) and feeding.steps == 1 and not callbacks:
             return self._predict_whole(feeding, advance, again=x if batch_size is None else None)
-        run = _loop.Run(self._engine, "predict")
+        run = Run(self._engine, "predict")
         told = watching(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
         progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
-        outputs = _loop.predict(run, feeding, told, progress, advance)
+        outputs = predict(run, feeding, told, progress, advance)
         progress.end()
         return outputs
 
@@ -313,16 +321,18 @@ class _Carrying(Saves):
         Raises:
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
-        return self._predict_whole(self._single(self._samples(x, starts=starts), False), advance)
+        return self._predict_whole(
+            self._intake.single(self._intake.samples(x, starts=starts), False), advance
+        )
 
     def _predict_whole(self, feeding: Held, advance: bool, again=None):
         """Outputs of all samples as one batch, the caller's own; ready to be done ``again``."""
-        run, (piece,) = _loop.Run(self._engine, "predict"), feeding.once(1)
+        run, (piece,) = Run(self._engine, "predict"), feeding.once(1)
         outputs = jax.tree.map(np.array, run.call_once(piece))
         run.hold(memory=advance)
         one_output = piece.samples.starts is None and isinstance(outputs, np.ndarray)
         if one_output and isinstance(again, np.ndarray) and again.dtype.kind == "f":
-            ready = self._engine.program("predict").ready
+            ready = self._programs.of("predict").ready
             ready[again.shape, again.dtype] = run.again(piece.samples.x)
         return outputs
 
@@ -344,18 +354,18 @@ class _Carrying(Saves):
         if len(args) != 1 or not kwargs.keys() <= {"training"} or not _is_concrete(args[0]):
             return super().__call__(*args, **kwargs)
         engine = self._engine
-        samples = self._samples(args[0], check_values=False)
-        self._build_for(samples, engine, loss=False)
+        samples = self._intake.samples(args[0], check_values=False)
+        self._intake.build_for(samples, loss=False)
         training = kwargs.get("training")
         programs = self.__dict__.setdefault("_legato_calls", {})
         if training not in programs:
-            programs[training] = engine.call_program(
+            programs[training] = self._programs.of_call(
                 training, lambda: programs.__setitem__(training, None)
             )
         program = programs[training]
         if program is not None:
-            (piece,) = self._single(samples, loss=False).once(1)
-            run = _loop.Run(engine, "predict", program=program)
+            (piece,) = self._intake.single(samples, loss=False).once(1)
+            run = Run(engine, "predict", program=program)
             outputs = run.call_once(piece)
         if programs[training] is None:  # losses were added: only Keras's own call can keep them
             engine.memory_values(samples.count)
@@ -371,122 +381,12 @@ class _Carrying(Saves):
         self.__dict__.pop("_legato_calls", None)
         self.train_function = self.test_function = self.predict_function = None
 
-    def _samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
-        self._engine.check_supported()
-        samples = read_samples(x, y, sample_weight, starts, self._engine.inputs, **options)
-        return _weighted(samples, class_weight)
-
-    def _read(self, x, y=None, sample_weight=None, starts=None, class_weight=None):
-        """What a verb was handed: checked samples, or a way to get at its batches.
-
-        ``class_weight`` is for batches; samples get theirs once a validation's are taken out.
-        """
-        if not hands_out_batches(x):
-            return self._samples(x, y, sample_weight, starts)
-        if starts is not None or y is not None or sample_weight is not None:
-            raise InputError(
-                f"x is a {type(x).__name__}, which hands out batches of (inputs, targets, weights) "
-                "itself: y, sample_weight and starts go with arrays only."
-            )
-        if hasattr(x, "__next__") and not isinstance(x, GeneratorType):
-            x = (each for each in x)  # Keras takes generators, and no other iterators
-        return _Batches(x, class_weight)
-
-    def _feeding(self, data, batch_size, steps: int | None, shuffle: Shuffle) -> Feeding:
-        """How data come to a training run."""
-        if isinstance(data, Samples):
-            self._build_for(data, self._engine)
-            rows = self._rows(batch_size, data, steps)
-            if steps is None or steps >= -(-data.count // rows):
-                return self._at_hand(data, rows, shuffle)
-            if data.starts is not None:
-                raise InputError(
-                    f"steps_per_epoch={steps} cuts epochs where the data go on, and starts= counts "
-                    "from their beginning: leave out one of them."
-                )
-            arrays = (data.x, data.y, data.weight)
-            source = _keras.batches(arrays, steps, shuffle, rows)
-            return arriving(source, partial(self._samples, check_values=False))
-        source = self._source(data, steps, shuffle)
-        return arriving(source, partial(self._samples, class_weight=data.class_weight))
-
-    def _feeding_once(self, data, batch_size, steps: int | None, loss=True) -> Feeding:
-        """How data come to an evaluation, or a prediction, which has no loss."""
-        if isinstance(data, Samples):
-            self._build_for(data, self._engine, loss)
-            rows = self._rows(batch_size, data, steps)
-            if steps is not None:
-                data = data.take(slice(steps * rows))
-            return self._at_hand(data, min(rows, data.count), shuffle=False)
-        return arriving(self._source(data, steps, loss=loss), self._samples, again=True)
-
-    def _at_hand(self, samples: Samples, rows: int, shuffle: Shuffle) -> Feeding:
-        """Samples sent as a whole, or batch by batch if they would take too much room."""
-        large = samples.nbytes > device_share_bytes()
-        return (sliced if large else Held)(samples, rows, shuffle)
-
-    def _source(self, data: "_Batches", steps: int | None, shuffle: Shuffle = False, loss=True):
-        """Keras's iterator over batches, the model built for them."""
-        source = data.iterator(steps, shuffle)
-        if not self._is_ready(loss):
-            # What Keras reads ahead on threads comes out of order once it was interrupted: ask
-            # another iterator, unless the data can be read only once (and Keras remembers them).
-            once = isinstance(data.source, GeneratorType)
-            asked = source if once else data.iterator(steps, shuffle)
-            first = next(arriving(asked, self._samples).training(1, 1))
-            self._build_for(first.samples, self._engine, loss)
-            asked.reset()
-        source.reset()
-        return source
-
-    def _single(self, samples: Samples, loss=True) -> Held:
-        """All the samples as one batch."""
-        self._build_for(samples, self._engine, loss)
-        return Held(samples, samples.count)
-
     def _single_logs(self, verb: Verb, samples: Samples, advance: bool = True) -> dict:
         """One step on one batch; returns its logs."""
-        run, (piece,) = _loop.Run(self._engine, verb), self._single(samples).once(1)
-        logs = _loop.logs_of(_loop.fetch(run.call(piece, 0, 1)), 0)
+        run, (piece,) = Run(self._engine, verb), self._intake.single(samples).once(1)
+        logs = logs_of(fetch(run.call(piece, 0, 1)), 0)
         run.hold(memory=advance)
         return logs
-
-    def _build_for(self, samples: Samples, engine: Engine, loss=True) -> None:
-        """Make the variables that are still missing; with ``loss``, those ``compile`` needs too."""
-        if not self._is_ready(loss):
-            self._check_first_layer(samples)
-            engine.build(samples, loss and self.compiled)
-            if self.stateful and not engine.memories:
-                raise StateError(
-                    f"Model {self.name!r} has stateful layers that were not built by running it "
-                    "once. Build the model first, by model.build(input_shape)."
-                )
-
-    def _is_ready(self, loss: bool) -> bool:
-        """Whether all variables are there; with ``loss``, those of the compiled parts too.
-
-        A model without targets has them as well: a loss that layers add, an optimizer.
-        """
-        if not self._engine.is_built or not (loss and self.compiled):
-            return self._engine.is_built
-        parts = (self.optimizer, self._compile_loss, self._compile_metrics)
-        return all(each is None or each.built for each in parts)
-
-    def _check_first_layer(self, samples: Samples) -> None:
-        """Say what a first recurrent layer takes before Keras fails to build it."""
-
-    def _rows(self, batch_size: int | None, samples: Samples, steps: int | None = None) -> int:
-        """Rows of a full batch; ``steps`` batches share the samples if nothing else is said."""
-        if batch_size is None:
-            shared = -(-samples.count // steps) if steps else 32
-            batch_size = self._engine.declared_rows or shared
-        for name, value in (
-            ("batch_size", batch_size),
-            ("The number of steps", 1 if steps is None else steps),
-        ):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise InputError(f"{name} is {value!r}; a whole number from 1 up was expected.")
-        return min(int(batch_size), samples.count)
 
     def _order(self, shuffle: Shuffle | None, reset: Reset) -> Shuffle:
         """Whether the samples are shuffled, or those of each ``"batch"``."""
@@ -576,18 +476,6 @@ class Sequential(Model, keras.Sequential):
         self._forget_programs()
         return super().pop(rebuild)
 
-    def _check_first_layer(self, samples: Samples) -> None:
-        first = self.layers[0] if self.layers else None
-        spec = getattr(first, "input_spec", None)
-        if not isinstance(first, keras.layers.RNN) or not isinstance(spec, keras.InputSpec):
-            return
-        if spec.ndim is not None and spec.ndim != samples.x.ndim:
-            raise InputError(
-                f"x has shape {samples.x.shape}: {samples.x.ndim} axes, but layer {first.name!r} "
-                f"takes {spec.ndim}. Reshape it to (samples, time steps, features), for instance "
-                "numpy.reshape(x, (len(x), time_steps, features))."
-            )
-
 
 stands_for(Model, keras.Model)
 stands_for(Functional, _keras.Functional)
@@ -621,44 +509,6 @@ def _is_concrete(value: Any) -> bool:
     )
 
 
-def _unpacked(data) -> tuple:
-    """``(x, y)`` or ``(x, y, sample_weight)``, or data that hand out batches as they are."""
-    if hands_out_batches(data):
-        return (data,)
-    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-        raise InputError(
-            "validation_data is (x, y) or (x, y, sample_weight), arrays each, or hands out batches "
-            f"of those; {type(data).__name__} came."
-        )
-    return tuple(data)
-
-
-class _Batches(NamedTuple):
-    """Data that hand out batches.
-
-    Attributes:
-        source: as the user gave it.
-        class_weight: class index → weight, or None.
-    """
-
-    source: Any
-    class_weight: dict | None
-
-    def iterator(self, steps: int | None, shuffle: Shuffle):
-        """Keras's iterator over an epoch's batches.
-
-        Raises:
-            InputError: Keras makes no batches of the source.
-        """
-        try:
-            return _keras.batches(self.source, steps, shuffle)
-        except ValueError as error:
-            raise InputError(
-                f"x is a {type(self.source).__module__}.{type(self.source).__qualname__}, and "
-                f"Keras makes no batches of it: {error}"
-            ) from error
-
-
 def _capped(epochs: int, steps: int | None) -> tuple[int, int | None]:
     """Epochs and batches an epoch, within Keras's limits for trying a program out."""
     most_epochs, most_steps = keras.config.max_epochs(), keras.config.max_steps_per_epoch()
@@ -668,32 +518,6 @@ def _capped(epochs: int, steps: int | None) -> tuple[int, int | None]:
         )
         epochs = most_epochs
     return epochs, min(steps or most_steps, most_steps) if most_steps else steps
-
-
-def _split(samples, share: float) -> tuple[Samples, Samples]:
-    """Training part and validation part, the last ``share`` of the samples."""
-    if not isinstance(samples, Samples):
-        raise InputError(
-            "validation_split cuts arrays; batches cannot be cut before they have come. Give "
-            "validation_data instead."
-        )
-    cut = int(samples.count * (1 - share))
-    if not 0 < share < 1 or not 0 < cut < samples.count:
-        raise InputError(
-            f"validation_split is {share!r}: of {samples.count} samples that leaves "
-            f"{max(cut, 0)} to train on. A number between 0 and 1 that leaves both parts a sample "
-            "was expected."
-        )
-    return samples.take(slice(cut)), samples.take(slice(cut, None))
-
-
-def _weighted(samples: Samples, class_weight: dict | None) -> Samples:
-    """Samples with the weights of their classes."""
-    if class_weight is None:
-        return samples
-    if samples.weight is not None:
-        raise InputError("Give sample_weight or class_weight, not both.")
-    return samples._replace(weight=class_weights(samples.y, class_weight))
 
 
 def _check_choice(name: str, value, choices: tuple) -> None:

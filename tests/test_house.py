@@ -2,8 +2,9 @@
 
 The order is DESIGN's, with the rooms that building it made necessary: ``_backend`` and ``_files``
 on the ground floor, ``_keras`` (every private name of Keras), ``_memory`` (a layer's state
-variables), ``_data``, ``_feeding``, ``_engine``, ``_resume``, ``_watch``, ``_loop`` and ``_saving``
-between the state and the model; ``_loading``, ``_torch`` and the folder ``_onnx`` stand on it.
+variables); between the state and the model the way of data (``_data``, ``_feeding``, ``_intake``),
+of programs (``_engine``, ``_programs``, ``_run``) and of a verb (``_passes``, ``_training``,
+``_watch``, ``_resume``), and ``_saving``; on the model ``_loading``, ``_torch`` and ``_onnx``.
 """
 
 import ast
@@ -27,9 +28,13 @@ ROOMS = [
     "_data",
     "_feeding",
     "_engine",
+    "_programs",
     "_resume",
     "_watch",
-    "_loop",
+    "_run",
+    "_passes",
+    "_training",
+    "_intake",
     "_saving",
     "_model",
     "_loading",

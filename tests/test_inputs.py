@@ -24,7 +24,7 @@ from cells import (
 )
 
 import legato
-from legato import _feeding, _loop, layers
+from legato import _feeding, _passes, layers
 from legato._feeding import Fed, Held
 
 X = inputs(3 * ROWS, seed=4)
@@ -530,7 +530,7 @@ def test_an_execution_may_have_batches_of_several_sizes(steps):
 
 
 def test_an_execution_may_have_more_outputs_than_a_program_has_room_for(monkeypatch):
-    monkeypatch.setattr(_loop, "OUTPUT_SLOTS", 2)
+    monkeypatch.setattr(_passes, "OUTPUT_SLOTS", 2)
     made, seen = model(steps_per_execution=5), []
     look = keras.callbacks.Callback()
     look.on_predict_batch_end = lambda batch, logs: seen.append((batch, logs["outputs"]))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import legato
-from legato import _loop, _program, layers
+from legato import _program, _run, layers
 from legato._data import read_samples
 from legato._feeding import Held
 from legato._program import _EMITTED, _OneFunction, _operations
@@ -59,7 +59,7 @@ def test_the_mark_is_heeded():
     model = small_model()
     model.fit(*samples(), batch_size=1, verbose=0)
     x, y = samples()
-    run = _loop.Run(model._engine, "train")
+    run = _run.Run(model._engine, "train")
     (piece,) = Held(read_samples(x, y), 1).training(1)
     run.prepare(piece)
     span = np.array((0, 7, 0), np.int32)
