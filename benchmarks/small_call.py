@@ -47,8 +47,8 @@ def main() -> None:
     print("plain / one function   rule   units  batch  steps   one function   plain, µs a step")
     for units, batch, steps in SIZES:
         weights = 4 * units * (units + 2) + 26 * (units + 1)
-        plan = _program.Plan(batch, 16, batch, "epoch", 16, 1)
-        values = _program.Values([np.empty(weights)], [], [], [])
+        plan = _program.Plan(batch, batch, batch, 16, "epoch", 16, 1)
+        values = _program.Values([np.empty(weights)], [], [np.empty(weights)], [])
         chosen = "one" if is_small(plan, values) else "plain"
         one, plain = (step_us(units, batch, steps, small) for small in (True, False))
         print(

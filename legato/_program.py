@@ -367,14 +367,15 @@ def _is_small(plan: Plan, values: Values) -> bool:
     """Whether one step is so little arithmetic that starting each operation is most of its cost.
 
     Emitted as one function, matrix products are plain loops. For a batch of one they are products
-    with a vector, and that pays far; for more rows XLA's own products soon win.
+    with a vector, and that pays far; for more rows XLA's own products soon win, so that only a
+    training step gains, and an evaluation stays what Keras computes, to the bit.
     """
     if jax.default_backend() != "cpu":
         return False
     weights = sum(each.size for each in values.trainable)
     if plan.batch == 1:
         return weights <= ONE_ROW_WEIGHTS
-    return plan.batch * weights <= SEVERAL_ROWS_WEIGHTS
+    return bool(values.optimizer) and plan.batch * weights <= SEVERAL_ROWS_WEIGHTS
 
 
 def _operations(jaxpr) -> set[str]:
