@@ -107,7 +107,7 @@ class Engine:
             value
             for memory in self.memories
             for value in (
-                map(_keras.value_of, memory.variables)
+                _keras.values_of(memory.variables)
                 if memory.rows and not fresh
                 else memory.blank(rows)
             )

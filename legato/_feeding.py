@@ -74,7 +74,6 @@ class Held:
     def __init__(self, samples: Samples, rows: int, shuffle: Shuffle = False):
         self.samples, self.rows = samples, rows
         self._shuffle: Shuffle = shuffle
-        self._on_device = False
         full, rest = divmod(samples.count, rows)
         self.steps = full + (rest > 0)
         self._last = rest or rows
@@ -82,7 +81,6 @@ class Held:
     def keep_on_device(self) -> None:
         """Send the data over once, for several calls."""
         self.samples = self.samples.on_device()
-        self._on_device = True
 
     def training(self, epochs: int, by_batch: int = 0) -> Iterator[Piece]:
         """One piece: as many epochs, up to ``epochs``, as the program has room for."""
@@ -91,17 +89,17 @@ class Held:
         order = np.zeros((slots, self.steps * self.rows), np.int32)
         for epoch in order[:epochs, : self.samples.count]:
             epoch[:] = epoch_order(self.samples.count, self.rows, self._shuffle)
-        yield self._piece(order, epochs * self.steps, slots)
+        yield self._piece(order, epochs * self.steps, slots, calls=by_batch > 0)
 
     def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
         """One piece: all samples in order."""
         order = np.zeros((1, self.steps * self.rows), np.int32)
         order[0, : self.samples.count] = np.arange(self.samples.count)
-        yield self._piece(order, self.steps, min(slots, self.steps))
+        yield self._piece(order, self.steps, min(slots, self.steps), calls=by_batch > 0)
 
-    def _piece(self, order: np.ndarray, end: int, slots: int) -> Piece:
+    def _piece(self, order: np.ndarray, end: int, slots: int, calls: bool) -> Piece:
         order = order.reshape(-1, self.rows)
-        at_hand = jax.device_put(order) if self._on_device else order
+        at_hand = jax.device_put(order) if calls else order  # which costs more than one call gains
         return Piece(self.samples, at_hand, 0, end, self.rows, self._last, self.steps, slots)
 
 

@@ -4,7 +4,7 @@ Keras has no public way to ask which of these hold, or to do them: ``tests/test_
 exercises each, so that a Keras that changes them is noticed there and not in a user's run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import Any
 
@@ -169,31 +169,30 @@ def check_inputs(model, x) -> None:
     model._assert_input_compatibility(x)
 
 
-def value_of(variable):
-    """A variable's value, outside of any scope; the property looks for scopes each time."""
-    return variable._value
+def values_of(variables: Iterable) -> list:
+    """The variables' values, outside of any scope; the property looks for scopes each time."""
+    return [variable._value for variable in variables]
 
 
-def set_value(variable, value) -> None:
-    """Put a finished run's value into a variable, as Keras's trainer does between steps.
+def set_values(variables: Iterable, values: Iterable) -> None:
+    """Put a finished run's values into variables, as Keras's trainer does between steps.
 
     ``Variable.assign`` converts and checks what the program has just made with the right shape and
     dtype, at ten times the cost of everything else a small call does.
     """
-    variable._value = value
+    for variable, value in zip(variables, values, strict=True):
+        variable._value = value
 
 
 @contextmanager
 def without_values(variables: list):
     """Let variables have no values for a while, as Keras's trainer does while a step runs."""
-    values = [each._value for each in variables]
+    values = values_of(variables)
+    set_values(variables, [None] * len(values))
     try:
-        for variable in variables:
-            variable._value = None
         yield
     finally:
-        for variable, value in zip(variables, values, strict=True):
-            variable._value = value
+        set_values(variables, values)
 
 
 def resize(variable, shape: tuple) -> None:

@@ -33,7 +33,7 @@ class StateVariable(keras.Variable):
 
     def hold(self, value) -> None:
         """Take a value with any number of rows."""
-        _keras.set_value(self, value)
+        _keras.set_values([self], [value])
         _keras.resize(self, value.shape)
 
 

@@ -109,8 +109,8 @@ class Run:
         if self._changed is None:
             return
         for variables, values in zip(self._variables, self._changed, strict=True):
-            for variable, value in zip(variables, values, strict=False):  # unchanged: no values
-                _keras.set_value(variable, value)
+            if values:  # they changed
+                _keras.set_values(variables, values)
         if memory:
             self.engine.hold_memory(self.memory)
         self._changed = None
@@ -133,7 +133,7 @@ class Run:
         return Again(self.engine, self.rows, self._variables, self._run, x)
 
     def _read(self) -> Values:
-        return Values(*[list(map(_keras.value_of, part)) for part in self._variables])
+        return Values(*map(_keras.values_of, self._variables))
 
 
 class Again:
@@ -161,11 +161,10 @@ class Again:
         x = x.astype(self._dtype, copy=False)
         if not np.isfinite(x).all():
             return None
-        values = Values(*[list(map(_keras.value_of, part)) for part in self._variables])
-        memory = list(map(_keras.value_of, self._memory))
+        values = Values(*map(_keras.values_of, self._variables))
+        memory = _keras.values_of(self._memory)
         outputs, changed, memory = self._run(values, memory, (x,), None)
-        for variable, value in zip(self._variables.non_trainable, changed[1], strict=True):
-            _keras.set_value(variable, value)
+        _keras.set_values(self._variables.non_trainable, changed[1])
         if advance and memory:
             self._engine.hold_memory(memory)
         return np.array(outputs)

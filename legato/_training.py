@@ -196,7 +196,7 @@ class Training:
             by_batch: whether it is kept in the middle of an epoch, whose order was drawn already.
         """
         return {
-            "variables": list(map(_keras.value_of, self._variables())),
+            "variables": _keras.values_of(self._variables()),
             "first": self.run.first_memory,
             "random": self._random if by_batch else now,
             "logs": self._logs,
@@ -207,8 +207,8 @@ class Training:
         variables, values = self._variables(), content["variables"]
         if len(values) != len(variables) or not all(map(_fits, variables, values)):
             return False
+        _keras.set_values(variables, map(jax.numpy.asarray, values))
         for variable, value in zip(variables, values, strict=True):
-            _keras.set_value(variable, jax.numpy.asarray(value))
             _keras.resize(variable, value.shape)
         self.run.first_memory = list(map(jax.numpy.asarray, content["first"]))
         self._logs = content["logs"]
