@@ -103,19 +103,47 @@ class Held:
         return Piece(self.samples, at_hand, 0, end, self.rows, self._last, self.steps, slots)
 
 
+class Reader:
+    """A thread on which all of a source is read, since a source may be bound to one."""
+
+    def __init__(self):
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="legato-feeding")
+
+    def __call__(self, do: Callable, *arguments):
+        """What a call gives, made there."""
+        return self._worker.submit(do, *arguments).result()
+
+    def each(self, items: Iterator, ahead: bool) -> Iterator:
+        """The items; ``ahead``: the next one is made while the one before it is used."""
+        end = object()
+        coming = self._worker.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            if ahead:
+                coming = self._worker.submit(next, items, end)
+            yield item
+            if not ahead:
+                coming = self._worker.submit(next, items, end)
+
+
 class Fed:
     """Batches that arrive, an epoch's at a time.
 
     Args:
         read: begins an epoch: an iterator over its batches.
         steps: batches in an epoch, None while nobody knows.
+        reader: the thread they are read on.
 
     Attributes:
         steps: as given, else as many as the last epoch had.
     """
 
-    def __init__(self, read: Callable[[], Iterator[Samples]], steps: int | None = None):
-        self._read, self.steps = read, steps
+    def __init__(
+        self,
+        read: Callable[[], Iterator[Samples]],
+        steps: int | None = None,
+        reader: Reader | None = None,
+    ):
+        self._read, self.steps, self._reader = read, steps, reader or Reader()
 
     def keep_on_device(self) -> None:
         """Blocks come and go; nothing is kept."""
@@ -134,7 +162,7 @@ class Fed:
         batches = self._read()
         blocks = _blocks(batches, by_batch or BLOCK_BATCHES, self.steps)
         step = 0
-        for block in blocks if by_batch else _ahead(blocks):
+        for block in self._reader.each(blocks, ahead=not by_batch):
             yield block._replace(begin=step, end=step + block.end)
             step += block.end
         if not step and self.steps is None:
@@ -184,11 +212,14 @@ def sliced(samples: Samples, rows: int, shuffle: Shuffle) -> Fed:
     return Fed(read, -(-samples.count // rows))
 
 
-def arriving(source: Any, to_samples: Callable[..., Samples], again: bool = False) -> Fed:
+def arriving(
+    source: Any, reader: Reader, to_samples: Callable[..., Samples], again: bool = False
+) -> Fed:
     """Batches of what Keras iterates over.
 
     Args:
         source: Keras's iterator over an epoch.
+        reader: the thread it was made on.
         to_samples: reads and checks ``x, y, sample_weight`` of a batch.
         again: whether every epoch begins with the first batch, as evaluations do; a generator that
             is told how many batches an epoch has goes on instead.
@@ -205,7 +236,7 @@ def arriving(source: Any, to_samples: Callable[..., Samples], again: bool = Fals
                     raise type(error)(f"Batch {number} does not do: {error}") from error
                 yield samples
 
-    return Fed(read, source.num_batches)
+    return Fed(read, source.num_batches, reader)
 
 
 def _blocks(batches: Iterator[Samples], most: int, steps: int | None) -> Iterator[Piece]:
@@ -249,16 +280,3 @@ def _stacked(batches: list[Samples], room: int) -> Samples:
 
     parts = jax.tree.map(stack, *[batch[:4] for batch in batches])
     return Samples(*parts, count=room * batches[0].count)
-
-
-def _ahead(items: Iterator) -> Iterator:
-    """The items, each made on another thread while the one before it is used."""
-    end = object()
-    worker = ThreadPoolExecutor(1, thread_name_prefix="legato-feeding")
-    try:
-        coming = worker.submit(next, items, end)
-        while (item := coming.result()) is not end:
-            coming = worker.submit(next, items, end)
-            yield item
-    finally:
-        worker.shutdown(wait=False, cancel_futures=True)

@@ -22,7 +22,7 @@ from legato._data import (
 )
 from legato._engine import Engine
 from legato._errors import InputError, StateError
-from legato._feeding import Feeding, Held, Shuffle, arriving, sliced
+from legato._feeding import Feeding, Held, Reader, Shuffle, arriving, sliced
 
 
 class Batches(NamedTuple):
@@ -96,9 +96,9 @@ class Intake:
                 )
             arrays = (data.x, data.y, data.weight)
             source = _keras.batches(arrays, steps, shuffle, rows)
-            return arriving(source, partial(self.samples, check_values=False))
-        source = self._source(data, steps, shuffle)
-        return arriving(source, partial(self.samples, class_weight=data.class_weight))
+            return arriving(source, Reader(), partial(self.samples, check_values=False))
+        to_samples = partial(self.samples, class_weight=data.class_weight)
+        return arriving(*self._source(data, steps, shuffle), to_samples)
 
     def once(self, data, batch_size, steps: int | None, loss=True) -> Feeding:
         """How data come to an evaluation, or a prediction, which has no loss."""
@@ -110,26 +110,27 @@ class Intake:
             if steps is not None:
                 data = data.take(slice(steps * rows))
             return self._at_hand(data, min(rows, data.count), shuffle=False)
-        return arriving(self._source(data, steps, loss=loss), self.samples, again=True)
+        return arriving(*self._source(data, steps, loss=loss), self.samples, again=True)
 
     def _at_hand(self, samples: Samples, rows: int, shuffle: Shuffle) -> Feeding:
         """Samples sent as a whole, or batch by batch if they would take too much room."""
         large = samples.nbytes > device_share_bytes()
         return (sliced if large else Held)(samples, rows, shuffle)
 
-    def _source(self, data: "Batches", steps: int | None, shuffle: Shuffle = False, loss=True):
-        """Keras's iterator over batches, the model built for them."""
-        source = data.iterator(steps, shuffle)
+    def _source(self, data: Batches, steps: int | None, shuffle: Shuffle = False, loss=True):
+        """Keras's iterator over batches, with the thread to read it on; the model is built."""
+        reader = Reader()
+        source = reader(data.iterator, steps, shuffle)
         if not self._is_ready(loss):
             # What Keras reads ahead on threads comes out of order once it was interrupted: ask
             # another iterator, unless the data can be read only once (and Keras remembers them).
             once = isinstance(data.source, GeneratorType)
-            asked = source if once else data.iterator(steps, shuffle)
-            first = next(arriving(asked, self.samples).training(1, 1))
+            asked = source if once else reader(data.iterator, steps, shuffle)
+            first = next(arriving(asked, reader, self.samples).training(1, 1))
             self.build_for(first.samples, loss)
-            asked.reset()
-        source.reset()
-        return source
+            reader(asked.reset)
+        reader(source.reset)
+        return source, reader
 
     def single(self, samples: Samples, loss=True) -> Held:
         """All the samples as one batch."""

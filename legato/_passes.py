@@ -3,13 +3,13 @@
 Host work only. What is told to whom, and when, is what Keras does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
 
 from legato._feeding import OUTPUT_SLOTS, Feeding, Piece
-from legato._program import Verb
+from legato._program import ENDLESS, Verb
 from legato._run import Run, fetch, logs_of
 from legato._watch import Progress, watches_batches
 
@@ -36,15 +36,18 @@ class Execution:
         self.size: int = run.engine.model.steps_per_execution if watched else 0
         self._first: int | None = None  # the step it began with; None between two of them
 
-    def cut(self, begin: int, end: int) -> int:
-        """Where a call of the program that begins at a step ends, ``end`` at the latest."""
-        return min(end, begin - begin % self.size + self.size) if self.size else end
+    def calls(self, piece: Piece, most: Callable[[Piece], int]) -> Iterator[tuple[int, int]]:
+        """First step and step after the last of each call of the program.
 
-    def calls(self, piece: Piece, most: int) -> Iterator[tuple[int, int]]:
-        """First step and step after the last of each call, ``most`` steps at most."""
+        Args:
+            piece: what is run.
+            most: how many steps a call may take; asked before each.
+        """
         begin = piece.begin
         while begin < piece.end:
-            end = self.cut(begin, min(begin + most, piece.end))
+            end = min(begin + most(piece), piece.end)
+            if self.size:
+                end = min(end, begin - begin % self.size + self.size)
             yield begin, end
             begin = end
 
@@ -80,7 +83,7 @@ def test(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: boo
     callbacks.on_test_begin()
     logs: dict = {}
     for piece in feeding.once(1, execution.size):
-        for begin, end in execution.calls(piece, piece.end):
+        for begin, end in execution.calls(piece, lambda _: ENDLESS):
             execution.begin(begin)
             logs = logs_of(fetch(run.call(piece, begin, end)), 0)
             if execution.is_over(end):
@@ -106,7 +109,7 @@ def predict(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: 
     parts: list = []
     told = 0  # parts that callbacks have seen
     for piece in feeding.once(OUTPUT_SLOTS, execution.size):
-        for begin, end in execution.calls(piece, piece.slots):
+        for begin, end in execution.calls(piece, lambda each: each.slots):
             execution.begin(begin)
             parts.append(_outputs(run, piece, begin, end))
             if execution.is_over(end):

@@ -5,7 +5,7 @@ is what Keras does.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
@@ -171,7 +171,7 @@ class Training:
             self._random = random_state()
         ended, skip, self._skip = 0, self._skip, 0
         for piece in self._feeding.training(left, self._execution.size):
-            for begin, end in self._calls(piece):
+            for begin, end in self._execution.calls(piece, lambda _: self._pace.steps):
                 if begin < skip:
                     self.run.prepare(piece)
                     continue
@@ -221,16 +221,6 @@ class Training:
             *[memory.variables for memory in engine.memories],
         ]
         return [each for part in parts for each in part]
-
-    def _calls(self, piece: Piece) -> Iterator[tuple[int, int]]:
-        """First step and step after the last of each call of the program."""
-        begin = piece.begin
-        while begin < piece.end:
-            end = min(begin + self._pace.steps, piece.end)
-            if self._execution.size:
-                end = self._execution.cut(begin, piece.end)
-            yield begin, end
-            begin = end
 
     def _call(self, piece: Piece, begin: int, end: int, epoch: int) -> int:
         """One call of the program; returns how many epochs have ended with it."""

@@ -380,6 +380,23 @@ def test_batches_are_read_on_another_thread_while_the_program_runs():
     assert "legato-feeding" in readers
 
 
+@pytest.mark.parametrize("looks", [True, False])
+def test_all_of_a_source_is_read_on_one_thread(looks):
+    """What is bound to the thread that opened it, such as a database, can be read."""
+    threads = set()
+
+    def noted():
+        for batch in for_ever():
+            threads.add(threading.get_ident())
+            yield batch
+
+    look = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)]
+    made = legato.Sequential([layers.LSTM(UNITS)])  # built for what comes first
+    made.compile("sgd", "mse")
+    made.fit(noted(), steps_per_epoch=9, epochs=2, verbose=0, callbacks=look if looks else [])
+    assert len(threads) == 1
+
+
 def test_an_error_of_a_generator_is_the_callers():
     def breaks():
         yield from batches()
