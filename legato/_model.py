@@ -140,6 +140,8 @@ class _Carrying(Saves):
     ):
         """Train, as ``keras.Model.fit`` does, with state carried from batch to batch.
 
+        A run that is interrupted leaves the model as the last step that was made left it.
+
         Args:
             x: inputs, arrays of shape (samples, time steps, features) or as the model takes them;
                 or all the data, batch by batch: a generator of tuples, a ``PyDataset``, a

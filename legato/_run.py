@@ -86,10 +86,10 @@ class Run:
         feed = Feed(samples.packed, samples.starts, self.first_memory, piece.order, span)
         if self._check is not None:
             feed = feed._replace(due=due, validation=self._check.feed)
-        emitted, changed, self.memory = self._run(self._values, self.memory, feed)
+        emitted, changed, memory = self._run(self._values, self.memory, feed)
         pairs = zip(changed, self._values, strict=True)
-        self._values = Values(*(new or old for new, old in pairs))
-        self._changed = changed
+        values = Values(*(new or old for new, old in pairs))
+        self._values, self._changed, self.memory = values, changed, memory  # all, or none
         return emitted
 
     def call_once(self, piece: Piece):

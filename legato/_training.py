@@ -154,8 +154,7 @@ class Training:
                 first += self._epochs(first, epochs - first)
             finished = True
         finally:
-            if not self._by_epoch:
-                self.run.hold()
+            self.run.hold()  # what was reached stays, if somebody or something breaks in, too
             if model.optimizer is not None and finished:
                 self.run.finalize(model.optimizer)
         self._progress.end()

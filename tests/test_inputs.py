@@ -437,6 +437,27 @@ def test_entries_that_are_no_inputs_are_left_out_with_keras_warning():
     np.testing.assert_allclose(given, expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_what_was_reached_stays_when_something_breaks_in(monkeypatch, error):
+    """As in Keras: weights, optimizer and state of the last step that was made."""
+    monkeypatch.setattr(_feeding, "BLOCK_BATCHES", 2)
+
+    def breaks():
+        for number, batch in enumerate(for_ever()):
+            if number == 5:
+                raise error
+            yield batch
+
+    made, other = model(), model()
+    with pytest.raises(error):
+        made.fit(breaks(), steps_per_epoch=9, verbose=0)
+    other.fit(for_ever(), steps_per_epoch=4, verbose=0)
+    assert int(made.optimizer.iterations) == 4
+    for mine, theirs in zip(made.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert_same_states(made.states, other.states)
+
+
 def test_the_next_epoch_of_batches_compiles_nothing(compiled):
     made = model()
     made.fit(Lazy(), epochs=1, verbose=0)
