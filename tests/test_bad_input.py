@@ -13,7 +13,17 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from cells import FEATURES, ROWS, UNITS, inputs, predict, set_weights, spread
+from cells import (
+    BY_NAME,
+    FEATURES,
+    ROWS,
+    UNITS,
+    assert_same_states,
+    inputs,
+    predict,
+    set_weights,
+    spread,
+)
 from safetensors.numpy import load_file, save_file
 
 import legato
@@ -162,7 +172,6 @@ class Neither:
 BATCHES = {
     "nan": (lambda: batches((X[:3], y[:3]), (X[:3] * np.nan, y[:3])), {}, "Batch 1 .*x.* is nan"),
     "shape": (lambda: batches((X[:3, :, :1], y[:3])), {}, "Batch 0 .*1 features"),
-    "more rows": (lambda: batches((X[:3], y[:3]), (X, y)), {}, "remembers 3 rows, but .* has 6"),
     "none": (batches, {}, "generator, and Keras makes no batches.*at least one batch"),
     "no tuples": (lambda: batches(X[:3]), {}, "must return a tuple"),
     "what is it": (Neither, {}, "Neither, and Keras makes no batches of it"),
@@ -179,6 +188,16 @@ def test_bad_batches(still, case):
     with pytest.raises(ValueError, match=message):
         still.fit(make(), verbose=0, **options)
     assert still.states == before
+
+
+def test_a_batch_of_more_rows_than_are_remembered(still):
+    before = still.states
+    with pytest.raises(StateError, match=r"remembers 3 rows, but this call has 6"):
+        still.fit(batches((X[:3], y[:3]), (X, y)), verbose=0)
+    reached = still.states  # the batch before it was run
+    still.states = before
+    predict(still, X[:3])
+    assert_same_states(reached, still.states, BY_NAME["LSTM"])
 
 
 def test_bad_batches_to_a_verb_that_takes_one(model):
