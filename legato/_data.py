@@ -14,6 +14,8 @@ import numpy as np
 from legato import _keras
 from legato._errors import InputError, UnsupportedError
 
+_DENSE = ("toarray", "todense")  # how sparse arrays of SciPy and of JAX are made dense
+
 
 class Samples(NamedTuple):
     """Arrays with the sample on axis 0.
@@ -62,7 +64,7 @@ class Samples(NamedTuple):
 
 def hands_out_batches(x) -> bool:
     """Whether this is no data as a whole, but gives one batch after another."""
-    if isinstance(x, (dict, list, tuple, str, bytes)) or _as_array(x) is not None:
+    if isinstance(x, (dict, list, tuple, str, bytes)) or _is_array_like(x):
         return False
     return any(hasattr(x, name) for name in ("__next__", "__iter__", "__getitem__"))
 
@@ -124,6 +126,12 @@ def _read(name: str, value, several: bool | None):
     return _read_array(name, value)
 
 
+def _is_array_like(value) -> bool:
+    """Whether ``_as_array`` makes something of a value; nothing is made here."""
+    names = ("__array__", *_DENSE)
+    return any(hasattr(value, name) for name in names) or type(value).__name__ == "SparseTensor"
+
+
 def _as_array(value):
     """What ``numpy.asarray`` reads of an array-like value; None if it is nothing of the kind."""
     if type(value) is np.ndarray:
@@ -131,7 +139,7 @@ def _as_array(value):
     if hasattr(value, "detach"):  # PyTorch: off the graph and off the device
         value = value.detach().cpu()
         return value.float() if str(value.dtype) == "torch.bfloat16" else value
-    for dense in ("toarray", "todense"):  # SciPy, JAX
+    for dense in _DENSE:
         if hasattr(value, dense):
             return getattr(value, dense)()
     if type(value).__name__ == "SparseTensor":  # TensorFlow

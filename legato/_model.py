@@ -357,7 +357,7 @@ class _Carrying(Saves):
             return super().__call__(*args, **kwargs)
         engine = self._engine
         samples = self._intake.samples(args[0], check_values=False)
-        self._intake.build_for(samples, loss=False)
+        (piece,) = self._intake.single(samples, loss=False).once(1)
         training = kwargs.get("training")
         programs = self.__dict__.setdefault("_legato_calls", {})
         if training not in programs:
@@ -366,7 +366,6 @@ class _Carrying(Saves):
             )
         program = programs[training]
         if program is not None:
-            (piece,) = self._intake.single(samples, loss=False).once(1)
             run = Run(engine, "predict", program=program)
             outputs = run.call_once(piece)
         if programs[training] is None:  # losses were added: only Keras's own call can keep them

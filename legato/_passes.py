@@ -3,7 +3,7 @@
 Host work only. What is told to whom, and when, is what Keras does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import numpy as np
@@ -36,20 +36,23 @@ class Execution:
         self.size: int = run.engine.model.steps_per_execution if watched else 0
         self._first: int | None = None  # the step it began with; None between two of them
 
-    def calls(self, piece: Piece, most: Callable[[Piece], int]) -> Iterator[tuple[int, int]]:
-        """First step and step after the last of each call of the program.
+    def calls(
+        self, pieces: Iterable[Piece], most: Callable[[Piece], int]
+    ) -> Iterator[tuple[Piece, int, int]]:
+        """Piece, first step and step after the last of each call of the program.
 
         Args:
-            piece: what is run.
-            most: how many steps a call may take; asked before each.
+            pieces: what is run; the next one is asked for when the one before it is done.
+            most: how many steps of a piece a call may take; asked before each.
         """
-        begin = piece.begin
-        while begin < piece.end:
-            end = min(begin + most(piece), piece.end)
-            if self.size:
-                end = min(end, begin - begin % self.size + self.size)
-            yield begin, end
-            begin = end
+        for piece in pieces:
+            begin = piece.begin
+            while begin < piece.end:
+                end = min(begin + most(piece), piece.end)
+                if self.size:
+                    end = min(end, begin - begin % self.size + self.size)
+                yield piece, begin, end
+                begin = end
 
     def begin(self, step: int) -> None:
         """A call begins."""
@@ -82,15 +85,13 @@ def test(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: boo
     model.stop_evaluating = False
     callbacks.on_test_begin()
     logs: dict = {}
-    for piece in feeding.once(1, execution.size):
-        for begin, end in execution.calls(piece, lambda _: ENDLESS):
-            execution.begin(begin)
-            logs = logs_of(fetch(run.call(piece, begin, end)), 0)
-            if execution.is_over(end):
-                execution.end(logs)
-            progress.steps(0, end)
-            if model.stop_evaluating:
-                break
+    pieces = feeding.once(1, execution.size)
+    for piece, begin, end in execution.calls(pieces, lambda _: ENDLESS):
+        execution.begin(begin)
+        logs = logs_of(fetch(run.call(piece, begin, end)), 0)
+        if execution.is_over(end):
+            execution.end(logs)
+        progress.steps(0, end)
         if model.stop_evaluating:
             break
     execution.end(logs)
@@ -108,16 +109,14 @@ def predict(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: 
     callbacks.on_predict_begin()
     parts: list = []
     told = 0  # parts that callbacks have seen
-    for piece in feeding.once(OUTPUT_SLOTS, execution.size):
-        for begin, end in execution.calls(piece, lambda each: each.slots):
-            execution.begin(begin)
-            parts.append(_outputs(run, piece, begin, end))
-            if execution.is_over(end):
-                execution.end({"outputs": _joined(parts[told:])})
-                told = len(parts)
-            progress.steps(0, end)
-            if model.stop_predicting:
-                break
+    pieces = feeding.once(OUTPUT_SLOTS, execution.size)
+    for piece, begin, end in execution.calls(pieces, lambda each: each.slots):
+        execution.begin(begin)
+        parts.append(_outputs(run, piece, begin, end))
+        if execution.is_over(end):
+            execution.end({"outputs": _joined(parts[told:])})
+            told = len(parts)
+        progress.steps(0, end)
         if model.stop_predicting:
             break
     if told < len(parts) and execution.size:

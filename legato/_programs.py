@@ -124,9 +124,7 @@ class Programs:
 
         def validate(values: Values, memory: list, feed: Feed):
             if check.fresh:
-                memory = [
-                    value for each in self._engine.memories for value in each.blank(piece.batch)
-                ]
+                memory = self._engine.memory_values(piece.batch, fresh=True)
             values = values._replace(optimizer=[])
             logs, changed, _ = program.loop(plan, empty_metrics, values, memory, feed)
             return jax.tree.map(lambda each: each[0], logs), changed

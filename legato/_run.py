@@ -149,14 +149,14 @@ class Again:
     """
 
     def __init__(self, engine: Engine, rows: int, variables: Values, run: Callable, x: np.ndarray):
-        self._engine, self.rows, self._dtype = engine, rows, x.dtype
+        self._engine, self._rows, self._dtype = engine, rows, x.dtype
         self._variables, self._run = variables, run
         self._memories = engine.memories
         self._memory = [each for memory in self._memories for each in memory.variables]
 
     def __call__(self, x: np.ndarray, advance: bool):
         """The outputs of a batch of that shape; None if it wants a closer look."""
-        if any(memory.rows != self.rows for memory in self._memories):
+        if any(memory.rows != self._rows for memory in self._memories):
             return None
         x = x.astype(self._dtype, copy=False)
         if not np.isfinite(x).all():

@@ -169,14 +169,12 @@ class Training:
         if self._backups:
             self._random = random_state()
         ended, skip, self._skip = 0, self._skip, 0
-        for piece in self._feeding.training(left, self._execution.size):
-            for begin, end in self._execution.calls(piece, lambda _: self._pace.steps):
-                if begin < skip:
-                    self.run.prepare(piece)
-                    continue
-                ended += self._call(piece, begin, end, epoch)
-                if self._model.stop_training:
-                    break
+        pieces = self._feeding.training(left, self._execution.size)
+        for piece, begin, end in self._execution.calls(pieces, lambda _: self._pace.steps):
+            if begin < skip:
+                self.run.prepare(piece)
+                continue
+            ended += self._call(piece, begin, end, epoch)
             if self._model.stop_training:
                 break
         if not ended:  # its end was not known beforehand, or somebody stopped it
