@@ -1,0 +1,139 @@
+"""Sequences as a value: the columns of a table, cut into things with a beginning and an end.
+
+What a file is read into, and what is framed, laid in lanes, split and scored. Every number stands
+in one array, a sequence after another; a category is the number that stands for it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from legato._errors import InputError
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        name: what it is called.
+        categories: its labels, if it holds labels and not quantities.
+        numbers: the number that stands for each category, ascending: a character's code point, an
+            integer's own value, a word's place in the list.
+    """
+
+    name: str
+    categories: tuple[str, ...] | None = None
+    numbers: tuple[float, ...] | None = None
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it holds quantities."""
+        return self.categories is None
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """Many sequences with the same columns.
+
+    Attributes:
+        values: (time steps of all sequences, columns), finite numbers.
+        lengths: (sequences,), the time steps of each; none is 0.
+        columns: what each column of the values is.
+        names: what each sequence is called.
+        times: (time steps of all sequences,) or None: ascending within a sequence.
+        group, time: the names of the columns that told the sequences and the times, or None.
+        source: where it all came from, for people.
+        notes: what was noticed and done while it was read, a sentence each.
+        lines: (time steps of all sequences,): the row of the source each step came from; or None.
+    """
+
+    values: np.ndarray
+    lengths: np.ndarray
+    columns: tuple[Column, ...]
+    names: tuple[str, ...]
+    times: np.ndarray | None = None
+    group: str | None = None
+    time: str | None = None
+    source: str = "arrays"
+    notes: tuple[str, ...] = ()
+    lines: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __repr__(self) -> str:
+        return f"<Sequences: {self}>"
+
+    def __str__(self) -> str:
+        shortest, longest = self.lengths.min(), self.lengths.max()
+        spread = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"
+        many = "1 sequence" if len(self) == 1 else f"{len(self):,} sequences"
+        names = ", ".join(column.name for column in self.columns)
+        return f"{many} of {spread} steps, {len(self.values):,} in all: {names}"
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """(sequences + 1,): where each sequence begins in the values, and where the last ends."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    def place(self, name: str) -> int:
+        """The index of a column.
+
+        Raises:
+            InputError: there is none of that name.
+        """
+        names = [column.name for column in self.columns]
+        if name not in names:
+            raise InputError(
+                f"There is no column {name!r}; the columns are {', '.join(map(repr, names))}."
+            )
+        return names.index(name)
+
+    def of(self, sequence: int) -> np.ndarray:
+        """The values of one sequence, (time steps, columns)."""
+        return self.values[self.offsets[sequence] : self.offsets[sequence + 1]]
+
+    def select(self, sequences: Iterable[int]) -> "Sequences":
+        """Some of the sequences, in the order given."""
+        chosen = np.asarray(list(sequences), int)
+        return self.between(self.offsets[:-1] * 0, self.lengths, chosen)
+
+    def between(self, begins, ends, sequences: np.ndarray | None = None) -> "Sequences":
+        """A stretch of each sequence; those of which nothing is left are left out.
+
+        Args:
+            begins, ends: (sequences,) time steps within each sequence, the end not included.
+            sequences: indices of the sequences that are looked at; default: all, in order.
+
+        Raises:
+            InputError: nothing at all is left.
+        """
+        begins, ends = np.maximum(begins, 0), np.minimum(ends, self.lengths)
+        kept = np.arange(len(self)) if sequences is None else sequences
+        kept = kept[ends[kept] > begins[kept]]
+        if not len(kept):
+            raise InputError("No time step of any sequence is left.")
+        lengths = (ends - begins)[kept]
+        index = ranges(self.offsets[:-1][kept] + begins[kept], lengths)
+        return replace(
+            self,
+            values=self.values[index],
+            lengths=lengths,
+            names=tuple(self.names[at] for at in kept),
+            times=None if self.times is None else self.times[index],
+            lines=None if self.lines is None else self.lines[index],
+        )
+
+
+def ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Counting up from each beginning, one stretch after another.
+
+    Example:
+        >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+        [5, 6, 0, 1, 2]
+    """
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(begins - (ends - lengths), lengths)
