@@ -17,7 +17,8 @@ import pytest
 import legato
 
 PACKAGE = Path(legato.__file__).parent
-GROUND = ["_errors", "_backend", "_files", "_sequences"]  # load neither Keras nor JAX; anyone may come in
+# Rooms that load neither Keras nor JAX; anyone may come in.
+GROUND = ["_errors", "_backend", "_files", "_sequences"]
 ROOMS = [
     *GROUND,
     "_state",
