@@ -16,6 +16,7 @@ choose_jax()
 _HOME = {
     "BackendError": "legato._errors",
     "InputError": "legato._errors",
+    "Lanes": "legato._lanes",
     "LegatoError": "legato._errors",
     "MissingError": "legato._errors",
     "Model": "legato._model",
@@ -34,6 +35,7 @@ _NAMESPACES = ("alphabet", "layers", "report")
 __all__ = [
     "BackendError",
     "InputError",
+    "Lanes",
     "LegatoError",
     "MissingError",
     "Model",
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from legato._errors import OutputError as OutputError
     from legato._errors import StateError as StateError
     from legato._errors import UnsupportedError as UnsupportedError
+    from legato._lanes import Lanes as Lanes
     from legato._loading import load_model as load_model
     from legato._model import Model as Model
     from legato._model import Sequential as Sequential

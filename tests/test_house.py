@@ -1,10 +1,11 @@
 """The house keeps its order: imports go down, public names have one path, the front door is light.
 
-The order is DESIGN's, with the rooms that building it made necessary: ``_backend`` and ``_files``
-on the ground floor, ``_keras`` (every private name of Keras), ``_memory`` (a layer's state
-variables); between the state and the model the way of data (``_data``, ``_feeding``, ``_intake``),
-of programs (``_engine``, ``_programs``, ``_run``) and of a verb (``_passes``, ``_training``,
-``_watch``, ``_resume``), and ``_saving``; on the model ``_loading``, ``_torch`` and ``_onnx``.
+The order is DESIGN's, with the rooms that building it made necessary: ``_backend``, ``_files`` and
+``_packing`` on the ground floor, ``_keras`` (every private name of Keras), ``_memory`` (a layer's
+state variables); between the state and the model the way of data (``_data``, ``_feeding``,
+``_intake``), of programs (``_engine``, ``_programs``, ``_run``) and of a verb (``_passes``,
+``_training``, ``_watch``, ``_resume``), and ``_saving``; on the model ``_loading``, ``_torch`` and
+``_onnx``.
 """
 
 import ast
@@ -21,6 +22,8 @@ PACKAGE = Path(legato.__file__).parent
 GROUND = ["_errors", "_backend", "_files", "_sequences"]
 ROOMS = [
     *GROUND,
+    "_packing",
+    "_lanes",
     "_state",
     "_keras",
     "_memory",
