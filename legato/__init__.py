@@ -15,12 +15,14 @@ choose_jax()
 
 _HOME = {
     "BackendError": "legato._errors",
+    "Column": "legato._sequences",
     "InputError": "legato._errors",
     "Lanes": "legato._lanes",
     "LegatoError": "legato._errors",
     "MissingError": "legato._errors",
     "Model": "legato._model",
     "OutputError": "legato._errors",
+    "Sequences": "legato._sequences",
     "Sequential": "legato._model",
     "State": "legato._state",
     "StateError": "legato._errors",
@@ -28,18 +30,21 @@ _HOME = {
     "export_onnx": "legato._onnx",
     "from_torch": "legato._torch",
     "load_model": "legato._loading",
+    "read": "legato._reading",
     "to_torch": "legato._torch",
 }
 _NAMESPACES = ("alphabet", "layers", "report")
 
 __all__ = [
     "BackendError",
+    "Column",
     "InputError",
     "Lanes",
     "LegatoError",
     "MissingError",
     "Model",
     "OutputError",
+    "Sequences",
     "Sequential",
     "State",
     "StateError",
@@ -49,6 +54,7 @@ __all__ = [
     "from_torch",
     "layers",
     "load_model",
+    "read",
     "report",
     "to_torch",
 ]
@@ -69,6 +75,9 @@ if TYPE_CHECKING:
     from legato._model import Model as Model
     from legato._model import Sequential as Sequential
     from legato._onnx import export_onnx as export_onnx
+    from legato._reading import read as read
+    from legato._sequences import Column as Column
+    from legato._sequences import Sequences as Sequences
     from legato._state import State as State
     from legato._torch import from_torch as from_torch
     from legato._torch import to_torch as to_torch

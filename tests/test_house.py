@@ -19,7 +19,8 @@ import legato
 
 PACKAGE = Path(legato.__file__).parent
 # Rooms that load neither Keras nor JAX; anyone may come in.
-GROUND = ["_errors", "_backend", "_files", "_sequences"]
+GROUND = ["_errors", "_backend", "_files", "_sequences", "_delimited", "_tables"]
+GROUND += ["_columns", "_times", "_reading"]
 ROOMS = [
     *GROUND,
     "_packing",
