@@ -19,12 +19,13 @@ import legato
 
 PACKAGE = Path(legato.__file__).parent
 # Rooms that load neither Keras nor JAX; anyone may come in.
-GROUND = ["_errors", "_backend", "_files", "_sequences", "_delimited", "_tables"]
-GROUND += ["_columns", "_times", "_reading"]
+GROUND = ["_errors", "_backend", "_files"]
+# Sequences as values: laid out, split, scored, read from files.
+GROUND += ["_sequences", "_calendar", "_packing", "_lanes", "_framing", "_splits"]
+GROUND += ["_baselines", "_scores", "_label_scores", "_forecast", "_labelled"]
+GROUND += ["_delimited", "_tables", "_columns", "_times", "_reading"]
 ROOMS = [
     *GROUND,
-    "_packing",
-    "_lanes",
     "_state",
     "_keras",
     "_memory",
@@ -43,6 +44,13 @@ ROOMS = [
     "_saving",
     "_model",
     "_loading",
+    "_task",
+    "_network",
+    "_walking",
+    "_lessons",
+    "_parts",
+    "_trained",
+    "_learning",
     "_state_dict",
     "_torch",
     "_onnx",
