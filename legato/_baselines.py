@@ -1,0 +1,138 @@
+"""What a model must beat: forecasts and labels that take nothing to learn.
+
+Each looks at what was there up to and including its origin t, or at the training part, and at
+nothing later. Persistence repeats the last value; seasonal persistence repeats the last season
+(the naive and seasonal naive method of Hyndman and Athanasopoulos, "Forecasting: Principles and
+Practice", 3rd edition, 2021, section 5.2); the majority is the most frequent class.
+"""
+
+import numpy as np
+
+from legato._errors import InputError
+
+HOUR, DAY = 3_600, 86_400
+SEASONS = (  # seconds between steps, at least and at most; steps in a season
+    (60, 60, 60),
+    (HOUR // 2, HOUR // 2, 48),
+    (HOUR, HOUR, 24),
+    (DAY, DAY, 7),
+    (7 * DAY, 7 * DAY, 52),
+    (29 * DAY, 31 * DAY, 12),
+    (90 * DAY, 92 * DAY, 4),
+)
+
+
+def persistence(
+    values: np.ndarray, offsets: np.ndarray, sequence: np.ndarray, t: np.ndarray, horizon: int
+) -> np.ndarray:
+    """The value at the origin, for all steps ahead; of a column of labels, the last label.
+
+    Args:
+        values: (time steps of all sequences, targets).
+        offsets: (sequences + 1,), where each sequence begins in the values.
+        sequence, t: (origins,), the sequence of each origin and its time step there.
+        horizon: steps ahead.
+
+    Returns:
+        (origins, horizon, targets).
+
+    Raises:
+        InputError: the horizon is less than 1.
+
+    Example:
+        >>> rising = np.array([[1.0], [2.0], [3.0]])
+        >>> persistence(rising, np.array([0, 3]), np.array([0]), np.array([1]), 2)[0, :, 0].tolist()
+        [2.0, 2.0]
+    """
+    _at_least_1("horizon", horizon)
+    return np.repeat(values[offsets[sequence] + t][:, None], horizon, axis=1)
+
+
+def seasonal(
+    values: np.ndarray,
+    offsets: np.ndarray,
+    sequence: np.ndarray,
+    t: np.ndarray,
+    horizon: int,
+    season: int,
+) -> tuple[np.ndarray, int]:
+    """The value as many whole seasons before the step it stands for as lead to t or earlier.
+
+    Args:
+        values, offsets, sequence, t, horizon: as for ``persistence``.
+        season: time steps in a season.
+
+    Returns:
+        (origins, horizon, targets), and for how many steps ahead, of all origins together, the
+        sequence was not yet a season long, so that its last value stands there.
+
+    Raises:
+        InputError: the horizon or the season is less than 1.
+    """
+    _at_least_1("horizon", horizon)
+    _at_least_1("season", season)
+    ahead = np.arange(1, horizon + 1)
+    source = t[:, None] + ahead - season * -(-ahead // season)  # (origins, horizon)
+    early = source < 0
+    steps = offsets[sequence][:, None] + np.where(early, t[:, None], source)
+    return values[steps], int(early.sum())
+
+
+def guess_season(times: np.ndarray | None) -> int | None:
+    """The steps of the season that times suggest by their usual spacing; None if they do not.
+
+    Args:
+        times: (time steps,), of one sequence or of several one after another; ``datetime64``.
+
+    Returns:
+        12 for months, 4 for quarters, 52 for weeks, 7 for days, 24 for hours, 48 for half hours,
+        60 for minutes. It is a guess: days without weekends have a season of 5.
+
+    Example:
+        >>> guess_season(np.arange("2020-01", "2023-01", dtype="datetime64[M]"))
+        12
+    """
+    if times is None or times.dtype.kind != "M":
+        return None
+    spacing = np.diff(times.astype("datetime64[s]").astype(np.int64))
+    spacing = spacing[spacing > 0]  # where a sequence begins, times may go back
+    usual = np.median(spacing) if len(spacing) else 0
+    return next((steps for least, most, steps in SEASONS if least <= usual <= most), None)
+
+
+def majority(labels: np.ndarray, classes: int, predictions: int) -> np.ndarray:
+    """The shares of the classes in the training part, for every prediction.
+
+    The most probable one is the most frequent. One is added to each count (Laplace's rule of
+    succession), so that a class that never trained is not impossible.
+
+    Args:
+        labels: integers from 0, any shape: the training part's.
+        classes: how many there are.
+        predictions: how many are wanted.
+
+    Returns:
+        Probabilities, (predictions, classes).
+
+    Raises:
+        InputError: there are no labels, or one is not of a class.
+
+    Example:
+        >>> majority(np.array([1, 1, 0]), classes=2, predictions=1).tolist()
+        [[0.4, 0.6]]
+    """
+    labels = np.asarray(labels).ravel()
+    if not labels.size or labels.dtype.kind not in "iu":
+        raise InputError(f"Training labels are integers, one or more; {labels.dtype} came.")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise InputError(
+            f"Training labels run from {labels.min()} to {labels.max()}, and there are {classes} "
+            "classes, counted from 0."
+        )
+    counts = np.bincount(labels, minlength=classes) + 1
+    return np.tile(counts / counts.sum(), (predictions, 1))
+
+
+def _at_least_1(name: str, number: int) -> None:
+    if number < 1:
+        raise InputError(f"{name}={number} is too small: at least 1 time step is needed.")
