@@ -16,6 +16,7 @@ choose_jax()
 _HOME = {
     "BackendError": "legato._errors",
     "Column": "legato._sequences",
+    "Frames": "legato._framing",
     "InputError": "legato._errors",
     "Lanes": "legato._lanes",
     "LegatoError": "legato._errors",
@@ -28,6 +29,7 @@ _HOME = {
     "StateError": "legato._errors",
     "UnsupportedError": "legato._errors",
     "export_onnx": "legato._onnx",
+    "frame": "legato._framing",
     "from_torch": "legato._torch",
     "load_model": "legato._loading",
     "read": "legato._reading",
@@ -38,6 +40,7 @@ _NAMESPACES = ("alphabet", "layers", "report")
 __all__ = [
     "BackendError",
     "Column",
+    "Frames",
     "InputError",
     "Lanes",
     "LegatoError",
@@ -51,6 +54,7 @@ __all__ = [
     "UnsupportedError",
     "alphabet",
     "export_onnx",
+    "frame",
     "from_torch",
     "layers",
     "load_model",
@@ -70,6 +74,8 @@ if TYPE_CHECKING:
     from legato._errors import OutputError as OutputError
     from legato._errors import StateError as StateError
     from legato._errors import UnsupportedError as UnsupportedError
+    from legato._framing import Frames as Frames
+    from legato._framing import frame as frame
     from legato._lanes import Lanes as Lanes
     from legato._loading import load_model as load_model
     from legato._model import Model as Model

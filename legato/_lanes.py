@@ -14,6 +14,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._packing import chosen_rows, chosen_steps, chunks_of, packed
+from legato._steps import counted, is_count, padded_step
 
 COLUMNS, LINES = 100, 16  # of the picture
 CELL_COLUMNS = 8  # of a sample in it, where labels need no more
@@ -135,7 +136,7 @@ class Lanes:
         """
         values = _read_values(values, int(self.lengths.sum()), len(self.lengths))
         shape = (self.samples * self.steps, *values.shape[1:])
-        laid = _padding(pad, values, shape)
+        laid = np.full(shape, padded_step(pad, values))
         laid[self._places] = values
         return laid.reshape(self.samples, self.steps, *values.shape[1:])
 
@@ -163,18 +164,18 @@ class Lanes:
 
     def __repr__(self) -> str:
         return (
-            f"Lanes({_count(len(self.lengths), 'sequence')}, rows={self.rows}, "
+            f"Lanes({counted(len(self.lengths), 'sequence')}, rows={self.rows}, "
             f"steps={self.steps}, batches={self.batches})"
         )
 
     def __str__(self) -> str:
         least, most, total = self.lengths.min(), self.lengths.max(), int(self.lengths.sum())
-        span = _count(most, "step") if least == most else f"{least:,} to {most:,} steps"
+        span = counted(most, "step") if least == most else f"{least:,} to {most:,} steps"
         return "\n".join(
             [
-                f"{_count(len(self.lengths), 'sequence')} of {span}, {total:,} in all, in "
-                f"{_count(self.rows, 'row')}: {_count(self.samples, 'sample')} of "
-                f"{_count(self.steps, 'step')} in {_count(self.batches, 'batch', 'es')}, "
+                f"{counted(len(self.lengths), 'sequence')} of {span}, {total:,} in all, in "
+                f"{counted(self.rows, 'row')}: {counted(self.samples, 'sample')} of "
+                f"{counted(self.steps, 'step')} in {counted(self.batches, 'batch', 'es')}, "
                 f"{100 * self.padding:.1f} % padding",
                 *_picture(self),
             ]
@@ -189,7 +190,7 @@ def _read_lengths(lengths) -> np.ndarray:
             f"Lanes got lengths={lengths!r}: no sequence. Give the time steps of each, such as "
             "[len(each) for each in sequences]."
         )
-    wrong = (at for at, length in enumerate(given) if not _is_count(length))
+    wrong = (at for at, length in enumerate(given) if not is_count(length))
     if (at := next(wrong, None)) is not None:
         shape = getattr(given[at], "shape", ())
         came = f"an array of shape {shape}" if shape else repr(given[at])
@@ -202,16 +203,11 @@ def _read_lengths(lengths) -> np.ndarray:
 
 def _read_count(name: str, count) -> int | None:
     """Rows or steps, checked."""
-    if count is None or _is_count(count):
+    if count is None or is_count(count):
         return None if count is None else int(count)
     raise InputError(
         f"{name}={count!r} is not an integer of at least 1; None has legato choose it."
     )
-
-
-def _is_count(value) -> bool:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    return whole and int(value) >= 1
 
 
 def _read_values(values, total: int, count: int) -> np.ndarray:
@@ -225,36 +221,13 @@ def _read_values(values, total: int, count: int) -> np.ndarray:
         came = f"{len(values):,} time steps" if values.ndim else "a single number"
     if not values.ndim or len(values) != total:
         raise InputError(
-            f"lay() got {came}; the {_count(count, 'sequence')} of this plan have {total:,} in "
+            f"lay() got {came}; the {counted(count, 'sequence')} of this plan have {total:,} in "
             "all. Give them one after the other in one array, such as np.concatenate(sequences)."
         )
     return values
 
 
-def _padding(pad, values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An array of a shape and of the dtype of ``values`` that holds nothing but padding."""
-    pad = np.asarray(pad)
-    with np.errstate(all="ignore"):
-        cast = pad.astype(values.dtype)
-    if not np.issubdtype(values.dtype, np.inexact) and not np.array_equal(cast, pad):
-        raise InputError(
-            f"pad={pad.tolist()!r} cannot be held by {values.dtype} values; give a value that can, "
-            "or values of another dtype."
-        )
-    try:
-        return np.full(shape, cast)
-    except ValueError as error:
-        raise InputError(
-            f"pad has shape {pad.shape}, and a step of these values {shape[1:]}; give a number or "
-            "an array like one step."
-        ) from error
-
-
 # The plan as one reads it.
-
-
-def _count(number: int, one: str, plural: str = "s") -> str:
-    return f"{number:,} {one}{plural if number != 1 else ''}"
 
 
 def _picture(lanes: Lanes) -> list[str]:
@@ -281,7 +254,7 @@ def _picture(lanes: Lanes) -> list[str]:
             line(name, lambda batch, row=row: _cell(lanes, batch * lanes.rows + row, width))
             for row, name in enumerate(names)
         ],
-        *([f"… {_count(lanes.rows - lines, 'more row')}"] if lanes.rows > lines else []),
+        *([f"… {counted(lanes.rows - lines, 'more row')}"] if lanes.rows > lines else []),
     ]
 
 

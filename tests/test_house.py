@@ -1,11 +1,11 @@
 """The house keeps its order: imports go down, public names have one path, the front door is light.
 
-The order is DESIGN's, with the rooms that building it made necessary: ``_backend``, ``_files`` and
-``_packing`` on the ground floor, ``_keras`` (every private name of Keras), ``_memory`` (a layer's
-state variables); between the state and the model the way of data (``_data``, ``_feeding``,
-``_intake``), of programs (``_engine``, ``_programs``, ``_run``) and of a verb (``_passes``,
-``_training``, ``_watch``, ``_resume``), and ``_saving``; on the model ``_loading``, ``_torch`` and
-``_onnx``.
+The order is DESIGN's, with the rooms that building it made necessary: ``_backend``, ``_files``,
+``_steps`` and ``_packing`` on the ground floor, ``_keras`` (every private name of Keras),
+``_memory`` (a layer's state variables); between the state and the model the way of data
+(``_data``, ``_feeding``, ``_intake``), of programs (``_engine``, ``_programs``, ``_run``) and of a
+verb (``_passes``, ``_training``, ``_watch``, ``_resume``), and ``_saving``; on the model
+``_loading``, ``_torch`` and ``_onnx``.
 """
 
 import ast
@@ -21,7 +21,7 @@ PACKAGE = Path(legato.__file__).parent
 # Rooms that load neither Keras nor JAX; anyone may come in.
 GROUND = ["_errors", "_backend", "_files"]
 # Sequences as values: laid out, split, scored, read from files.
-GROUND += ["_sequences", "_calendar", "_packing", "_lanes", "_framing", "_splits"]
+GROUND += ["_sequences", "_calendar", "_steps", "_packing", "_lanes", "_framing", "_splits"]
 GROUND += ["_baselines", "_scores", "_label_scores", "_forecast", "_labelled"]
 GROUND += ["_delimited", "_tables", "_columns", "_times", "_reading"]
 ROOMS = [
@@ -145,6 +145,11 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_the_front_door_loads_neither_keras_nor_jax(code):
     assert not {"keras", "jax", "numpy", "matplotlib"} & loaded_after(code)
+
+
+@pytest.mark.parametrize("code", ["legato.frame(range(9))", "print(legato.Lanes([3, 4]))"])
+def test_rooms_of_numpy_only_load_neither_keras_nor_jax(code):
+    assert not {"keras", "jax", "scipy"} & loaded_after(f"import legato\n{code}")
 
 
 def test_the_version_is_the_changelogs():
