@@ -11,11 +11,11 @@ import numpy as np
 from legato._errors import InputError
 from legato._sequences import Column
 from legato._tables import Table
+from legato._words import numbers_in, tidy
 
 if TYPE_CHECKING:
     import polars
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 FLOAT32 = np.finfo(np.float32)
 _DECORATION = r"[,'\s%$€£¥]"  # what stands in and around numbers that are written for people
 _BOOLEANS = {"false": 0.0, "true": 1.0}
@@ -37,7 +37,7 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
     """
     import polars
 
-    series = tidy(table.frame[name])
+    series = tidy(table.take(name))
     if series.null_count() == len(series):
         raise InputError(
             f"{table.source}: column {name!r} holds no value at all. Leave it out with columns=."
@@ -68,35 +68,6 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
     return Column(name, tuple(map(_label, numbers)), tuple(numbers)), values
 
 
-def tidy(series: "polars.Series") -> "polars.Series":
-    """The same, None for everything that says that a value is missing, words without spaces around.
-
-    Words that all read as numbers are left as they are.
-    """
-    import polars
-
-    if series.dtype in (polars.Categorical, polars.Enum):
-        series = series.cast(polars.String)
-    if series.dtype == polars.Null:
-        return series.cast(polars.String)
-    if series.dtype.is_float():
-        return series.fill_nan(None)
-    if series.dtype != polars.String or series.cast(polars.Float64, strict=False).is_finite().all(
-        ignore_nulls=False
-    ):
-        return series
-    words = series.str.strip_chars()
-    return words.set(words.is_in(MISSING).fill_null(False), None)
-
-
-def numbers_in(words: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
-    """Words as numbers, None where they are none; and where that is."""
-    import polars
-
-    numbers = words.cast(polars.Float64, strict=False)
-    return numbers, numbers.is_null() & words.is_not_null()
-
-
 def _from_words(series: "polars.Series", table: Table, is_labels: bool) -> "polars.Series":
     """A column of words as what they are: numbers, booleans, dates or words."""
     import polars
@@ -105,7 +76,7 @@ def _from_words(series: "polars.Series", table: Table, is_labels: bool) -> "pola
     if not bad.any():
         padded = is_labels and series.str.contains(r"^[-+]?0\d").any()
         return series if padded else numbers
-    words = series.filter(bad).value_counts()
+    words = (series if bad.all() else series.filter(bad)).value_counts()
     each, counts = words[series.name], words["count"]
     if not is_labels:
         alike = each.str.replace_all(_DECORATION, "").cast(polars.Float64, strict=False)

@@ -1,21 +1,24 @@
-"""Text of separated fields → a frame of words, each record of the right length.
+"""Text of separated fields → a frame, each record seen to have the right number of fields.
 
 CSV as RFC 4180 has it, with ``,`` ``;`` tab or ``|``, told from the header. The file is read once,
-in pieces of whole records: what a quotation mark encloses is found by counting marks, so that
-fields and line numbers are counted without a loop over rows, and no short row is filled silently.
-Polars cuts the fields; every one stays a word. Limit: a record has at most ``PIECE_BYTES``.
+in pieces of whole records. What a quotation mark encloses is found by counting marks, so that
+fields and lines are counted without a loop over rows, and no short row is filled silently. Polars
+cuts the fields; a column whose words are numbers in one piece and not in another is read again, as
+words. Limit: a record has at most ``PIECE_BYTES``.
 """
 
 import csv
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._words import joined, narrowed
 
 if TYPE_CHECKING:
     import polars
@@ -45,15 +48,19 @@ class Records(NamedTuple):
     fields: np.ndarray
 
 
-def read_delimited(path: Path) -> tuple["polars.DataFrame", np.ndarray]:
+def read_delimited(
+    path: Path, words: Collection[str] = (), times: str | None = None
+) -> tuple["polars.DataFrame", np.ndarray]:
     """Read a file of separated fields.
 
     Args:
         path: the file; one that ends in ``.gz`` is unpacked.
+        words: columns that stay words, whatever they look like.
+        times: the column that becomes times, if all of it can.
 
     Returns:
-        A frame of words, None where a field is empty, and the line each row begins on, the
-        header's being 1.
+        A frame, None where a value is missing, of numbers where all of a column are, else of words;
+        and (rows,): the line each row begins on, the header's being 1.
 
     Raises:
         InputError: it is not UTF-8, has no header or no rows, or a row has more or fewer fields
@@ -66,21 +73,26 @@ def read_delimited(path: Path) -> tuple["polars.DataFrame", np.ndarray]:
     separator = max(SEPARATORS, key=lambda each: _count_outside(header.content, each))
     names = _names(header, separator, path)
     options = {"separator": separator, "has_header": False, "infer_schema": False}
-    frames, lines = [], []
-    for piece in _followed(first, pieces):
-        content, places = _rows(piece, separator, len(names), path)
-        if len(places):
-            frame = polars.read_csv(io.BytesIO(content), **options)
-            frame.columns = [str(at) for at in range(len(names))]
-            frames.append(frame)
-            lines.append(places)
-    if not frames:
+    columns: list[list[polars.Series]] = [[] for _ in names]
+    lines, blank = [], []
+    for piece in chain([first], pieces):
+        content, *places = _rows(piece, separator, len(names), path)
+        if not len(places[0]):
+            continue
+        frame = polars.read_csv(io.BytesIO(content), **options)
+        for name, series, parts in zip(names, frame, columns, strict=True):
+            parts.append(series if name in words else narrowed(series, name == times))
+        lines.append(places[0])
+        blank.append(places[1])
+    end = np.flatnonzero(~np.concatenate(blank or [np.ones(1, bool)]))
+    if not len(end):
         raise InputError(f"{path.name} has a header and no rows below it.")
-    frame = polars.concat(frames, rechunk=False)
-    frame, places = _without_blank_end(frame, np.concatenate(lines))
     check_names(names, path.name)
-    frame.columns = names
-    return frame, places
+    whole = {name: joined(parts) for name, parts in zip(names, columns, strict=True)}
+    if mixed := {name for name, series in whole.items() if series is None}:
+        return read_delimited(path, {*words, *mixed}, times)
+    frame = polars.DataFrame(whole)
+    return frame.head(end[-1] + 1), np.concatenate(lines)[: end[-1] + 1]
 
 
 def check_names(names: list[str], source: str) -> None:
@@ -182,11 +194,6 @@ def _pieces(path: Path) -> Iterator[Piece]:
         yield Piece(rest + b"\n", line)
 
 
-def _followed(first: Piece, others: Iterator[Piece]) -> Iterator[Piece]:
-    yield first
-    yield from others
-
-
 def _outside(data: np.ndarray) -> np.ndarray:
     """Which bytes stand outside quotation marks."""
     marks = data == _QUOTE
@@ -256,13 +263,15 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _rows(piece: Piece, separator: str, expected: int, path: Path) -> tuple[bytes, np.ndarray]:
-    """A piece without blank lines, as bytes, and the line of each row.
+def _rows(
+    piece: Piece, separator: str, expected: int, path: Path
+) -> tuple[bytes, np.ndarray, np.ndarray]:
+    """A piece without blank lines, as bytes; the line of each row; and which are blank even so.
 
     A blank line of a table of one column is a row whose value is missing.
     """
     if not piece.content:
-        return b"", np.empty(0, int)
+        return b"", np.empty(0, int), np.empty(0, bool)
     _check_quotes(piece, separator, path)
     records = _records(piece, separator)
     data = np.frombuffer(piece.content, np.uint8)
@@ -277,12 +286,12 @@ def _rows(piece: Piece, separator: str, expected: int, path: Path) -> tuple[byte
             "marks, and write every field, an empty one too."
         )
     if not blank.any():
-        return piece.content, records.lines
+        return piece.content, records.lines, blank
     if expected == 1:
         pairs = np.repeat(records.begins[blank], 2)
-        return np.insert(data, pairs, _QUOTE).tobytes(), records.lines
+        return np.insert(data, pairs, _QUOTE).tobytes(), records.lines, blank
     kept = np.repeat(~blank, sizes + 1)
-    return data[kept].tobytes(), records.lines[~blank]
+    return data[kept].tobytes(), records.lines[~blank], blank[~blank]
 
 
 def _check_quotes(piece: Piece, separator: str, path: Path) -> None:
@@ -304,14 +313,3 @@ def _check_quotes(piece: Piece, separator: str, path: Path) -> None:
             f"{path.name}, line {piece.line_of(int(stray.min()))}: a quotation mark stands in the "
             "middle of a field. Write it twice, and put the whole field in quotation marks."
         )
-
-
-def _without_blank_end(
-    frame: "polars.DataFrame", lines: np.ndarray
-) -> tuple["polars.DataFrame", np.ndarray]:
-    """A table of one column ends with its last value, whatever blank lines follow."""
-    if frame.width == 1:
-        filled = (frame.to_series().is_not_null() & (frame.to_series() != "")).arg_true()
-        count = filled[-1] + 1 if len(filled) else 0
-        return frame.head(count), lines[:count]
-    return frame, lines

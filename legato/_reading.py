@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from legato._columns import check_spread, read_column, tidy
+from legato._columns import check_spread, read_column
 from legato._delimited import check_beginning, check_text, read_bytes
 from legato._errors import InputError
 from legato._sequences import Column, Sequences
 from legato._tables import DELIMITED, NUMPY, PARQUET, Table, kind_of, read_table
-from legato._times import check_filled, gaps, is_in_order, moment, read_times
+from legato._times import check_filled, check_once, gaps, is_in_order, read_times
+from legato._words import tidy
 
 Missing = Literal["error", "drop", "forward"]
 
@@ -74,35 +75,29 @@ def read(
                 "table, let its name end in .csv."
             )
         return _read_text(source)
-    table = read_table(source, [name for name in (group, time) if name is not None])
+    table = read_table(source, group, time, labels)
     used = _used(table, group, time, chosen, labels)
     order, lengths, names = _grouped(table, group)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    times, notes = None, ()
-    if time is not None:
-        times = read_times(table, time)[order]
-        if not is_in_order(times, offsets):
-            by_time = np.lexsort((times, np.repeat(np.arange(len(lengths)), lengths)))
-            order, times = order[by_time], times[by_time]
-            notes = (f"Rows were not in order of {time!r}; sorted.",)
+    times, order, notes = _timed(table, time, order, lengths)
     kinds, values = _values(table, used, labels, order)
-    rows = table.rows[order]
-    kept, filled = _without_missing(table, kinds, values, order, offsets, missing)
-    del order
+    rows = table.rows if order is None else table.rows[order]
+    kept, more = _without_missing(table, kinds, values, rows, lengths, missing)
     if kept is not None:
-        lengths = np.add.reduceat(kept.astype(int), offsets[:-1])
+        lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
         values, rows = values[kept], rows[kept]
         times = None if times is None else times[kept]
-        filled += _vanished(names, lengths, table)
+        more += _vanished(names, lengths)
         names = tuple(name for name, length in zip(names, lengths, strict=True) if length)
         lengths = lengths[lengths > 0]
     for at, column in enumerate(kinds):
         if column.is_numeric:
             check_spread(column.name, values[:, at], table.source)
-    found = Sequences(
-        values, lengths, kinds, names, times, group, time, table.source, notes + filled, rows
+    if times is not None:
+        check_once(table, times, lengths, names, rows, group)
+        more += gaps(times, lengths, names)
+    return Sequences(
+        values, lengths, kinds, names, times, group, time, table.source, notes + more, rows
     )
-    return found if times is None else _with_gaps(found, table)
 
 
 def _listed(names: str | Iterable[str]) -> list[str]:
@@ -145,44 +140,68 @@ def _instead(name: str, present: list[str]) -> str:
     return f"{meant} There are {', '.join(map(repr, present[:20]))}{more}."
 
 
-def _grouped(table: Table, group: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """The rows in order of sequence, how many each has, and what each is called."""
+def _grouped(
+    table: Table, group: str | None
+) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...]]:
+    """The rows in order of sequence, None if they are so; how many each has; what each is called."""
     import polars
 
-    height = table.frame.height
+    height = table.height
     if group is None:
         lengths = np.array([height]) if table.lengths is None else table.lengths
         numbered = tuple(map(str, range(len(lengths))))
-        return np.arange(height), lengths, numbered if len(lengths) > 1 else (table.source,)
+        return None, lengths, numbered if len(lengths) > 1 else (table.source,)
     if table.lengths is not None:
         raise InputError(
             "group= tells sequences of one table apart; these arrays are many by themselves."
         )
-    series = tidy(table.frame[group])
+    series = tidy(table.take(group))
     check_filled(table, series)
     if series.dtype.is_float() and (series == series.round()).all():
         series = series.cast(polars.Int64)
-    words = series.cast(polars.String).rename("name").to_frame().with_row_index("row")
-    found = words.group_by("name", maintain_order=True).agg("row")
-    rows = found["row"].explode().to_numpy()
-    return rows, found["row"].list.len().to_numpy().astype(int), tuple(found["name"].to_list())
+    words = series.cast(polars.String)
+    names = words.unique(maintain_order=True)
+    places = words.cast(polars.Enum(names)).to_physical().to_numpy()
+    in_order = bool((places[1:] >= places[:-1]).all())
+    order = None if in_order else np.argsort(places, kind="stable")
+    return order, np.bincount(places), tuple(names.to_list())
+
+
+def _timed(
+    table: Table, time: str | None, order: np.ndarray | None, lengths: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
+    """The times, ascending within each sequence; the order of rows that makes them so; a note."""
+    if time is None:
+        return None, order, ()
+    times = read_times(table, time)
+    times = times if order is None else times[order]
+    if is_in_order(times, lengths):
+        return times, order, ()
+    by_time = np.lexsort((times, np.repeat(np.arange(len(lengths)), lengths)))
+    order = by_time if order is None else order[by_time]
+    return times[by_time], order, (f"Rows were not in order of {time!r}; sorted.",)
 
 
 def _values(
-    table: Table, used: list[str], labels: list[str], order: np.ndarray
+    table: Table, used: list[str], labels: list[str], order: np.ndarray | None
 ) -> tuple[tuple[Column, ...], np.ndarray]:
     """Every column of values, its rows in some order; NaN where one is missing."""
-    values = np.empty((table.frame.height, len(used)))
+    values = np.empty((table.height, len(used)))
     columns = []
     for at, name in enumerate(used):
         column, numbers = read_column(table, name, name in labels)
-        values[:, at] = numbers[order]
+        values[:, at] = numbers if order is None else numbers[order]
         columns.append(column)
     return tuple(columns), values
 
 
 def _without_missing(
-    table: Table, columns: tuple, values: np.ndarray, order, offsets, policy: Missing
+    table: Table,
+    columns: tuple[Column, ...],
+    values: np.ndarray,
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    policy: Missing,
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Which rows stay, None if all do, and what was done; values are filled in their places.
 
@@ -196,11 +215,11 @@ def _without_missing(
     many = f"{count:,} value{'s were' if count > 1 else ' was'} missing"
     if policy == "error":
         places = np.flatnonzero(gone.any(axis=1))
-        place = places[order[places].argmin()]
+        place = places[rows[places].argmin()]
         name = columns[int(gone[place].argmax())].name
         others = f", the first of {count:,} such" if count > 1 else ""
         raise InputError(
-            f"{table.cell(int(order[place]), name)}: the value is missing{others}. Leave such rows "
+            f"{table.cell(int(np.searchsorted(table.rows, rows[place])), name)}: the value is missing{others}. Leave such rows "
             "out with missing='drop', or let the last known value of the same sequence stand for "
             "them with missing='forward'."
         )
@@ -208,7 +227,7 @@ def _without_missing(
         kept = np.logical_not(gone.any(axis=1))
         told = f"{many}: {_rows(~kept)} left out."
     else:
-        kept = _fill_forward(values, gone, offsets)
+        kept = _fill_forward(values, gone, lengths)
         told = f"{many}: {gone[kept].sum():,} filled with the last known of the same sequence"
         told += "." if kept.all() else f", {_rows(~kept)} before the first known left out."
     if not kept.any():
@@ -218,9 +237,9 @@ def _without_missing(
     return kept, (told,)
 
 
-def _fill_forward(values: np.ndarray, gone: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def _fill_forward(values: np.ndarray, gone: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Fill in the last known value of the same sequence; where there is one for every column."""
-    begins = np.repeat(offsets[:-1], np.diff(offsets))
+    begins = np.repeat(np.cumsum(lengths) - lengths, lengths)
     kept = np.ones(len(values), bool)
     for at in np.flatnonzero(gone.any(axis=0)):
         last = np.maximum.accumulate(np.where(gone[:, at], -1, np.arange(len(values))))
@@ -234,44 +253,13 @@ def _rows(which: np.ndarray) -> str:
     return f"{count:,} row{'s' * (count != 1)}"
 
 
-def _vanished(names: tuple[str, ...], lengths: np.ndarray, table: Table) -> tuple[str, ...]:
+def _vanished(names: tuple[str, ...], lengths: np.ndarray) -> tuple[str, ...]:
     """A note on sequences of which no row is left."""
     gone = [name for name, length in zip(names, lengths, strict=True) if not length]
     if not gone:
         return ()
     many = "1 sequence has" if len(gone) == 1 else f"{len(gone):,} sequences have"
     return (f"{many} no row left, {gone[0]!r}{' first' * (len(gone) > 1)}.",)
-
-
-def _with_gaps(found: Sequences, table: Table) -> Sequences:
-    """The same with a note on gaps.
-
-    Raises:
-        InputError: a time comes twice in a sequence.
-    """
-    from dataclasses import replace
-
-    times, offsets = found.times, found.offsets
-    assert times is not None
-    assert found.lines is not None
-    twice = times[1:] == times[:-1]
-    twice[offsets[1:-1] - 1] = False
-    if twice.any():
-        places = np.flatnonzero(twice)
-        at = int(places[found.lines[places + 1].argmin()])
-        one, other = sorted((int(found.lines[at]), int(found.lines[at + 1])))
-        where = f" in {found.names[np.searchsorted(offsets, at, side='right') - 1]!r}"
-        word = "lines" if table.lines is not None else "rows (counted from 0)"
-        advice = (
-            "Take one out"
-            if found.group
-            else "Name the column that tells sequences apart with group=, or take one out"
-        )
-        raise InputError(
-            f"{table.source}: the time {moment(times[at])} comes twice"
-            f"{where * (len(found) > 1)}, in {word} {one} and {other}. {advice}."
-        )
-    return replace(found, notes=found.notes + gaps(times, offsets, found.names))
 
 
 def _read_text(path: Path) -> Sequences:

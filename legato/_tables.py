@@ -23,16 +23,17 @@ NUMPY = (".npy", ".npz")
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Table:
-    """A frame, and how to speak of its rows.
+    """A frame, whose columns are taken out one by one, and how to speak of its rows.
 
     Attributes:
-        frame: a Polars frame; words only, if it came from a file of separated fields.
+        frame: a Polars frame.
         source: what it is called.
         lines: (rows,) the line of the file each row begins on, the header's being 1; None where
             rows are counted from 0.
         lengths: (sequences,) the rows of each, if the source is several sequences by itself.
+        height: how many rows there are.
     """
 
     frame: "polars.DataFrame"
@@ -40,10 +41,19 @@ class Table:
     lines: np.ndarray | None = None
     lengths: np.ndarray | None = None
 
+    def __post_init__(self):
+        self.height = self.frame.height
+
+    def take(self, name: str) -> "polars.Series":
+        """A column, which the table has no more."""
+        column = self.frame[name]
+        self.frame = self.frame.drop(name)
+        return column
+
     @property
     def rows(self) -> np.ndarray:
         """(rows,): the line of each row, or its number counted from 0."""
-        return np.arange(self.frame.height) if self.lines is None else self.lines
+        return np.arange(self.height) if self.lines is None else self.lines
 
     def row(self, at: int) -> str:
         """What a row is called."""
@@ -61,24 +71,28 @@ class Table:
         return f"{self.source}, {self.row(at)}, column {column!r}"
 
 
-def read_table(source: Any, levels: Sequence[str] = ()) -> Table:
+def read_table(
+    source: Any, group: str | None = None, time: str | None = None, labels: Sequence[str] = ()
+) -> Table:
     """Read a table.
 
     Args:
         source: the path of a file, a frame, an array, a list of arrays, or columns by name.
-        levels: levels of a pandas frame's index that are wanted as columns.
+        group, time: the columns that tell sequences and times, if any; of a pandas frame, levels
+            of its index will do.
+        labels: columns that hold labels, whatever they look like.
 
     Raises:
         InputError: there is no such file, it is damaged, or it is no table.
     """
     module = type(source).__module__.partition(".")[0]
     if isinstance(source, (str, Path)):
-        table = _read_file(Path(source))
+        table = _read_file(Path(source), {group, *labels} - {None}, time)
     elif module == "polars":
         frame = source.collect() if hasattr(source, "collect") else source
         table = Table(frame.to_frame() if hasattr(frame, "to_frame") else frame, "the frame")
     elif module == "pandas":
-        table = _from_pandas(source, levels)
+        table = _from_pandas(source, (group, time))
     elif isinstance(source, Mapping):
         table = Table(_from_columns(source, "the columns"), "the columns")
     else:
@@ -110,12 +124,12 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def _read_file(path: Path) -> Table:
+def _read_file(path: Path, words: set, time: str | None) -> Table:
     import polars
 
     kind = kind_of(path)
     if kind in DELIMITED:
-        frame, lines = read_delimited(path)
+        frame, lines = read_delimited(path, words, time)
         return Table(frame, path.name, lines)
     if kind in PARQUET:
         damage = (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError)
@@ -149,11 +163,15 @@ def _damaged(path: Path, kind: str, error: BaseException) -> InputError:
     )
 
 
-def _from_pandas(source: Any, levels: Sequence[str]) -> Table:
+def _from_pandas(source: Any, levels: Sequence[str | None]) -> Table:
     frame = source.to_frame() if hasattr(source, "to_frame") else source
     if not hasattr(frame, "columns"):
         raise InputError(f"A pandas {type(source).__name__} is no table; give a DataFrame.")
-    wanted = [name for name in frame.index.names if name in levels and name not in frame.columns]
+    wanted = [
+        name
+        for name in frame.index.names
+        if name is not None and name in levels and name not in frame.columns
+    ]
     frame = frame.reset_index(level=wanted) if wanted else frame
     names = [str(name) for name in frame.columns]
     check_names(names, "the frame")

@@ -9,26 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from legato._columns import tidy
 from legato._errors import InputError
 from legato._tables import Table
+from legato._words import tidy, times_in
 
 if TYPE_CHECKING:
     import polars
 
-_FORMATS = (
-    "%Y-%m-%d",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%d %H:%M:%S%.f%#z",
-    "%Y-%m-%dT%H:%M:%S%.f%#z",
-    "%Y/%m/%d",
-    "%Y/%m/%d %H:%M:%S%.f",
-    "%Y/%m/%d %H:%M",
-)
 _DAY_SECONDS = 86_400
 _UNITS = (("day", _DAY_SECONDS), ("hour", 3_600), ("minute", 60), ("second", 1))
 
@@ -45,10 +32,16 @@ def read_times(table: Table, name: str) -> np.ndarray:
     """
     import polars
 
-    series = tidy(table.frame[name])
+    series = tidy(table.take(name))
     check_filled(table, series)
     if series.dtype == polars.String:
-        series = _from_words(table, series)
+        words, series = series, times_in(series)
+        if count := series.null_count():
+            at = int(series.is_null().arg_max() or 0)
+            raise InputError(
+                f"{table.cell(at, name)}: {words[at]!r} is no time, the first of {count:,}. Write "
+                "dates as ISO 8601 has them, 2001-03-31 or 2001-03-31 18:30:00, or write numbers."
+            )
     if series.dtype == polars.Date:
         series = series.cast(polars.Datetime("us"))
     if isinstance(series.dtype, polars.Datetime):
@@ -84,42 +77,52 @@ def check_filled(table: Table, series: "polars.Series") -> None:
         )
 
 
-def _from_words(table: Table, series: "polars.Series") -> "polars.Series":
-    import polars
-
-    for kind in (polars.Int64, polars.Float64):
-        numbers = series.cast(kind, strict=False)
-        if not numbers.null_count():
-            return numbers
-    first = series.head(1)
-    found = sorted(_FORMATS, key=lambda each: _parsed(first, each).null_count())
-    times = _parsed(series, found[0])
-    for each in found[1:]:
-        missing = times.is_null()
-        if not missing.any():
-            break
-        times = times.set(missing, None).zip_with(~missing, _parsed(series, each))
-    if count := times.null_count():
-        at = int(times.is_null().arg_max() or 0)
-        raise InputError(
-            f"{table.cell(at, series.name)}: {series[at]!r} is no time, the first of {count:,}. "
-            "Write dates as ISO 8601 has them, 2001-03-31 or 2001-03-31 18:30:00, or write numbers."
-        )
-    return times
+def _inner(lengths: np.ndarray) -> np.ndarray:
+    """Which steps from a row to the next stay within a sequence."""
+    inner = np.ones(lengths.sum() - 1, bool)
+    inner[np.cumsum(lengths)[:-1] - 1] = False
+    return inner
 
 
-def _parsed(words: "polars.Series", form: str) -> "polars.Series":
-    times = words.str.to_datetime(form, strict=False, time_unit="us", ambiguous="null")
-    if times.dtype.time_zone is not None:  # pyright: ignore[reportAttributeAccessIssue]
-        times = times.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return times
-
-
-def is_in_order(times: np.ndarray, offsets: np.ndarray) -> bool:
+def is_in_order(times: np.ndarray, lengths: np.ndarray) -> bool:
     """Whether no time comes before the one above it in the same sequence."""
-    falls = times[1:] < times[:-1]
-    falls[offsets[1:-1] - 1] = False
-    return not falls.any()
+    return not ((times[1:] < times[:-1]) & _inner(lengths)).any()
+
+
+def check_once(
+    table: Table,
+    times: np.ndarray,
+    lengths: np.ndarray,
+    names: tuple[str, ...],
+    rows: np.ndarray,
+    group: str | None,
+) -> None:
+    """See that no time comes twice in a sequence.
+
+    Raises:
+        InputError: one does; both rows are named.
+    """
+    places = np.flatnonzero((times[1:] == times[:-1]) & _inner(lengths))
+    if not len(places):
+        return
+    at = places[rows[places + 1].argmin()]
+    one, other = sorted(rows[at : at + 2].tolist())
+    what = "lines" if table.lines is not None else "rows (counted from 0)"
+    advice = (
+        "Take one out."
+        if group is not None
+        else "Take one out, or name the column that tells sequences apart with group=."
+    )
+    raise InputError(
+        f"{table.source}: the time {moment(times[at])} comes twice{_within(names, lengths, at)}, in "
+        f"{what} {one} and {other}. {advice}"
+    )
+
+
+def _within(names: tuple[str, ...], lengths: np.ndarray, at: int) -> str:
+    """In which sequence a row is, if there are several."""
+    sequence = np.searchsorted(np.cumsum(lengths), at, side="right")
+    return f" in {names[sequence]!r}" * (len(names) > 1)
 
 
 def moment(time) -> str:
@@ -129,21 +132,19 @@ def moment(time) -> str:
     return str(np.datetime_as_string(time, unit="auto"))
 
 
-def gaps(times: np.ndarray, offsets: np.ndarray, names: tuple[str, ...]) -> tuple[str, ...]:
+def gaps(times: np.ndarray, lengths: np.ndarray, names: tuple[str, ...]) -> tuple[str, ...]:
     """A note on the gaps between times.
 
     Args:
         times: (time steps of all sequences,), ascending within each.
-        offsets: (sequences + 1,): where each begins.
+        lengths: (sequences,): the time steps of each.
         names: what each is called.
 
     Returns:
         One sentence, or none where every step is alike.
     """
-    inner = np.ones(max(len(times) - 1, 0), bool)
-    inner[offsets[1:-1] - 1] = False
-    before = np.flatnonzero(inner)
-    steps, unit = _steps(times, before)
+    inner = _inner(lengths)
+    steps, unit = _steps(times, inner)
     if not len(steps) or (steps == steps[0]).all():
         return ()
     kinds, counts = np.unique(steps, return_counts=True)
@@ -151,32 +152,33 @@ def gaps(times: np.ndarray, offsets: np.ndarray, names: tuple[str, ...]) -> tupl
     shortest, longest = _duration(kinds[0], unit), _duration(kinds[-1], unit)
     if 2 * counts.max() < len(steps):
         return (f"Times are irregular: steps of {shortest} to {longest}.",)
-    long = np.flatnonzero(steps > common)
-    if not len(long):
+    many = int(counts[kinds > common].sum())
+    if not many:
         return (f"Steps are of {_duration(common, unit)}, and some shorter, from {shortest}.",)
-    at = before[long[steps[long].argmax()]]
+    at = np.flatnonzero(inner)[steps.argmax()]
     shown = times[at].astype("datetime64[M]") if unit == "month" else times[at]
-    where = f" in {names[np.searchsorted(offsets, at, side='right') - 1]!r}" * (len(names) > 1)
-    many = f"{len(long):,} gap{'s' * (len(long) > 1)}"
-    which = "the longest, " if len(long) > 1 else ""
+    told = f"{many:,} gaps: the longest, " if many > 1 else "1 gap: "
     return (
-        f"Steps are of {_duration(common, unit)}, with {many}: {which}{longest}, "
-        f"after {moment(shown)}{where}.",
+        f"Steps are of {_duration(common, unit)}, with {told}{longest}, after {moment(shown)}"
+        f"{_within(names, lengths, at)}.",
     )
 
 
-def _steps(times: np.ndarray, before: np.ndarray) -> tuple[np.ndarray, str]:
-    """The steps from some places to the next: in calendar months, seconds, or plain numbers."""
-    steps = times[before + 1] - times[before]
+def _steps(times: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, str]:
+    """The steps from one time to the next in the same sequence, and what they are counted in.
+
+    Calendar months, ticks of the times' own unit, or plain numbers, of which six digits count.
+    """
+    steps = np.diff(times)[inner]
     if times.dtype.kind != "M":
         size = float(np.median(steps)) if len(steps) else 1.0
         return np.round(steps / size, 6) * size, ""
-    seconds = steps / np.timedelta64(1, "s")
-    months = times.astype("datetime64[M]").astype(int)
-    calendar = months[before + 1] - months[before]
-    if len(steps) and seconds.min() >= 28 * _DAY_SECONDS and calendar.min() > 0:
-        return calendar, "month"
-    return seconds, "second"
+    unit = np.datetime_data(times.dtype)[0]
+    if len(steps) and steps.min() >= np.timedelta64(28, "D"):
+        months = np.diff(times.astype("datetime64[M]").astype(int))[inner]
+        if months.min() > 0:
+            return months, "month"
+    return steps.view(np.int64), unit
 
 
 def _duration(step: float, unit: str) -> str:
@@ -186,5 +188,7 @@ def _duration(step: float, unit: str) -> str:
     if unit == "month":
         name, size = ("year", 12) if step % 12 == 0 else ("month", 1)
     else:
+        second = 10**6 if unit == "us" else 10**9
+        step = step / second
         name, size = next((each for each in _UNITS if step % each[1] == 0), _UNITS[-1])
     return f"{step / size:.6g} {name}{'s' * (step != size)}"
