@@ -279,7 +279,7 @@ def _rows(
     blank = (sizes == 0) | ((sizes == 1) & (data[records.begins] == _RETURN))
     wrong = np.flatnonzero((records.fields != expected) & ~blank)
     if len(wrong):
-        came = records.fields[wrong[0]]
+        came = int(records.fields[wrong[0]])
         raise InputError(
             f"{path.name}, line {records.lines[wrong[0]]}: {came} field{'s' * (came != 1)} came, "
             f"and the header has {expected}. Put a field that holds {separator!r} in quotation "

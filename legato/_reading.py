@@ -143,7 +143,7 @@ def _instead(name: str, present: list[str]) -> str:
 def _grouped(
     table: Table, group: str | None
 ) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...]]:
-    """The rows in order of sequence, None if they are so; how many each has; what each is called."""
+    """The rows in order of sequence, None if they are; how many each has; what each is called."""
     import polars
 
     height = table.height
@@ -157,6 +157,10 @@ def _grouped(
         )
     series = tidy(table.take(group))
     check_filled(table, series)
+    if series.dtype.is_nested():
+        raise InputError(
+            f"{table.source}: column {group!r} holds {series.dtype}, which tells no sequences apart."
+        )
     if series.dtype.is_float() and (series == series.round()).all():
         series = series.cast(polars.Int64)
     words = series.cast(polars.String)
@@ -218,8 +222,9 @@ def _without_missing(
         place = places[rows[places].argmin()]
         name = columns[int(gone[place].argmax())].name
         others = f", the first of {count:,} such" if count > 1 else ""
+        cell = table.cell(int(np.searchsorted(table.rows, rows[place])), name)
         raise InputError(
-            f"{table.cell(int(np.searchsorted(table.rows, rows[place])), name)}: the value is missing{others}. Leave such rows "
+            f"{cell}: the value is missing{others}. Leave such rows "
             "out with missing='drop', or let the last known value of the same sequence stand for "
             "them with missing='forward'."
         )

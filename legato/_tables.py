@@ -4,6 +4,7 @@ Files of separated fields, Parquet and NumPy; frames of Polars and pandas; array
 unpickled. A pandas frame goes over column by column, so that pyarrow is not needed.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,12 +110,14 @@ def kind_of(path: Path) -> str:
     Raises:
         InputError: it is no file that can be read, or a workbook.
     """
-    if not path.exists():
-        raise InputError(f"There is no file {path}.")
+    if not os.path.exists(path):  # which takes any text for a path
+        raise InputError(f"There is no file {str(path)[:200]}.")
     if path.is_dir():
         raise InputError(f"{path} is a folder; a file was expected.")
     if not path.stat().st_size:
         raise InputError(f"{path.name} is empty; a header and rows below it were expected.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} cannot be read: you have no right to.")
     packed = path.suffix.lower() == ".gz"
     kind = Path(path.stem).suffix.lower() if packed else path.suffix.lower()
     if kind in _WORKBOOKS:
@@ -138,21 +141,31 @@ def _read_file(path: Path, words: set, time: str | None) -> Table:
                 return Table(polars.read_parquet(file), path.name)
         except damage as error:
             raise _damaged(path, "Parquet", error) from error
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.ndarray):
-            with loaded:
-                loaded = dict(loaded)
-    except Exception as error:  # zipfile's, NumPy's and zlib's own, and a parser's
-        if "pickle" in str(error) and "allow_pickle=False" in str(error):
-            raise InputError(
-                f"{path.name} holds pickled Python objects, which could run code: they are not "
-                "loaded. Save plain numbers or text: array.astype(float)."
-            ) from error
-        raise _damaged(path, "NumPy", error) from error
+    loaded = _load(path)
     if isinstance(loaded, dict):
         return Table(_from_columns(loaded, path.name), path.name)
     return _from_arrays(loaded, path.name)
+
+
+def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """What a NumPy file holds.
+
+    Raises:
+        InputError: it is damaged, or would have to be unpickled.
+    """
+    with path.open("rb") as file:
+        is_pickle = file.read(1) == b"\x80"
+        file.seek(0)
+        try:
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+        except Exception as error:  # zipfile's, zlib's and NumPy's own, and a parser's
+            if is_pickle or "Object arrays" in str(error):
+                raise InputError(
+                    f"{path.name} holds pickled Python objects, which could run code: they are not "
+                    "loaded. Save plain numbers or text: array.astype(float)."
+                ) from error
+            raise _damaged(path, "NumPy", error) from error
 
 
 def _damaged(path: Path, kind: str, error: BaseException) -> InputError:
@@ -217,7 +230,10 @@ def _series(name: str, values: Any, source: str) -> "polars.Series":
         if array.dtype.kind == "O":
             array = array.tolist()
     try:
-        return polars.Series(name, array)
+        series = polars.Series(name, array)
+        if series.dtype == polars.Object:
+            raise TypeError(f"{type(series[0]).__name__}, say")
+        return series
     except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

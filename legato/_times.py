@@ -114,22 +114,23 @@ def check_once(
         else "Take one out, or name the column that tells sequences apart with group=."
     )
     raise InputError(
-        f"{table.source}: the time {moment(times[at])} comes twice{_within(names, lengths, at)}, in "
-        f"{what} {one} and {other}. {advice}"
+        f"{table.source}: the time {moment(times[at])} comes twice"
+        f"{_within(names, lengths, at)}, in {what} {one} and {other}. {advice}"
     )
 
 
 def _within(names: tuple[str, ...], lengths: np.ndarray, at: int) -> str:
     """In which sequence a row is, if there are several."""
     sequence = np.searchsorted(np.cumsum(lengths), at, side="right")
-    return f" in {names[sequence]!r}" * (len(names) > 1)
+    return f" in {names[sequence]!r}" if len(names) > 1 else ""
 
 
 def moment(time) -> str:
     """A time for people: no more of it than it says."""
     if not isinstance(time, np.datetime64):
         return f"{time:.15g}"
-    return str(np.datetime_as_string(time, unit="auto"))
+    is_month = np.datetime_data(time.dtype)[0] == "M"
+    return str(time if is_month else np.datetime_as_string(time, unit="auto"))
 
 
 def gaps(times: np.ndarray, lengths: np.ndarray, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -172,7 +173,7 @@ def _steps(times: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, str]:
     steps = np.diff(times)[inner]
     if times.dtype.kind != "M":
         size = float(np.median(steps)) if len(steps) else 1.0
-        return np.round(steps / size, 6) * size, ""
+        return np.round(steps, 6 - int(np.floor(np.log10(size)))), ""
     unit = np.datetime_data(times.dtype)[0]
     if len(steps) and steps.min() >= np.timedelta64(28, "D"):
         months = np.diff(times.astype("datetime64[M]").astype(int))[inner]
@@ -191,4 +192,4 @@ def _duration(step: float, unit: str) -> str:
         second = 10**6 if unit == "us" else 10**9
         step = step / second
         name, size = next((each for each in _UNITS if step % each[1] == 0), _UNITS[-1])
-    return f"{step / size:.6g} {name}{'s' * (step != size)}"
+    return f"{step / size:.6g} {name}{'' if step == size else 's'}"
