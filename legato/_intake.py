@@ -189,13 +189,13 @@ def _check_first_layer(model, samples: Samples) -> None:
 
 
 def unpacked(data) -> tuple:
-    """``(x, y)`` or ``(x, y, sample_weight)``, or data that hand out batches as they are."""
+    """``(x, y)``, with weights, with starts, or data that hand out batches as they are."""
     if hands_out_batches(data):
         return (data,)
-    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3, 4):
         raise InputError(
-            "validation_data is (x, y) or (x, y, sample_weight), arrays each, or hands out batches "
-            f"of those; {type(data).__name__} came."
+            "validation_data is (x, y), (x, y, sample_weight) or (x, y, sample_weight, starts), "
+            f"arrays each, or hands out batches; {type(data).__name__} came."
         )
     return tuple(data)
 

@@ -149,10 +149,11 @@ class _Carrying(Saves):
             y: targets, arrays (samples, …).
             batch_size: samples in a batch, which is rows carried. Default: the batch size the model
                 was built with, else 32. A last, smaller batch advances only the rows it has.
-            epochs, verbose, callbacks, validation_split, validation_data, class_weight,
-            sample_weight, initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
+            epochs, verbose, callbacks, validation_split, class_weight, sample_weight,
+            initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
             validation_freq: as in Keras; ``verbose=1`` is one line for the whole run, and
                 ``"auto"`` shows it at a terminal or in a notebook.
+            validation_data: also ``(x, y, sample_weight, starts)``; the weights may be None.
             shuffle: default: True without stateful layers, False with them. True with them takes
                 ``reset="batch"``, where no batch goes on from another. ``"batch"``: within each
                 batch only, as in Keras.

@@ -135,7 +135,7 @@ OPTIONS = {
     "starts": ({"starts": [True, False]}, InputError, "starts has 2"),
     "starts of numbers": ({"starts": np.arange(6)}, InputError, "one boolean a sample"),
     "validation_split": ({"validation_split": 0.99}, InputError, "validation_split is 0.99"),
-    "validation_data": ({"validation_data": X}, InputError, "validation_data is .x, y. or"),
+    "validation_data": ({"validation_data": X}, InputError, "validation_data is .x, y., "),
     "validation features": (
         {"validation_data": (X[:, :, :2], y)}, InputError, "2 features for 3",
     ),

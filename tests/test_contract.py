@@ -215,6 +215,22 @@ def test_6_validation_starts_fresh_or_goes_on():
     assert fresh != went_on
 
 
+@pytest.mark.parametrize("epoch_watcher", [False, True])
+def test_6_validation_has_starts_of_its_own(epoch_watcher):
+    starts = np.array([True] * ROWS + [False] * (len(X) - 2 * ROWS) + [True] * ROWS)
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)] * epoch_watcher
+    model, by_hand = compiled_model(), compiled_model()
+    given = (X, y, None, starts)
+    logs = model.fit(X, y, ROWS, verbose=0, validation_data=given, callbacks=callbacks).history
+    by_hand.fit(X, y, ROWS, verbose=0)
+    losses = []
+    for told in (starts, None):
+        by_hand.reset_states()
+        losses.append(by_hand.evaluate(X, y, ROWS, verbose=0, starts=told))
+    assert logs["val_loss"] == [losses[0][0]]
+    assert losses[0] != losses[1]
+
+
 def test_6_a_validation_split_is_the_last_samples():
     split, apart = compiled_model(), compiled_model()
     logs = split.fit(X, y, ROWS, 2, verbose=0, validation_split=0.4).history
