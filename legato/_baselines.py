@@ -10,17 +10,6 @@ import numpy as np
 
 from legato._errors import InputError
 
-HOUR, DAY = 3_600, 86_400
-SEASONS = (  # seconds between steps, at least and at most; steps in a season
-    (60, 60, 60),
-    (HOUR // 2, HOUR // 2, 48),
-    (HOUR, HOUR, 24),
-    (DAY, DAY, 7),
-    (7 * DAY, 7 * DAY, 52),
-    (29 * DAY, 31 * DAY, 12),
-    (90 * DAY, 92 * DAY, 4),
-)
-
 
 def persistence(
     values: np.ndarray, offsets: np.ndarray, sequence: np.ndarray, t: np.ndarray, horizon: int
@@ -76,28 +65,6 @@ def seasonal(
     early = source < 0
     steps = offsets[sequence][:, None] + np.where(early, t[:, None], source)
     return values[steps], int(early.sum())
-
-
-def guess_season(times: np.ndarray | None) -> int | None:
-    """The steps of the season that times suggest by their usual spacing; None if they do not.
-
-    Args:
-        times: (time steps,), of one sequence or of several one after another; ``datetime64``.
-
-    Returns:
-        12 for months, 4 for quarters, 52 for weeks, 7 for days, 24 for hours, 48 for half hours,
-        60 for minutes. It is a guess: days without weekends have a season of 5.
-
-    Example:
-        >>> guess_season(np.arange("2020-01", "2023-01", dtype="datetime64[M]"))
-        12
-    """
-    if times is None or times.dtype.kind != "M":
-        return None
-    spacing = np.diff(times.astype("datetime64[s]").astype(np.int64))
-    spacing = spacing[spacing > 0]  # where a sequence begins, times may go back
-    usual = np.median(spacing) if len(spacing) else 0
-    return next((steps for least, most, steps in SEASONS if least <= usual <= most), None)
 
 
 def majority(labels: np.ndarray, classes: int, predictions: int) -> np.ndarray:

@@ -159,7 +159,7 @@ def _grouped(
     check_filled(table, series)
     if series.dtype.is_nested():
         raise InputError(
-            f"{table.source}: column {group!r} holds {series.dtype}, which tells no sequences apart."
+            f"{table.source}: column {group!r} holds {series.dtype}, and names were expected."
         )
     if series.dtype.is_float() and (series == series.round()).all():
         series = series.cast(polars.Int64)

@@ -1,23 +1,20 @@
 """Times: read from a column, put in order, and looked through for gaps.
 
-Months and years have no constant length: where no step is shorter than 28 days and no month comes
-twice in a sequence, steps are counted in calendar months. A gap is a step longer than the most
-common one; where no step is common there are no gaps, and the note says that.
+A gap is a step longer than the most common one (``_calendar`` counts them); where no step is common
+there are no gaps, and the note says that.
 """
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from legato._calendar import duration, goes_on, moment, spacing_of
 from legato._errors import InputError
 from legato._tables import Table
 from legato._words import tidy, times_in
 
 if TYPE_CHECKING:
     import polars
-
-_DAY_SECONDS = 86_400
-_UNITS = (("day", _DAY_SECONDS), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
 def read_times(table: Table, name: str) -> np.ndarray:
@@ -77,16 +74,9 @@ def check_filled(table: Table, series: "polars.Series") -> None:
         )
 
 
-def _inner(lengths: np.ndarray) -> np.ndarray:
-    """Which steps from a row to the next stay within a sequence."""
-    inner = np.ones(lengths.sum() - 1, bool)
-    inner[np.cumsum(lengths)[:-1] - 1] = False
-    return inner
-
-
 def is_in_order(times: np.ndarray, lengths: np.ndarray) -> bool:
     """Whether no time comes before the one above it in the same sequence."""
-    return not ((times[1:] < times[:-1]) & _inner(lengths)).any()
+    return not ((times[1:] < times[:-1]) & goes_on(lengths)).any()
 
 
 def check_once(
@@ -102,7 +92,7 @@ def check_once(
     Raises:
         InputError: one does; both rows are named.
     """
-    places = np.flatnonzero((times[1:] == times[:-1]) & _inner(lengths))
+    places = np.flatnonzero((times[1:] == times[:-1]) & goes_on(lengths))
     if not len(places):
         return
     at = places[rows[places + 1].argmin()]
@@ -125,14 +115,6 @@ def _within(names: tuple[str, ...], lengths: np.ndarray, at: int) -> str:
     return f" in {names[sequence]!r}" if len(names) > 1 else ""
 
 
-def moment(time) -> str:
-    """A time for people: no more of it than it says."""
-    if not isinstance(time, np.datetime64):
-        return f"{time:.15g}"
-    is_month = np.datetime_data(time.dtype)[0] == "M"
-    return str(time if is_month else np.datetime_as_string(time, unit="auto"))
-
-
 def gaps(times: np.ndarray, lengths: np.ndarray, names: tuple[str, ...]) -> tuple[str, ...]:
     """A note on the gaps between times.
 
@@ -144,52 +126,20 @@ def gaps(times: np.ndarray, lengths: np.ndarray, names: tuple[str, ...]) -> tupl
     Returns:
         One sentence, or none where every step is alike.
     """
-    inner = _inner(lengths)
-    steps, unit = _steps(times, inner)
-    if not len(steps) or (steps == steps[0]).all():
+    spacing = spacing_of(times, lengths)
+    if spacing is None or (spacing.steps == spacing.steps[0]).all():
         return ()
-    kinds, counts = np.unique(steps, return_counts=True)
-    common = kinds[counts.argmax()]
-    shortest, longest = _duration(kinds[0], unit), _duration(kinds[-1], unit)
-    if 2 * counts.max() < len(steps):
+    steps, unit, common = spacing.steps, spacing.unit, spacing.common
+    shortest, longest = duration(steps.min(), unit), duration(steps.max(), unit)
+    if 2 * (steps == common).sum() < len(steps):
         return (f"Times are irregular: steps of {shortest} to {longest}.",)
-    many = int(counts[kinds > common].sum())
+    many = int((steps > common).sum())
     if not many:
-        return (f"Steps are of {_duration(common, unit)}, and some shorter, from {shortest}.",)
-    at = np.flatnonzero(inner)[steps.argmax()]
+        return (f"Steps are of {spacing}, and some shorter, from {shortest}.",)
+    at = np.flatnonzero(goes_on(lengths))[steps.argmax()]
     shown = times[at].astype("datetime64[M]") if unit == "month" else times[at]
     told = f"{many:,} gaps: the longest, " if many > 1 else "1 gap: "
     return (
-        f"Steps are of {_duration(common, unit)}, with {told}{longest}, after {moment(shown)}"
+        f"Steps are of {spacing}, with {told}{longest}, after {moment(shown)}"
         f"{_within(names, lengths, at)}.",
     )
-
-
-def _steps(times: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, str]:
-    """The steps from one time to the next in the same sequence, and what they are counted in.
-
-    Calendar months, ticks of the times' own unit, or plain numbers, of which six digits count.
-    """
-    steps = np.diff(times)[inner]
-    if times.dtype.kind != "M":
-        size = float(np.median(steps)) if len(steps) else 1.0
-        return np.round(steps, 6 - int(np.floor(np.log10(size)))), ""
-    unit = np.datetime_data(times.dtype)[0]
-    if len(steps) and steps.min() >= np.timedelta64(28, "D"):
-        months = np.diff(times.astype("datetime64[M]").astype(int))[inner]
-        if months.min() > 0:
-            return months, "month"
-    return steps.view(np.int64), unit
-
-
-def _duration(step: float, unit: str) -> str:
-    """How long a step is, in the largest unit that counts it whole."""
-    if not unit:
-        return f"{step:.6g}"
-    if unit == "month":
-        name, size = ("year", 12) if step % 12 == 0 else ("month", 1)
-    else:
-        second = 10**6 if unit == "us" else 10**9
-        step = step / second
-        name, size = next((each for each in _UNITS if step % each[1] == 0), _UNITS[-1])
-    return f"{step / size:.6g} {name}{'' if step == size else 's'}"

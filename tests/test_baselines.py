@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legato import _baselines
-from legato._baselines import guess_season, majority, persistence, seasonal
+from legato._baselines import majority, persistence, seasonal
 from legato._errors import InputError
 
 thorough = settings(max_examples=150, deadline=None, derandomize=True, database=None)
@@ -89,40 +89,6 @@ def test_a_season_of_one_step_is_persistence():
     found, early = seasonal(*origin, season=1)
     np.testing.assert_array_equal(found, persistence(*origin))
     assert early == 0
-
-
-@pytest.mark.parametrize(
-    ("begin", "end", "step", "season"),
-    [
-        ("2020-01", "2023-01", np.timedelta64(1, "M"), 12),
-        ("2020-01", "2023-01", np.timedelta64(3, "M"), 4),
-        ("2020-01-01", "2021-01-01", np.timedelta64(7, "D"), 52),
-        ("2020-01-01", "2020-03-01", np.timedelta64(1, "D"), 7),
-        ("2020-01-01T00", "2020-01-09T00", np.timedelta64(1, "h"), 24),
-        ("2020-01-01T00:00", "2020-01-03T00:00", np.timedelta64(30, "m"), 48),
-        ("2020-01-01T00:00", "2020-01-01T09:00", np.timedelta64(1, "m"), 60),
-        ("2020-01-01T00:00", "2020-01-01T09:00", np.timedelta64(7, "m"), None),
-        ("2000", "2020", np.timedelta64(1, "Y"), None),
-        ("2020-01-01", "2020-01-02", np.timedelta64(1, "D"), None),
-    ],
-)
-def test_a_season_is_guessed_from_the_spacing(begin, end, step, season):
-    times = np.arange(begin, end, step, dtype="datetime64")
-    assert guess_season(times) == season
-    assert guess_season(times.astype("datetime64[ns]")) == season
-    if len(times) > 12:
-        panel = np.concatenate([times, times[3:]])
-        assert guess_season(np.delete(panel, [5, 9])) == season  # gaps, and a second sequence
-
-
-def test_where_sequences_begin_again_tells_no_season():
-    days = np.datetime64("2020-01-01") + np.array([0, 1, 0, 0, 0, 0])
-    assert guess_season(days) == 7
-
-
-@pytest.mark.parametrize("times", [None, np.arange(30), np.arange(30.0)])
-def test_numbers_tell_no_season(times):
-    assert guess_season(times) is None
 
 
 @thorough

@@ -1,0 +1,136 @@
+"""How far apart times are, and what follows from that: the times to come, a likely season.
+
+Months and years have no constant length: where no step is shorter than 28 days and no month comes
+twice in a sequence, steps are counted in calendar months.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+HOUR, DAY = 3_600, 86_400  # seconds
+_UNITS = (("day", DAY), ("hour", HOUR), ("minute", 60), ("second", 1))
+SEASONS: dict[float, int] = {
+    60: 60,
+    HOUR // 2: 48,
+    HOUR: 24,
+    DAY: 7,
+    7 * DAY: 52,
+}  # seconds of a step → steps
+_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of a second
+
+
+@dataclass(frozen=True, eq=False)
+class Spacing:
+    """What lies between times and the next.
+
+    Attributes:
+        steps: (times that have one before them,), in ``unit``.
+        unit: ``"month"``, a unit of ``datetime64`` such as ``"us"``, or ``""`` for plain numbers.
+    """
+
+    steps: np.ndarray
+    unit: str
+
+    @property
+    def common(self) -> float:
+        """The most frequent step, the smallest of several."""
+        kinds, counts = np.unique(self.steps, return_counts=True)
+        return kinds[counts.argmax()]
+
+    def __str__(self) -> str:
+        return duration(self.common, self.unit)
+
+    @property
+    def season(self) -> int | None:
+        """The steps of the season that such times suggest; None if they suggest none.
+
+        12 for months, 4 for quarters, 52 for weeks, 7 for days, 24 for hours, 48 for half hours,
+        60 for minutes. It is a guess: days without weekends have a season of 5.
+        """
+        if self.unit == "month":
+            return 12 // int(self.common) if self.common in (1, 2, 3, 4, 6) else None
+        return SEASONS.get(int(self.common) / _TICKS[self.unit]) if self.unit else None
+
+    def after(self, last: np.ndarray, count: int) -> np.ndarray:
+        """The times that follow each, (times, count), a common step apart.
+
+        In months it is the same day, or a shorter month's last; after the last days of months, the
+        last days.
+        """
+        ahead = np.arange(1, count + 1) * self.common
+        if self.unit != "month":
+            return last[:, None] + (ahead.astype(f"m8[{self.unit}]") if self.unit else ahead)
+        days, start = last.astype("M8[D]"), last.astype("M8[M]")
+        months = start[:, None] + ahead.astype(int)
+        at_end = bool((_length(start) == (days - start.astype("M8[D]")).astype(int) + 1).all())
+        day = (days - start.astype("M8[D]")).astype(int)[:, None]
+        day = _length(months) - 1 if at_end else np.minimum(day, _length(months) - 1)
+        times = months.astype("M8[D]") + day.astype("m8[D]")
+        return (times + (last - days)[:, None]).astype(last.dtype)
+
+
+def spacing_of(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
+    """How far apart times are.
+
+    Args:
+        times: (time steps of all sequences,), numbers or ``datetime64``, ascending in each.
+        lengths: (sequences,), the time steps of each.
+
+    Returns:
+        The steps; None where no sequence has two times.
+
+    Example:
+        >>> months = np.arange("2020-11", "2021-03", dtype="datetime64[M]").astype("datetime64[s]")
+        >>> spacing = spacing_of(months, np.array([4]))
+        >>> str(spacing), spacing.season, moment(spacing.after(months[-1:], 1)[0, 0])
+        ('1 month', 12, '2021-03-01')
+    """
+    inner = goes_on(lengths)
+    steps = np.diff(times)[inner]
+    if not len(steps):
+        return None
+    if times.dtype.kind != "M":
+        size = float(np.median(steps))
+        return Spacing(np.round(steps, 6 - int(np.floor(np.log10(size)))), "")
+    if steps.min() >= np.timedelta64(28, "D"):
+        months = np.diff(times.astype("M8[M]").astype(int))[inner]
+        if months.min() > 0:
+            return Spacing(months, "month")
+    unit = np.datetime_data(times.dtype)[0]
+    if unit not in _TICKS:
+        steps, unit = steps.astype("m8[s]"), "s"
+    return Spacing(steps.view(np.int64), unit)
+
+
+def goes_on(lengths: np.ndarray) -> np.ndarray:
+    """(time steps of all sequences - 1,): whether the next step is of the same sequence."""
+    inner = np.ones(max(int(lengths.sum()) - 1, 0), bool)
+    inner[np.cumsum(lengths)[:-1] - 1] = False
+    return inner
+
+
+def duration(step: Any, unit: str) -> str:
+    """How long a step is, in the largest unit that counts it whole."""
+    if not unit:
+        return f"{step:.6g}"
+    if unit == "month":
+        name, size = ("year", 12) if step % 12 == 0 else ("month", 1)
+    else:
+        step = step / _TICKS[unit]
+        name, size = next((each for each in _UNITS if step % each[1] == 0), _UNITS[-1])
+    return f"{step / size:.6g} {name}{'' if step == size else 's'}"
+
+
+def moment(time: Any) -> str:
+    """A time for people: no more of it than it says."""
+    if not isinstance(time, np.datetime64):
+        return f"{time:.15g}"
+    is_month = np.datetime_data(time.dtype)[0] == "M"
+    return str(time if is_month else np.datetime_as_string(time, unit="auto"))
+
+
+def _length(months: np.ndarray) -> np.ndarray:
+    """The days of each month."""
+    return ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(int)
