@@ -13,7 +13,7 @@ import keras
 
 from legato._errors import InputError, OutputError, StateError
 from legato._model import Model
-from legato._saving import MODEL_SUFFIXES, become, recall_seeds
+from legato._saving import MODEL_SUFFIXES, become, recall_about, recall_seeds
 from legato._state import State
 
 
@@ -64,6 +64,7 @@ def load_model(
     model = become(model)
     if local:
         recall_seeds(model, Path(filepath))
+        recall_about(model, Path(filepath))
     return cast(Model, model)
 
 

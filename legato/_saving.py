@@ -26,6 +26,7 @@ from legato.layers import Carries, adopt, with_rows
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 _HDF5 = (".h5", ".hdf5")
+_ABOUT = "legato.json"
 _BECOMES: dict[type, type] = {}  # Keras's model class → legato's
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # what the saving is mixed into
@@ -72,6 +73,7 @@ class Saves(_KerasModel):
                 _declare_rows(self, temporary)
             else:
                 _note_seeds(self, temporary)
+                _note_about(self, temporary)
 
         _write(path, overwrite, write)
 
@@ -205,6 +207,43 @@ def recall_seeds(model, path: Path) -> None:
     if len(seeds) == len(variables):  # else a class of the user's has other layers by now
         for variable, seed in zip(variables, seeds, strict=True):
             variable.assign(np.array(seed, variable.dtype))
+
+
+def about(model) -> dict | None:
+    """What a model knows of its training, as JSON takes it; saved and loaded with it."""
+    return model.__dict__.get("_legato_about")
+
+
+def set_about(model, known: dict | None) -> None:
+    """Let a model know of its training."""
+    model.__dict__["_legato_about"] = known
+
+
+def _note_about(model, path: Path) -> None:
+    if about(model) is not None:
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(_ABOUT, json.dumps(about(model), ensure_ascii=False))
+
+
+def recall_about(model, path: Path) -> None:
+    """Let a model know what its file says of its training.
+
+    Raises:
+        InputError: that part of the file is not as legato wrote it.
+    """
+    if path.suffix != ".keras" or not path.is_file():
+        return
+    with zipfile.ZipFile(path) as archive:
+        if _ABOUT not in archive.namelist():
+            return
+        text = archive.read(_ABOUT)
+    try:
+        set_about(model, dict(json.loads(text)))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} says of its training what cannot be read ({error}): {_ABOUT} in it was "
+            "altered. Use a file as legato wrote it."
+        ) from error
 
 
 def _seeds(model) -> list:
