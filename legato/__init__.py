@@ -16,8 +16,10 @@ choose_jax()
 _HOME = {
     "BackendError": "legato._errors",
     "Column": "legato._sequences",
+    "Forecast": "legato._forecast",
     "Frames": "legato._framing",
     "InputError": "legato._errors",
+    "Labelled": "legato._labelled",
     "Lanes": "legato._lanes",
     "LegatoError": "legato._errors",
     "MissingError": "legato._errors",
@@ -27,6 +29,7 @@ _HOME = {
     "Sequential": "legato._model",
     "State": "legato._state",
     "StateError": "legato._errors",
+    "Trained": "legato._trained",
     "UnsupportedError": "legato._errors",
     "export_onnx": "legato._onnx",
     "frame": "legato._framing",
@@ -34,14 +37,17 @@ _HOME = {
     "load_model": "legato._loading",
     "read": "legato._reading",
     "to_torch": "legato._torch",
+    "train": "legato._learning",
 }
 _NAMESPACES = ("alphabet", "layers", "report")
 
 __all__ = [
     "BackendError",
     "Column",
+    "Forecast",
     "Frames",
     "InputError",
+    "Labelled",
     "Lanes",
     "LegatoError",
     "MissingError",
@@ -51,6 +57,7 @@ __all__ = [
     "Sequential",
     "State",
     "StateError",
+    "Trained",
     "UnsupportedError",
     "alphabet",
     "export_onnx",
@@ -61,6 +68,7 @@ __all__ = [
     "read",
     "report",
     "to_torch",
+    "train",
 ]
 
 if TYPE_CHECKING:
@@ -74,9 +82,12 @@ if TYPE_CHECKING:
     from legato._errors import OutputError as OutputError
     from legato._errors import StateError as StateError
     from legato._errors import UnsupportedError as UnsupportedError
+    from legato._forecast import Forecast as Forecast
     from legato._framing import Frames as Frames
     from legato._framing import frame as frame
+    from legato._labelled import Labelled as Labelled
     from legato._lanes import Lanes as Lanes
+    from legato._learning import train as train
     from legato._loading import load_model as load_model
     from legato._model import Model as Model
     from legato._model import Sequential as Sequential
@@ -87,6 +98,7 @@ if TYPE_CHECKING:
     from legato._state import State as State
     from legato._torch import from_torch as from_torch
     from legato._torch import to_torch as to_torch
+    from legato._trained import Trained as Trained
 else:
 
     def __getattr__(name: str):

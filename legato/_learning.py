@@ -1,0 +1,180 @@
+"""``train``: from data to a trained, scored model that knows what it was trained on.
+
+The test part is set aside before anything is fitted, scaling and vocabularies included. How many
+epochs are worth it can be found out on a part of the rest, which then is learnt from too. A network
+that carries state is led through everything before what it is judged on, so that it begins warm.
+"""
+
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from legato._asking import Asked
+from legato._calendar import moment, spacing_of
+from legato._errors import InputError
+from legato._examining import intervals_of, seen_in
+from legato._lanes import Lanes
+from legato._network import Framing, Shape
+from legato._parts import Parts, parts_of
+from legato._reading import Missing, read
+from legato._school import Course, School
+from legato._sequences import Sequences
+from legato._task import Task, settle
+from legato._trained import Trained
+
+WINDOW = 12  # steps of a window, unless times suggest a season
+
+
+def train(
+    data,
+    *,
+    target: str | list[str] | None = None,
+    task: str | None = None,
+    horizon: int | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    columns: list[str] | None = None,
+    categorical: tuple[str, ...] | list[str] = (),
+    missing: Missing = "error",
+    framing: Framing = "chunks",
+    steps: int | None = None,
+    rows: int | None = None,
+    cell: str = "lstm",
+    units: int = 32,
+    layers: int = 1,
+    stateful: bool | None = None,
+    epochs: int = 200,
+    early_stop: int = 0,
+    learning_rate: float = 0.003,
+    test: float = 0.2,
+    validation: float = 0.15,
+    season: int | None = None,
+    seed: int = 7,
+    verbose: int | str = "auto",
+) -> Trained:
+    """Train a network on sequences, and score it on what it has not seen.
+
+    Args:
+        data: a file, a frame, arrays (whatever ``legato.read`` takes), or ``Sequences``.
+        target: the column to be answered; default: the last. Several may be forecast.
+        task: ``"forecast"`` quantities, ``"classify"`` labels from the other columns,
+            ``"generate"`` the next label; default: what the target suggests.
+        horizon: steps ahead of a forecast; default 1.
+        group, time, columns, categorical, missing: as for ``legato.read``.
+        framing: ``"chunks"``: long sequences cut in pieces, an answer at every step; ``"window"``:
+            so many steps, one answer; ``"features"``: the same as one step; ``"prefix"``:
+            everything so far, up to so many steps; ``"runs"``: random runs up to so many steps.
+        steps: time steps of a chunk, which is how far gradients reach, or of a window; default:
+            a chunk that needs little padding, a window of a season or 12.
+        rows: sequences side by side in a batch; default: up to 32.
+        cell, units, layers: ``"lstm"``, ``"gru"`` or ``"simple"``; each layer's size; how many.
+        stateful: whether state is carried from chunk to chunk; default: for chunks, yes.
+        epochs: at most.
+        early_stop: find out first how many epochs are worth it: train on less, until so many
+            epochs made the loss on the rest no better; then train on all for as many as were best.
+            0: train for all epochs.
+        learning_rate: of Adam.
+        test: the share of each sequence's steps, or of the sequences if a label belongs to a whole
+            one, that is kept for the score; an integer: so many; 0: none.
+        validation: the share of what is left that decides, where ``early_stop`` asks.
+        season: steps of a season for the seasonal baseline; 0: none; default: from the times.
+        seed: of initial weights, the order of samples and the draw of groups.
+        verbose: as for ``fit``.
+
+    Returns:
+        A ``Trained``: ``.scores``, ``.forecast()``, ``.save()``.
+
+    Raises:
+        InputError: data or arguments that do not fit; the message says where and what to do.
+
+    Example:
+        >>> import numpy as np, legato
+        >>> wave = np.sin(np.arange(200) / 3)
+        >>> trained = legato.train({"wave": wave}, epochs=5, verbose=0)
+        >>> trained.forecast({"wave": wave}, 3).values.shape
+        (1, 3, 1)
+    """
+    how = {
+        "group": group, "time": time, "columns": columns,
+        "categorical": list(categorical), "missing": missing,
+    }  # fmt: skip
+    if isinstance(data, Sequences):
+        sequences, how = data, how | {"group": data.group, "time": data.time}
+    else:
+        sequences = read(data, **how)
+    course = Course(epochs, early_stop, learning_rate, seed, verbose)
+    draft = settle(sequences, task, target, horizon)
+    parts = parts_of(sequences, draft, test, validation if early_stop else 0, seed)
+    learnt = parts.learning(sequences)
+    asked = settle(learnt, draft.kind, [each.name for each in draft.targets], draft.horizon or None)
+    season = season_of(sequences, season)
+    carries = framing == "chunks" if stateful is None else stateful
+    lanes = Lanes(learnt.lengths, rows=rows, steps=steps) if framing == "chunks" else None
+    window = lanes.steps if lanes else steps or season or WINDOW
+    school = School(asked, Shape(cell, units, layers, carries, framing, window), course, rows)
+    told: dict[str, Any] = {}
+    if early_stop:
+        told["trial"] = school.trial(parts, sequences)
+        school.course = replace(course, epochs=told["trial"]["best_epochs"])
+    networks, told["course"] = school.teach(learnt)
+    asked_model = Asked(networks.model, asked, school.shape, networks.pad)
+    known = {
+        "read": how,
+        "season": season,
+        "label_counts": _label_counts(asked, learnt),
+        "seen": seen_in(asked_model, sequences, parts.stops),
+        "data": _described(sequences, parts),
+        "training": {**asdict(course), **told},
+        "versions": {name: version(name) for name in ("legato", "keras", "jax")},
+    }
+    trained = Trained(networks.model, asked, school.shape, networks.pad, known)
+    scoring = parts.scoring(sequences)
+    if scoring is not None:
+        known["scores"] = trained.score(*scoring, season).as_numbers()
+        if asked.kind == "forecast":
+            known["intervals"] = intervals_of(trained, *scoring).as_numbers()
+    networks.model.reset_states()
+    return trained
+
+
+def _label_counts(task: Task, fit: Sequences) -> list[int]:
+    """How often each label is the right answer where the network was fitted."""
+    if task.kind == "forecast":
+        return []
+    labels, there = task.answers_of(fit)
+    if task.whole:
+        there = fit.offsets[1:] - 1
+    return np.bincount(labels[there], minlength=len(task.labels)).tolist()
+
+
+def _described(sequences: Sequences, parts: Parts) -> dict[str, Any]:
+    """What people want to know of the data."""
+    lengths, times = sequences.lengths, sequences.times
+    learnt = int(parts.stops.sum())
+    spacing = None if times is None else spacing_of(times, sequences.lengths)
+    return {
+        "source": sequences.source,
+        "sequences": len(sequences),
+        "steps": int(lengths.sum()),
+        "shortest": int(lengths.min()),
+        "longest": int(lengths.max()),
+        "times": None if times is None else [moment(times.min()), moment(times.max())],
+        "spacing": None if spacing is None else str(spacing),
+        "notes": list(sequences.notes),
+        "split": parts.by,
+        "learnt_steps": learnt,
+        "test_steps": int(lengths.sum()) - learnt,
+    }
+
+
+def season_of(sequences: Sequences, season: int | None) -> int | None:
+    """The season that is said, or that the times suggest; 0 says there is none."""
+    if season is not None:
+        if season < 0:
+            raise InputError(f"season is {season}; the steps of a season, or 0, was expected.")
+        return season or None
+    times = sequences.times
+    spacing = None if times is None else spacing_of(times, sequences.lengths)
+    return spacing.season if spacing else None

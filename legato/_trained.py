@@ -1,0 +1,278 @@
+"""A trained model that knows what it was trained on: scored, asked, saved and opened.
+
+What it knows is plain numbers and words, saved inside the model's own file; the model itself takes
+and gives raw numbers and opens in plain Keras.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from legato._asking import Asked
+from legato._errors import InputError
+from legato._examining import score_forecasts, score_labels, typical_change, unseen_from
+from legato._forecast import Forecast, Intervals
+from legato._labelled import Labelled
+from legato._loading import load_model
+from legato._network import Shape
+from legato._reading import read
+from legato._saving import about, set_about
+from legato._scores import Scores
+from legato._sequences import Sequences
+from legato._task import Task
+
+FORMAT = "legato.trained.1"
+
+
+@dataclass(frozen=True, eq=False)
+class Trained(Asked):
+    """A model, its task, and what it was trained on.
+
+    Attributes:
+        known: what it was trained on and how that went, as JSON takes it.
+    """
+
+    known: dict[str, Any]
+
+    def __repr__(self) -> str:
+        targets = ", ".join(column.name for column in self.task.targets)
+        return f"<Trained: {self.task.kind} {targets}, {self.shape.cell} of {self.shape.units}>"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its labels are the characters of a text."""
+        return self.task.kind == "generate" and self.task.targets[0].name == "character"
+
+    # Files.
+
+    def save(self, path) -> None:
+        """Write the model and what it knows to one ``.keras`` file, whole or not at all.
+
+        Raises:
+            InputError: the path does not end in ``.keras``.
+            OutputError: the folder is missing or cannot be written.
+        """
+        if Path(path).suffix != ".keras":
+            raise InputError(f"{path} does not end in .keras, as the file of a model must.")
+        kept = self.model.states
+        self.model.reset_states()  # so that plain Keras opens it for one row
+        set_about(
+            self.model,
+            {
+                "format": FORMAT,
+                "task": self.task.as_numbers(),
+                "shape": asdict(self.shape),
+                "pad": self.pad,
+                "known": self.known,
+            },
+        )
+        try:
+            self.model.save(path)
+        finally:
+            self.model.states = kept
+
+    @classmethod
+    def load(cls, path) -> "Trained":
+        """Open what ``save`` wrote.
+
+        Raises:
+            OutputError: there is no such file, or it cannot be read.
+            InputError: it is no model, or a model that does not know what it was trained on.
+        """
+        model = load_model(path)
+        told = about(model)
+        if not told or told.get("format") != FORMAT:
+            raise InputError(
+                f"{path} is a model, but does not say what it was trained on: it was not saved by "
+                "legato train or Trained.save, or was saved again by plain Keras. Open it with "
+                "legato.load_model."
+            )
+        task = Task.from_numbers(told["task"])
+        return cls(model, task, Shape(**told["shape"]), told["pad"], told["known"])
+
+    # Questions.
+
+    def evaluate(self, data, *, fresh: bool = False, season: int | None = None) -> Scores:
+        """Score it on what it was not trained on, beside baselines.
+
+        Of sequences that it was trained on, what came after its training is scored; of others, all.
+
+        Args:
+            data: ``Sequences``, or what ``legato.read`` takes.
+            fresh: begin the scored part with nothing remembered, instead of what came before.
+            season: steps of a season, for the seasonal baseline; default: as in training.
+
+        Returns:
+            ``ForecastScores`` or ``LabelScores``; ``print(scores.verdict)`` says it in a sentence.
+
+        Raises:
+            InputError: the data lack a column, have a category that was not seen, or hold nothing
+                that came after the training.
+        """
+        sequences = self.read(data)
+        begins = unseen_from(self, sequences, self.known["seen"])
+        if fresh:
+            sequences = sequences.between(begins, sequences.lengths)
+            begins = 0 * sequences.lengths
+        return self.score(sequences, begins, season or self.known["season"])
+
+    def score(self, sequences: Sequences, begins: np.ndarray, season: int | None) -> Scores:
+        """Score it on each sequence from some step on, led there from the beginning.
+
+        Args:
+            sequences: the data.
+            begins: (sequences,), the first step that is predicted and scored.
+            season: steps of a season, or None.
+        """
+        if self.task.kind == "forecast":
+            return score_forecasts(self, sequences, begins, season)
+        return score_labels(self, sequences, begins, self.known["label_counts"])
+
+    def forecast(self, data, steps: int | None = None) -> Forecast:
+        """What comes after the end of each sequence.
+
+        Args:
+            data: ``Sequences``, or what ``legato.read`` takes: what has come so far.
+            steps: how many steps ahead; default: the horizon. Beyond it, the model's own answers
+                are fed in, which takes a model that answers all of its columns.
+
+        Raises:
+            InputError: it is no forecaster, cannot look so far ahead, or the data do not fit.
+        """
+        task = self._must("forecast")
+        steps = task.horizon if steps is None else steps
+        if steps < 1:
+            raise InputError(f"steps is {steps}; at least 1 step ahead was expected.")
+        if steps > task.horizon and not task.feeds_itself:
+            others = [each.name for each in task.inputs if each not in task.targets]
+            raise InputError(
+                f"{steps} steps ahead were asked for, but the model looks {task.horizon} ahead: to "
+                f"go on it would need what {', '.join(others)} will be. Train with horizon={steps} "
+                "(--horizon), or let every column be a target."
+            )
+        sequences = self.read(data, answered=False)
+        found = self.ahead(self.inputs_of(sequences), sequences.lengths, steps)
+        if np.isnan(found).any():
+            short = int(np.argmax(np.isnan(found).any((1, 2))))
+            raise InputError(
+                f"Sequence {sequences.names[short]!r} has {sequences.lengths[short]} steps, and "
+                f"the model needs {self.shape.steps} before it answers."
+            )
+        ends = None
+        if "intervals" in self.known:
+            scale = typical_change(self.truth(sequences), sequences.lengths)
+            ends = Intervals.from_numbers(self.known["intervals"]).around(found, scale)
+        targets = tuple(column.name for column in task.targets)
+        return Forecast.after(sequences, targets, found, ends)
+
+    def generate(
+        self,
+        length: int = 200,
+        *,
+        prompt: str | list[str] = "",
+        temperature: float = 1.0,
+        seed: int | None = None,
+    ) -> list[str]:
+        """Labels that follow a prompt, each drawn as the model thinks likely and fed in again.
+
+        Args:
+            length: how many.
+            prompt: what comes before: a text, whose characters are the labels, or a list of labels.
+                Empty: the model's own most frequent label is its first.
+            temperature: below 1 the likely becomes likelier, above 1 the unlikely; 0: always the
+                likeliest.
+            seed: of the draws.
+
+        Returns:
+            The labels, without the prompt; of text, ``"".join(...)`` is the text.
+
+        Raises:
+            InputError: it is no generator, or the prompt has a label it was not trained on.
+        """
+        task = self._must("generate")
+        if len(task.inputs) > 1:
+            others = [each.name for each in task.inputs if each not in task.targets]
+            raise InputError(
+                f"The model also takes {', '.join(others)}, which nobody would tell it while it "
+                "generates. Train it on the labels alone (columns=)."
+            )
+        if length < 1 or not temperature >= 0:
+            raise InputError(
+                f"length is {length} and temperature {temperature}; at least 1 and at least 0 were "
+                "expected."
+            )
+        numbers = np.array(task.targets[0].numbers)
+        unknown = [label for label in prompt if label not in task.labels]
+        if unknown:
+            raise InputError(
+                f"The prompt holds {unknown[0]!r}, which the model was not trained on. It knows "
+                f"{', '.join(map(repr, task.labels[:12]))} …"
+            )
+        first = task.labels[int(np.argmax(self.known["label_counts"]))]
+        places = [task.labels.index(label) for label in (prompt or [first])]
+        rng = np.random.default_rng(seed)
+        drawn: list[int] = []
+
+        def feedback(answers: np.ndarray) -> np.ndarray:
+            if np.isnan(answers[0, 0]):
+                raise InputError(
+                    f"The prompt has {len(places)} labels, and the model needs "
+                    f"{self.shape.steps} before it answers. Give a longer one."
+                )
+            drawn.append(_draw(answers[0], temperature, rng))
+            return numbers[[[[drawn[-1]]]]].astype("float32")
+
+        given = numbers[places][:, None]
+        self.walker.ahead(given, np.array([len(given)]), length, feedback, horizon=1)
+        return [task.labels[each] for each in drawn[:length]]
+
+    def classify(self, data) -> Labelled:
+        """The label of each sequence, or of each step, with its probability.
+
+        Args:
+            data: ``Sequences``, or what ``legato.read`` takes; the target's column may be missing.
+
+        Raises:
+            InputError: it is no classifier, or the data do not fit.
+        """
+        task = self._must("classify")
+        sequences = self.read(data, answered=False)
+        answers = self.answers(self.inputs_of(sequences), sequences.lengths)
+        at = sequences.offsets[1:] - 1 if task.whole else np.arange(len(answers))
+        return Labelled.of(sequences, task.labels, at, answers[at], task.whole)
+
+    def read(self, data, answered: bool = True) -> Sequences:
+        """Data with the columns the model was trained on.
+
+        ``answered``: whether the targets must be there even where the model does not take them.
+        """
+        if isinstance(data, Sequences):
+            return data
+        wanted = [column.name for column in self.task.inputs]
+        if answered:
+            wanted += [each.name for each in self.task.targets if each.name not in wanted]
+        if wanted == ["character"]:
+            return read(data)
+        how = self.known["read"]
+        categorical = [name for name in how["categorical"] if name in wanted]
+        return read(data, **{**how, "categorical": categorical, "columns": wanted})
+
+    def _must(self, kind: str) -> Task:
+        """The task, if it is of a kind."""
+        if self.task.kind != kind:
+            raise InputError(
+                f"The model was trained to {self.task.kind}, not to {kind}: use "
+                f"{self.task.kind}, or train another with task={kind!r} (--task)."
+            )
+        return self.task
+
+
+def _draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
+    """An index, drawn."""
+    if temperature == 0:
+        return int(np.argmax(probabilities))
+    logits = np.log(np.maximum(probabilities.astype("float64"), 1e-30)) / temperature
+    chances = np.exp(logits - logits.max())
+    return int(rng.choice(len(chances), p=chances / chances.sum()))
