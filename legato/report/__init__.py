@@ -2,7 +2,26 @@
 
 from legato.report._figures import figure as figure
 from legato.report._files import write as write
+from legato.report._forecasts import forecast_figure as forecast_figure
+from legato.report._forecasts import save_figure as save_figure
+from legato.report._own import facts as facts
+from legato.report._own import print_scores as print_scores
+from legato.report._own import print_summary as print_summary
+from legato.report._own import print_table as print_table
+from legato.report._own import write_table as write_table
 from legato.report._tables import print_answers as print_answers
 from legato.report._tables import table as table
 
-__all__ = ["figure", "print_answers", "table", "write"]
+__all__ = [
+    "facts",
+    "figure",
+    "forecast_figure",
+    "print_answers",
+    "print_scores",
+    "print_summary",
+    "print_table",
+    "save_figure",
+    "table",
+    "write",
+    "write_table",
+]

@@ -1,15 +1,13 @@
 """Words → calls → words. Heavy imports stand inside the functions, so that ``--help`` is quick."""
 
-import os
-import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from legato import __version__
-from legato._errors import LegatoError, OutputError
+from legato.cli import _own
+from legato.cli._telling import Debug, InterruptedAfterError, Quiet, make_folder, told_plainly
 
 if TYPE_CHECKING:
     from legato.alphabet import Network
@@ -61,8 +59,8 @@ def alphabet(
         Path | None,
         typer.Option(help="Folder for alphabet.png (pictures) and alphabet.json (every number)."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Only the table at the end.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Train six small LSTM networks that learn the alphabet, and show what each has learnt.
 
@@ -73,9 +71,9 @@ def alphabet(
     Examples: `legato alphabet` · `legato alphabet 5` ·
     `legato alphabet naive window --replicates 10` · `legato alphabet --out results`
     """
-    with _told_plainly(debug):
+    with told_plainly(debug):
         if out is not None:
-            _make_folder(out)
+            make_folder(out)
         from rich.console import Console
 
         from legato import alphabet as six
@@ -100,7 +98,7 @@ def alphabet(
                 on_outcome=outcomes.append,
             )
         except KeyboardInterrupt:
-            raise _InterruptedError(
+            raise InterruptedAfterError(
                 f"{len(outcomes)} of {len(chosen) * replicates} runs had finished"
             ) from None
         console.print(report.table(outcomes))
@@ -111,49 +109,5 @@ def alphabet(
                 console.print(f"wrote {path}")
 
 
-class _InterruptedError(Exception):
-    """Ctrl-C, with what had been done."""
-
-
-@contextmanager
-def _told_plainly(debug: bool):
-    """Errors as one sentence and an exit status, not as a traceback unless asked for."""
-    try:
-        yield
-    except (_InterruptedError, KeyboardInterrupt) as stop:
-        print(
-            f"\nInterrupted: {stop or 'nothing had finished'}; no file was written.",
-            file=sys.stderr,
-        )
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(130)  # XLA's threads may still be compiling, and crash an interpreter that ends
-    except LegatoError as error:
-        if debug:
-            raise
-        print(f"legato: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    except Exception as error:
-        if debug:
-            raise
-        print(
-            f"legato: {type(error).__name__}: {error} (Unexpected: --debug shows where.)",
-            file=sys.stderr,
-        )
-        raise typer.Exit(1) from None
-
-
-def _make_folder(path: Path) -> None:
-    """Make an output folder and see that it can be written, before anything takes time."""
-    from legato._files import write_whole
-
-    probe = path / ".legato"
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        write_whole(probe, lambda temporary: temporary.write_bytes(b""))
-        probe.unlink()
-    except (OSError, LegatoError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not writable"
-        raise OutputError(
-            f"The folder {path} cannot be written ({reason}). Name another with --out."
-        ) from error
+for command in (_own.train, _own.evaluate, _own.forecast, _own.generate, _own.classify, _own.show):
+    app.command()(command)

@@ -1,0 +1,345 @@
+"""The commands for one's own data: train, evaluate, forecast, generate, classify, show.
+
+Each is a call of ``legato.train`` or of a verb of ``legato.Trained``, and words around it.
+"""
+
+import json as text_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from legato.cli._telling import Debug, Json, Quiet, busy, check_place, told_plainly
+
+if TYPE_CHECKING:
+    from legato import Trained
+
+Data = Annotated[
+    Path,
+    typer.Argument(help="CSV, Parquet, NumPy or text file.", metavar="DATA", show_default=False),
+]
+ModelFile = Annotated[
+    Path,
+    typer.Argument(help="What legato train wrote.", metavar="MODEL", show_default=False),
+]
+TableFile = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="File for the result: .csv, .parquet or .json."),
+]
+Kind = Literal["forecast", "classify", "generate"]
+Missing = Literal["error", "drop", "forward"]
+Framing = Literal["chunks", "window", "features", "prefix", "runs"]
+Cell = Literal["lstm", "gru", "simple"]
+_DATA, _NETWORK, _TRAINING = "The data", "The network", "The training"
+TABLES = (".csv", ".parquet", ".json")
+
+
+def train(
+    data: Data,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File for the model; ends in .keras.")
+    ] = Path("model.keras"),
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Column to be answered; default: the last. Several may be forecast.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column that tells sequences apart.", rich_help_panel=_DATA),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(help="Column of the times.", rich_help_panel=_DATA)
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to be used; default: all.", rich_help_panel=_DATA),
+    ] = None,
+    categorical: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of numbers that stand for labels.", rich_help_panel=_DATA),
+    ] = None,
+    missing: Annotated[
+        Missing,
+        typer.Option(
+            help="What a missing value is: an error, drop the row, or forward the last known.",
+            rich_help_panel=_DATA,
+        ),
+    ] = "error",
+    task: Annotated[
+        Kind | None,
+        typer.Option(
+            help="Default: what the target suggests.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Steps ahead of a forecast [1].", rich_help_panel=_DATA)
+    ] = None,
+    framing: Annotated[
+        Framing,
+        typer.Option(
+            help="Chunks, through which state goes on, or samples that stand alone.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = "chunks",
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Time steps of a chunk, which is how far gradients reach, or of a window.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(help="Sequences side by side in a batch.", rich_help_panel=_NETWORK),
+    ] = None,
+    cell: Annotated[Cell, typer.Option(rich_help_panel=_NETWORK)] = "lstm",
+    units: Annotated[int, typer.Option(help="Of each layer.", rich_help_panel=_NETWORK)] = 32,
+    layers: Annotated[int, typer.Option(help="Recurrent layers.", rich_help_panel=_NETWORK)] = 1,
+    stateful: Annotated[
+        bool | None,
+        typer.Option(
+            "--stateful/--stateless",
+            help="Whether state is carried from chunk to chunk.",
+            rich_help_panel=_NETWORK,
+            show_default=False,
+        ),
+    ] = None,
+    epochs: Annotated[
+        int, typer.Option(help="Passes over the data.", rich_help_panel=_TRAINING)
+    ] = 200,
+    early_stop: Annotated[
+        int,
+        typer.Option(
+            help="First find on a part how many epochs are worth it: stop after so many no better.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = 0,
+    learning_rate: Annotated[float, typer.Option(rich_help_panel=_TRAINING)] = 0.003,
+    test: Annotated[
+        float,
+        typer.Option(help="Share kept for the score; 0: none.", rich_help_panel=_TRAINING),
+    ] = 0.2,
+    validation: Annotated[
+        float,
+        typer.Option(help="Share that decides where --early-stop asks.", rich_help_panel=_TRAINING),
+    ] = 0.15,
+    season: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps of a season, for the seasonal baseline; 0: none.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=_TRAINING)] = 7,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network on sequences of your own, and score it on what it has not seen.
+
+    The last column is what is learnt, unless **--target** says otherwise: quantities are forecast,
+    labels told from the other columns, and a text goes on. The last fifth of every sequence (or a
+    fifth of the sequences, if each has one label) is kept for the score, and baselines stand
+    beside it.
+
+    Examples: `legato train sales.csv --time month --target sold` ·
+    `legato train sensors.parquet --group machine --time at --target temperature --horizon 6` ·
+    `legato train book.txt -o book.keras --units 128`
+    """
+    with told_plainly(debug):
+        check_place(out, ".keras")
+        import legato
+        from legato import report
+
+        quiet = quiet or json
+        with busy(f"reading {data}", quiet):
+            sequences = legato.read(
+                data,
+                group=group,
+                time=time,
+                columns=column or None,
+                categorical=categorical or (),
+                missing=missing,
+            )
+        trained = legato.train(
+            sequences,
+            target=target or None,
+            task=task,
+            horizon=horizon,
+            framing=framing,
+            steps=steps,
+            rows=rows,
+            cell=cell,
+            units=units,
+            layers=layers,
+            stateful=stateful,
+            epochs=epochs,
+            early_stop=early_stop,
+            learning_rate=learning_rate,
+            test=test if test < 1 else round(test),
+            validation=validation if validation < 1 else round(validation),
+            season=season,
+            seed=seed,
+            verbose=0 if quiet else "auto",
+        )
+        trained.save(out)
+        if json:
+            _print_json({"model": str(out), **report.facts(trained)})
+            return
+        if not quiet:
+            report.print_summary(trained)
+        print(f"wrote {out}")
+
+
+def evaluate(
+    model: ModelFile,
+    data: Data,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Begin with nothing remembered of what came before."),
+    ] = False,
+    season: Annotated[
+        int | None, typer.Option(help="Steps of a season, for the seasonal baseline.", min=1)
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score a trained model on data it was not trained on, beside baselines.
+
+    It walks forward: each answer is given by what came before, then the truth is fed in. Of the
+    sequences it was trained on, what came after its training is scored; of others, all.
+
+    Example: `legato evaluate model.keras sales.csv`
+    """
+    with told_plainly(debug):
+        trained = _opened(model, json)
+        from legato import report
+
+        with busy(f"walking through {data}", json):
+            scores = trained.evaluate(data, fresh=fresh, season=season)
+        if json:
+            _print_json(scores.as_numbers())
+        else:
+            report.print_scores(scores.as_numbers())
+
+
+def forecast(
+    model: ModelFile,
+    data: Data,
+    steps: Annotated[
+        int | None, typer.Option("--steps", "-n", help="Steps ahead; default: the horizon.")
+    ] = None,
+    out: TableFile = None,
+    png: Annotated[Path | None, typer.Option(help="File for a picture; ends in .png.")] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say what comes after the end of each sequence, with intervals from past errors.
+
+    Example: `legato forecast model.keras sales.csv -n 12 -o next.csv --png next.png`
+    """
+    with told_plainly(debug):
+        check_place(out, *TABLES)
+        check_place(png, ".png")
+        trained = _opened(model, json)
+        from legato import report
+
+        with busy(f"walking through {data}", json):
+            found = trained.forecast(data, steps)
+        _give(found.columns(), out, json)
+        if png is not None:
+            report.save_figure(report.forecast_figure(found), png)
+            if not json:
+                print(f"wrote {png}")
+
+
+def generate(
+    model: ModelFile,
+    length: Annotated[int, typer.Option("--length", "-n", help="Labels or characters.")] = 400,
+    prompt: Annotated[
+        str, typer.Option("--prompt", "-p", help="What comes before: the seed text.")
+    ] = "",
+    temperature: Annotated[
+        float, typer.Option("--temperature", "-t", help="0: always the likeliest.")
+    ] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="Of the draws.", min=0)] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a text, or with the labels of a sequence.
+
+    Example: `legato generate book.keras -p "It was" -t 0.7 -n 1000`
+    """
+    with told_plainly(debug):
+        trained = _opened(model, json)
+        is_text = trained.is_text
+        given: Any = prompt if is_text else prompt.split()
+        with busy("generating", json):
+            labels = trained.generate(length, prompt=given, temperature=temperature, seed=seed)
+        if json:
+            _print_json({"prompt": prompt, "labels": labels})
+        else:
+            print(prompt + "".join(labels) if is_text else " ".join([*given, *labels]))
+
+
+def classify(
+    model: ModelFile,
+    data: Data,
+    out: TableFile = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say the label of each sequence, or of each step.
+
+    Example: `legato classify model.keras new.csv -o labels.csv`
+    """
+    with told_plainly(debug):
+        check_place(out, *TABLES)
+        trained = _opened(model, json)
+        with busy(f"walking through {data}", json):
+            found = trained.classify(data)
+        _give(found.columns(), out, json)
+
+
+def show(model: ModelFile, json: Json = False, debug: Debug = False) -> None:
+    """Show what a model expects, what it was trained on, how well it did, and its states.
+
+    Example: `legato show model.keras`
+    """
+    with told_plainly(debug):
+        trained = _opened(model, json)
+        from legato import report
+
+        if json:
+            _print_json(report.facts(trained))
+        else:
+            report.print_summary(trained)
+
+
+def _opened(model: Path, quiet: bool) -> "Trained":
+    with busy(f"opening {model}", quiet):
+        from legato import Trained
+
+        return Trained.load(model)
+
+
+def _give(columns: dict[str, list], out: Path | None, json: bool) -> None:
+    """A table as JSON, as a file, or at the terminal."""
+    from legato import report
+
+    if out is not None:
+        report.write_table(columns, out)
+    if json:
+        _print_json(columns)
+    elif out is not None:
+        print(f"wrote {out}")
+    else:
+        report.print_table(columns)
+
+
+def _print_json(value: dict) -> None:
+    print(text_of.dumps(value, indent=1, ensure_ascii=False))

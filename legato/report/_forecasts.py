@@ -1,0 +1,79 @@
+"""Forecasts and lanes as pictures."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from legato import Forecast
+from legato._files import write_whole
+from legato._forecast import LEVELS
+
+MOST_PANELS = 12
+_BEFORE, _AHEAD = "#3d4f5c", "#b5482a"
+
+
+def forecast_figure(forecast: Forecast) -> Figure:
+    """A panel a sequence and target: the last that came, the forecast, and its intervals.
+
+    The first dozen panels; made without a display, ``save_figure`` writes it.
+    """
+    panels = list(product(range(len(forecast)), range(len(forecast.targets))))
+    shown = panels[:MOST_PANELS]
+    across = min(len(shown), 3)
+    down = -(-len(shown) // across)
+    drawn = Figure(figsize=(max(7, 4.6 * across), 3.2 * down), layout="constrained")
+    axes = drawn.subplots(down, across, squeeze=False).reshape(-1)
+    for place, (at, target) in zip(axes, shown, strict=False):
+        _draw(place, forecast, at, target)
+    for place in axes[len(shown) :]:
+        place.set_visible(False)
+    if len(panels) > len(shown):
+        drawn.suptitle(f"{len(shown)} of {len(panels):,}", fontsize=9, ha="left", x=0.01)
+    return drawn
+
+
+def _draw(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
+    before, values = forecast.before, forecast.values[at, :, target]
+    steps = len(values)
+    past = before.of(at)[-max(3 * steps, 36) :, before.place(forecast.targets[target])]
+    if forecast.times is None or before.times is None:
+        x_past, x_ahead = np.arange(1 - len(past), 1), np.arange(1, steps + 1)
+        axes.set_xlabel("steps")
+    else:
+        end = before.offsets[at + 1]
+        x_past, x_ahead = before.times[end - len(past) : end], forecast.times[at]
+        axes.tick_params("x", labelrotation=30)
+    axes.plot(x_past, past, color=_BEFORE, lw=1.2)
+    known = [] if forecast.ends is None else forecast.ends[:, :, at, :, target]
+    for level, (low, high) in zip(LEVELS, known, strict=False):
+        if not np.isnan(low).all():
+            shade = {"color": _AHEAD, "alpha": 0.16, "lw": 0}
+            axes.fill_between(x_ahead, low, high, label=f"{100 * level:g} %", **shade)
+    marker = "o" if steps == 1 else None
+    axes.plot(
+        np.append(x_past[-1:], x_ahead),
+        np.append(past[-1:], values),
+        color=_AHEAD,
+        lw=1.4,
+        marker=marker,
+        ms=3,
+    )
+    name = forecast.names[at]
+    several = len(forecast) > 1
+    title = f"{forecast.targets[target]} · {name}" if several else forecast.targets[target]
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", fontsize=7, frameon=False, ncols=2)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a picture, whole or not at all.
+
+    Raises:
+        legato.OutputError: the folder cannot be written.
+    """
+    return write_whole(path, lambda at: figure.savefig(at, dpi=150))
