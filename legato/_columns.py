@@ -30,7 +30,7 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
         is_labels: whether numbers in it are labels too.
 
     Returns:
-        What it is, and float64 numbers (rows,), NaN where one is missing.
+        What it is, and numbers (rows,), NaN where one is missing.
 
     Raises:
         InputError: it holds dates, a few values that are no numbers, infinity, or nothing.
@@ -52,7 +52,7 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
     if series.dtype == polars.String:
         labels = sorted(series.drop_nulls().unique().to_list())
         places = series.cast(polars.Enum(labels)).to_physical()
-        return Column(name, tuple(labels), tuple(map(float, range(len(labels))))), _floats(places)
+        return Column(name, tuple(labels), tuple(map(float, range(len(labels))))), places.to_numpy()
     if not (series.dtype.is_numeric() or series.dtype == polars.Boolean):
         raise InputError(
             f"{table.source}: column {name!r} holds {series.dtype}; numbers, text or booleans were "

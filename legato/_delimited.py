@@ -49,7 +49,10 @@ class Records(NamedTuple):
 
 
 def read_delimited(
-    path: Path, words: Collection[str] = (), times: str | None = None
+    path: Path,
+    words: Collection[str] = (),
+    times: str | None = None,
+    used: Collection[str] | None = None,
 ) -> tuple["polars.DataFrame", np.ndarray]:
     """Read a file of separated fields.
 
@@ -57,6 +60,7 @@ def read_delimited(
         path: the file; one that ends in ``.gz`` is unpacked.
         words: columns that stay words, whatever they look like.
         times: the column that becomes times, if all of it can.
+        used: the columns that are wanted, the others come empty; default: all.
 
     Returns:
         A frame, None where a value is missing, of numbers where all of a column are, else of words;
@@ -81,7 +85,12 @@ def read_delimited(
             continue
         frame = polars.read_csv(io.BytesIO(content), **options)
         for name, series, parts in zip(names, frame, columns, strict=True):
-            parts.append(series if name in words else narrowed(series, name == times))
+            if used is not None and name not in used:
+                parts.append(
+                    polars.Series([None], dtype=polars.Null).new_from_index(0, len(series))
+                )
+            else:
+                parts.append(series if name in words else narrowed(series, name == times))
         lines.append(places[0])
         blank.append(places[1])
     end = np.flatnonzero(~np.concatenate(blank or [np.ones(1, bool)]))
@@ -90,7 +99,7 @@ def read_delimited(
     check_names(names, path.name)
     whole = {name: joined(parts) for name, parts in zip(names, columns, strict=True)}
     if mixed := {name for name, series in whole.items() if series is None}:
-        return read_delimited(path, {*words, *mixed}, times)
+        return read_delimited(path, {*words, *mixed}, times, used)
     frame = polars.DataFrame(whole)
     return frame.head(end[-1] + 1), np.concatenate(lines)[: end[-1] + 1]
 

@@ -75,7 +75,7 @@ def read(
                 "table, let its name end in .csv."
             )
         return _read_text(source)
-    table = read_table(source, group, time, labels)
+    table = read_table(source, group, time, chosen, labels)
     used = _used(table, group, time, chosen, labels)
     order, lengths, names = _grouped(table, group)
     times, order, notes = _timed(table, time, order, lengths)
@@ -159,7 +159,8 @@ def _grouped(
     check_filled(table, series)
     if series.dtype.is_nested():
         raise InputError(
-            f"{table.source}: column {group!r} holds {series.dtype}, and names were expected."
+            f"{table.source}: column {group!r} holds {series.dtype}, which tells no sequences "
+            "apart."
         )
     if series.dtype.is_float() and (series == series.round()).all():
         series = series.cast(polars.Int64)

@@ -73,7 +73,11 @@ class Table:
 
 
 def read_table(
-    source: Any, group: str | None = None, time: str | None = None, labels: Sequence[str] = ()
+    source: Any,
+    group: str | None = None,
+    time: str | None = None,
+    columns: Sequence[str] | None = None,
+    labels: Sequence[str] = (),
 ) -> Table:
     """Read a table.
 
@@ -81,6 +85,7 @@ def read_table(
         source: the path of a file, a frame, an array, a list of arrays, or columns by name.
         group, time: the columns that tell sequences and times, if any; of a pandas frame, levels
             of its index will do.
+        columns: the columns of values that are wanted; default: all. Others may come empty.
         labels: columns that hold labels, whatever they look like.
 
     Raises:
@@ -88,7 +93,7 @@ def read_table(
     """
     module = type(source).__module__.partition(".")[0]
     if isinstance(source, (str, Path)):
-        table = _read_file(Path(source), {group, *labels} - {None}, time)
+        table = _read_file(Path(source), group, time, columns, labels)
     elif module == "polars":
         frame = source.collect() if hasattr(source, "collect") else source
         table = Table(frame.to_frame() if hasattr(frame, "to_frame") else frame, "the frame")
@@ -127,12 +132,20 @@ def kind_of(path: Path) -> str:
     return kind
 
 
-def _read_file(path: Path, words: set, time: str | None) -> Table:
+def _read_file(
+    path: Path,
+    group: str | None,
+    time: str | None,
+    columns: Sequence[str] | None,
+    labels: Sequence[str],
+) -> Table:
     import polars
 
     kind = kind_of(path)
     if kind in DELIMITED:
-        frame, lines = read_delimited(path, words, time)
+        words = {*labels, *([] if group is None else [group])}
+        used = None if columns is None else {*columns, *words, time}
+        frame, lines = read_delimited(path, words, time, used)
         return Table(frame, path.name, lines)
     if kind in PARQUET:
         damage = (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError)
