@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FLOAT32 = np.finfo(np.float32)
 _DECORATION = r"[,'\s%$€£¥]"  # what stands in and around numbers that are written for people
+_DATE = r"^(\d{4}[-/]\d{1,2}([-/]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]|$)"
 _BOOLEANS = {"false": 0.0, "true": 1.0}
 
 
@@ -84,7 +85,7 @@ def _from_words(series: "polars.Series", table: Table, is_labels: bool) -> "pola
         values = len(series) - series.null_count()
         if 2 * (values - int(bad.sum()) + like_numbers) >= values:
             raise InputError(_fault(series, int(bad.arg_max() or 0), int(bad.sum()), table))
-        dates = counts.filter(each.str.contains(r"^\d{4}[-/]\d{1,2}([-/]\d{1,2})?([T ]|$)")).sum()
+        dates = counts.filter(each.str.contains(_DATE)).sum()
         if 2 * dates >= values:
             return polars.Series(series.name, [None], polars.Date)
     lower = each.str.to_lowercase()
@@ -97,7 +98,7 @@ def _fault(series: "polars.Series", at: int, count: int, table: Table) -> str:
     """What is wrong with the first value of a column of numbers that is none."""
     word = str(series[at])
     digits = word.lstrip("+-").partition(",")
-    others = f" It is the first of {count:,} such values." if count > 1 else ""
+    others = f", the first of {count:,} such" if count > 1 else ""
     if digits[0].isdigit() and digits[2].isdigit():
         advice = f"Write decimals with a point, {word.replace(',', '.')}, and thousands plainly."
     else:
@@ -105,7 +106,10 @@ def _fault(series: "polars.Series", at: int, count: int, table: Table) -> str:
             f"Mend it, leave the field empty if the value is missing, or say that the column holds "
             f"labels with categorical=[{series.name!r}]."
         )
-    return f"{table.cell(at, series.name)}: {word!r} is not a number, as most are.{others} {advice}"
+    return (
+        f"{table.cell(at, series.name)}: {word!r} is not a number{others}, and the column looks "
+        f"like one of numbers. {advice}"
+    )
 
 
 def _floats(series: "polars.Series") -> np.ndarray:

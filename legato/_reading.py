@@ -66,8 +66,8 @@ def read(
     if missing not in ("error", "drop", "forward"):
         raise InputError(f"missing is {missing!r}; 'error', 'drop' or 'forward' was expected.")
     source = Path(source) if isinstance(source, (str, os.PathLike)) else source
-    chosen = None if columns is None else _listed(columns)
-    labels = _listed(categorical)
+    chosen = None if columns is None else _listed(columns, "columns")
+    labels = _listed(categorical, "categorical")
     if isinstance(source, Path) and kind_of(source) not in (*DELIMITED, *PARQUET, *NUMPY):
         if group or time or chosen or labels:
             raise InputError(
@@ -76,6 +76,18 @@ def read(
             )
         return _read_text(source)
     table = read_table(source, group, time, chosen, labels)
+    return _from_table(table, group, time, chosen, labels, missing)
+
+
+def _from_table(
+    table: Table,
+    group: str | None,
+    time: str | None,
+    chosen: list[str] | None,
+    labels: list[str],
+    missing: Missing,
+) -> Sequences:
+    """A table as sequences; the arguments are those of ``read``."""
     used = _used(table, group, time, chosen, labels)
     order, lengths, names = _grouped(table, group)
     times, order, notes = _timed(table, time, order, lengths)
@@ -100,8 +112,12 @@ def read(
     )
 
 
-def _listed(names: str | Iterable[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+def _listed(names: str | Iterable[str], argument: str) -> list[str]:
+    """Names of columns, each once."""
+    several = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    if not all(isinstance(name, str) for name in several):
+        raise InputError(f"{argument} is {names!r}; the name of a column or several was expected.")
+    return list(dict.fromkeys(several))
 
 
 def _used(

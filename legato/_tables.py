@@ -100,7 +100,7 @@ def read_table(
     elif module == "pandas":
         table = _from_pandas(source, (group, time))
     elif isinstance(source, Mapping):
-        table = Table(_from_columns(source, "the columns"), "the columns")
+        table = Table(_from_columns(source, "the dictionary"), "the dictionary")
     else:
         table = _from_arrays(source)
     check_names(table.frame.columns, table.source)
@@ -223,7 +223,9 @@ def _from_columns(columns: Mapping, source: str) -> "polars.DataFrame":
     series = [_series(str(name), values, source) for name, values in columns.items()]
     if len({len(each) for each in series}) > 1:
         lengths = ", ".join(f"{each.name!r} {len(each)}" for each in series)
-        raise InputError(f"{source} differ in length: {lengths}. One value a row was expected.")
+        raise InputError(
+            f"{source}: the columns differ in length: {lengths}. One value a row was expected."
+        )
     return polars.DataFrame(series)
 
 

@@ -46,8 +46,9 @@ def read_times(table: Table, name: str) -> np.ndarray:
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
         coarse = series.cast(polars.Datetime("us"))
         return (coarse if (coarse == series).all() else series).to_numpy()
-    if series.dtype.is_integer():
-        return series.cast(polars.Int64).to_numpy()
+    whole = series.cast(polars.Int64, strict=False) if series.dtype.is_integer() else None
+    if whole is not None and not whole.null_count():
+        return whole.to_numpy()
     if not series.dtype.is_numeric():
         raise InputError(
             f"{table.source}: column {name!r} holds {series.dtype}; times are numbers or dates."

@@ -341,12 +341,10 @@ FAULTS = {
     "header only": ("a,b\n", {}, r"t.csv has a header and no rows below it"),
     "no header": (
         "1.5,2\n3,4\n", {},
-        r"line 1: the first line holds numbers \(1.5 first\).*Write a",
-    ),
+        r"line 1: the first line holds numbers \(1.5 first\).*Write a"),
     "Latin 1": (
         "a,b\n1,2\n3,4\n\n5,Zürich\n".encode("latin1"), {},
-        r"line 5: the byte 0xfc is not UTF-8 text.*save as UTF-8",
-    ),
+        r"line 5: the byte 0xfc is not UTF-8 text.*save as UTF-8"),
     "UTF-16": ("a,b\n1,2\n".encode("utf-16"), {}, r"t.csv is UTF-16 text.*save as UTF-8"),
     "zero": (b"a,b\n1,\x00\n", {}, r"line 2: a zero byte is not UTF-8"),
     "Mac": ("a,b\r1,2\r", {}, r"lone carriage return"),
@@ -359,68 +357,56 @@ FAULTS = {
     "a word": (
         "a,b\n1,2\nn/a,3\n4,5\n", {},
         r"t.csv, line 3, column 'a': 'n/a' is not a number, as most are. Mend "
-        r"it.*categorical=\['a'\]",
-    ),
+        r"it.*categorical=\['a'\]"),
     "commas": (
         "a;b\n1,5;2\n2,5;3\n", {},
-        r"line 2, column 'a': '1,5' is not a number.* first of 2 such.*with a point, 1.5",
-    ),
+        r"line 2, column 'a': '1,5' is not a number, the first of 2 such.*with a point, 1.5"),
     "a comma": ('a,b\n1,2\n"12,5",3\n', {}, r"line 3, column 'a': '12,5'.*with a point, 12.5"),
     "no column": (
         "Price,b\n1,2\n", {"columns": "prise"},
-        r"no column 'prise'. Did you mean 'Price'\? There are 'Price', 'b'\.",
-    ),
+        r"no column 'prise'. Did you mean 'Price'\? There are 'Price', 'b'\."),
     "infinite": ("a,b\n1,2\ninf,3\n", {}, r"line 3, column 'a': the value is inf, the first of 1"),
     "huge": ("a,b\n1,2\n1e300,3\n", {}, r"line 3, column 'a': the value is 1e\+300.*beyond 3e\+38"),
     "missing": (
         "a,b\n1,2\n3,NA\n,4\n", {},
-        r"line 3, column 'b': the value is missing, the first of 2 such.*'drop'.*'forward'",
-    ),
+        r"line 3, column 'b': the value is missing, the first of 2 such.*'drop'.*'forward'"),
     "blank in one column": ("a\n\n1\n\n", {}, r"line 2, column 'a': the value is missing\. Leave"),
     "missing group": (
         "a,b\n1,2\n,4\n", {"group": "a"},
-        r"line 3, column 'a': the value is missing, the first of 1.*group= or time=",
-    ),
+        r"line 3, column 'a': the value is missing, the first of 1.*group= or time="),
     "missing time": (
         "a,b\n1,2\nNA,4\n", {"time": "a"},
-        r"line 3, column 'a': the value is missing",
-    ),
+        r"line 3, column 'a': the value is missing"),
     "all missing": (
         "a,b\n1,\n2,NA\n", {"missing": "drop"},
-        r"column 'b' holds no value at all.*columns=",
-    ),
+        r"column 'b' holds no value at all.*columns="),
     "none left": (
         "a,b\n1,\n,2\n", {"missing": "drop"},
-        r"no row would be left with missing='drop'",
-    ),
+        r"no row would be left with missing='drop'"),
     "no time": (
         "a,b\n2001-01-31,1\n31/12/2001,2\n", {"time": "a"},
-        r"line 3, column 'a': '31/12/2001' is no time, the first of 1.*ISO 8601",
-    ),
+        r"line 3, column 'a': '31/12/2001' is no time, the first of 1.*ISO 8601"),
     "infinite time": ("a,b\n1.5,1\ninf,2\n", {"time": "a"}, r"line 3, column 'a': the time is inf"),
     "twice": (
         "t,b\n2001-01,1\n2001-02,2\n2001-01,3\n", {"time": "t"},
-        r"the time 2001-01-01 comes twice, in lines 2 and 4. Take one out, or name.*group=",
-    ),
+        r"the time 2001-01-01 comes twice, in lines 2 and 4. Take one out, or name.*group="),
     "twice in a group": (
         "g,t,b\nx,2,1\ny,2,3\ny,2,5\n", {"time": "t", "group": "g"},
-        r"the time 2 comes twice in 'y', in lines 3 and 4. Take one out\.",
-    ),
+        r"the time 2 comes twice in 'y', in lines 3 and 4. Take one out\."),
     "dates": (
         "day,b\n2001-01-01,1\n2001-01-02,4\n", {},
-        r"column 'day' holds dates. Name it with time='day', or leave it out with columns=",
-    ),
+        r"column 'day' holds dates. Name it with time='day', or leave it out with columns="),
     "spread": (
         "a,b\n1000000000,1\n1000000001,4\n", {},
-        r"column 'a' lies between.*Subtract a constant",
-    ),
+        r"column 'a' lies between.*Subtract a constant"),
     "both": ("a,b\n1,2\n", {"group": "a", "time": "a"}, r"'a' cannot be both"),
     "group as value": (
         "a,b\n1,2\n", {"group": "a", "columns": ["a", "b"]},
-        r"'a' is named as group=",
-    ),
+        r"'a' is named as group="),
     "nothing left": ("a,b\n1,2\n", {"group": "a", "time": "b"}, r"no column of values is left"),
     "unused label": ("a,b\n1,2\n", {"columns": "a", "categorical": "b"}, r"categorical names 'b'"),
+    "German dates": ("d,b\n31.12.2001,1\n1.1.2002 10:00,2\n", {}, "column 'd' holds dates"),
+    "no names": ("a\n1\n", {"columns": 3}, "columns is 3; the name of a column or several was"),
     "policy": ("a\n1\n", {"missing": "zero"}, r"missing is 'zero'; 'error', 'drop' or 'forward'"),
 }  # fmt: skip
 
@@ -440,12 +426,10 @@ SOURCES = {
     "a workbook": (lambda: write(b"PK", "t.xlsx"), "workbook: save the sheet that is meant as CSV"),
     "bytes": (
         lambda: write(b"a\n\xff\xfeb", "t.dat"),
-        r"t.dat, line 2: the byte 0xff is not UTF-8",
-    ),
+        r"t.dat, line 2: the byte 0xff is not UTF-8"),
     "cut gz": (
         lambda: write(gzip.compress(b"a,b\n1,2\n" * 99)[:-12], "t.csv.gz"),
-        "not a whole gzip file",
-    ),
+        "not a whole gzip file"),
     "no gz": (lambda: write(b"a,b\n1,2\n", "t.csv.gz"), "cannot be read"),
     "packed": (lambda: write(b"a", "t.npy.gz"), "t.npy.gz is packed: unpack it"),
     "no npy": (lambda: write(b"a", "t.npy"), "t.npy is not a whole NumPy file"),
@@ -454,25 +438,22 @@ SOURCES = {
     "objects": (lambda: np.save("t.npy", np.array([{}])) or "t.npy", "t.npy holds pickled"),
     "2-D in npz": (
         lambda: np.savez("t.npz", a=np.ones((2, 2))) or "t.npz",
-        r"'a' has shape \(2, 2\)",
-    ),
+        r"'a' has shape \(2, 2\)"),
     "lengths": (lambda: {"a": [1, 2], "b": [1]}, "differ in length: 'a' 2, 'b' 1"),
     "kinds": (lambda: {"a": [1, "x", 2.0]}, "'a' holds values of several kinds"),
-    "no rows": (lambda: {"a": []}, "the columns has no rows|have no rows"),
+    "no rows": (lambda: {"a": []}, "the dictionary has no rows"),
     "four axes": (lambda: np.ones((1, 2, 3, 4)), r"ndarray of shape \(1, 2, 3, 4\)"),
     "a number": (lambda: 3, r"int of shape \(\)"),
     "widths": (lambda: [np.ones((2, 2)), np.ones((2, 3))], "sequences of 2 and 3 columns"),
     "none": (lambda: None, "NoneType of shape"),
     "complex": (
         lambda: np.ones(3, complex),
-        "values of several kinds, or of one that no column has",
-    ),
+        "values of several kinds, or of one that no column has"),
     "lists": (lambda: polars.DataFrame({"a": [[1], [2]]}), r"column 'a' holds List\(Int64\)"),
     "NaN in many": (lambda: np.array([[[1.0], [2.0]], [[3.0], [np.nan]]]), "step 1 of sequence 1"),
     "NaN in a frame": (
         lambda: pandas.DataFrame({"a": [1, None]}),
-        "the frame, row 1 .counted from 0",
-    ),
+        "the frame, row 1 .counted from 0"),
 }  # fmt: skip
 
 
