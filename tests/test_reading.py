@@ -356,7 +356,7 @@ FAULTS = {
     "no name": (",b\n1,2\n", {}, r"column 1 of 2 has no name.*index=False"),
     "a word": (
         "a,b\n1,2\nn/a,3\n4,5\n", {},
-        r"t.csv, line 3, column 'a': 'n/a' is not a number, as most are. Mend "
+        r"t.csv, line 3, column 'a': 'n/a' is not a number, and the column looks like one of numbers. Mend "
         r"it.*categorical=\['a'\]"),
     "commas": (
         "a;b\n1,5;2\n2,5;3\n", {},
