@@ -293,11 +293,12 @@ def _read_text(path: Path) -> Sequences:
     if not text:
         raise InputError(f"{path.name} is empty; a text was expected.")
     codes = np.frombuffer(text.encode("utf-32-le"), np.int32)
-    numbers = np.unique(codes).tolist()
-    column = Column("character", tuple(map(chr, numbers)), tuple(map(float, numbers)))
+    characters = tuple(sorted(set(text)))
+    column = Column("character", characters, tuple(map(float, map(ord, characters))))
     notes = ("Line ends of Windows were read as one character.",) if b"\r\n" in content else ()
     newlines = codes == ord("\n")
-    lines = np.cumsum(newlines, dtype=np.int32) - newlines + 1
+    lines = np.cumsum(newlines, dtype=np.int32)
+    lines += ~newlines
     lengths = np.array([len(codes)])
     return Sequences(
         codes[:, None], lengths, (column,), (path.name,), source=path.name, notes=notes, lines=lines

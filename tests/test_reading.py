@@ -356,8 +356,8 @@ FAULTS = {
     "no name": (",b\n1,2\n", {}, r"column 1 of 2 has no name.*index=False"),
     "a word": (
         "a,b\n1,2\nn/a,3\n4,5\n", {},
-        r"t.csv, line 3, column 'a': 'n/a' is not a number, and the column looks like one of numbers. Mend "
-        r"it.*categorical=\['a'\]"),
+        r"t.csv, line 3, column 'a': 'n/a' is not a number, and the column looks like one of "
+        r"numbers. Mend it.*categorical=\['a'\]"),
     "commas": (
         "a;b\n1,5;2\n2,5;3\n", {},
         r"line 2, column 'a': '1,5' is not a number, the first of 2 such.*with a point, 1.5"),
