@@ -23,7 +23,7 @@ from legato._words import joined, narrowed
 if TYPE_CHECKING:
     import polars
 
-PIECE_BYTES = 2**23
+FIRST_BYTES, PIECE_BYTES = 2**18, 2**23  # of a file that are worked on at once: at first, at most
 SEPARATORS = "\t;,|"
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
@@ -124,15 +124,17 @@ def check_names(names: list[str], source: str) -> None:
 
 
 def read_bytes(path: Path) -> Iterator[bytes]:
-    """A file in blocks, unpacked if it ends in ``.gz``.
+    """A file in blocks, unpacked if it ends in ``.gz``; small ones first, for small files.
 
     Raises:
         InputError: it cannot be read, or is not whole.
     """
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            while block := file.read(PIECE_BYTES):
+            size = min(FIRST_BYTES, PIECE_BYTES)
+            while block := file.read(size):
                 yield block
+                size = min(size * 5 // 4, PIECE_BYTES)
     except EOFError as error:
         raise InputError(f"{path.name} is not a whole gzip file: it was cut short.") from error
     except OSError as error:

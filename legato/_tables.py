@@ -23,6 +23,11 @@ PARQUET = (".parquet", ".pq")
 NUMPY = (".npy", ".npz")
 _WORKBOOKS = (".xlsx", ".xls", ".ods")
 
+# Polars' allocator keeps what was freed for ten seconds, while training takes memory of its own.
+# This has it give freed memory back at once; it is read when Polars is loaded first. There is no
+# public way.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+
 
 @dataclass
 class Table:

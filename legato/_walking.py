@@ -13,7 +13,7 @@ import numpy as np
 from legato._model import Model
 from legato._network import Shape
 
-ROWS, STEPS = 256, 256  # sequences side by side, and time steps in a call, at most
+ROWS, STEPS = 256, 64  # sequences side by side, and time steps in a call, at most
 WINDOWS = 4096  # windows in a call, at most
 
 

@@ -6,7 +6,10 @@ The fields of a CSV file are counted beside Python's ``csv`` module, the forward
 import csv
 import gzip
 import io
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -488,3 +491,12 @@ def test_what_has_no_columns_has_none_to_name(rng):
         InputError, match=r"column 'g' holds List\(Int64\), which tells no sequences"
     ):
         legato.read(polars.DataFrame({"g": [[1]], "x": [1.0]}), group="g")
+
+
+def test_the_allocator_of_polars_still_reads_its_settings():
+    code = "import polars; polars.DataFrame({'a': [1]})"
+    settings = {**os.environ, "_RJEM_MALLOC_CONF": "stats_print:true"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True
+    )
+    assert "jemalloc statistics" in done.stderr

@@ -1,0 +1,163 @@
+"""From a file of one's own to a model: how long before training, how fast then, how much memory?
+
+A CSV of uneven sequences (a group, a time, three quantities, a label) is read, framed and laid in
+lanes; then ``legato.train`` trains on it, and beside it the bare engine on the very arrays it
+trained on: a plain ``Sequential`` of an LSTM and a Dense layer, without scaling, vocabulary,
+padding mask and last value. Peak memory is that of a fresh process that reads and trains, above one
+that does the same with a hundredth of the rows.
+
+    python benchmarks/own_data.py
+    python benchmarks/own_data.py --rows 3000000 --groups 5000 --rounds 1
+"""
+
+import legato  # noqa: I001  before Keras, so that it runs on JAX
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import keras
+import numpy as np
+import polars
+from _bench import machine, ratios, significant, spread, table
+
+from legato import layers
+from legato._lanes import Lanes
+from legato._network import Shape
+from legato._parts import parts_of
+from legato._school import Course, School
+from legato._task import settle
+
+HOW = {"group": "machine", "time": "at"}
+EPOCHS = 3
+
+
+def write(path: Path, rows: int, groups: int, seed: int = 0) -> None:
+    """Sensor-like sequences of lognormal lengths, in order of time, machines mixed."""
+    rng = np.random.default_rng(seed)
+    shares = rng.lognormal(0, 0.5, groups)
+    lengths = np.maximum(20, (rows * shares / shares.sum()).astype(int))
+    machine_of = np.repeat(np.arange(groups), lengths)
+    step = np.concatenate([np.arange(length) for length in lengths])
+    load = rng.normal(size=len(step)).cumsum() * 0.1
+    frame = polars.DataFrame(
+        {
+            "machine": [f"m{each:05d}" for each in machine_of],
+            "at": np.datetime64("2026-01-01T00:00:00", "us") + step * np.timedelta64(600, "s"),
+            "mode": np.array(["idle", "low", "high"])[rng.integers(0, 3, len(step))],
+            "load": load.round(4),
+            "pressure": rng.normal(5, 1, len(step)).round(4),
+            "temperature": (20 + np.roll(load, 3) + rng.normal(size=len(step)) * 0.1).round(4),
+        }
+    ).sort("at", maintain_order=True)
+    frame.write_csv(path)
+
+
+def prepared(path: Path) -> tuple[dict[str, float], tuple]:
+    """Seconds of each part before training; and what training needs."""
+    began = time.perf_counter()
+    data = legato.read(path, **HOW)
+    read = time.perf_counter()
+    task = settle(data)
+    parts = parts_of(data, task, 0.2, 0, 7)
+    learnt = parts.learning(data)
+    shape = Shape(steps=Lanes(learnt.lengths).steps)
+    school = School(task, shape, Course(EPOCHS, 0, 0.003, 7, 0), None)
+    networks, _ = school.teach(learnt)
+    begun = time.perf_counter()
+    lessons = school.lessons(networks, learnt, 0 * learnt.lengths)
+    laid = time.perf_counter() - begun
+    return {"read": read - began, "framed and laned": laid}, (lessons, networks)
+
+
+def bare(lessons, networks) -> tuple[keras.Model, np.ndarray]:
+    """A plain network of the same size, and the same arrays, scaled beforehand."""
+    encoder = keras.Model(networks.core.input, networks.core.get_layer("features").output)
+    x = np.asarray(encoder.predict(lessons.x, verbose=0))
+    model = legato.Sequential(
+        [
+            layers.Input((None, x.shape[-1])),
+            layers.LSTM(32, stateful=True, return_sequences=True),
+            layers.Dense(lessons.y.shape[-1]),
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.003), "mse")
+    return model, x
+
+
+def fit_seconds(model, x, lessons) -> float:
+    """Seconds an epoch."""
+    began = time.perf_counter()
+    model.fit(
+        x,
+        lessons.y,
+        batch_size=lessons.rows,
+        sample_weight=lessons.weight,
+        starts=lessons.starts,
+        epochs=EPOCHS,
+        verbose=0,
+    )
+    return (time.perf_counter() - began) / EPOCHS
+
+
+def peak_mib(path: Path) -> float:
+    """Peak memory of a fresh process that trains on a file."""
+    code = (
+        "import sys, legato; legato.train(sys.argv[1], group='machine', time='at', epochs=1, "
+        "verbose=0); print(open('/proc/self/status').read())"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--groups", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path, small = Path(folder, "sensors.csv"), Path(folder, "few.csv")
+        write(path, arguments.rows, arguments.groups)
+        write(small, max(arguments.rows // 100, 1000), max(arguments.groups // 100, 5))
+        size = path.stat().st_size / 2**20
+        print(", ".join(machine().values()))
+        print(f"{arguments.rows:,} rows, {arguments.groups:,} groups, {size:.1f} MiB\n")
+
+        parts: dict[str, list[float]] = {}
+        for _ in range(arguments.rounds):
+            seconds, (lessons, networks) = prepared(path)
+            for name, each in seconds.items():
+                parts.setdefault(name, []).append(each)
+        print(table(["before training", "seconds"], [[n, spread(e)] for n, e in parts.items()]))
+        print(f"\n{lessons.lanes}\n".split("\n[", maxsplit=1)[0] + "\n")
+
+        plain, given = bare(lessons, networks)
+        times: dict[str, list[float]] = {"legato train": [], "bare engine": []}
+        for number in range(arguments.rounds + 1):
+            pair = (
+                fit_seconds(networks.core, lessons.x, lessons),
+                fit_seconds(plain, given, lessons),
+            )
+            if number:
+                for name, each in zip(times, pair, strict=True):
+                    times[name].append(each)
+        share = ratios(times["bare engine"], times["legato train"])
+        rows = [[name, f"{spread(each)} s an epoch"] for name, each in times.items()]
+        print(table(["training", ""], rows))
+        print(f"rate of the bare engine's: {significant(median(share), 3)}\n")
+
+        peaks = [(peak_mib(small), peak_mib(path)) for _ in range(arguments.rounds)]
+        few, all_of_it = zip(*peaks, strict=True)
+        above = (median(all_of_it) - median(few)) / size
+        print(f"peak memory, MiB: {spread(all_of_it)}; of a small file {spread(few)}")
+        print(f"the difference of the medians is {significant(above, 2)} times the file")
+
+
+if __name__ == "__main__":
+    main()
