@@ -62,7 +62,7 @@ def prepared(path: Path) -> tuple[dict[str, float], tuple]:
     data = legato.read(path, **HOW)
     read = time.perf_counter()
     task = settle(data)
-    parts = parts_of(data, task, 0.2, 0, 7)
+    parts = parts_of(data, task, None, 0.2, 0, 7)
     learnt = parts.learning(data)
     shape = Shape(steps=Lanes(learnt.lengths).steps)
     school = School(task, shape, Course(EPOCHS, 0, 0.003, 7, 0), None)

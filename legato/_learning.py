@@ -15,9 +15,9 @@ from legato._asking import Asked
 from legato._calendar import moment, spacing_of
 from legato._errors import InputError
 from legato._examining import intervals_of, seen_in
-from legato._lanes import Lanes
+from legato._lessons import lanes_for
 from legato._network import Framing, Shape
-from legato._parts import Parts, parts_of
+from legato._parts import Parts, Split, parts_of
 from legato._reading import Missing, read
 from legato._school import Course, School
 from legato._sequences import Sequences
@@ -48,6 +48,7 @@ def train(
     epochs: int = 200,
     early_stop: int = 0,
     learning_rate: float = 0.003,
+    split: Split | None = None,
     test: float = 0.2,
     validation: float = 0.15,
     season: int | None = None,
@@ -68,7 +69,9 @@ def train(
             everything so far, up to so many steps; ``"runs"``: random runs up to so many steps.
         steps: time steps of a chunk, which is how far gradients reach, or of a window; default:
             a chunk that needs little padding, a window of a season or 12.
-        rows: sequences side by side in a batch; default: up to 32.
+        rows: sequences side by side in a batch; default: up to 32, and no more than there are.
+            With more, each sequence is read in several places at once, which is faster, and every
+            place begins with nothing remembered.
         cell, units, layers: ``"lstm"``, ``"gru"`` or ``"simple"``; each layer's size; how many.
         stateful: whether state is carried from chunk to chunk; default: for chunks, yes.
         epochs: at most.
@@ -76,8 +79,9 @@ def train(
             epochs made the loss on the rest no better; then train on all for as many as were best.
             0: train for all epochs.
         learning_rate: of Adam.
-        test: the share of each sequence's steps, or of the sequences if a label belongs to a whole
-            one, that is kept for the score; an integer: so many; 0: none.
+        split: ``"time"``: the last steps of every sequence are kept for the score; ``"group"``:
+            whole sequences; default: by group if a label belongs to a whole one, else by time.
+        test: the share of steps, or of sequences, that is kept; an integer: so many; 0: none.
         validation: the share of what is left that decides, where ``early_stop`` asks.
         season: steps of a season for the seasonal baseline; 0: none; default: from the times.
         seed: of initial weights, the order of samples and the draw of groups.
@@ -106,12 +110,12 @@ def train(
         sequences = read(data, **how)
     course = Course(epochs, early_stop, learning_rate, seed, verbose)
     draft = settle(sequences, task, target, horizon)
-    parts = parts_of(sequences, draft, test, validation if early_stop else 0, seed)
+    parts = parts_of(sequences, draft, split, test, validation if early_stop else 0, seed)
     learnt = parts.learning(sequences)
     asked = settle(learnt, draft.kind, [each.name for each in draft.targets], draft.horizon or None)
     season = season_of(sequences, season)
     carries = framing == "chunks" if stateful is None else stateful
-    lanes = Lanes(learnt.lengths, rows=rows, steps=steps) if framing == "chunks" else None
+    lanes = lanes_for(learnt.lengths, rows, steps) if framing == "chunks" else None
     window = lanes.steps if lanes else steps or season or WINDOW
     school = School(asked, Shape(cell, units, layers, carries, framing, window), course, rows)
     told: dict[str, Any] = {}

@@ -50,6 +50,20 @@ class Lessons(NamedTuple):
         return self.x, self.y, self.weight, self.starts
 
 
+def lanes_for(lengths: np.ndarray, rows: int | None, steps: int | None) -> Lanes:
+    """A plan for sequences; with more rows than sequences, each is read in several places at once.
+
+    Every place begins with nothing remembered: what is paid for so many rows.
+    """
+    places = -(-(rows or 1) // len(lengths))
+    if places > 1:
+        cuts = np.minimum(places, lengths)  # a step in each, at least
+        at = np.repeat(np.arange(len(lengths)), cuts)
+        nth = np.arange(len(at)) - np.repeat(np.cumsum(cuts) - cuts, cuts)
+        lengths = (nth + 1) * lengths[at] // cuts[at] - nth * lengths[at] // cuts[at]
+    return Lanes(lengths, rows=rows, steps=steps)
+
+
 def in_lanes(
     lanes: Lanes, shape: Shape, x: np.ndarray, y: np.ndarray, weight: np.ndarray, pad: float
 ) -> Lessons:

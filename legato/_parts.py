@@ -1,11 +1,11 @@
 """The three parts of data: what fits a network, what decides when to stop, and what scores it.
 
-Quantities and labels of single steps are split by time, the later parts of every sequence set
-aside; labels of whole sequences by sequence. Whoever is judged on a part is led through what comes
-before it.
+Split by time, the later parts of every sequence are set aside; by group, whole sequences. Whoever is
+judged on a part is led through what comes before it.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from legato._errors import InputError
 from legato._sequences import Sequences
 from legato._splits import by_group, by_time
 from legato._task import Task
+
+Split = Literal["time", "group"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +25,7 @@ class Parts:
         fits: (sequences,), the first step after the part that fits.
         stops: (sequences,), the first step after the part that decides when to stop; what is left
             scores.
-        by: ``"time"`` or ``"sequence"``.
+        by: ``"time"`` or ``"group"``.
     """
 
     fits: np.ndarray
@@ -56,12 +58,17 @@ def _led(
     return sequences.between(0 * ends, np.where(there, ends, 0)), begins[there]
 
 
-def parts_of(sequences: Sequences, task: Task, test: float, validation: float, seed: int) -> Parts:
+def parts_of(
+    sequences: Sequences, task: Task, by: Split | None, test: float, validation: float, seed: int
+) -> Parts:
     """Set parts aside for a task.
 
     Args:
         sequences: all the data.
-        task: settles whether by time or by sequence.
+        task: what is asked.
+        by: ``"time"``: the last steps of every sequence; ``"group"``: whole sequences, drawn at
+            random, every label in each part. Default: by group if a label belongs to a whole
+            sequence, else by time.
         test, validation: shares, or whole numbers of steps (or sequences); 0: none.
         seed: of the draw of sequences.
 
@@ -71,13 +78,22 @@ def parts_of(sequences: Sequences, task: Task, test: float, validation: float, s
     for name, share in (("test", test), ("validation", validation)):
         if not share >= 0:
             raise InputError(f"{name} is {share}; a share, a whole number, or 0 was expected.")
-    if not task.whole:
+    if by not in (None, "time", "group"):
+        raise InputError(f"split is {by!r}; 'time' or 'group' was expected.")
+    if task.whole and by == "time":
+        raise InputError(
+            "Split by time, every sequence would be learnt from with its label, and then be asked "
+            "for that label: leave split out, or split by group."
+        )
+    if not task.whole and by != "group":
         stops = by_time(sequences, test, least=task.horizon) if test else sequences.lengths
         if not validation:
             return Parts(stops, stops, "time")
         before = sequences.between(0 * stops, stops)
         return Parts(by_time(before, validation, least=task.horizon), stops, "time")
-    labels = sequences.values[sequences.offsets[:-1], sequences.place(task.targets[0].name)]
+    labels = np.zeros(len(sequences))
+    if task.whole:
+        labels = sequences.values[sequences.offsets[:-1], sequences.place(task.targets[0].name)]
     fits = np.arange(len(sequences))
     parts = [np.arange(0)] * 2
     for at, share in enumerate((test, validation)):
@@ -88,4 +104,4 @@ def parts_of(sequences: Sequences, task: Task, test: float, validation: float, s
     ends[0, fits] = sequences.lengths[fits]
     within = np.concatenate([fits, parts[1]])
     ends[1, within] = sequences.lengths[within]
-    return Parts(ends[0], ends[1], "sequence")
+    return Parts(ends[0], ends[1], "group")

@@ -10,8 +10,7 @@ import keras
 import numpy as np
 
 from legato._errors import InputError
-from legato._lanes import Lanes
-from legato._lessons import Lessons, in_lanes, standing_alone
+from legato._lessons import Lessons, in_lanes, lanes_for, standing_alone
 from legato._network import Networks, Shape, build
 from legato._parts import Parts
 from legato._sequences import Sequences, ranges
@@ -110,7 +109,7 @@ class School:
         y = y.astype("float32" if networks.scale else "int32")
         if shape.framing != "chunks":
             return standing_alone(led.lengths, shape, x, y, there, networks.pad, seed)
-        lanes = Lanes(led.lengths, rows=self.rows, steps=shape.steps)
+        lanes = lanes_for(led.lengths, self.rows, shape.steps)
         return in_lanes(lanes, shape, x, y, there, networks.pad)
 
 

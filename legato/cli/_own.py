@@ -29,6 +29,7 @@ TableFile = Annotated[
 Kind = Literal["forecast", "classify", "generate"]
 Missing = Literal["error", "drop", "forward"]
 Framing = Literal["chunks", "window", "features", "prefix", "runs"]
+Split = Literal["time", "group"]
 Cell = Literal["lstm", "gru", "simple"]
 _DATA, _NETWORK, _TRAINING = "The data", "The network", "The training"
 TABLES = (".csv", ".parquet", ".json")
@@ -94,7 +95,11 @@ def train(
     ] = None,
     rows: Annotated[
         int | None,
-        typer.Option(help="Sequences side by side in a batch.", rich_help_panel=_NETWORK),
+        typer.Option(
+            help="Sequences side by side in a batch; with more than there are, each is read in "
+            "several places at once.",
+            rich_help_panel=_NETWORK,
+        ),
     ] = None,
     cell: Annotated[Cell, typer.Option(rich_help_panel=_NETWORK)] = "lstm",
     units: Annotated[int, typer.Option(help="Of each layer.", rich_help_panel=_NETWORK)] = 32,
@@ -119,6 +124,13 @@ def train(
         ),
     ] = 0,
     learning_rate: Annotated[float, typer.Option(rich_help_panel=_TRAINING)] = 0.003,
+    split: Annotated[
+        Split | None,
+        typer.Option(
+            help="Keep the last steps of every sequence for the score, or whole sequences.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
     test: Annotated[
         float,
         typer.Option(help="Share kept for the score; 0: none.", rich_help_panel=_TRAINING),
@@ -180,6 +192,7 @@ def train(
             epochs=epochs,
             early_stop=early_stop,
             learning_rate=learning_rate,
+            split=split,
             test=test if test < 1 else round(test),
             validation=validation if validation < 1 else round(validation),
             season=season,
