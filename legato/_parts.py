@@ -1,6 +1,6 @@
 """The three parts of data: what fits a network, what decides when to stop, and what scores it.
 
-Split by time, the later parts of every sequence are set aside; by group, whole sequences. Whoever is
+Split by time, the later parts of every sequence are set aside; by group, whole sequences. Who is
 judged on a part is led through what comes before it.
 """
 

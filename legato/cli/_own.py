@@ -193,8 +193,8 @@ def train(
             early_stop=early_stop,
             learning_rate=learning_rate,
             split=split,
-            test=test if test < 1 else round(test),
-            validation=validation if validation < 1 else round(validation),
+            test=_share(test),
+            validation=_share(validation),
             season=season,
             seed=seed,
             verbose=0 if quiet else "auto",
@@ -331,6 +331,11 @@ def show(model: ModelFile, json: Json = False, debug: Debug = False) -> None:
             _print_json(report.facts(trained))
         else:
             report.print_summary(trained)
+
+
+def _share(value: float) -> float:
+    """A share, or a whole number of steps or sequences."""
+    return int(value) if value.is_integer() else value
 
 
 def _opened(model: Path, quiet: bool) -> "Trained":
