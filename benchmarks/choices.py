@@ -1,0 +1,237 @@
+"""Which choices matter: framing, steps, carrying, truncation, resets, units, epochs, lanes?
+
+A row is one set of choices, trained by ``legato.train`` under several seeds with all else at its
+default; the numbers are means ± standard deviations over the seeds. Errors are of the months, or
+the accuracy of the labels, that were kept from training, each answered from all that came before
+it. The rivals are what takes nothing to learn: persistence, the same month a year before, a guess.
+
+    python benchmarks/choices.py --seeds 10
+    python benchmarks/choices.py --only framing far_back --seeds 3
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from _bench import REPOSITORY, machine, progress, table
+
+import legato
+from legato import Column, Lanes, Sequences
+
+PASSENGERS = REPOSITORY / "examples" / "passengers.csv"
+WHOLE = 115  # months of the passengers that are learnt from
+LAG = 8  # steps between a sign and the label it tells, in the echo
+SIGNS = ("minus", "plus"), (0.0, 1.0)
+
+
+class Answer(NamedTuple):
+    """A table: its title, the heads of its columns, and its rows."""
+
+    title: str
+    head: list[str]
+    rows: list[list[str]]
+
+
+def spread(values, digits: int = 1, unit: str = "") -> str:
+    """Mean ± standard deviation over seeds."""
+    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return f"{np.mean(values):.{digits}f} ± {deviation:.{digits}f}{unit}"
+
+
+def percent(shares) -> str:
+    """The same of shares."""
+    return spread([100 * share for share in shares], 1, " %")
+
+
+# The passengers: one series with a season, a month ahead.
+
+
+def passengers(seeds: range, **choices: Any) -> tuple[list[str], dict[str, float]]:
+    """The error under each seed as cells of a row, and the errors of the baselines."""
+    series = legato.read(PASSENGERS, time="month")
+    runs = [legato.train(series, seed=seed, verbose=0, **choices).known for seed in seeds]
+    errors = [run["scores"]["model"]["mae"] for run in runs]
+    beside = {name: each["mae"] for name, each in runs[0]["scores"]["baselines"].items()}
+    beaten = [sum(error < other for error in errors) for other in beside.values()]
+    seconds = [run["training"]["course"]["seconds"] for run in runs]
+    cells = [f"{count} of {len(errors)}" for count in beaten]
+    return [spread(errors), f"{max(errors):.1f}", *cells, f"{np.median(seconds):.2f}"], beside
+
+
+def of_passengers(title: str, heads: list[str], choices: list[tuple], seeds: range) -> Answer:
+    """A table of choices; each is its first cells and the arguments of ``train``."""
+    rows, beside = [], {}
+    for *cells, options in choices:
+        progress(f"{title}: {', '.join(cells)}")
+        found, beside = passengers(seeds, **options)
+        rows.append([*cells, *found])
+    blank = [""] * (len(heads) - 1)
+    rows += [[name, *blank, f"{mae:.1f}", "", "", "", ""] for name, mae in beside.items()]
+    measured = ["MAE", "worst seed", "beats persistence", "beats the year before", "seconds"]
+    return Answer(title, heads + measured, rows)
+
+
+def framing(seeds: range) -> Answer:
+    """Chunks, windows, prefixes or runs, and of how many steps?"""
+    choices: list[tuple] = [("default", "", {})]
+    for name, options in (
+        ("chunks, carried", {"framing": "chunks"}),
+        ("chunks, not carried", {"framing": "chunks", "stateful": False}),
+    ):
+        choices += [(name, str(n), {"steps": n, **options}) for n in (3, 6, 12, 24, WHOLE)]
+    for kind, steps in (
+        ("window", (1, 3, 6, 12, 24)),
+        ("features", (3, 6, 12, 24)),
+        ("prefix", (12, 24)),
+        ("runs", (12, 24)),
+    ):
+        choices += [(kind, str(n), {"framing": kind, "steps": n}) for n in steps]
+    return of_passengers("passengers: framing and steps", ["framing", "steps"], choices, seeds)
+
+
+def size(seeds: range) -> Answer:
+    """How many units, which cell, how many epochs?"""
+    choices: list[tuple] = [(f"units={n}", {"units": n}) for n in (4, 8, 16, 32, 64, 128)]
+    choices += [(f"cell={cell!r}", {"cell": cell}) for cell in ("gru", "simple")]
+    choices += [("layers=2", {"layers": 2})]
+    choices += [(f"epochs={n}", {"epochs": n}) for n in (50, 100, 200, 400, 800)]
+    choices += [("epochs=800, early_stop=50", {"epochs": 800, "early_stop": 50})]
+    return of_passengers("passengers: size and length of training", ["choice"], choices, seeds)
+
+
+# Signs at the beginning, which have to be remembered to the end.
+
+
+def far_signs(lengths: np.ndarray, seed: int) -> Sequences:
+    """Sequences that begin with their label, the rest noise."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, len(lengths))
+    signal = rng.normal(scale=0.3, size=lengths.sum())
+    signal[np.cumsum(lengths) - lengths] = 2 * label - 1
+    columns = (Column("signal"), Column("sign", *SIGNS))
+    values = np.column_stack([signal, np.repeat(label, lengths)])
+    return Sequences(values, lengths, columns, tuple(f"{at} of {seed}" for at in range(len(label))))
+
+
+UNEVEN = np.random.default_rng(0).integers(40, 80, 200)
+
+
+def far_back(seeds: range) -> Answer:
+    """Does it matter that state is carried, and how long the chunks are?"""
+    data, longer = far_signs(UNEVEN, 1), far_signs(np.full(200, 300), 2)
+    rows = []
+    for carried in (True, False):
+        for steps in (5, 10, 20, int(UNEVEN.max())):
+            progress(f"far back: carried {carried}, {steps} steps")
+            runs = [
+                legato.train(
+                    data, target="sign", steps=steps, stateful=carried, seed=seed, verbose=0
+                )
+                for seed in seeds
+            ]
+            kept = [run.known["scores"]["model"]["accuracy"] for run in runs]
+            far = [run.evaluate(longer).model.accuracy for run in runs]
+            courses = [run.known["training"]["course"] for run in runs]
+            padding = "" if not carried else f"{100 * courses[0]['padding']:.1f} %"
+            seconds = f"{np.median([course['seconds'] for course in courses]):.2f}"
+            name = "carried" if carried else "not carried"
+            rows.append([name, str(steps), percent(kept), percent(far), padding, seconds])
+    head = ["state", "steps", "40 to 79 steps", "300 steps", "padding", "seconds"]
+    return Answer("a sign at the beginning, told at the end; a guess: 50 %", head, rows)
+
+
+def resets(seeds: range) -> Answer:
+    """What if a sequence goes on from the one before?"""
+    data, others = far_signs(UNEVEN, 1), far_signs(UNEVEN, 3)
+    lanes, last = Lanes(others.lengths, rows=8, steps=10), others.offsets[1:] - 1
+    right: dict[str, list[float]] = {"at every beginning": [], "never": []}
+    for seed in seeds:
+        progress(f"resets: seed {seed}")
+        run = legato.train(data, target="sign", steps=10, seed=seed, verbose=0)
+        x = lanes.lay(run.inputs_of(others), run.pad)
+        for name, starts in zip(right, (lanes.starts, None), strict=True):
+            run.model.reset_states()
+            outputs = run.model.predict(x, batch_size=lanes.rows, starts=starts, verbose=0)
+            answers = lanes.gather(outputs).argmax(-1)[last]
+            right[name].append(float((answers == others.values[last, 1]).mean()))
+    rows = [[name, percent(shares)] for name, shares in right.items()]
+    return Answer("the same, 25 sequences in each row, one after another", ["reset", "right"], rows)
+
+
+# The sign of some steps ago: how far must gradients reach?
+
+
+def echoes(seed: int) -> Sequences:
+    """Random signs, each step's label the sign of ``LAG`` steps ago."""
+    signs = np.random.default_rng(seed).integers(0, 2, (40, 100 + LAG))
+    values = np.stack([2 * signs[:, LAG:] - 1, signs[:, :-LAG]], axis=-1).reshape(-1, 2)
+    columns = (Column("signal"), Column("then", *SIGNS))
+    return Sequences(values.astype(float), np.full(40, 100), columns, tuple(map(str, range(40))))
+
+
+def truncation(seeds: range) -> Answer:
+    """How long must a chunk be for what is to be remembered?"""
+    data, rows = echoes(1), []
+    for steps in (2, 4, 8, 12, 16, 32, 80):
+        cells = []
+        for carried in (True, False):
+            progress(f"truncation: {steps} steps, carried {carried}")
+            found = [
+                legato.train(
+                    data, target="then", steps=steps, stateful=carried, seed=seed, verbose=0
+                ).known["scores"]["model"]["accuracy"]
+                for seed in seeds
+            ]
+            cells.append(percent(found))
+        rows.append([str(steps), *cells])
+    title = f"the sign of {LAG} steps ago; a guess: 50 %"
+    return Answer(title, ["steps", "carried", "not carried"], rows)
+
+
+# Sequences of many lengths.
+
+
+def lanes(seeds: range) -> Answer:
+    """How much of a batch is padding?"""
+    del seeds
+    lengths = np.random.default_rng(0).geometric(1 / 60, 500) + 4
+    longest = int(lengths.max())
+    plans: list[tuple[str, dict]] = [("one chunk a sequence", {"rows": 32, "steps": longest})]
+    plans += [(f"steps={n}", {"rows": 32, "steps": n}) for n in (64, 32, 16, 8)]
+    plans += [("legato's choice", {})]
+    rows = []
+    for name, options in plans:
+        plan = Lanes(lengths, **options)
+        shape = [str(plan.rows), str(plan.steps), str(plan.batches)]
+        rows.append([name, *shape, f"{plan.samples * plan.steps:,}", f"{100 * plan.padding:.1f} %"])
+    title = f"500 sequences of {lengths.min()} to {longest} steps, {lengths.sum():,} in all"
+    return Answer(title, ["lanes", "rows", "steps", "batches", "steps computed", "padding"], rows)
+
+
+QUESTIONS: dict[str, Callable[[range], Answer]] = {
+    each.__name__: each for each in (framing, size, far_back, resets, truncation, lanes)
+}
+
+
+def main() -> None:
+    """Ask, print, and save if asked."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=10, help="runs of each row")
+    parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
+    parser.add_argument("--json", type=Path, help="also write the tables to this file")
+    asked = parser.parse_args()
+    print(f"{asked.seeds} seeds; {', '.join(machine().values())}", flush=True)
+    answers = {}
+    for name in asked.only:
+        answers[name] = QUESTIONS[name](range(asked.seeds))
+        print(f"\n{answers[name].title}\n{table(*answers[name][1:])}", flush=True)
+    if asked.json:
+        told = {name: answer._asdict() for name, answer in answers.items()}
+        asked.json.write_text(json.dumps({"machine": machine(), **told}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
