@@ -1,4 +1,4 @@
-"""Which choices matter: framing, steps, carrying, truncation, resets, units, epochs, lanes?
+"""Which choices matter: framing, steps, carrying, truncation, resets, units, epochs, rows?
 
 A row is one set of choices, trained by ``legato.train`` under several seeds with all else at its
 default; the numbers are means ± standard deviations over the seeds. Errors are of the months, or
@@ -56,9 +56,8 @@ def passengers(seeds: range, **choices: Any) -> tuple[list[str], dict[str, float
     errors = [run["scores"]["model"]["mae"] for run in runs]
     beside = {name: each["mae"] for name, each in runs[0]["scores"]["baselines"].items()}
     beaten = [sum(error < other for error in errors) for other in beside.values()]
-    seconds = [run["training"]["course"]["seconds"] for run in runs]
     cells = [f"{count} of {len(errors)}" for count in beaten]
-    return [spread(errors), f"{max(errors):.1f}", *cells, f"{np.median(seconds):.2f}"], beside
+    return [spread(errors), f"{max(errors):.1f}", *cells], beside
 
 
 def of_passengers(title: str, heads: list[str], choices: list[tuple], seeds: range) -> Answer:
@@ -69,8 +68,8 @@ def of_passengers(title: str, heads: list[str], choices: list[tuple], seeds: ran
         found, beside = passengers(seeds, **options)
         rows.append([*cells, *found])
     blank = [""] * (len(heads) - 1)
-    rows += [[name, *blank, f"{mae:.1f}", "", "", "", ""] for name, mae in beside.items()]
-    measured = ["MAE", "worst seed", "beats persistence", "beats the year before", "seconds"]
+    rows += [[name, *blank, f"{mae:.1f}", "", "", ""] for name, mae in beside.items()]
+    measured = ["MAE", "worst seed", "beats persistence", "beats the year before"]
     return Answer(title, heads + measured, rows)
 
 
@@ -134,12 +133,9 @@ def far_back(seeds: range) -> Answer:
             ]
             kept = [run.known["scores"]["model"]["accuracy"] for run in runs]
             far = [run.evaluate(longer).model.accuracy for run in runs]
-            courses = [run.known["training"]["course"] for run in runs]
-            padding = "" if not carried else f"{100 * courses[0]['padding']:.1f} %"
-            seconds = f"{np.median([course['seconds'] for course in courses]):.2f}"
             name = "carried" if carried else "not carried"
-            rows.append([name, str(steps), percent(kept), percent(far), padding, seconds])
-    head = ["state", "steps", "40 to 79 steps", "300 steps", "padding", "seconds"]
+            rows.append([name, str(steps), percent(kept), percent(far)])
+    head = ["state", "steps", "40 to 79 steps", "300 steps"]
     return Answer("a sign at the beginning, told at the end; a guess: 50 %", head, rows)
 
 
@@ -194,6 +190,23 @@ def truncation(seeds: range) -> Answer:
 # Sequences of many lengths.
 
 
+def side_by_side(seeds: range) -> Answer:
+    """How many sequences in a batch, where the epochs are few?"""
+    data, rows = far_signs(UNEVEN, 1), []
+    for count in (4, 8, 16, 32, 64):
+        cells = []
+        for epochs in (2, 5, 20):
+            progress(f"rows: {count}, {epochs} epochs")
+            options = {"rows": count, "steps": 10, "epochs": epochs, "verbose": 0}
+            runs = [legato.train(data, target="sign", seed=seed, **options) for seed in seeds]
+            cells.append(percent([run.known["scores"]["model"]["accuracy"] for run in runs]))
+            course = runs[0].known["training"]["course"]
+        batches = course["samples"] // count
+        rows.append([str(count), str(batches), f"{100 * course['padding']:.1f} %", *cells])
+    head = ["rows", "updates an epoch", "padding", "2 epochs", "5 epochs", "20 epochs"]
+    return Answer("a sign at the beginning, in chunks of 10", head, rows)
+
+
 def lanes(seeds: range) -> Answer:
     """How much of a batch is padding?"""
     del seeds
@@ -212,7 +225,8 @@ def lanes(seeds: range) -> Answer:
 
 
 QUESTIONS: dict[str, Callable[[range], Answer]] = {
-    each.__name__: each for each in (framing, size, far_back, resets, truncation, lanes)
+    each.__name__: each
+    for each in (framing, size, far_back, resets, truncation, side_by_side, lanes)
 }
 
 

@@ -86,11 +86,12 @@ def parts_of(
             "for that label: leave split out, or split by group."
         )
     if not task.whole and by != "group":
-        stops = by_time(sequences, test, least=task.horizon) if test else sequences.lengths
+        least = max(1, task.horizon)
+        stops = by_time(sequences, test, least=least) if test else sequences.lengths
         if not validation:
             return Parts(stops, stops, "time")
         before = sequences.between(0 * stops, stops)
-        return Parts(by_time(before, validation, least=task.horizon), stops, "time")
+        return Parts(by_time(before, validation, least=least), stops, "time")
     labels = np.zeros(len(sequences))
     if task.whole:
         labels = sequences.values[sequences.offsets[:-1], sequences.place(task.targets[0].name)]
