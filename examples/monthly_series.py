@@ -14,7 +14,7 @@ import numpy as np
 import legato
 
 FILE = Path(__file__).with_name("passengers.csv")
-seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 3)
+seeds = range(int(sys.argv[1]) if sys.argv[1:] else 3)
 
 errors = []
 for seed in seeds:
@@ -24,7 +24,8 @@ for seed in seeds:
     print(f"seed {seed}: {scores['verdict']}")
 
 persistence = scores["baselines"]["persistence"]["mae"]
-print(f"mean error {np.mean(errors):.1f} ± {np.std(errors):.1f}, persistence {persistence:.1f}")
+mean, deviation = np.mean(errors), np.std(errors, ddof=1)
+print(f"mean error {mean:.1f} ± {deviation:.1f}, persistence {persistence:.1f}")
 print("every seed beats persistence:", max(errors) < persistence)
 
 year = legato.train(FILE, time="month", horizon=12, verbose=0).forecast(FILE)

@@ -15,8 +15,8 @@ SHOWN = {
         "K, after A to J:             L",
     ],
     "many_sequences": [
-        "64 sequences of 2 to 11 time steps",
-        "176 samples: 44 batches of 4 rows, 64 starts",
+        "64 sequences of 2 to 11 steps, 441 in all, in 4 rows: "
+        "172 samples of 3 steps in 43 batches, 14.5 % padding",
         "a sequence alone gets the same answers: True",
     ],
     "warm_up_and_fork": [
@@ -39,6 +39,18 @@ SHOWN = {
         "epochs a callback saw: [0, 1, 2]",
         "rows remembered: 3",
     ],
+    "monthly_series": ["every seed beats persistence: True"],
+    "far_back": [
+        "state carried: True",
+        "  sequences of 40 to 79 steps, kept from training: 100%",
+        "  sequences of 300 steps: 100%",
+        "state carried: False",
+    ],
+    "many_machines": [
+        "24 sequences of 119 to 477 steps, 7,493 in all: load, temperature",
+        "scores the same: True",
+    ],
+    "character_model": ["It writes, after 'The ':"],
 }
 
 
@@ -58,10 +70,10 @@ def printed(name: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def number_after(lines: list[str], words: str) -> float:
+def number_after(lines: list[str], words: str, end: str = ",") -> float:
     """The number that follows some words."""
     line = next(line for line in lines if words in line)
-    return float(line.split(words)[1].split(",")[0])
+    return float(line.split(words)[1].split(end)[0])
 
 
 def test_every_example_is_run():
@@ -78,3 +90,17 @@ def test_an_example_shows_its_point(name):
     if name == "initial_state":
         for words in ("after training:", "nothing flowing:"):
             assert abs(number_after(lines, words) - 3.0) < 0.02
+    if name == "monthly_series":
+        assert sum("it beats every baseline." in line for line in lines) == 3
+        assert sum(line.startswith("1961-") for line in lines) == 12
+    if name == "far_back":
+        without = lines[lines.index("state carried: False") :]
+        assert without[-1].endswith("it cannot be told from majority.")
+    if name == "many_machines":
+        assert number_after(lines, "in 82 batches, ", " %") < 5
+        assert "% below persistence's" in "".join(lines)
+        assert sum(line.startswith("  2026-") for line in lines) == 5
+    if name == "character_model":
+        bits, guess = (number_after(lines, words) for words in ("character: ", "a guess: "))
+        assert 1 < bits < 0.75 * guess
+        assert "it beats majority." in "".join(lines)
