@@ -101,6 +101,26 @@ def size(seeds: range) -> Answer:
     return of_passengers("passengers: size and length of training", ["choice"], choices, seeds)
 
 
+def logs(seeds: range) -> Answer:
+    """Quantities of very different size in one column: as they are, or their logarithms?"""
+    series, factors, rows = legato.read(PASSENGERS, time="month").values[:, 0], (1, 100, 10_000), []
+    months = np.concatenate([factor * series for factor in factors])
+    for name, values in (("as they are", months), ("logarithms", np.log(months))):
+        data = Sequences(
+            values[:, None], np.full(3, len(series)), (Column("passengers"),), ("x", "y", "z")
+        )
+        shares: list[list[float]] = [[] for _ in factors]
+        for seed in seeds:
+            progress(f"logs: {name}, seed {seed}")
+            run = legato.train(data, season=12, seed=seed, verbose=0)
+            for at, found in enumerate(shares):
+                scores = run.score(data.select([at]), np.array([WHOLE]), None).as_numbers()
+                found.append(1 - scores["skill"])
+        rows.append([name, *map(percent, shares)])
+    title = "three series, one a hundred times the other: error as a share of persistence's"
+    return Answer(title, ["values", *(f"× {factor:,}" for factor in factors)], rows)
+
+
 # Signs at the beginning, which have to be remembered to the end.
 
 
@@ -226,7 +246,7 @@ def lanes(seeds: range) -> Answer:
 
 QUESTIONS: dict[str, Callable[[range], Answer]] = {
     each.__name__: each
-    for each in (framing, size, far_back, resets, truncation, side_by_side, lanes)
+    for each in (framing, size, logs, far_back, resets, truncation, side_by_side, lanes)
 }
 
 

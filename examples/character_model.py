@@ -17,7 +17,7 @@ import numpy as np
 
 import legato
 
-characters, epochs = map(int, sys.argv[1:] or (50_000, 3))
+characters, epochs, seed = map(int, sys.argv[1:] or (50_000, 6, 7))
 text = "\n".join(topics.values())[:characters]
 seen = Counter(text)
 text = "".join(
@@ -27,7 +27,8 @@ text = "".join(
 with tempfile.TemporaryDirectory() as folder:
     book = Path(folder) / "book.txt"
     book.write_text(text, encoding="utf-8")
-    trained = legato.train(book, units=128, steps=64, learning_rate=0.01, epochs=epochs, verbose=0)
+    options = {"units": 128, "steps": 64, "epochs": epochs, "seed": seed, "verbose": 0}
+    trained = legato.train(book, **options)
 
 scores = trained.known["scores"]
 bits = scores["model"]["cross_entropy_bits"]

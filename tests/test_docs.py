@@ -1,9 +1,9 @@
 """What the documentation says is so: its code runs and prints what stands below it.
 
 Every fenced ``python`` block of ``README.md`` and of ``docs/*.md`` is run, the blocks of a page in
-order in one namespace, every warning an error, in an empty folder. A ``text`` block straight after
-one is what it prints. Every public name is on the page ``api.md``, every argument that legato adds
-to Keras's on ``choose.md`` too, and the site builds.
+order in one namespace, every warning an error, in a folder that holds nothing but the passengers of
+the examples. A ``text`` block straight after one is what it prints. Every public name is on the page
+``api.md``, every argument that legato adds to Keras's on ``verbs.md`` too, and the site builds.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import inspect
 import io
 import random
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,7 @@ def run(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "examples" / "passengers.csv", tmp_path)
     keras.utils.clear_session()  # layers are numbered as in a process of the page's own
     random.seed(7)
     np.random.seed(7)
@@ -135,7 +137,7 @@ def test_every_argument_legato_adds_is_explained():
     arguments = added_arguments()
     assert {"starts", "reset", "validation_state", "advance"} <= arguments
     assert not missing("api.md", arguments)
-    assert not missing("choose.md", arguments)
+    assert not missing("verbs.md", arguments)
 
 
 def test_the_site_builds(tmp_path):
