@@ -1,9 +1,9 @@
 """What the documentation says is so: its code runs and prints what stands below it.
 
 Every fenced ``python`` block of ``README.md`` and of ``docs/*.md`` is run, the blocks of a page in
-order in one namespace, every warning an error, in a folder that holds nothing but the passengers of
-the examples. A ``text`` block straight after one is what it prints. Every public name is on the page
-``api.md``, every argument that legato adds to Keras's on ``verbs.md`` too, and the site builds.
+order in one namespace, every warning an error, in a folder with the passengers of the examples. A
+``text`` block straight after one is what it prints. Every public name is on the page ``api.md``,
+every argument that legato adds to Keras's on ``verbs.md`` too, and the site builds.
 """
 
 import contextlib
