@@ -96,6 +96,7 @@ def size(seeds: range) -> Answer:
     choices: list[tuple] = [(f"units={n}", {"units": n}) for n in (4, 8, 16, 32, 64, 128)]
     choices += [(f"cell={cell!r}", {"cell": cell}) for cell in ("gru", "simple")]
     choices += [("layers=2", {"layers": 2})]
+    choices += [(f"rows={n}", {"rows": n}) for n in (2, 4, 8)]
     choices += [(f"epochs={n}", {"epochs": n}) for n in (50, 100, 200, 400, 800)]
     choices += [("epochs=800, early_stop=50", {"epochs": 800, "early_stop": 50})]
     return of_passengers("passengers: size and length of training", ["choice"], choices, seeds)
