@@ -4,7 +4,7 @@ A ``Task`` is settled once, on the data that train, and then reads any other dat
 columns: into the numbers the model takes, and into the answers it should give at every time step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -12,9 +12,11 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._sequences import Column, Sequences
+from legato._steps import is_count
 
 Kind = Literal["forecast", "classify", "generate"]
 KINDS = ("forecast", "classify", "generate")
+MOST_WHOLE = 2**24  # up to which 32-bit floats tell whole numbers apart
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,10 @@ def settle(
             horizon=0 if kind == "classify" else 1,
             whole=kind == "classify" and _is_constant_within(sequences, names[0]),
         )
-    if horizon is not None and horizon < 1:
-        raise InputError(f"horizon is {horizon}; at least 1 step ahead was expected.")
+    if horizon is not None and not is_count(horizon):
+        raise InputError(
+            f"horizon is {horizon!r}; a whole number of at least 1 step ahead was expected."
+        )
     inputs = tuple(_known(sequences, each.name) for each in sequences.columns)
     return Task("forecast", inputs, tuple(targets), horizon or 1)
 
@@ -154,7 +158,9 @@ def _names(sequences: Sequences, target: str | Sequence[str] | None) -> list[str
     """The names of the targets, each once."""
     if target is None:
         return [sequences.columns[-1].name]
-    names = [target] if isinstance(target, str) else list(dict.fromkeys(target))
+    if isinstance(target, str) or not isinstance(target, Iterable):
+        target = [target]  # pyright: ignore[reportAssignmentType]  refused by its name below
+    names = list(dict.fromkeys(target))
     if not names:
         raise InputError("target is empty: name at least one column, or leave it out.")
     for name in names:
@@ -168,15 +174,20 @@ def _names(sequences: Sequences, target: str | Sequence[str] | None) -> list[str
 
 
 def _known(sequences: Sequences, name: str) -> Column:
-    """A column with the categories that occur, and no others."""
+    """A column with the categories that occur, and no others.
+
+    Small whole numbers stand for themselves, so that a model takes them as they are; what 32-bit
+    floats would mix up goes by its place in the list of labels.
+    """
     column = sequences.columns[sequences.place(name)]
     if column.categories is None or column.numbers is None:
         return column
     found = np.isin(column.numbers, np.unique(sequences.values[:, sequences.place(name)]))
     labels = [label for label, is_there in zip(column.categories, found, strict=True) if is_there]
     numbers = [number for number, is_there in zip(column.numbers, found, strict=True) if is_there]
-    if list(column.numbers) == list(range(len(found))):
-        numbers = list(range(len(labels)))  # places in the list of labels, which is shorter now
+    whole = all(number.is_integer() and abs(number) < MOST_WHOLE for number in numbers)
+    if not whole or list(column.numbers) == list(range(len(found))):
+        numbers = list(range(len(labels)))  # places in the list of labels
     return Column(name, tuple(labels), tuple(float(number) for number in numbers))
 
 
@@ -269,7 +280,7 @@ def _unseen(sequences: Sequences, column: Column, where: np.ndarray) -> str:
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
     return (
         f"The column {column.name!r} of {sequences.source} holds {label!r}{line}, which the model "
-        f"was not trained on ({int(where.sum()):,} steps hold such). It knows "
+        f"was not trained on ({int(where.sum()):,} such in all). It knows "
         f"{', '.join(map(repr, known[:8]))}{more}. Leave those steps out, or train on data that "
         "have them."
     )
