@@ -19,9 +19,12 @@ import numpy as np
 from legato import layers
 from legato._errors import InputError
 from legato._model import Model
+from legato._steps import is_count
 from legato._task import Task
 
 CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
+LEAST_SPREAD, MOST_SPREAD = 1e-7, 1e18  # that Keras's Normalization scales by, in 32-bit floats
+ROUNDING = 1e-6  # of a value's size: changes that vary by less are rounding
 MOST_FLAGS = 64  # categories that are told to the network by one flag each; more are embedded
 Framing = Literal["chunks", "window", "features", "prefix", "runs"]
 FRAMINGS = ("chunks", "window", "features", "prefix", "runs")
@@ -84,10 +87,10 @@ def build(task: Task, shape: Shape, values: np.ndarray, changes: np.ndarray | No
         InputError: no such cell or framing, or sizes below 1.
     """
     _check(shape)
-    pad = padding_of(values)
     steps = shape.steps if shape.framing in ("window", "features") else None
     inputs = keras.Input((steps, len(task.inputs)), name="steps")
     features = encoded(task, inputs, values)
+    pad = padding_of(values)
     mask: dict[str, Any] = {"mask": keras.ops.any(keras.ops.not_equal(inputs, pad), axis=-1)}
     if shape.framing == "features":
         features = layers.Reshape((1, shape.steps * features.shape[-1]))(features)
@@ -102,7 +105,9 @@ def build(task: Task, shape: Shape, values: np.ndarray, changes: np.ndarray | No
         return Networks(model, model, pad, None)
     if changes is None:
         raise ValueError("a forecast needs the changes")
-    mean, spread = changes.mean(0), _spread(changes)
+    size = np.tile(np.abs(values[:, task.places]).max(0), task.horizon)
+    least = np.maximum(ROUNDING * size, LEAST_SPREAD)
+    mean, spread = changes.mean(0), np.maximum(changes.std(0), least)
     scaled = layers.Dense(len(mean), name="scaled")(features)
     change = layers.Normalization(mean=mean, variance=spread**2, invert=True, name="change")(scaled)
     last = inputs if shape.at_every_step else keras.ops.take(inputs, -1, axis=1)
@@ -117,6 +122,7 @@ def encoded(task: Task, inputs, values: np.ndarray):
     parts = []
     if quantities:
         part = values[:, quantities].astype("float64")
+        _check_spread([task.inputs[at].name for at in quantities], part)
         scaling = layers.Normalization(
             mean=part.mean(0), variance=_spread(part) ** 2, name="scaling"
         )
@@ -140,7 +146,7 @@ def _category(numbers: tuple[float, ...], inputs, name: str):
 def padding_of(values: np.ndarray) -> float:
     """A number far below all values, that a 32-bit float holds exactly."""
     least, most = float(values.min()), float(values.max())
-    return float(np.float32(np.floor(least - 1 - 2 * (most - least))))
+    return float(np.float32(np.floor(least - 1 - 2 * (most - least) - abs(least) / 100)))
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
@@ -149,14 +155,27 @@ def _spread(values: np.ndarray) -> np.ndarray:
     return np.where(spread > 0, spread, 1.0)
 
 
+def _check_spread(names: list[str], values: np.ndarray) -> None:
+    """Raise an InputError if quantities are too small or too large to be scaled."""
+    for name, spread in zip(names, _spread(values), strict=True):
+        if not LEAST_SPREAD <= spread <= MOST_SPREAD:
+            way = "Multiply" if spread < LEAST_SPREAD else "Divide"
+            raise InputError(
+                f"The column {name!r} varies by {spread:.1g}, and from {LEAST_SPREAD:g} to "
+                f"{MOST_SPREAD:g} was expected. {way} it by a power of ten: another unit will do."
+            )
+
+
 def _check(shape: Shape) -> None:
     if shape.cell not in CELLS:
         raise InputError(f"The cell {shape.cell!r} is none of {', '.join(CELLS)}.")
     if shape.framing not in FRAMINGS:
         raise InputError(f"The framing {shape.framing!r} is none of {', '.join(FRAMINGS)}.")
     for name in ("units", "layers", "steps"):
-        if getattr(shape, name) < 1:
-            raise InputError(f"{name} is {getattr(shape, name)}; at least 1 was expected.")
+        if not is_count(getattr(shape, name)):
+            raise InputError(
+                f"{name} is {getattr(shape, name)!r}; a whole number of at least 1 was expected."
+            )
     if shape.stateful and not shape.at_every_step:
         raise InputError(
             f"The framing {shape.framing!r} makes samples that stand alone, so there is nothing to "
