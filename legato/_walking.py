@@ -151,8 +151,9 @@ class Walker:
                     last = ends if last is None else np.where((counts > 0)[:, None], ends, last)
                 parts = [feedback(last if last is not None else np.empty(0))]
                 while len(parts) * horizon < leads:
-                    everyone = np.full(len(members), horizon)
-                    parts.append(feedback(follower.feed(parts[-1], everyone)[:, -1]))
+                    answered = ~np.isnan(parts[-1]).any((1, 2))  # else there is nothing to feed in
+                    counts = np.where(answered, horizon, 0)
+                    parts.append(feedback(follower.feed(parts[-1], counts)[:, -1]))
                 block = np.concatenate(parts, axis=1)[:, :leads]
                 if found is None:
                     found = np.full((len(lengths), *block.shape[1:]), np.nan, block.dtype)
@@ -170,9 +171,8 @@ class Walker:
         begins = (np.cumsum(lengths) - lengths)[members]
         left = np.where(members >= 0, lengths[members], 0)
         longest = int(left.max())
-        steps = -(
-            -longest // -(-longest // STEPS)
-        )  # chunks of one size, padded as little as can be
+        calls = -(-longest // STEPS)
+        steps = -(-longest // calls)  # chunks of one size, padded as little as can be
         for begin in range(0, longest, steps):
             counts = np.clip(left - begin, 0, steps)
             at = np.arange(steps)
