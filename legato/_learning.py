@@ -71,7 +71,8 @@ def train(
             a chunk that needs little padding, a window of a season or 12.
         rows: sequences side by side in a batch; default: up to 32, and no more than there are.
             With more, each sequence is read in several places at once, which is faster, and every
-            place begins with nothing remembered.
+            place begins with nothing remembered. Where samples stand alone, the samples of a batch;
+            default: 32.
         cell, units, layers: ``"lstm"``, ``"gru"`` or ``"simple"``; each layer's size; how many.
         stateful: whether state is carried from chunk to chunk; default: for chunks, yes.
         epochs: at most.
@@ -105,6 +106,7 @@ def train(
         "categorical": list(categorical), "missing": missing,
     }  # fmt: skip
     if isinstance(data, Sequences):
+        _check_unsaid(how)
         sequences, how = data, how | {"group": data.group, "time": data.time}
     else:
         sequences = read(data, **how)
@@ -113,10 +115,13 @@ def train(
     parts = parts_of(sequences, draft, split, test, validation if early_stop else 0, seed)
     learnt = parts.learning(sequences)
     asked = settle(learnt, draft.kind, [each.name for each in draft.targets], draft.horizon or None)
+    asked = replace(asked, whole=draft.whole)
+    for check in (asked.inputs_of, asked.answers_of):  # that what scores holds nothing unknown
+        check(sequences)
     season = season_of(sequences, season)
     carries = framing == "chunks" if stateful is None else stateful
     lanes = lanes_for(learnt.lengths, rows, steps) if framing == "chunks" else None
-    window = lanes.steps if lanes else steps or season or WINDOW
+    window = lanes.steps if lanes else (season or WINDOW) if steps is None else steps
     school = School(asked, Shape(cell, units, layers, carries, framing, window), course, rows)
     told: dict[str, Any] = {}
     if early_stop:
@@ -141,6 +146,16 @@ def train(
             known["intervals"] = intervals_of(trained, *scoring).as_numbers()
     networks.model.reset_states()
     return trained
+
+
+def _check_unsaid(how: dict[str, Any]) -> None:
+    """Raise an InputError if sequences that were read already are to be read otherwise."""
+    said = [name for name, value in how.items() if value and value != "error"]
+    if said:
+        raise InputError(
+            f"The data are Sequences, which were read already, so {', '.join(said)} cannot be said "
+            "here: say it to legato.read, or give train the file itself."
+        )
 
 
 def _label_counts(task: Task, fit: Sequences) -> list[int]:

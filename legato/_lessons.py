@@ -89,6 +89,7 @@ def standing_alone(
     weight: np.ndarray,
     pad: float,
     seed: int,
+    rows: int | None = None,
 ) -> Lessons:
     """Samples that stand alone, each asked at its last step.
 
@@ -110,4 +111,4 @@ def standing_alone(
     asked = weight[last] > 0
     samples = np.where((frames.index >= 0)[..., None], x[index], np.float32(pad))[asked]
     weights = weight[last][asked].astype("float32")
-    return Lessons(samples, y[last][asked], weights, None, BATCH, None)
+    return Lessons(samples, y[last][asked], weights, None, rows or BATCH, None)

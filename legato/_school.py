@@ -14,7 +14,10 @@ from legato._lessons import Lessons, in_lanes, lanes_for, standing_alone
 from legato._network import Networks, Shape, build
 from legato._parts import Parts
 from legato._sequences import Sequences, ranges
+from legato._steps import is_count
 from legato._task import Task
+
+MOST_SEED = 2**32  # of NumPy's
 
 
 @dataclass(frozen=True)
@@ -27,20 +30,44 @@ class Course:
     seed: int
     verbose: int | str
 
+    def __post_init__(self):
+        for name, least in (("epochs", 1), ("early_stop", 0)):
+            if not is_count(number := getattr(self, name), least):
+                raise InputError(
+                    f"{name} is {number!r}; a whole number of at least {least} was expected."
+                )
+        if not is_count(self.seed, 0) or self.seed >= MOST_SEED:
+            raise InputError(
+                f"seed is {self.seed!r}; a whole number from 0 to {MOST_SEED - 1} was expected."
+            )
+        if not 0 < self.learning_rate < np.inf:
+            raise InputError(
+                f"learning_rate is {self.learning_rate}; a number above 0 was expected, such as "
+                "0.003."
+            )
+
 
 class School:
     """Trains networks of one kind for one task."""
 
     def __init__(self, task: Task, shape: Shape, course: Course, rows: int | None):
+        if rows is not None and not is_count(rows):
+            raise InputError(f"rows is {rows!r}; a whole number of at least 1 was expected.")
         self.task, self.shape, self.course, self.rows = task, shape, course, rows
 
     def trial(self, parts: Parts, sequences: Sequences) -> dict[str, Any]:
         """Find how many epochs are worth it: the part that decides is not fitted to."""
         stop = keras.callbacks.EarlyStopping(patience=self.course.early_stop, monitor="val_loss")
         decides = parts.stopping(sequences)
+        if decides is None:
+            raise InputError(
+                f"early_stop is {self.course.early_stop}, and validation 0 leaves nothing to "
+                "decide by when to stop. Give a share for validation, or leave early_stop out."
+            )
         _, told = self.teach(parts.fitting(sequences), decides, [stop])
-        losses = told["history"]["val_loss"]
-        return {**told, "best_epochs": int(np.nanargmin(losses)) + 1}
+        losses = np.array(told["history"]["val_loss"])
+        best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
+        return {**told, "best_epochs": best + 1}
 
     def teach(
         self, learnt: Sequences, judged=None, callbacks: list | None = None
@@ -54,6 +81,7 @@ class School:
             callbacks: Keras's.
         """
         begun, course = clock.perf_counter(), self.course
+        _check_enough(self.task, self.shape, learnt)
         with _planted(course.seed):
             networks = build(self.task, self.shape, *_fitted_on(self.task, learnt))
             core = networks.core
@@ -108,9 +136,29 @@ class School:
             y = (y - np.tile(x[:, task.places], task.horizon) - mean) / spread
         y = y.astype("float32" if networks.scale else "int32")
         if shape.framing != "chunks":
-            return standing_alone(led.lengths, shape, x, y, there, networks.pad, seed)
+            pad, rows = networks.pad, self.rows
+            return standing_alone(led.lengths, shape, x, y, there, pad, seed, rows)
         lanes = lanes_for(led.lengths, self.rows, shape.steps)
         return in_lanes(lanes, shape, x, y, there, networks.pad)
+
+
+def _check_enough(task: Task, shape: Shape, learnt: Sequences) -> None:
+    """Raise an InputError if sequences are too short to learn anything from."""
+    window = shape.steps if shape.framing in ("window", "features") else 1
+    most = int(learnt.lengths.max())
+    short = np.flatnonzero(learnt.lengths < window)
+    if len(short):
+        raise InputError(
+            f"Sequence {learnt.names[short[0]]!r} has {learnt.lengths[short[0]]} steps to learn "
+            f"from, and a window takes {window}. Take a smaller one, steps={most} at most (--steps)"
+            f", or leave out the {len(short):,} of {len(learnt):,} sequences that are too short."
+        )
+    if most < window + task.horizon:
+        raise InputError(
+            f"The longest sequence has {most} steps to learn from, and to {task.kind} "
+            f"{window + task.horizon} are needed: {window} to see and {task.horizon} ahead. Give "
+            "longer sequences, or take a smaller window, horizon or test part."
+        )
 
 
 def _fitted_on(task: Task, fit: Sequences) -> tuple[np.ndarray, np.ndarray | None]:
@@ -124,10 +172,12 @@ def _fitted_on(task: Task, fit: Sequences) -> tuple[np.ndarray, np.ndarray | Non
 
 @contextmanager
 def _planted(seed: int):
-    """Initial weights from a seed; the process's own generator is left as it was."""
-    kept = random.getstate()
+    """Initial weights and orders of samples from a seed; the process's own generators are left."""
+    kept, orders = random.getstate(), np.random.get_state()
     random.seed(seed)
+    np.random.seed(seed)
     try:
         yield
     finally:
         random.setstate(kept)
+        np.random.set_state(orders)

@@ -165,6 +165,7 @@ def test_what_is_trained_answers_in_units_of_the_usual_change():
     task = TASKS["forecast"]
     networks, _, changes = made(task, SHAPES["chunks"])
     rows = drawn(task, 4)[None]
+    assert networks.scale is not None
     mean, spread = networks.scale
     np.testing.assert_allclose(mean, changes.mean(0))
     np.testing.assert_allclose(spread, changes.std(0))
