@@ -6,6 +6,7 @@ What is not a model file is told apart before, so that one sentence says what it
 
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import cast
 
@@ -59,7 +60,7 @@ def load_model(
         model = keras.saving.load_model(
             filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
         )
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError) as error:
         raise InputError(_not_whole(filepath, error)) from error
     model = become(model)
     if local:

@@ -236,14 +236,16 @@ def recall_about(model, path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         if _ABOUT not in archive.namelist():
             return
-        text = archive.read(_ABOUT)
-    try:
-        set_about(model, dict(json.loads(text)))
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} says of its training what cannot be read ({error}): {_ABOUT} in it was "
-            "altered. Use a file as legato wrote it."
-        ) from error
+        try:
+            told = json.loads(archive.read(_ABOUT))
+            if not isinstance(told, dict):
+                raise ValueError(f"it is a {type(told).__name__}")
+        except ValueError as error:
+            raise InputError(
+                f"{path} says of its training what cannot be read ({error}): {_ABOUT} in it was "
+                "altered. Use a file as legato wrote it."
+            ) from error
+    set_about(model, told)
 
 
 def _seeds(model) -> list:

@@ -24,6 +24,7 @@ from legato._sequences import Sequences
 from legato._task import Task
 
 FORMAT = "legato.trained.1"
+NEEDED = {"read", "season", "label_counts", "seen"}  # of what is known
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +90,15 @@ class Trained(Asked):
                 "legato train or Trained.save, or was saved again by plain Keras. Open it with "
                 "legato.load_model."
             )
-        task = Task.from_numbers(told["task"])
-        return cls(model, task, Shape(**told["shape"]), told["pad"], told["known"])
+        try:
+            task, shape = Task.from_numbers(told["task"]), Shape(**told["shape"])
+            pad, known = float(told["pad"]), dict(told["known"])
+            missing = NEEDED - known.keys()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(_altered(path, repr(error))) from error
+        if missing:
+            raise InputError(_altered(path, f"it lacks {', '.join(sorted(missing))}"))
+        return cls(model, task, shape, pad, known)
 
     # Questions.
 
@@ -102,7 +110,7 @@ class Trained(Asked):
         Args:
             data: ``Sequences``, or what ``legato.read`` takes.
             fresh: begin the scored part with nothing remembered, instead of what came before.
-            season: steps of a season, for the seasonal baseline; default: as in training.
+            season: steps of a season, for the seasonal baseline; 0: none; default: as in training.
 
         Returns:
             ``ForecastScores`` or ``LabelScores``; ``print(scores.verdict)`` says it in a sentence.
@@ -116,7 +124,7 @@ class Trained(Asked):
         if fresh:
             sequences = sequences.between(begins, sequences.lengths)
             begins = 0 * sequences.lengths
-        return self.score(sequences, begins, season or self.known["season"])
+        return self.score(sequences, begins, self.known["season"] if season is None else season)
 
     def score(self, sequences: Sequences, begins: np.ndarray, season: int | None) -> Scores:
         """Score it on each sequence from some step on, led there from the beginning.
@@ -154,12 +162,7 @@ class Trained(Asked):
             )
         sequences = self.read(data, answered=False)
         found = self.ahead(self.inputs_of(sequences), sequences.lengths, steps)
-        if np.isnan(found).any():
-            short = int(np.argmax(np.isnan(found).any((1, 2))))
-            raise InputError(
-                f"Sequence {sequences.names[short]!r} has {sequences.lengths[short]} steps, and "
-                f"the model needs {self.shape.steps} before it answers."
-            )
+        self._check_answered(sequences, found[:, 0, 0])
         ends = None
         if "intervals" in self.known:
             scale = typical_change(self.truth(sequences), sequences.lengths)
@@ -235,12 +238,14 @@ class Trained(Asked):
             data: ``Sequences``, or what ``legato.read`` takes; the target's column may be missing.
 
         Raises:
-            InputError: it is no classifier, or the data do not fit.
+            InputError: it is no classifier, or the data do not fit; a sequence is too short.
         """
         task = self._must("classify")
         sequences = self.read(data, answered=False)
         answers = self.answers(self.inputs_of(sequences), sequences.lengths)
-        at = sequences.offsets[1:] - 1 if task.whole else np.arange(len(answers))
+        ends = sequences.offsets[1:] - 1
+        self._check_answered(sequences, answers[ends, 0])
+        at = ends if task.whole else np.arange(len(answers))
         return Labelled.of(sequences, task.labels, at, answers[at], task.whole)
 
     def read(self, data, answered: bool = True) -> Sequences:
@@ -250,14 +255,23 @@ class Trained(Asked):
         """
         if isinstance(data, Sequences):
             return data
-        wanted = [column.name for column in self.task.inputs]
+        kinds = {each.name: each.is_numeric for each in self.task.inputs}
         if answered:
-            wanted += [each.name for each in self.task.targets if each.name not in wanted]
-        if wanted == ["character"]:
-            return read(data)
+            kinds |= {each.name: each.is_numeric for each in self.task.targets}
         how = self.known["read"]
-        categorical = [name for name in how["categorical"] if name in wanted]
-        return read(data, **{**how, "categorical": categorical, "columns": wanted})
+        if [*kinds] == ["character"] and not (how["group"] or how["time"] or how["columns"]):
+            return read(data)
+        labels = [name for name, is_numeric in kinds.items() if not is_numeric]
+        return read(data, **{**how, "categorical": labels, "columns": [*kinds]})
+
+    def _check_answered(self, sequences: Sequences, answers: np.ndarray) -> None:
+        """Raise an InputError if a sequence has no answer at its end: (sequences,), NaN if none."""
+        if np.isnan(answers).any():
+            short = int(np.argmax(np.isnan(answers)))
+            raise InputError(
+                f"Sequence {sequences.names[short]!r} has {sequences.lengths[short]} steps, and "
+                f"the model needs {self.shape.steps} before it answers. Leave out such sequences."
+            )
 
     def _must(self, kind: str) -> Task:
         """The task, if it is of a kind."""
@@ -269,10 +283,18 @@ class Trained(Asked):
         return self.task
 
 
+def _altered(path, how: str) -> str:
+    return (
+        f"{path} says of its training what cannot be read ({how}): it was altered, or written by "
+        "another version. Use a file as legato wrote it, or train again."
+    )
+
+
 def _draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
     """An index, drawn."""
     if temperature == 0:
         return int(np.argmax(probabilities))
-    logits = np.log(np.maximum(probabilities.astype("float64"), 1e-30)) / temperature
-    chances = np.exp(logits - logits.max())
+    logits = np.log(np.maximum(probabilities.astype("float64"), 1e-30))
+    with np.errstate(over="ignore"):  # at temperatures next to 0
+        chances = np.exp((logits - logits.max()) / temperature)
     return int(rng.choice(len(chances), p=chances / chances.sum()))
