@@ -122,7 +122,9 @@ class Forecast:
         if count > 1 or self.before.group:
             names = [name for name in self.names for _ in range(steps)]
             table[self.before.group or "sequence"] = names
-        table["step"] = np.tile(np.arange(1, steps + 1), count).tolist()
+        taken = {*self.targets, self.before.group, self.before.time}
+        step = "steps ahead" if "step" in taken else "step"
+        table[step] = np.tile(np.arange(1, steps + 1), count).tolist()
         if self.times is not None:
             table[self.before.time or "time"] = [moment(each) for each in self.times.reshape(-1)]
         for at, target in enumerate(self.targets):

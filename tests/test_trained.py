@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import legato
-from legato import Column, InputError, OutputError, Sequences, Trained, train
+from legato import Column, Forecast, InputError, OutputError, Sequences, Trained, train
 from legato._examining import typical_change
 from legato._forecast import LEVELS
 
@@ -398,6 +398,21 @@ def test_a_forecast_is_a_table(sales, seller):
     assert table["sold"] == forecast.values[:, :, 1].ravel().tolist()
     assert json.loads(json.dumps(table)) == table
     np.testing.assert_array_equal(seller.forecast(sales).values, forecast.values[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("table", "group"),
+    [
+        ({"step": ["u", "v"], "x": [1.0, 2.0]}, "step"),
+        ({"name": ["u", "v"], "step": [1.0, 2.0]}, "name"),
+    ],
+)
+def test_a_column_called_step_hides_no_steps(table, group):
+    before = legato.read(table, group=group)
+    target = before.columns[0].name
+    told = Forecast.after(before, (target,), np.ones((2, 3, 1)), None).columns()
+    assert [*told] == [group, "steps ahead", target]
+    assert told["steps ahead"] == [1, 2, 3, 1, 2, 3]
 
 
 def test_without_a_part_that_scores_there_are_no_intervals():
