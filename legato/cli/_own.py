@@ -4,11 +4,13 @@ Each is a call of ``legato.train`` or of a verb of ``legato.Trained``, and words
 """
 
 import json as text_of
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from legato._errors import InputError
 from legato.cli._telling import Debug, Json, Quiet, busy, check_place, told_plainly
 
 if TYPE_CHECKING:
@@ -77,7 +79,8 @@ def train(
         ),
     ] = None,
     horizon: Annotated[
-        int | None, typer.Option(help="Steps ahead of a forecast [1].", rich_help_panel=_DATA)
+        int | None,
+        typer.Option(help="Steps ahead of a forecast; default: 1.", min=1, rich_help_panel=_DATA),
     ] = None,
     framing: Annotated[
         Framing,
@@ -90,6 +93,7 @@ def train(
         int | None,
         typer.Option(
             help="Time steps of a chunk, which is how far gradients reach, or of a window.",
+            min=1,
             rich_help_panel=_NETWORK,
         ),
     ] = None,
@@ -98,32 +102,42 @@ def train(
         typer.Option(
             help="Sequences side by side in a batch; with more than there are, each is read in "
             "several places at once.",
+            min=1,
             rich_help_panel=_NETWORK,
         ),
     ] = None,
-    cell: Annotated[Cell, typer.Option(rich_help_panel=_NETWORK)] = "lstm",
-    units: Annotated[int, typer.Option(help="Of each layer.", rich_help_panel=_NETWORK)] = 32,
-    layers: Annotated[int, typer.Option(help="Recurrent layers.", rich_help_panel=_NETWORK)] = 1,
+    cell: Annotated[
+        Cell, typer.Option(help="What a recurrent layer is made of.", rich_help_panel=_NETWORK)
+    ] = "lstm",
+    units: Annotated[
+        int, typer.Option(help="Units of each layer.", min=1, rich_help_panel=_NETWORK)
+    ] = 32,
+    layers: Annotated[
+        int, typer.Option(help="Recurrent layers.", min=1, rich_help_panel=_NETWORK)
+    ] = 1,
     stateful: Annotated[
         bool | None,
         typer.Option(
             "--stateful/--stateless",
-            help="Whether state is carried from chunk to chunk.",
+            help="Whether state is carried from chunk to chunk; default: it is.",
             rich_help_panel=_NETWORK,
             show_default=False,
         ),
     ] = None,
     epochs: Annotated[
-        int, typer.Option(help="Passes over the data.", rich_help_panel=_TRAINING)
+        int, typer.Option(help="Passes over the data.", min=1, rich_help_panel=_TRAINING)
     ] = 200,
     early_stop: Annotated[
         int,
         typer.Option(
             help="First find on a part how many epochs are worth it: stop after so many no better.",
+            min=0,
             rich_help_panel=_TRAINING,
         ),
     ] = 0,
-    learning_rate: Annotated[float, typer.Option(rich_help_panel=_TRAINING)] = 0.003,
+    learning_rate: Annotated[
+        float, typer.Option(help="Of Adam: how far a step goes.", rich_help_panel=_TRAINING)
+    ] = 0.003,
     split: Annotated[
         Split | None,
         typer.Option(
@@ -133,7 +147,10 @@ def train(
     ] = None,
     test: Annotated[
         float,
-        typer.Option(help="Share kept for the score; 0: none.", rich_help_panel=_TRAINING),
+        typer.Option(
+            help="Share kept for the score, or a whole number of steps of each sequence; 0: none.",
+            rich_help_panel=_TRAINING,
+        ),
     ] = 0.2,
     validation: Annotated[
         float,
@@ -142,11 +159,15 @@ def train(
     season: Annotated[
         int | None,
         typer.Option(
-            help="Steps of a season, for the seasonal baseline; 0: none.",
+            help="Steps of a season, for the seasonal baseline; 0: none; default: from the times.",
+            min=0,
             rich_help_panel=_TRAINING,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=_TRAINING)] = 7,
+    seed: Annotated[
+        int,
+        typer.Option(help="Of initial weights and of draws.", min=0, rich_help_panel=_TRAINING),
+    ] = 7,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -164,6 +185,7 @@ def train(
     """
     with told_plainly(debug):
         check_place(out, ".keras")
+        _check_is_no_model(data)
         import legato
         from legato import report
 
@@ -193,8 +215,8 @@ def train(
             early_stop=early_stop,
             learning_rate=learning_rate,
             split=split,
-            test=_share(test),
-            validation=_share(validation),
+            test=_share(test, "--test"),
+            validation=_share(validation, "--validation"),
             season=season,
             seed=seed,
             verbose=0 if quiet else "auto",
@@ -229,7 +251,7 @@ def evaluate(
     Example: `legato evaluate model.keras sales.csv`
     """
     with told_plainly(debug):
-        trained = _opened(model, json)
+        trained = _opened(model, json, data)
         from legato import report
 
         with busy(f"walking through {data}", json):
@@ -244,7 +266,8 @@ def forecast(
     model: ModelFile,
     data: Data,
     steps: Annotated[
-        int | None, typer.Option("--steps", "-n", help="Steps ahead; default: the horizon.")
+        int | None,
+        typer.Option("--steps", "-n", help="Steps ahead; default: the horizon.", min=1),
     ] = None,
     out: TableFile = None,
     png: Annotated[Path | None, typer.Option(help="File for a picture; ends in .png.")] = None,
@@ -258,26 +281,36 @@ def forecast(
     with told_plainly(debug):
         check_place(out, *TABLES)
         check_place(png, ".png")
-        trained = _opened(model, json)
+        trained = _opened(model, json, data)
         from legato import report
 
         with busy(f"walking through {data}", json):
             found = trained.forecast(data, steps)
         _give(found.columns(), out, json)
         if png is not None:
-            report.save_figure(report.forecast_figure(found), png)
+            with busy(f"drawing {png}", json):
+                report.save_figure(report.forecast_figure(found), png)
             if not json:
                 print(f"wrote {png}")
 
 
 def generate(
     model: ModelFile,
-    length: Annotated[int, typer.Option("--length", "-n", help="Labels or characters.")] = 400,
+    length: Annotated[
+        int, typer.Option("--length", "-n", help="How many characters, or labels.", min=1)
+    ] = 400,
     prompt: Annotated[
-        str, typer.Option("--prompt", "-p", help="What comes before: the seed text.")
+        str,
+        typer.Option("--prompt", "-p", help="A text that comes before, or labels between spaces."),
     ] = "",
     temperature: Annotated[
-        float, typer.Option("--temperature", "-t", help="0: always the likeliest.")
+        float,
+        typer.Option(
+            "--temperature",
+            "-t",
+            help="Below 1 the likely becomes likelier; 0: always the likeliest.",
+            min=0,
+        ),
     ] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Of the draws.", min=0)] = None,
     json: Json = False,
@@ -312,7 +345,7 @@ def classify(
     """
     with told_plainly(debug):
         check_place(out, *TABLES)
-        trained = _opened(model, json)
+        trained = _opened(model, json, data)
         with busy(f"walking through {data}", json):
             found = trained.classify(data)
         _give(found.columns(), out, json)
@@ -333,16 +366,38 @@ def show(model: ModelFile, json: Json = False, debug: Debug = False) -> None:
             report.print_summary(trained)
 
 
-def _share(value: float) -> float:
-    """A share, or a whole number of steps or sequences."""
-    return int(value) if value.is_integer() else value
+def _opened(model: Path, quiet: bool, data: Path | None = None) -> "Trained":
+    """The model, once it is known that the data are not another.
 
-
-def _opened(model: Path, quiet: bool) -> "Trained":
+    Raises:
+        InputError: DATA and MODEL are the wrong way round, or MODEL was not written by train.
+    """
+    if data is not None:
+        _check_is_no_model(data, model)
     with busy(f"opening {model}", quiet):
         from legato import Trained
 
         return Trained.load(model)
+
+
+def _check_is_no_model(data: Path, model: Path | None = None) -> None:
+    if data.suffix != ".keras":
+        return
+    order = "" if model is None or model.suffix == ".keras" else " MODEL comes first, then DATA."
+    raise InputError(f"{data} is a model by its name; a file of data was expected.{order}")
+
+
+def _share(share: float, option: str) -> float:
+    """A share, or a whole number.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if share < 1:
+        return share
+    if share != int(share):
+        raise InputError(f"{option} is {share}; a share below 1 or a whole number was expected.")
+    return int(share)
 
 
 def _give(columns: dict[str, list], out: Path | None, json: bool) -> None:
@@ -360,4 +415,13 @@ def _give(columns: dict[str, list], out: Path | None, json: bool) -> None:
 
 
 def _print_json(value: dict) -> None:
-    print(text_of.dumps(value, indent=1, ensure_ascii=False))
+    print(text_of.dumps(_strict(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    """The same without NaN and infinity, which JSON has not: null."""
+    if isinstance(value, dict):
+        return {name: _strict(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,10 +1,12 @@
 """How commands begin and end: places that can be written, errors told in a sentence, Ctrl-C."""
 
 import os
+import re
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -15,6 +17,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON, and nothing else.")]
 
 
+_ARGUMENT = re.compile(r"(?<![\w'\"-])(group|time|columns|categorical|missing)=('[^']*'|)")
+
+
 class InterruptedAfterError(Exception):
     """Ctrl-C, with what had been done."""
 
@@ -22,20 +27,20 @@ class InterruptedAfterError(Exception):
 @contextmanager
 def told_plainly(debug: bool):
     """Errors as one sentence and an exit status, not as a traceback unless asked for."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of a TensorFlow that Keras finds
     try:
         yield
-    except (InterruptedAfterError, KeyboardInterrupt) as stop:
-        print(
-            f"\nInterrupted: {stop or 'nothing had finished'}; no file was written.",
-            file=sys.stderr,
-        )
         sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(130)  # XLA's threads may still be compiling, and crash an interpreter that ends
+    except InterruptedAfterError as stop:
+        _stop(130, f"\nInterrupted: {stop}; no file was written.")
+    except KeyboardInterrupt:
+        _stop(130, "\nInterrupted: files are whole or as they were.")
+    except BrokenPipeError:  # whoever read the result has seen enough
+        _stop(0)
     except LegatoError as error:
         if debug:
             raise
-        print(f"legato: {error}", file=sys.stderr)
+        print(f"legato: {in_words_of_the_command(str(error))}", file=sys.stderr)
         raise typer.Exit(2) from None
     except Exception as error:
         if debug:
@@ -47,16 +52,38 @@ def told_plainly(debug: bool):
         raise typer.Exit(1) from None
 
 
+def _stop(status: int, told: str = "") -> NoReturn:
+    """End at once: XLA's threads may still be compiling, and crash an interpreter that ends."""
+    if told:
+        print(told, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+    os._exit(status)
+
+
+def in_words_of_the_command(message: str) -> str:
+    """A message on one line that names options instead of arguments.
+
+    Example:
+        >>> in_words_of_the_command("Name it with time='month', or leave it out with columns=.")
+        "Name it with --time 'month', or leave it out with --column."
+    """
+    options = {"columns": "column"}
+    told = _ARGUMENT.sub(
+        lambda found: f"--{options.get(found[1], found[1])} {found[2]}".rstrip(), message
+    )
+    return " ".join(told.split())
+
+
 @contextmanager
 def busy(what: str, quiet: bool):
     """Something turning at the terminal while this takes time; nothing elsewhere."""
-    from rich.console import Console
-
-    console = Console(stderr=True, quiet=quiet)
-    if not console.is_terminal:
+    if quiet or not sys.stderr.isatty():
         yield
         return
-    with console.status(what):
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(what)):
         yield
 
 
@@ -65,10 +92,9 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
         _probe(path)
-    except (OSError, LegatoError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not writable"
+    except OSError as error:
         raise OutputError(
-            f"The folder {path} cannot be written ({reason}). Name another with --out."
+            f"The folder {path} cannot be written ({error.strerror}). Name another with --out."
         ) from error
 
 
@@ -85,12 +111,16 @@ def check_place(path: Path | None, *suffixes: str) -> None:
         raise InputError(f"{path} must end in {' or '.join(suffixes)}, which says what to write.")
     if path.is_dir():
         raise OutputError(f"{path} is a folder. Name a file.")
-    _probe(path.parent)
+    try:
+        _probe(path.parent)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be written ({error.strerror}). Name a file in a folder that exists, "
+            "has room, and that you may write to."
+        ) from error
 
 
 def _probe(folder: Path) -> None:
-    from legato._files import write_whole
-
-    probe = folder / ".legato"
-    write_whole(probe, lambda temporary: temporary.write_bytes(b""))
-    probe.unlink()
+    """Raise an OSError if no file can be made in a folder."""
+    with tempfile.TemporaryFile(dir=folder):
+        pass

@@ -1,5 +1,6 @@
 """Forecasts and lanes as pictures."""
 
+import warnings
 from itertools import product
 from pathlib import Path
 
@@ -76,4 +77,6 @@ def save_figure(figure: Figure, path: Path) -> Path:
     Raises:
         legato.OutputError: the folder cannot be written.
     """
-    return write_whole(path, lambda at: figure.savefig(at, dpi=150))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it is drawn as a box
+        return write_whole(path, lambda at: figure.savefig(at, dpi=150))

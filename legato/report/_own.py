@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from legato import Trained
 from legato._files import write_whole
 from legato._sequences import Column
+from legato.report import _screen
+from legato.report._screen import aligned, print_columns, print_lines, screen
 
 MOST_ROWS, MOST_LABELS = 24, 12  # of a table, and of a list, at the terminal
 
@@ -20,7 +21,7 @@ def facts(trained: Trained) -> dict[str, Any]:
     return {
         "task": trained.task.as_numbers(),
         "input": ["rows", "time steps", len(trained.task.inputs)],
-        "output": [str(axis or "any") for axis in trained.model.output_shape],
+        "output": ["any" if axis is None else axis for axis in trained.model.output_shape],
         "states": {path: [list(part.shape) for part in state[path]] for path in state},
         **trained.known,
     }
@@ -28,45 +29,33 @@ def facts(trained: Trained) -> dict[str, Any]:
 
 def print_summary(trained: Trained, console: Console | None = None) -> None:
     """What a model is for, was trained on and reached, in a few lines."""
-    console = console or Console(highlight=False)
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column()
-    for name, text in summary(trained):
-        grid.add_row(name, escape(text))
-    console.print(grid)
+    console = console or screen()
+    print_lines(summary(trained), console)
     if "scores" in trained.known:
+        console.print()
         print_scores(trained.known["scores"], console)
 
 
 def summary(trained: Trained) -> list[tuple[str, str]]:
     """The lines of a summary: what each is of, and its words."""
-    known, shape = trained.known, trained.shape
-    data, training = known["data"], known["training"]
+    data, training = trained.known["data"], trained.known["training"]
     course = training["course"]
-    lines = [("data", _data(data))]
-    lines += [("note", note) for note in data["notes"]]
-    lines += [("task", _task(trained)), ("takes", _columns(trained.task.inputs))]
-    carried = "state carried" if shape.stateful else "no state carried"
-    stacked = f"{shape.layers} × " if shape.layers > 1 else ""
-    lines.append(
-        (
-            "network",
-            f"{stacked}{shape.cell} of {shape.units} units, {carried}; {shape.framing} of "
-            f"{shape.steps} steps in {course['rows']} rows, {course['padding']:.1%} padding",
-        )
-    )
-    lines.append(("training", _training(training)))
-    parts = f"{data['learnt_steps']:,} steps learnt from, {data['test_steps']:,} kept for the score"
-    lines.append(("split", f"by {data['split']}: {parts}"))
     state = trained.model.initial_states()
     shapes = [f"{path} {[part.shape[1] for part in state[path]]}" for path in state]
-    lines.append(("states", "; ".join(shapes) + " numbers a row" if shapes else "none"))
-    return lines
+    return [
+        ("data", _data(data)),
+        *(("note", note) for note in data["notes"]),
+        ("task", _task(trained)),
+        ("takes", _columns(trained.task.inputs)),
+        ("network", _network(trained, course["rows"], course["padding"])),
+        ("training", _training(training)),
+        ("split", _split(data)),
+        ("states", "; ".join(shapes) + " numbers a row" if shapes else "none"),
+    ]
 
 
 def _data(data: dict) -> str:
-    many = "1 sequence" if data["sequences"] == 1 else f"{data['sequences']:,} sequences"
+    many = _counted(data["sequences"], "sequence")
     spread = f"{data['longest']:,}"
     if data["shortest"] != data["longest"]:
         spread = f"{data['shortest']:,} to {data['longest']:,}"
@@ -77,9 +66,24 @@ def _data(data: dict) -> str:
     return f"{data['source']}: {many} of {spread} steps, {data['steps']:,} in all{times}"
 
 
+def _split(data: dict) -> str:
+    learnt, kept = data["learnt_steps"], data["test_steps"]
+    parts = f"{_counted(learnt, 'step')} learnt from, {kept:,} kept for the score"
+    return f"by {data['split']}: {parts}"
+
+
+def _network(trained: Trained, rows: int, padding: float) -> str:
+    shape = trained.shape
+    carried = "state carried" if shape.stateful else "no state carried"
+    stacked = f"{shape.layers} × " if shape.layers > 1 else ""
+    laid = f"{shape.framing} of {_counted(shape.steps, 'step')} in {_counted(rows, 'row')}"
+    cell = f"{stacked}{shape.cell} of {_counted(shape.units, 'unit')}"
+    return f"{cell}, {carried}; {laid}, {100 * padding:.1f} % padding"
+
+
 def _training(training: dict) -> str:
     epochs, seconds = len(training["course"]["history"]["loss"]), training["course"]["seconds"]
-    told = f"{epochs:,} epochs in {seconds:.1f} s"
+    told = f"{_counted(epochs, 'epoch')} in {seconds:.1f} s"
     if "trial" not in training:
         return told
     tried = len(training["trial"]["history"]["loss"])
@@ -90,8 +94,7 @@ def _task(trained: Trained) -> str:
     task = trained.task
     targets = ", ".join(column.name for column in task.targets)
     if task.kind == "forecast":
-        ahead = "1 step" if task.horizon == 1 else f"{task.horizon} steps"
-        return f"forecast {targets}, {ahead} ahead"
+        return f"forecast {targets}, {_counted(task.horizon, 'step')} ahead"
     whole = " of a whole sequence" if task.whole else " of each step"
     if task.kind == "generate":
         whole = " of the next step"
@@ -109,41 +112,49 @@ def _columns(columns: tuple[Column, ...]) -> str:
 
 
 def _some(labels: tuple[str, ...]) -> str:
-    shown = [label if label.isprintable() else repr(label) for label in labels[:MOST_LABELS]]
+    shown = [repr(label) if label.split() != [label] else label for label in labels[:MOST_LABELS]]
     return " ".join(shown) + (" …" if len(labels) > MOST_LABELS else "")
 
 
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" + "s" * (count != 1)
+
+
 def print_scores(scores: dict, console: Console | None = None) -> None:
-    """A model's scores beside those of the baselines, and what they say."""
-    console = console or Console(highlight=False)
-    console.print()
-    console.print(score_table(scores))
-    console.print(escape(scores["verdict"]))
+    """A model's scores beside those of the baselines, and what they say.
 
-
-def score_table(scores: dict) -> Table:
-    """A row for the model and one for each baseline, from ``Scores.as_numbers``."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left")
+    Args:
+        scores: what ``Scores.as_numbers`` gives.
+        console: default: standard output.
+    """
+    console = console or screen()
     rows = {"model": scores["model"], **scores["baselines"]}
-    made.add_column("", no_wrap=True)
-    if "horizon" in scores:
-        made.title = f"Errors over {scores['predictions']:,} forecasts"
-        leads = _leads(scores["horizon"])
-        for heading in ["MAE", "RMSE", *(f"{lead + 1} ahead" for lead in leads)]:
-            made.add_column(heading, justify="right", no_wrap=True)
-        for name, row in rows.items():
-            by_lead = [f"{row['mae_by_lead'][lead]:.4g}" for lead in leads]
-            made.add_row(name, f"{row['mae']:.4g}", f"{row['rmse']:.4g}", *by_lead)
-        return made
-    made.title = f"Labels over {scores['predictions']:,} predictions"
-    for heading in ("accuracy", "95 % interval", "bits a label"):
-        made.add_column(heading, justify="right", no_wrap=True)
-    for name, row in rows.items():
-        low, high = row["interval"]
-        bits = row["cross_entropy_bits"]
-        told = "" if bits is None else f"{bits:.3f}"
-        made.add_row(name, f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}", told)
-    return made
+    by_lead = "horizon" in scores
+    what = f"Errors over {_counted(scores['predictions'], 'forecast')}"
+    console.print(
+        what if by_lead else f"Labels over {_counted(scores['predictions'], 'prediction')}"
+    )
+    columns = _errors(rows, scores["horizon"]) if by_lead else _shares(rows)
+    print_columns([_screen.Column("", list(rows), numbers=False), *columns], console)
+    console.print(Text(scores["verdict"]))
+
+
+def _errors(rows: dict[str, dict], horizon: int) -> list[_screen.Column]:
+    columns = {name.upper(): [row[name] for row in rows.values()] for name in ("mae", "rmse")}
+    for lead in _leads(horizon):
+        columns[f"{lead + 1} ahead"] = [row["mae_by_lead"][lead] for row in rows.values()]
+    return [_screen.Column(name, aligned(values, 4)) for name, values in columns.items()]
+
+
+def _shares(rows: dict[str, dict]) -> list[_screen.Column]:
+    spans = [[f"{100 * end:.1f}" for end in row["interval"]] for row in rows.values()]
+    bits = [row["cross_entropy_bits"] for row in rows.values()]
+    shares = [f"{100 * row['accuracy']:.1f} %" for row in rows.values()]
+    return [
+        _screen.Column("accuracy", shares),
+        _screen.Column("95 % interval", [f"{low} to {high} %" for low, high in spans]),
+        _screen.Column("bits a label", ["" if each is None else f"{each:.3f}" for each in bits]),
+    ]
 
 
 def _leads(horizon: int) -> list[int]:
@@ -156,28 +167,27 @@ def _leads(horizon: int) -> list[int]:
 
 def print_table(columns: dict[str, list], console: Console | None = None) -> None:
     """A table of columns, its first rows and its last."""
-    console = console or Console(highlight=False)
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, values in columns.items():
-        number = bool(values) and isinstance(values[0], (int, float))
-        made.add_column(escape(name), justify="right" if number else "left", no_wrap=True)
-    rows = list(zip(*columns.values(), strict=True))
-    head = rows if len(rows) <= MOST_ROWS else rows[: MOST_ROWS - 4]
-    for row in head:
-        made.add_row(*map(_cell, row))
-    if len(rows) > MOST_ROWS:
-        made.add_row(*["…" for _ in columns])
-        for row in rows[-3:]:
-            made.add_row(*map(_cell, row))
-    console.print(made)
-    if len(rows) > MOST_ROWS:
-        console.print(f"{len(rows):,} rows; --out FILE writes them all.")
+    console = console or screen()
+    count = len(next(iter(columns.values())))
+    shown = list(range(count))
+    if count > MOST_ROWS:
+        shown = [*range(MOST_ROWS - 4), *range(count - 3, count)]
+    made = [_shown(name, [values[at] for at in shown]) for name, values in columns.items()]
+    if count > MOST_ROWS:
+        for column in made:
+            column.cells.insert(MOST_ROWS - 4, "…")
+    measured = [any(isinstance(each, float) for each in values) for values in columns.values()]
+    keys = measured.index(True) if True in measured else len(measured) - 1
+    print_columns(made, console, keys)
+    if count > MOST_ROWS:
+        console.print(f"{count:,} rows; --out FILE writes them all.")
 
 
-def _cell(value) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.6g}" if isinstance(value, float) else escape(str(value))
+def _shown(name: str, values: list) -> _screen.Column:
+    if any(isinstance(each, float) for each in values):
+        return _screen.Column(name, aligned(values, 6))
+    numbers = all(isinstance(each, int) for each in values)
+    return _screen.Column(name, ["" if each is None else str(each) for each in values], numbers)
 
 
 def write_table(columns: dict[str, list], path: Path) -> Path:
