@@ -62,6 +62,10 @@ def load_model(
         )
     except (zipfile.BadZipFile, zlib.error, OSError) as error:
         raise InputError(_not_whole(filepath, error)) from error
+    except ValueError as error:
+        if local and Path(filepath).is_dir() and not (Path(filepath) / "config.json").exists():
+            raise InputError(f"{filepath} is a folder, and no model. Name a model file.") from error
+        raise
     model = become(model)
     if local:
         recall_seeds(model, Path(filepath))

@@ -354,12 +354,24 @@ def classify(
 def show(model: ModelFile, json: Json = False, debug: Debug = False) -> None:
     """Show what a model expects, what it was trained on, how well it did, and its states.
 
+    Of a model that does not say what it was trained on, such as one of plain Keras: its layers and
+    their states.
+
     Example: `legato show model.keras`
     """
     with told_plainly(debug):
-        trained = _opened(model, json)
-        from legato import report
+        from legato import load_model, report
 
+        try:
+            trained = _opened(model, json)
+        except InputError as error:
+            with busy(f"opening {model}", json):
+                plain = load_model(model)  # raises the same again if it is no model
+            if json:
+                _print_json(report.model_facts(plain))
+            else:
+                report.print_model(plain, str(error))
+            return
         if json:
             _print_json(report.facts(trained))
         else:

@@ -45,8 +45,9 @@ def told_plainly(debug: bool):
     except Exception as error:
         if debug:
             raise
+        told = " ".join(str(error).split())
         print(
-            f"legato: {type(error).__name__}: {error} (Unexpected: --debug shows where.)",
+            f"legato: {type(error).__name__}: {told} (Unexpected: --debug shows where.)",
             file=sys.stderr,
         )
         raise typer.Exit(1) from None

@@ -10,6 +10,7 @@ from legato import Trained
 from legato._files import write_whole
 from legato._sequences import Column
 from legato.report import _screen
+from legato.report._models import carried
 from legato.report._screen import aligned, print_columns, print_lines, screen
 
 MOST_ROWS, MOST_LABELS = 24, 12  # of a table, and of a list, at the terminal
@@ -41,7 +42,6 @@ def summary(trained: Trained) -> list[tuple[str, str]]:
     data, training = trained.known["data"], trained.known["training"]
     course = training["course"]
     state = trained.model.initial_states()
-    shapes = [f"{path} {[part.shape[1] for part in state[path]]}" for path in state]
     return [
         ("data", _data(data)),
         *(("note", note) for note in data["notes"]),
@@ -50,7 +50,7 @@ def summary(trained: Trained) -> list[tuple[str, str]]:
         ("network", _network(trained, course["rows"], course["padding"])),
         ("training", _training(training)),
         ("split", _split(data)),
-        ("states", "; ".join(shapes) + " numbers a row" if shapes else "none"),
+        ("states", carried({path: [list(part.shape) for part in state[path]] for path in state})),
     ]
 
 

@@ -41,12 +41,14 @@ def plain(text: str) -> str:
 
 def print_lines(lines: Iterable[tuple[str, str]], console: Console) -> None:
     """Names, and beside each what is said of it."""
-    grid = Table.grid(padding=(0, GAP, 0, 0))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
+    lines = list(lines)
+    width = max(len(name) for name, _ in lines) + GAP
     for name, text in lines:
-        grid.add_row(Text(name), Text(plain(text)))
-    console.print(grid)
+        beside = Text(plain(text)).wrap(console, max(console.width - width, 2 * HEADING_WIDTH))
+        for at, line in enumerate(beside):
+            line.rstrip()
+            begun = Text(f"{'' if at else name:<{width}}", "bold")
+            console.print(begun + line, soft_wrap=True)
 
 
 def print_columns(columns: Sequence[Column], console: Console, keys: int = 1) -> None:
