@@ -25,6 +25,7 @@ _HOME = {
     "MissingError": "legato._errors",
     "Model": "legato._model",
     "OutputError": "legato._errors",
+    "Plan": "legato._learning",
     "Sequences": "legato._sequences",
     "Sequential": "legato._model",
     "State": "legato._state",
@@ -35,6 +36,7 @@ _HOME = {
     "frame": "legato._framing",
     "from_torch": "legato._torch",
     "load_model": "legato._loading",
+    "plan": "legato._learning",
     "read": "legato._reading",
     "to_torch": "legato._torch",
     "train": "legato._learning",
@@ -53,6 +55,7 @@ __all__ = [
     "MissingError",
     "Model",
     "OutputError",
+    "Plan",
     "Sequences",
     "Sequential",
     "State",
@@ -65,6 +68,7 @@ __all__ = [
     "from_torch",
     "layers",
     "load_model",
+    "plan",
     "read",
     "report",
     "to_torch",
@@ -87,6 +91,8 @@ if TYPE_CHECKING:
     from legato._framing import frame as frame
     from legato._labelled import Labelled as Labelled
     from legato._lanes import Lanes as Lanes
+    from legato._learning import Plan as Plan
+    from legato._learning import plan as plan
     from legato._learning import train as train
     from legato._loading import load_model as load_model
     from legato._model import Model as Model

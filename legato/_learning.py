@@ -5,7 +5,7 @@ epochs are worth it can be found out on a part of the rest, which then is learnt
 that carries state is led through everything before what it is judged on, so that it begins warm.
 """
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -25,6 +25,40 @@ from legato._task import Task, settle
 from legato._trained import Trained
 
 WINDOW = 12  # steps of a window, unless times suggest a season
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What ``train`` is about to do: nothing is trained yet.
+
+    Attributes:
+        task: what the network will be asked.
+        shape: what it will be made of.
+        lanes: how the sequences are laid in batches whose rows carry on; None where samples stand
+            alone. ``print(plan.lanes)`` shows it, and ``legato.report.lanes_figure``.
+        data: what people want to know of the data and of their split, as JSON takes it.
+        course: for how long and how fast it will be trained.
+        season: steps of the season of the baseline, or None.
+    """
+
+    task: Task
+    shape: Shape
+    lanes: Lanes | None
+    data: dict[str, Any]
+    course: Course
+    season: int | None
+    _sequences: Sequences
+    _parts: Parts
+    _rows: int | None
+    _how: dict[str, Any]
+
+    def __repr__(self) -> str:
+        targets = ", ".join(column.name for column in self.task.targets)
+        return f"<Plan: {self.task.kind} {targets}, {self.shape.cell} of {self.shape.units}>"
+
+    def train(self) -> Trained:
+        """Train the network, and score it; see ``legato.train``."""
+        return _carried_out(self)
 
 
 def train(
@@ -101,6 +135,58 @@ def train(
         >>> trained.forecast({"wave": wave}, 3).values.shape
         (1, 3, 1)
     """
+    return plan(**locals()).train()
+
+
+def plan(
+    data,
+    *,
+    target: str | list[str] | None = None,
+    task: str | None = None,
+    horizon: int | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    columns: list[str] | None = None,
+    categorical: tuple[str, ...] | list[str] = (),
+    missing: Missing = "error",
+    framing: Framing = "chunks",
+    steps: int | None = None,
+    rows: int | None = None,
+    cell: str = "lstm",
+    units: int = 32,
+    layers: int = 1,
+    stateful: bool | None = None,
+    epochs: int = 200,
+    early_stop: int = 0,
+    learning_rate: float = 0.003,
+    split: Split | None = None,
+    test: float = 0.2,
+    validation: float = 0.15,
+    season: int | None = None,
+    seed: int = 7,
+    verbose: int | str = "auto",
+) -> Plan:
+    """Settle what ``train`` would do, and check that it can be done, without training.
+
+    Args:
+        data: as for ``train``, and so are all the others.
+
+    Returns:
+        A ``Plan``: ``.task``, ``.shape``, ``.lanes``; ``.train()`` carries it out.
+
+    Raises:
+        InputError: data or arguments that do not fit; the message says where and what to do.
+
+    Example:
+        >>> import numpy as np, legato
+        >>> planned = legato.plan([np.sin(np.arange(60) / 3), np.arange(30.0)], rows=1, steps=12)
+        >>> print(planned.lanes)
+        2 sequences of 24 to 48 steps, 72 in all, in 1 row: 6 samples of 12 steps in 6 batches, \
+0.0 % padding
+        [ a sequence begins   | it carries on   · padding
+        batch   0        1        2        3        4        5
+        row 0  [0-------|0-------|0-------|0-------[1-------|1-------
+    """
     how = {
         "group": group, "time": time, "columns": columns,
         "categorical": list(categorical), "missing": missing,
@@ -122,19 +208,29 @@ def train(
     carries = framing == "chunks" if stateful is None else stateful
     lanes = lanes_for(learnt.lengths, rows, steps) if framing == "chunks" else None
     window = lanes.steps if lanes else (season or WINDOW) if steps is None else steps
-    school = School(asked, Shape(cell, units, layers, carries, framing, window), course, rows)
+    shape = Shape(cell, units, layers, carries, framing, window)
+    told = _described(sequences, parts)
+    return Plan(asked, shape, lanes, told, course, season, sequences, parts, rows, how)
+
+
+def _carried_out(plan: Plan) -> Trained:
+    """The trained and scored model."""
+    asked, season, course = plan.task, plan.season, plan.course
+    sequences, parts = plan._sequences, plan._parts
+    learnt = parts.learning(sequences)
+    school = School(asked, plan.shape, course, plan._rows)
     told: dict[str, Any] = {}
-    if early_stop:
+    if course.early_stop:
         told["trial"] = school.trial(parts, sequences)
         school.course = replace(course, epochs=told["trial"]["best_epochs"])
     networks, told["course"] = school.teach(learnt)
     asked_model = Asked(networks.model, asked, school.shape, networks.pad)
     known = {
-        "read": how,
+        "read": plan._how,
         "season": season,
         "label_counts": _label_counts(asked, learnt),
         "seen": seen_in(asked_model, sequences, parts.stops),
-        "data": _described(sequences, parts),
+        "data": plan.data,
         "training": {**asdict(course), **told},
         "versions": {name: version(name) for name in ("legato", "keras", "jax")},
     }

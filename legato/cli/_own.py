@@ -168,6 +168,9 @@ def train(
         int,
         typer.Option(help="Of initial weights and of draws.", min=0, rich_help_panel=_TRAINING),
     ] = 7,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what would be trained; train and write nothing.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -184,7 +187,8 @@ def train(
     `legato train book.txt -o book.keras --units 128`
     """
     with told_plainly(debug):
-        check_place(out, ".keras")
+        if not plan:
+            check_place(out, ".keras")
         _check_is_no_model(data)
         import legato
         from legato import report
@@ -199,7 +203,7 @@ def train(
                 categorical=categorical or (),
                 missing=missing,
             )
-        trained = legato.train(
+        planned = legato.plan(
             sequences,
             target=target or None,
             task=task,
@@ -221,6 +225,10 @@ def train(
             seed=seed,
             verbose=0 if quiet else "auto",
         )
+        if plan:
+            _print_json(report.plan_facts(planned)) if json else report.print_plan(planned)
+            return
+        trained = planned.train()
         trained.save(out)
         if json:
             _print_json({"model": str(out), **report.facts(trained)})

@@ -4,9 +4,12 @@ from legato.report._figures import figure as figure
 from legato.report._files import write as write
 from legato.report._forecasts import forecast_figure as forecast_figure
 from legato.report._forecasts import save_figure as save_figure
+from legato.report._lanes import lanes_figure as lanes_figure
 from legato.report._models import model_facts as model_facts
 from legato.report._models import print_model as print_model
 from legato.report._own import facts as facts
+from legato.report._own import plan_facts as plan_facts
+from legato.report._own import print_plan as print_plan
 from legato.report._own import print_scores as print_scores
 from legato.report._own import print_summary as print_summary
 from legato.report._own import print_table as print_table
@@ -18,9 +21,12 @@ __all__ = [
     "facts",
     "figure",
     "forecast_figure",
+    "lanes_figure",
     "model_facts",
+    "plan_facts",
     "print_answers",
     "print_model",
+    "print_plan",
     "print_scores",
     "print_summary",
     "print_table",

@@ -1,12 +1,13 @@
 """Models of one's own data as text and tables: what they expect, were trained on, and reached."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from legato import Trained
+from legato import Plan, Trained
 from legato._files import write_whole
 from legato._sequences import Column
 from legato.report import _screen
@@ -43,14 +44,55 @@ def summary(trained: Trained) -> list[tuple[str, str]]:
     course = training["course"]
     state = trained.model.initial_states()
     return [
-        ("data", _data(data)),
-        *(("note", note) for note in data["notes"]),
-        ("task", _task(trained)),
-        ("takes", _columns(trained.task.inputs)),
-        ("network", _network(trained, course["rows"], course["padding"])),
+        *_about(data, trained.task),
+        ("network", _network(trained.shape, course["rows"], course["padding"])),
         ("training", _training(training)),
         ("split", _split(data)),
         ("states", carried({path: [list(part.shape) for part in state[path]] for path in state})),
+    ]
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """What ``train`` is about to do, as JSON takes it."""
+    laid = {"steps": plan.shape.steps}
+    if plan.lanes is not None:
+        laid |= {"rows": plan.lanes.rows, "batches": plan.lanes.batches}
+    return {
+        "data": plan.data,
+        "task": plan.task.as_numbers(),
+        "network": asdict(plan.shape),
+        "laid": laid,
+        "training": asdict(plan.course),
+        "season": plan.season,
+    }
+
+
+def print_plan(plan: Plan, console: Console | None = None) -> None:
+    """What ``train`` is about to do: the lines of a summary that are known, and the lanes."""
+    console, course = console or screen(), plan.course
+    asked = f"{_counted(course.epochs, 'epoch')}, learning rate {course.learning_rate:g}"
+    if course.early_stop:
+        asked = f"at most {asked}; stops after {course.early_stop:,} that are no better"
+    rows, padding = (plan.lanes.rows, plan.lanes.padding) if plan.lanes else (None, 0.0)
+    lines = [
+        *_about(plan.data, plan.task),
+        ("network", _network(plan.shape, rows, padding)),
+        ("training", asked),
+        ("split", _split(plan.data)),
+    ]
+    print_lines(lines, console)
+    if plan.lanes is not None:
+        console.print()
+        console.print(Text(str(plan.lanes)), soft_wrap=True)
+
+
+def _about(data: dict, task) -> list[tuple[str, str]]:
+    """The lines on the data and on what is asked of them."""
+    return [
+        ("data", _data(data)),
+        *(("note", note) for note in data["notes"]),
+        ("task", _task(task)),
+        ("takes", _columns(task.inputs)),
     ]
 
 
@@ -72,13 +114,14 @@ def _split(data: dict) -> str:
     return f"by {data['split']}: {parts}"
 
 
-def _network(trained: Trained, rows: int, padding: float) -> str:
-    shape = trained.shape
+def _network(shape, rows: int | None, padding: float) -> str:
     carried = "state carried" if shape.stateful else "no state carried"
     stacked = f"{shape.layers} × " if shape.layers > 1 else ""
-    laid = f"{shape.framing} of {_counted(shape.steps, 'step')} in {_counted(rows, 'row')}"
-    cell = f"{stacked}{shape.cell} of {_counted(shape.units, 'unit')}"
-    return f"{cell}, {carried}; {laid}, {100 * padding:.1f} % padding"
+    cell = f"{stacked}{shape.cell} of {_counted(shape.units, 'unit')}, {carried}"
+    laid = f"{cell}; {shape.framing} of {_counted(shape.steps, 'step')}"
+    if rows is None:
+        return laid
+    return f"{laid} in {_counted(rows, 'row')}, {100 * padding:.1f} % padding"
 
 
 def _training(training: dict) -> str:
@@ -90,8 +133,7 @@ def _training(training: dict) -> str:
     return f"{told}, the best of {tried:,} tried on a part in {training['trial']['seconds']:.1f} s"
 
 
-def _task(trained: Trained) -> str:
-    task = trained.task
+def _task(task) -> str:
     targets = ", ".join(column.name for column in task.targets)
     if task.kind == "forecast":
         return f"forecast {targets}, {_counted(task.horizon, 'step')} ahead"

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 PIPE_WIDTH = 100_000
-GAP, HEADING_WIDTH = 2, 8  # between columns; of a heading that folds
+GAP, HEADING_WIDTH = 2, 10  # between columns; of a heading that folds
 
 
 class Column(NamedTuple):
@@ -44,7 +44,7 @@ def print_lines(lines: Iterable[tuple[str, str]], console: Console) -> None:
     lines = list(lines)
     width = max(len(name) for name, _ in lines) + GAP
     for name, text in lines:
-        beside = Text(plain(text)).wrap(console, max(console.width - width, 2 * HEADING_WIDTH))
+        beside = Text(plain(text)).wrap(console, max(console.width - width, 20))
         for at, line in enumerate(beside):
             line.rstrip()
             begun = Text(f"{'' if at else name:<{width}}", "bold")
