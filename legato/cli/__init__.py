@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from legato import __version__
-from legato.cli import _own
+from legato.cli import _own, _train
 from legato.cli._telling import Debug, InterruptedAfterError, Quiet, make_folder, told_plainly
 
 if TYPE_CHECKING:
@@ -106,8 +106,15 @@ def alphabet(
             report.print_answers(outcomes, console)
         if out is not None:
             for path in report.write(outcomes, out):
-                console.print(f"wrote {path}")
+                print(f"wrote {path}")
 
 
-for command in (_own.train, _own.evaluate, _own.forecast, _own.generate, _own.classify, _own.show):
+for command in (
+    _train.train,
+    _own.evaluate,
+    _own.forecast,
+    _own.generate,
+    _own.classify,
+    _own.show,
+):
     app.command()(command)

@@ -1,12 +1,14 @@
 """How commands begin and end: places that can be written, errors told in a sentence, Ctrl-C."""
 
+import json
+import math
 import os
 import re
 import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -15,8 +17,10 @@ from legato._errors import InputError, LegatoError, OutputError
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback on errors.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 Json = Annotated[bool, typer.Option("--json", help="The result as JSON, and nothing else.")]
-
-
+Data = Annotated[
+    Path,
+    typer.Argument(help="CSV, Parquet, NumPy or text file.", metavar="DATA", show_default=False),
+]
 _ARGUMENT = re.compile(r"(?<![\w'\"-])(group|time|columns|categorical|missing)=('[^']*'|)")
 
 
@@ -125,3 +129,29 @@ def _probe(folder: Path) -> None:
     """Raise an OSError if no file can be made in a folder."""
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def check_is_no_model(data: Path, model: Path | None = None) -> None:
+    """See that DATA are data, and not the model.
+
+    Raises:
+        InputError: they are a model by their name.
+    """
+    if data.suffix != ".keras":
+        return
+    order = "" if model is None or model.suffix == ".keras" else " MODEL comes first, then DATA."
+    raise InputError(f"{data} is a model by its name; a file of data was expected.{order}")
+
+
+def print_json(value: dict) -> None:
+    """One document on standard output."""
+    print(json.dumps(_strict(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    """The same without NaN and infinity, which JSON has not: null."""
+    if isinstance(value, dict):
+        return {name: _strict(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

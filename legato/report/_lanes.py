@@ -62,11 +62,11 @@ def _stretches(lanes: Lanes) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nda
     return sequence, left, left + lanes.lengths[sequence] / lanes.steps, first % lanes.rows
 
 
-def _boxes(left: np.ndarray, right: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Corners of bars, (bars, 4, 2)."""
+def _boxes(left: np.ndarray, right: np.ndarray, row: np.ndarray) -> list[np.ndarray]:
+    """Corners of bars, (4, 2) of each."""
     top, bottom = row - _HALF, row + _HALF
     corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
-    return np.stack([np.stack(corner, -1) for corner in corners], 1)
+    return list(np.stack([np.stack(corner, -1) for corner in corners], 1))
 
 
 def _number(
