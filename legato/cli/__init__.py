@@ -68,8 +68,12 @@ def alphabet(
     **3 steps** (three letters as time steps), **4 batch** (the whole alphabet in one batch),
     **5 stateful** (state carried from letter to letter), **6 variable** (runs of one to five).
 
-    Examples: `legato alphabet` · `legato alphabet 5` ·
-    `legato alphabet naive window --replicates 10` · `legato alphabet --out results`
+    Examples:
+
+    - `legato alphabet`
+    - `legato alphabet 5`
+    - `legato alphabet naive window --replicates 10`
+    - `legato alphabet --out results`
     """
     with told_plainly(debug):
         if out is not None:

@@ -52,7 +52,10 @@ def evaluate(
     It walks forward: each answer is given by what came before, then the truth is fed in. Of the
     sequences it was trained on, what came after its training is scored; of others, all.
 
-    Example: `legato evaluate model.keras sales.csv`
+    Examples:
+
+    - `legato evaluate model.keras sales.csv`
+    - `legato evaluate model.keras sales.csv --season 12 --json`
     """
     with told_plainly(debug):
         trained = _opened(model, json, data)
@@ -80,7 +83,10 @@ def forecast(
 ) -> None:
     """Say what comes after the end of each sequence, with intervals from past errors.
 
-    Example: `legato forecast model.keras sales.csv -n 12 -o next.csv --png next.png`
+    Examples:
+
+    - `legato forecast model.keras sales.csv`
+    - `legato forecast model.keras sales.csv -n 12 -o next.csv --png next.png`
     """
     with told_plainly(debug):
         check_place(out, *TABLES)
@@ -122,7 +128,10 @@ def generate(
 ) -> None:
     """Go on with a text, or with the labels of a sequence.
 
-    Example: `legato generate book.keras -p "It was" -t 0.7 -n 1000`
+    Examples:
+
+    - `legato generate book.keras`
+    - `legato generate book.keras -p "It was" -t 0.7 -n 1000 --seed 1`
     """
     with told_plainly(debug):
         trained = _opened(model, json)
@@ -145,7 +154,10 @@ def classify(
 ) -> None:
     """Say the label of each sequence, or of each step.
 
-    Example: `legato classify model.keras new.csv -o labels.csv`
+    Examples:
+
+    - `legato classify walks.keras new.csv`
+    - `legato classify walks.keras new.csv -o labels.csv`
     """
     with told_plainly(debug):
         check_place(out, *TABLES)
@@ -161,7 +173,10 @@ def show(model: ModelFile, json: Json = False, debug: Debug = False) -> None:
     Of a model that does not say what it was trained on, such as one of plain Keras: its layers and
     their states.
 
-    Example: `legato show model.keras`
+    Examples:
+
+    - `legato show model.keras`
+    - `legato show model.keras --json`
     """
     with told_plainly(debug):
         from legato import load_model, report

@@ -37,7 +37,7 @@ def train(
     target: Annotated[
         list[str] | None,
         typer.Option(
-            help="Column to be answered; default: the last. Several may be forecast.",
+            help="Column to be answered; default: the last. Give it again to forecast several.",
             rich_help_panel=_DATA,
         ),
     ] = None,
@@ -50,11 +50,16 @@ def train(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Column to be used; default: all.", rich_help_panel=_DATA),
+        typer.Option(
+            help="Column to be used; default: all. Give it again for more.", rich_help_panel=_DATA
+        ),
     ] = None,
     categorical: Annotated[
         list[str] | None,
-        typer.Option(help="Column of numbers that stand for labels.", rich_help_panel=_DATA),
+        typer.Option(
+            help="Column of numbers that stand for labels. Give it again for more.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     missing: Annotated[
         Missing,
@@ -174,9 +179,15 @@ def train(
     fifth of the sequences, if each has one label) is kept for the score, and baselines stand
     beside it.
 
-    Examples: `legato train sales.csv --time month --target sold` ·
-    `legato train sensors.parquet --group machine --time at --target temperature --horizon 6` ·
-    `legato train book.txt -o book.keras --units 128`
+    **--plan** shows what would be trained, and how the sequences are laid in batches.
+
+    Examples:
+
+    - `legato train sales.csv --time month --target sold`
+    - `legato train sensors.parquet --group machine --time at --target temperature --horizon 6`
+    - `legato train walks.csv --group walk --early-stop 20 -o walks.keras`
+    - `legato train book.txt -o book.keras --units 128`
+    - `legato train sensors.parquet --group machine --time at --rows 2 --plan`
     """
     with told_plainly(debug):
         if not plan:
