@@ -5,6 +5,7 @@ epochs are worth it can be found out on a part of the rest, which then is learnt
 that carries state is led through everything before what it is judged on, so that it begins warm.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
@@ -56,9 +57,13 @@ class Plan:
         targets = ", ".join(column.name for column in self.task.targets)
         return f"<Plan: {self.task.kind} {targets}, {self.shape.cell} of {self.shape.units}>"
 
-    def train(self) -> Trained:
-        """Train the network, and score it; see ``legato.train``."""
-        return _carried_out(self)
+    def train(self, scoring: AbstractContextManager | None = None) -> Trained:
+        """Train the network, and score it; see ``legato.train``.
+
+        Args:
+            scoring: what is entered while the network is scored, which says so to who waits.
+        """
+        return _carried_out(self, scoring or nullcontext())
 
 
 def train(
@@ -213,7 +218,7 @@ def plan(
     return Plan(asked, shape, lanes, told, course, season, sequences, parts, rows, how)
 
 
-def _carried_out(plan: Plan) -> Trained:
+def _carried_out(plan: Plan, waiting: AbstractContextManager) -> Trained:
     """The trained and scored model."""
     asked, season, course = plan.task, plan.season, plan.course
     sequences, parts = plan._sequences, plan._parts
@@ -237,9 +242,10 @@ def _carried_out(plan: Plan) -> Trained:
     trained = Trained(networks.model, asked, school.shape, networks.pad, known)
     scoring = parts.scoring(sequences)
     if scoring is not None:
-        known["scores"] = trained.score(*scoring, season).as_numbers()
-        if asked.kind == "forecast":
-            known["intervals"] = intervals_of(trained, *scoring).as_numbers()
+        with waiting:
+            known["scores"] = trained.score(*scoring, season).as_numbers()
+            if asked.kind == "forecast":
+                known["intervals"] = intervals_of(trained, *scoring).as_numbers()
     networks.model.reset_states()
     return trained
 

@@ -5,6 +5,7 @@ heard. Callbacks that look at epochs: an epoch. Callbacks that look at batches: 
 are the same each time, since it is the same program.
 """
 
+import os
 import sys
 import time
 from typing import IO
@@ -179,6 +180,7 @@ class Progress:
             f" · {rate:,.0f} steps/s{after}"
         )
         if self._rewrite:
+            line = line[: _columns(self._stream)]  # a line that wraps cannot be rewritten
             padding = " " * max(self._length - len(line), 0)
             self._length = len(line)
             line = f"\r{line}{padding}"
@@ -195,6 +197,14 @@ class Progress:
     def _write(self, text: str) -> None:
         self._stream.write(text)
         self._stream.flush()
+
+
+def _columns(stream: IO[str]) -> int | None:
+    """How many characters fit on a line of a terminal; None elsewhere."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns - 1
+    except (AttributeError, OSError, ValueError):
+        return None
 
 
 def _in_notebook() -> bool:

@@ -5,14 +5,17 @@ own does otherwise (signals, pipes) is tried in one.
 """
 
 import contextlib
+import fcntl
 import inspect
 import json
 import os
 import re
 import shlex
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +29,7 @@ from typer.testing import CliRunner
 
 import legato
 from legato import _network, _reading, _task
+from legato._watch import Progress
 from legato.cli import _own, _telling, _train, app
 
 SMALL = ("--units", "4", "--epochs", "2")
@@ -458,6 +462,43 @@ def test_an_interrupted_run_keeps_the_old_model(tmp_path):
     assert errors.strip().splitlines()[-1] == "Interrupted: files are whole or as they were."
     assert model.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [model]
+
+
+def on_a_terminal(columns: int, act) -> str:
+    """What somebody at a terminal sees while a function, given the terminal, runs."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(slave, "w") as terminal:
+        act(terminal)
+    with os.fdopen(master, "rb", 0) as screen:
+        return screen.read(65536).decode()
+
+
+def test_who_waits_at_a_terminal_sees_what_for(monkeypatch):
+    def act(terminal):
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with _telling.busy("reading [bold]x[/]", quiet=False):
+            pass
+        with _telling.busy("nothing", quiet=True):
+            pass
+
+    told = on_a_terminal(80, act)
+    assert "reading [bold]x[/]" in told
+    assert "nothing" not in told
+
+
+def test_a_line_of_progress_is_as_wide_as_the_terminal():
+    def act(terminal):
+        progress = Progress(1, epochs=400, steps=10, stream=terminal)
+        progress.begin(0)
+        progress.steps(0, 5)
+        progress.epoch(0, {"loss": 0.5, "accuracy": 0.25, "val_loss": 0.125})
+        progress.end()
+
+    told = on_a_terminal(40, act)
+    lines = [line for line in re.split("[\r\n]+", told) if line]
+    assert lines
+    assert all(line.startswith("epoch ") and len(line) == 39 for line in lines)
 
 
 def test_a_reader_may_stop_reading():

@@ -231,7 +231,7 @@ def train(
         if plan:
             print_json(report.plan_facts(planned)) if json else report.print_plan(planned)
             return
-        trained = planned.train()
+        trained = planned.train(busy("scoring", quiet))
         trained.save(out)
         if json:
             print_json({"model": str(out), **report.facts(trained)})

@@ -47,8 +47,8 @@ def print_lines(lines: Iterable[tuple[str, str]], console: Console) -> None:
         beside = Text(plain(text)).wrap(console, max(console.width - width, 20))
         for at, line in enumerate(beside):
             line.rstrip()
-            begun = Text(f"{'' if at else name:<{width}}", "bold")
-            console.print(begun + line, soft_wrap=True)
+            begun = f"{'' if at else name:<{width}}"
+            console.print(Text.assemble((begun, "bold"), line), soft_wrap=True)
 
 
 def print_columns(columns: Sequence[Column], console: Console, keys: int = 1) -> None:
