@@ -1,4 +1,4 @@
-"""Forecasts and lanes as pictures."""
+"""Forecasts as pictures."""
 
 import warnings
 from itertools import product
@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from legato import Forecast
 from legato._files import write_whole
 from legato._forecast import LEVELS
+from legato.report._screen import plain, shortened
 
-MOST_PANELS = 12
+MOST_PANELS, MOST_TITLE = 12, 34
 _BEFORE, _AHEAD = "#3d4f5c", "#b5482a"
 
 
@@ -29,10 +30,13 @@ def forecast_figure(forecast: Forecast) -> Figure:
     axes = drawn.subplots(down, across, squeeze=False).reshape(-1)
     for place, (at, target) in zip(axes, shown, strict=False):
         _draw(place, forecast, at, target)
+    if axes[0].get_legend_handles_labels()[0]:
+        beside = {"loc": "lower right", "bbox_to_anchor": (1, 0.97), "frameon": False}
+        axes[0].legend(fontsize=7, ncols=2, **beside)
     for place in axes[len(shown) :]:
         place.set_visible(False)
     if len(panels) > len(shown):
-        drawn.suptitle(f"{len(shown)} of {len(panels):,}", fontsize=9, ha="left", x=0.01)
+        drawn.suptitle(f"{len(shown)} of {len(panels):,} panels", fontsize=9, ha="left", x=0.01)
     return drawn
 
 
@@ -46,17 +50,20 @@ def _draw(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
     else:
         end = before.offsets[at + 1]
         x_past, x_ahead = before.times[end - len(past) : end], forecast.times[at]
-        axes.tick_params("x", labelrotation=30)
+        if before.times.dtype.kind == "M":
+            axes.tick_params("x", labelrotation=30)
     axes.plot(x_past, past, color=_BEFORE, lw=1.2)
     known = [] if forecast.ends is None else forecast.ends[:, :, at, :, target]
-    for level, (low, high) in zip(LEVELS, known, strict=False):
+    x_on, last = np.append(x_past[-1:], x_ahead), past[-1:]  # intervals open where it goes on
+    for level, alpha, (low, high) in zip(LEVELS, (0.3, 0.15), known, strict=False):
         if not np.isnan(low).all():
-            shade = {"color": _AHEAD, "alpha": 0.16, "lw": 0}
-            axes.fill_between(x_ahead, low, high, label=f"{100 * level:g} %", **shade)
+            ends = np.append(last, low), np.append(last, high)
+            label = f"{100 * level:g} %"
+            axes.fill_between(x_on, *ends, label=label, color=_AHEAD, alpha=alpha, lw=0)
     marker = "o" if steps == 1 else None
     axes.plot(
-        np.append(x_past[-1:], x_ahead),
-        np.append(past[-1:], values),
+        x_on,
+        np.append(last, values),
         color=_AHEAD,
         lw=1.4,
         marker=marker,
@@ -65,9 +72,8 @@ def _draw(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
     name = forecast.names[at]
     several = len(forecast) > 1
     title = f"{forecast.targets[target]} · {name}" if several else forecast.targets[target]
+    title = shortened(plain(title), MOST_TITLE)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", fontsize=7, frameon=False, ncols=2)
     axes.spines[["top", "right"]].set_visible(False)
 
 

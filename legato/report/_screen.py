@@ -39,6 +39,13 @@ def plain(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
+def shortened(words: str, most: int) -> str:
+    """Words without their middle, where they are too long."""
+    if cell_len(words) <= most:
+        return words
+    return f"{words[: most // 2 - 1]}…{words[-most // 2 + 1 :]}"
+
+
 def print_lines(lines: Iterable[tuple[str, str]], console: Console) -> None:
     """Names, and beside each what is said of it."""
     lines = list(lines)
@@ -75,7 +82,8 @@ def _block(columns: list[Column], widths: list[int]) -> Table:
         heading = Text(plain(column.heading))
         made.add_column(heading, justify=side, vertical="bottom", overflow="fold", width=width)
     for row in zip(*(column.cells for column in columns), strict=True):
-        made.add_row(*(Text(plain(cell)) for cell in row))
+        cells = zip(map(plain, row), widths, strict=True)
+        made.add_row(*(Text(shortened(cell, 2 * width)) for cell, width in cells))
     return made
 
 
