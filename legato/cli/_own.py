@@ -42,7 +42,11 @@ def evaluate(
         typer.Option("--fresh", help="Begin with nothing remembered of what came before."),
     ] = False,
     season: Annotated[
-        int | None, typer.Option(help="Steps of a season, for the seasonal baseline.", min=1)
+        int | None,
+        typer.Option(
+            help="Steps of a season, for the seasonal baseline; 0: none; default: as in training.",
+            min=0,
+        ),
     ] = None,
     json: Json = False,
     debug: Debug = False,
