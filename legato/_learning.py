@@ -16,6 +16,7 @@ from legato._asking import Asked
 from legato._calendar import moment, spacing_of
 from legato._errors import InputError
 from legato._examining import intervals_of, seen_in
+from legato._lanes import Lanes
 from legato._lessons import lanes_for
 from legato._network import Framing, Shape
 from legato._parts import Parts, Split, parts_of

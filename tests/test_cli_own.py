@@ -28,7 +28,7 @@ from test_house import loaded_after
 from typer.testing import CliRunner
 
 import legato
-from legato import _network, _reading, _task
+from legato import _network, _parts, _reading, _task
 from legato._watch import Progress
 from legato.cli import _own, _telling, _train, app
 
@@ -127,7 +127,7 @@ def _inside(shop, monkeypatch):
         ("sensors", ["task      forecast temperature, 3 steps ahead", "takes     load, temperature",
                      "1 ahead  2 ahead  3 ahead"]),
         ("walks", ["task      classify who of a whole sequence, one of 2: ann bob",
-                   "split     by sequence: ", "95 % interval  bits a label", "majority"]),
+                   "split     by group: ", "95 % interval  bits a label", "majority"]),
         ("book", ["task      generate character of the next step, one of 16: ' ' , . I a b e",
                   "last label"]),
     ],
@@ -552,6 +552,7 @@ def test_choices_are_those_of_the_package():
     assert get_args(_train.Kind) == get_args(_task.Kind) == _task.KINDS
     assert get_args(_train.Framing) == get_args(_network.Framing) == _network.FRAMINGS
     assert get_args(_train.Missing) == get_args(_reading.Missing)
+    assert get_args(_train.Split) == get_args(_parts.Split)
     assert get_args(_train.Cell) == tuple(_network.CELLS)
 
 

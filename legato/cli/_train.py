@@ -145,7 +145,7 @@ def train(
     test: Annotated[
         float,
         typer.Option(
-            help="Share kept for the score, or a whole number of steps of each sequence; 0: none.",
+            help="Share kept for the score, or a whole number: of steps, or of sequences; 0: none.",
             rich_help_panel=_TRAINING,
         ),
     ] = 0.2,
