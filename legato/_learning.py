@@ -18,7 +18,7 @@ from legato._errors import InputError
 from legato._examining import intervals_of, seen_in
 from legato._lanes import Lanes
 from legato._lessons import lanes_for
-from legato._network import Framing, Shape
+from legato._network import Framing, Shape, check_shape
 from legato._parts import Parts, Split, parts_of
 from legato._reading import Missing, read
 from legato._school import Course, School
@@ -215,6 +215,7 @@ def plan(
     lanes = lanes_for(learnt.lengths, rows, steps) if framing == "chunks" else None
     window = lanes.steps if lanes else (season or WINDOW) if steps is None else steps
     shape = Shape(cell, units, layers, carries, framing, window)
+    check_shape(shape)
     told = _described(sequences, parts)
     return Plan(asked, shape, lanes, told, course, season, sequences, parts, rows, how)
 

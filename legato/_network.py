@@ -86,7 +86,7 @@ def build(task: Task, shape: Shape, values: np.ndarray, changes: np.ndarray | No
     Raises:
         InputError: no such cell or framing, or sizes below 1.
     """
-    _check(shape)
+    check_shape(shape)
     steps = shape.steps if shape.framing in ("window", "features") else None
     inputs = keras.Input((steps, len(task.inputs)), name="steps")
     features = encoded(task, inputs, values)
@@ -166,7 +166,8 @@ def _check_spread(names: list[str], values: np.ndarray) -> None:
             )
 
 
-def _check(shape: Shape) -> None:
+def check_shape(shape: Shape) -> None:
+    """Raise an InputError if there is no such network."""
     if shape.cell not in CELLS:
         raise InputError(f"The cell {shape.cell!r} is none of {', '.join(CELLS)}.")
     if shape.framing not in FRAMINGS:

@@ -415,6 +415,12 @@ def test_a_size_below_1_is_refused(option):
     assert f"--{option}" in result.stderr
 
 
+def test_what_cannot_be_trained_is_refused_by_its_plan_too():
+    words = ["train", "wave.npy", "--framing", "window", "--stateful"]
+    assert "so there is nothing to carry" in refused(*words)
+    assert "so there is nothing to carry" in refused(*words, "--plan")
+
+
 def test_a_failing_run_keeps_the_old_model(tmp_path):
     model = tmp_path / "m.keras"
     done("train", "wave.npy", *SMALL, "-q", "-o", model)
