@@ -32,6 +32,7 @@ from legato import _network, _parts, _reading, _task
 from legato._watch import Progress
 from legato.cli import _own, _telling, _train, app
 
+
 SMALL = ("--units", "4", "--epochs", "2")
 COMMANDS = {
     "train": _train.train,

@@ -9,7 +9,6 @@ import pytest
 
 from legato import Column, Sequences
 from legato._network import Networks, Shape
-from legato._parts import parts_of
 from legato._school import Course, School
 from legato._task import Task, settle
 
@@ -111,56 +110,3 @@ def test_random_runs_end_at_steps_with_an_answer():
 def test_rows_are_those_asked_for():
     assert lessons_of("generate", "chunks", True, [0, 0, 0]).rows == 2
     assert lessons_of("generate", "window", False, [0, 0, 0]).rows == 2
-
-
-# The parts of data.
-
-
-def there(part: tuple[Sequences, np.ndarray] | None) -> tuple[Sequences, np.ndarray]:
-    """A part that is not nothing."""
-    assert part is not None
-    return part
-
-
-def test_parts_by_time_follow_each_other_in_every_sequence():
-    sequences = data()
-    task = settle(sequences, "forecast", "a")
-    parts = parts_of(sequences, task, test=0.2, validation=0.25, seed=1)
-    for at, length in enumerate(LENGTHS):
-        stop = length - max(round(0.2 * length), 1)
-        assert parts.stops[at] == stop
-        assert parts.fits[at] == stop - max(round(0.25 * stop), 1)
-    led, begins = there(parts.scoring(sequences))
-    assert led.lengths.tolist() == LENGTHS.tolist()
-    assert begins.tolist() == parts.stops.tolist()
-    led, begins = there(parts.stopping(sequences))
-    assert led.lengths.tolist() == parts.stops.tolist()
-    assert begins.tolist() == parts.fits.tolist()
-    assert parts.learning(sequences).lengths.tolist() == parts.stops.tolist()
-    assert parts.fitting(sequences).lengths.tolist() == parts.fits.tolist()
-    none = parts_of(sequences, task, test=0, validation=0, seed=1)
-    assert none.scoring(sequences) is None
-    assert none.stopping(sequences) is None
-
-
-def test_parts_of_whole_sequences_have_every_label_and_no_sequence_twice():
-    count = 20
-    labels = np.repeat(np.arange(count) % 2, 3)
-    columns = (Column("x"), Column("y", ("u", "v"), (0.0, 1.0)))
-    values = np.column_stack([np.arange(60.0), labels])
-    names = tuple(map(str, range(count)))
-    sequences = Sequences(values, np.full(count, 3), columns, names)
-    task = settle(sequences)
-    assert task.whole
-    parts = parts_of(sequences, task, test=0.2, validation=0.25, seed=4)
-    fits = set(parts.fitting(sequences).names)
-    stops, scores = there(parts.stopping(sequences)), there(parts.scoring(sequences))
-    assert [len(fits), len(stops[0]), len(scores[0])] == [12, 4, 4]
-    assert fits.isdisjoint(stops[0].names)
-    assert not (fits | set(stops[0].names)) & set(scores[0].names)
-    assert set(parts.learning(sequences).names) == fits | set(stops[0].names)
-    for led, begins in (stops, scores):
-        assert not begins.any()
-        assert set(led.values[:, 1]) == {0, 1}
-    other = parts_of(sequences, task, test=0.2, validation=0.25, seed=5)
-    assert there(other.scoring(sequences))[0].names != scores[0].names
