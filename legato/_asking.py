@@ -37,9 +37,9 @@ class Asked:
         """Leads the model along sequences."""
         return Walker(self.model, self.shape, self.pad)
 
-    def inputs_of(self, sequences: Sequences) -> np.ndarray:
-        """What the model takes, checked: (time steps of all, inputs)."""
-        values = self.task.inputs_of(sequences)
+    def inputs_of(self, sequences: Sequences, lenient: bool = False) -> np.ndarray:
+        """What the model takes, checked: (time steps of all, inputs); see ``Task.inputs_of``."""
+        values = self.task.inputs_of(sequences, lenient)
         padding = (values == np.float32(self.pad)).all(1)
         if padding.any():
             raise InputError(

@@ -18,6 +18,8 @@ from legato._scores import ForecastScores, forecast_scores
 from legato._sequences import Sequences, ranges
 from legato._splits import origins
 
+FEW = 8  # steps by which a sequence is known
+STRANGER = "(not learnt from)"  # what a label that no answer can be right for is called
 MOST_LEADS, MOST_ORIGINS, MOST_BEFORE = 24, 256, 1024  # of the walk that intervals come from
 
 
@@ -36,7 +38,7 @@ def score_forecasts(
         InputError: there is nothing to score.
     """
     task, truth = asked.task, asked.truth(sequences)
-    answers = asked.answers(asked.inputs_of(sequences), sequences.lengths)
+    answers = asked.answers(asked.inputs_of(sequences, lenient=True), sequences.lengths)
     first = np.maximum(begins, 1)  # something must be there to predict from
     sequence, t = origins(first, sequences.lengths, task.horizon)
     at = sequences.offsets[sequence] + t
@@ -67,9 +69,9 @@ def score_labels(
     Raises:
         InputError: there is nothing to score.
     """
-    task, values = asked.task, asked.inputs_of(sequences)
+    task, values = asked.task, asked.inputs_of(sequences, lenient=True)
     answers = asked.answers(values, sequences.lengths)
-    labels, there = task.answers_of(sequences)
+    labels, there = task.answers_of(sequences, lenient=True)
     step = ranges(0 * sequences.lengths, sequences.lengths)
     there &= step + task.horizon >= np.repeat(begins, sequences.lengths)
     if task.whole:
@@ -81,11 +83,15 @@ def score_labels(
             "answer. Give longer sequences, or some that it was not trained on."
         )
     trained = np.repeat(np.arange(len(label_counts)), label_counts)
-    beside = {"majority": majority(trained, len(task.labels), len(at))}
+    chances = {"model": answers[at], "majority": majority(trained, len(task.labels), len(at))}
+    beside, classes = {}, task.labels
     if task.kind == "generate":
-        own = np.searchsorted(np.array(task.targets[0].numbers), values[:, task.places[0]])
-        beside["last label"] = own[at]
-    return label_scores(labels[at], answers[at], beside, task.labels)
+        beside["last label"] = task.indices_of(values[at, task.places[0]])
+    if max(labels[at].max(), *(each.max() for each in beside.values()), 0) == len(classes):
+        classes = (*classes, STRANGER)
+        chances = {name: np.pad(each, ((0, 0), (0, 1))) for name, each in chances.items()}
+    answered = chances.pop("model")
+    return label_scores(labels[at], answered, {**chances, **beside}, classes)
 
 
 def intervals_of(asked: Asked, led: Sequences, begins: np.ndarray) -> Intervals:
@@ -105,7 +111,7 @@ def intervals_of(asked: Asked, led: Sequences, begins: np.ndarray) -> Intervals:
     sequence, t = origins(begins, led.lengths, 1)
     chosen = np.unique(np.linspace(0, len(t) - 1, MOST_ORIGINS).astype(int))
     sequence, t = sequence[chosen], t[chosen]
-    values, truth = asked.inputs_of(led), asked.truth(led)
+    values, truth = asked.inputs_of(led, lenient=True), asked.truth(led)
     lengths = np.minimum(t + 1, MOST_BEFORE)
     at = led.offsets[sequence] + t
     before = values[ranges(at + 1 - lengths, lengths)]
@@ -130,11 +136,15 @@ def typical_change(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def seen_in(asked: Asked, sequences: Sequences, ends: np.ndarray) -> list[list]:
-    """Name, steps and fingerprint of what was trained on: each sequence up to its end."""
-    values = asked.task.inputs_of(sequences)
+    """Steps and fingerprints of what was trained on: each sequence up to its end.
+
+    Returns:
+        Of each sequence its steps, the fingerprint of the first few, and that of all of them.
+    """
+    values = asked.task.inputs_of(sequences, lenient=True)
     return [
-        [name, int(end), _fingerprint(values[begin : begin + end])]
-        for name, begin, end in zip(sequences.names, sequences.offsets[:-1], ends, strict=True)
+        [int(end), *(_fingerprint(values[begin : begin + each]) for each in (min(end, FEW), end))]
+        for begin, end in zip(sequences.offsets[:-1], ends, strict=True)
         if end
     ]
 
@@ -142,17 +152,29 @@ def seen_in(asked: Asked, sequences: Sequences, ends: np.ndarray) -> list[list]:
 def unseen_from(asked: Asked, sequences: Sequences, seen: list[list]) -> np.ndarray:
     """(sequences,): the first step of each that was not trained on; the length if there is none.
 
+    A sequence is known by how it begins, whatever it is called. One that ends before what was
+    trained on of such a sequence does is taken for a part of it.
+
+    Args:
+        asked: whose training it was.
+        sequences: the data.
+        seen: from ``seen_in``.
+
     Raises:
         InputError: there is none in any.
     """
-    known = {name: (steps, mark) for name, steps, mark in seen}
-    values = asked.task.inputs_of(sequences)
+    known: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    for steps, head, mark in seen:
+        known.setdefault((min(steps, FEW), head), []).append((steps, mark))
+    sizes = {size for size, _ in known}
+    values = asked.task.inputs_of(sequences, lenient=True)
     begins = np.zeros(len(sequences), int)
-    for at, name in enumerate(sequences.names):
-        steps, mark = known.get(name, (0, ""))
+    for at, length in enumerate(sequences.lengths):
         own = values[sequences.offsets[at] : sequences.offsets[at + 1]]
-        if len(own) >= steps > 0 and _fingerprint(own[:steps]) == mark:
-            begins[at] = steps
+        heads = [(size, _fingerprint(own[:size])) for size in sizes if size <= length]
+        for steps, mark in (each for head in heads for each in known.get(head, ())):
+            if length < steps or _fingerprint(own[:steps]) == mark:
+                begins[at] = max(begins[at], min(steps, length))
     if (begins >= sequences.lengths).all():
         raise InputError(
             f"{sequences.source} holds nothing but what the model was trained on, so there is "

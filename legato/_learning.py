@@ -8,6 +8,7 @@ that carries state is led through everything before what it is judged on, so tha
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ def train(
     columns: list[str] | None = None,
     categorical: tuple[str, ...] | list[str] = (),
     missing: Missing = "error",
+    shortest: int = 1,
     framing: Framing = "chunks",
     steps: int | None = None,
     rows: int | None = None,
@@ -104,6 +106,7 @@ def train(
             ``"generate"`` the next label; default: what the target suggests.
         horizon: steps ahead of a forecast; default 1.
         group, time, columns, categorical, missing: as for ``legato.read``.
+        shortest: sequences of fewer steps are left out.
         framing: ``"chunks"``: long sequences cut in pieces, an answer at every step; ``"window"``:
             so many steps, one answer; ``"features"``: the same as one step; ``"prefix"``:
             everything so far, up to so many steps; ``"runs"``: random runs up to so many steps.
@@ -122,7 +125,8 @@ def train(
         learning_rate: of Adam.
         split: ``"time"``: the last steps of every sequence are kept for the score; ``"group"``:
             whole sequences; default: by group if a label belongs to a whole one, else by time.
-        test: the share of steps, or of sequences, that is kept; an integer: so many; 0: none.
+        test: the share of steps, or of sequences, that is kept; an integer: so many; 0: none. A
+            label that occurs nowhere else has no right answer there.
         validation: the share of what is left that decides, where ``early_stop`` asks.
         season: steps of a season for the seasonal baseline; 0: none; default: from the times.
         seed: of initial weights, the order of samples and the draw of groups.
@@ -141,41 +145,14 @@ def train(
         >>> trained.forecast({"wave": wave}, 3).values.shape
         (1, 3, 1)
     """
-    return plan(**locals()).train()
+    return _settled(**locals()).train()
 
 
-def plan(
-    data,
-    *,
-    target: str | list[str] | None = None,
-    task: str | None = None,
-    horizon: int | None = None,
-    group: str | None = None,
-    time: str | None = None,
-    columns: list[str] | None = None,
-    categorical: tuple[str, ...] | list[str] = (),
-    missing: Missing = "error",
-    framing: Framing = "chunks",
-    steps: int | None = None,
-    rows: int | None = None,
-    cell: str = "lstm",
-    units: int = 32,
-    layers: int = 1,
-    stateful: bool | None = None,
-    epochs: int = 200,
-    early_stop: int = 0,
-    learning_rate: float = 0.003,
-    split: Split | None = None,
-    test: float = 0.2,
-    validation: float = 0.15,
-    season: int | None = None,
-    seed: int = 7,
-    verbose: int | str = "auto",
-) -> Plan:
+def plan(data, **options: Any) -> Plan:
     """Settle what ``train`` would do, and check that it can be done, without training.
 
     Args:
-        data: as for ``train``, and so are all the others.
+        data, options: as for ``train``.
 
     Returns:
         A ``Plan``: ``.task``, ``.shape``, ``.lanes``; ``.train()`` carries it out.
@@ -193,6 +170,17 @@ def plan(
         batch   0        1        2        3        4        5
         row 0  [0-------|0-------|0-------|0-------[1-------|1-------
     """
+    said = signature(train).bind(data, **options)
+    said.apply_defaults()
+    return _settled(**said.arguments)
+
+
+def _settled(
+    data, target, task, horizon, group, time, columns, categorical, missing, shortest,
+    framing, steps, rows, cell, units, layers, stateful,
+    epochs, early_stop, learning_rate, split, test, validation, season, seed, verbose,
+) -> Plan:  # fmt: skip
+    """The plan for what was said; see ``train``."""
     how = {
         "group": group, "time": time, "columns": columns,
         "categorical": list(categorical), "missing": missing,
@@ -202,14 +190,13 @@ def plan(
         sequences, how = data, how | {"group": data.group, "time": data.time}
     else:
         sequences = read(data, **how)
+    sequences = sequences.of_at_least(shortest)
     course = Course(epochs, early_stop, learning_rate, seed, verbose)
     draft = settle(sequences, task, target, horizon)
     parts = parts_of(sequences, draft, split, test, validation if early_stop else 0, seed)
     learnt = parts.learning(sequences)
     asked = settle(learnt, draft.kind, [each.name for each in draft.targets], draft.horizon or None)
     asked = replace(asked, whole=draft.whole)
-    for check in (asked.inputs_of, asked.answers_of):  # that what scores holds nothing unknown
-        check(sequences)
     season = season_of(sequences, season)
     carries = framing == "chunks" if stateful is None else stateful
     lanes = lanes_for(learnt.lengths, rows, steps) if framing == "chunks" else None
@@ -217,6 +204,7 @@ def plan(
     shape = Shape(cell, units, layers, carries, framing, window)
     check_shape(shape)
     told = _described(sequences, parts)
+    told["notes"] += asked.strangers_in(sequences)
     return Plan(asked, shape, lanes, told, course, season, sequences, parts, rows, how)
 
 

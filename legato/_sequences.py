@@ -101,6 +101,26 @@ class Sequences:
         chosen = np.asarray(list(sequences), int)
         return self.between(self.offsets[:-1] * 0, self.lengths, chosen)
 
+    def of_at_least(self, steps: int) -> "Sequences":
+        """The sequences of so many steps or more, with a note if some are left out.
+
+        Raises:
+            InputError: there is none.
+        """
+        short = int((self.lengths < steps).sum())
+        if not short:
+            return self
+        if short == len(self):
+            raise InputError(
+                f"No sequence of {self.source} has {steps:,} steps; the longest has "
+                f"{self.lengths.max():,}."
+            )
+        left = "1 sequence was" if short == 1 else f"{short:,} sequences were"
+        note = f"{left} left out, of fewer than {steps:,} steps."
+        return replace(
+            self.select(np.flatnonzero(self.lengths >= steps)), notes=(*self.notes, note)
+        )
+
     def between(self, begins, ends, sequences: np.ndarray | None = None) -> "Sequences":
         """A stretch of each sequence; those of which nothing is left are left out.
 

@@ -53,7 +53,8 @@ def by_time(sequences: Sequences, share: float = 0.2, least: int = 1, at: Any = 
             f"Sequence {sequences.names[first]!r} has length {lengths[first]:,} and its test part "
             f"would take {tests[first]:,}; at least {LEAST_TRAINING_STEPS} time steps must be left "
             f"to train on. Take a {'smaller share' if at is None else 'later time'}, or leave out "
-            f"the {len(greedy):,} of {len(lengths):,} sequences that are too short for it."
+            f"the {len(greedy):,} of {len(lengths):,} sequences that are too short for it: "
+            f"shortest={lengths[greedy].max() + 1}."
         )
     return lengths - tests
 

@@ -54,18 +54,27 @@ class Task:
         """Whether every input is answered too, so that answers can be fed in as inputs."""
         return self.kind != "classify" and len(self.places) == len(self.inputs)
 
-    def inputs_of(self, sequences: Sequences) -> np.ndarray:
+    def inputs_of(self, sequences: Sequences, lenient: bool = False) -> np.ndarray:
         """What the model takes of each time step, (time steps of all, inputs).
+
+        Args:
+            sequences: data with the columns that are known.
+            lenient: let a category that is not known be none of those that are.
 
         Raises:
             InputError: a column is missing or of another kind, or has a category the model does
                 not know.
         """
-        parts = [_numbers(sequences, column) for column in self.inputs]
+        parts = [_numbers(sequences, column, lenient) for column in self.inputs]
         return np.stack(parts, axis=1).astype("float32")
 
-    def answers_of(self, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    def answers_of(
+        self, sequences: Sequences, lenient: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """What the model should answer at each time step.
+
+        Args:
+            sequences, lenient: as for ``inputs_of``; an unknown label's index is their number.
 
         Returns:
             Quantities (time steps of all, horizon × targets), the nearest step first, or indices
@@ -78,9 +87,27 @@ class Task:
             steps = np.arange(len(values))[:, None] + np.arange(1, self.horizon + 1)
             answers = values[np.minimum(steps, len(values) - 1)].reshape(len(values), -1)
             return np.where(ahead[:, None], answers, 0.0), ahead
-        column = self.targets[0]
-        indices = np.searchsorted(np.array(column.numbers), _numbers(sequences, column))
+        indices = self.indices_of(_numbers(sequences, self.targets[0], lenient))
         return np.where(ahead, np.roll(indices, -self.horizon), 0), ahead
+
+    def indices_of(self, numbers: np.ndarray) -> np.ndarray:
+        """The places of labels among ``labels``, from what stands for them; unknown ones last."""
+        known = np.array(self.targets[0].numbers)
+        return np.where(numbers < known[0], len(known), np.searchsorted(known, numbers))
+
+    def strangers_in(self, sequences: Sequences) -> tuple[str, ...]:
+        """A sentence on each column with categories that are not known."""
+        notes = []
+        for column in dict.fromkeys((*self.inputs, *self.targets)):
+            if column.numbers:
+                unknown = _numbers(sequences, column, lenient=True) < column.numbers[0]
+                if unknown.any():
+                    steps = "1 step" if unknown.sum() == 1 else f"{unknown.sum():,} steps"
+                    notes.append(
+                        f"{steps} to be scored: {_stranger(sequences, column, unknown)}, which was "
+                        "not learnt from; no answer there is right."
+                    )
+        return tuple(notes)
 
     def as_numbers(self) -> dict:
         """The same, as JSON takes it."""
@@ -245,8 +272,11 @@ def _ahead(lengths: np.ndarray, steps: int) -> np.ndarray:
     return left >= steps
 
 
-def _numbers(sequences: Sequences, column: Column) -> np.ndarray:
+def _numbers(sequences: Sequences, column: Column, lenient: bool = False) -> np.ndarray:
     """A column's values, in the numbers the model knows its categories by.
+
+    With ``lenient``, a category that is not known has a number below them all, which a network's
+    vocabulary takes for none of them.
 
     Raises:
         InputError: it is missing, of another kind, or has a category that is not known.
@@ -264,6 +294,8 @@ def _numbers(sequences: Sequences, column: Column) -> np.ndarray:
     table = dict(zip(column.categories, column.numbers or (), strict=True))
     numbers = np.array([table.get(label, np.nan) for label in theirs.categories])
     known = numbers[np.searchsorted(np.array(theirs.numbers), values)]
+    if lenient and column.numbers:
+        return np.where(np.isnan(known), column.numbers[0] - 1, known)
     if np.isnan(known).any():
         raise InputError(_unseen(sequences, column, np.isnan(known)))
     return known
@@ -271,16 +303,20 @@ def _numbers(sequences: Sequences, column: Column) -> np.ndarray:
 
 def _unseen(sequences: Sequences, column: Column, where: np.ndarray) -> str:
     """What is not known, and where it stands."""
-    at = int(np.argmax(where))
-    theirs = sequences.columns[sequences.place(column.name)]
-    number = sequences.values[at, sequences.place(column.name)]
-    label = (theirs.categories or ())[(theirs.numbers or ()).index(number)]
-    line = "" if sequences.lines is None else f" in row {sequences.lines[at]}"
     known = column.categories or ()
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
+    told = _stranger(sequences, column, where)
     return (
-        f"The column {column.name!r} of {sequences.source} holds {label!r}{line}, which the model "
-        f"was not trained on ({int(where.sum()):,} such in all). It knows "
-        f"{', '.join(map(repr, known[:8]))}{more}. Leave those steps out, or train on data that "
-        "have them."
+        f"{told[0].upper()}{told[1:]}, which the model was not trained on ({int(where.sum()):,} "
+        f"such in all). It knows {', '.join(map(repr, known[:8]))}{more}. Leave those steps out, "
+        "or train on data that have them."
     )
+
+
+def _stranger(sequences: Sequences, column: Column, where: np.ndarray) -> str:
+    """Where the first label stands that is not known, and which it is."""
+    at, place = int(np.argmax(where)), sequences.place(column.name)
+    theirs = sequences.columns[place]
+    label = (theirs.categories or ())[(theirs.numbers or ()).index(sequences.values[at, place])]
+    line = "" if sequences.lines is None else f" in row {sequences.lines[at]}"
+    return f"the column {column.name!r} of {sequences.source} holds {label!r}{line}"

@@ -4,6 +4,7 @@ What it knows is plain numbers and words, saved inside the model's own file; the
 and gives raw numbers and opens in plain Keras.
 """
 
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -116,10 +117,14 @@ class Trained(Asked):
             ``ForecastScores`` or ``LabelScores``; ``print(scores.verdict)`` says it in a sentence.
 
         Raises:
-            InputError: the data lack a column, have a category that was not seen, or hold nothing
-                that came after the training.
+            InputError: the data lack a column, or hold nothing that came after the training.
+
+        Warns:
+            UserWarning: some steps hold a label that was not learnt from; no answer is right there.
         """
         sequences = self.read(data)
+        for note in self.task.strangers_in(sequences):
+            warnings.warn(note, stacklevel=2)
         begins = unseen_from(self, sequences, self.known["seen"])
         if fresh:
             sequences = sequences.between(begins, sequences.lengths)

@@ -32,7 +32,6 @@ from legato import _network, _parts, _reading, _task
 from legato._watch import Progress
 from legato.cli import _own, _telling, _train, app
 
-
 SMALL = ("--units", "4", "--epochs", "2")
 COMMANDS = {
     "train": _train.train,
@@ -363,14 +362,12 @@ UNSEEN = "walk,x,y,who\n" + "1,1,2,ann\n1,3,5,zoe\n" * 3
         (["show", "false.keras"], "false.keras is not a whole model file"),
         (["show", "sales.csv"], "sales.csv does not end in .keras"),
         (["show", "a folder"], "a folder is a folder, and no model."),
-        (["evaluate", "walks.keras", "unseen.csv"], "holds 'zoe' in row 3, which the model was"),
         (["classify", "walks.keras", "narrow.csv"], "narrow.csv has no column 'y'."),
         (["classify", "sales.csv", "sales.keras"], "MODEL comes first, then DATA."),
         (["evaluate", "sales.csv", "sales.keras"], "MODEL comes first, then DATA."),
         (["forecast", "sales.csv", "sales.keras"], "MODEL comes first, then DATA."),
         (["forecast", "walks.keras", "walks.csv"], "was trained to classify, not to forecast"),
         (["generate", "book.keras", "-p", "Ω"], "The prompt holds 'Ω', which the model was not"),
-        (["evaluate", "book.keras", "greek.txt"], "holds 'α' in row 1, which the model was not"),
     ],
 )
 def test_bad_words_are_refused_in_one_line(shop, words, told):
@@ -571,11 +568,22 @@ def test_options_are_the_arguments_of_train():
             continue
         option = options[{"columns": "column"}.get(name, name)]
         assert option.default == argument.default or not argument.default
-    plan = inspect.signature(legato.plan)
-    assert plan.parameters == inspect.signature(legato.train).parameters
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        legato.plan({"a": [1.0, 2.0]}, colour="red")
 
 
 def test_arguments_become_options():
     told = _telling.in_words_of_the_command("Say group=, columns='a b' or\n missing='drop'.")
     assert told == "Say --group, --column 'a b' or --missing 'drop'."
     assert _telling.in_words_of_the_command("column 'time=x'") == "column 'time=x'"
+
+
+def test_a_score_says_what_was_not_learnt_from(shop):
+    put(shop.folder, "unseen.csv", UNSEEN)
+    put(shop.folder, "greek.txt", "It was α")
+    told = done("evaluate", "walks.keras", "unseen.csv")
+    assert "the column 'who' of unseen.csv holds 'zoe' in row 3, which was not learnt from" in told
+    notes = json.loads(done("evaluate", "book.keras", "greek.txt", "--json"))["notes"]
+    assert [note.split(",")[0] for note in notes] == [
+        "1 step to be scored: the column 'character' of greek.txt holds 'α' in row 1"
+    ]

@@ -3,6 +3,7 @@
 Each is a call of a verb of ``legato.Trained``, and words around it.
 """
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -66,11 +67,16 @@ def evaluate(
         from legato import report
 
         with busy(f"walking through {data}", json):
-            scores = trained.evaluate(data, fresh=fresh, season=season)
+            sequences = trained.read(data)
+            notes = trained.task.strangers_in(sequences)
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # these notes
+                scores = trained.evaluate(sequences, fresh=fresh, season=season)
         if json:
-            print_json(scores.as_numbers())
-        else:
-            report.print_scores(scores.as_numbers())
+            print_json({**scores.as_numbers(), "notes": notes})
+            return
+        for note in notes:
+            print(note)
+        report.print_scores(scores.as_numbers())
 
 
 def forecast(

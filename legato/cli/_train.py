@@ -68,6 +68,9 @@ def train(
             rich_help_panel=_DATA,
         ),
     ] = "error",
+    shortest: Annotated[
+        int, typer.Option(help="Leave out sequences of fewer steps.", rich_help_panel=_DATA, min=1)
+    ] = 1,
     task: Annotated[
         Kind | None,
         typer.Option(
@@ -211,6 +214,7 @@ def train(
             target=target or None,
             task=task,
             horizon=horizon,
+            shortest=shortest,
             framing=framing,
             steps=steps,
             rows=rows,
