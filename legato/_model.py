@@ -23,7 +23,7 @@ from legato._passes import predict, test
 from legato._program import Program, Reset, Verb
 from legato._programs import Programs
 from legato._run import Run, fetch, logs_of
-from legato._saving import Saves, stands_for
+from legato._saving import Saves, set_about, stands_for
 from legato._state import State
 from legato._training import Training, Validation
 from legato._watch import Progress, watching
@@ -172,6 +172,7 @@ class _Carrying(Saves):
             UnsupportedError: a ``keras.distribution`` is set.
         """
         self._assert_compile_called("fit")
+        set_about(self, None)  # what it knew of another training
         _check_choice("reset", reset, ("epoch", "batch", "never"))
         _check_choice("validation_state", validation_state, ("fresh", "continue"))
         epochs, steps_per_epoch = _capped(epochs, steps_per_epoch)
@@ -224,6 +225,7 @@ class _Carrying(Saves):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("train_on_batch")
+        set_about(self, None)
         samples = self._intake.samples(x, y, sample_weight, starts, class_weight)
         logs = self._single_logs("train", samples)
         return logs if return_dict else self._flatten_metrics_in_order(logs)

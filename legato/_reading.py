@@ -4,7 +4,6 @@ Nothing is filled or left out silently, and nothing is filled from the future. C
 at a time, into their places in order of sequence and time, so that memory stays near the file's.
 """
 
-import difflib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from legato._columns import check_spread, read_column
 from legato._delimited import check_beginning, check_text, read_bytes
 from legato._errors import InputError
-from legato._sequences import Column, Sequences
+from legato._sequences import Column, Sequences, instead_of
 from legato._tables import DELIMITED, NUMPY, PARQUET, Table, kind_of, read_table
 from legato._times import check_filled, check_once, gaps, is_in_order, read_times
 from legato._words import tidy
@@ -131,7 +130,7 @@ def _used(
     present = table.frame.columns
     for name in (group, time, *(chosen or ()), *labels):
         if name is not None and name not in present:
-            raise InputError(f"{table.source} has no column {name!r}.{_instead(name, present)}")
+            raise InputError(f"{table.source} has no column {name!r}.{instead_of(name, present)}")
     if group is not None and group == time:
         raise InputError(f"Column {group!r} cannot be both group= and time=.")
     for name in (*(chosen or ()), *labels):
@@ -145,15 +144,6 @@ def _used(
         if name not in used:
             raise InputError(f"categorical names {name!r}, which columns= leaves out.")
     return used
-
-
-def _instead(name: str, present: list[str]) -> str:
-    """Which columns there are, and which was probably meant."""
-    lower = {each.lower(): each for each in reversed(present)}
-    close = difflib.get_close_matches(str(name).lower(), lower, 1)
-    meant = f" Did you mean {lower[close[0]]!r}?" if close else ""
-    more = f" and {len(present) - 20} more" if len(present) > 20 else ""
-    return f"{meant} There are {', '.join(map(repr, present[:20]))}{more}."
 
 
 def _grouped(

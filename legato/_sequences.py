@@ -4,6 +4,7 @@ What a file is read into, and what is framed, laid in lanes, split and scored. E
 in one array, a sequence after another; a category is the number that stands for it.
 """
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -87,9 +88,7 @@ class Sequences:
         """
         names = [column.name for column in self.columns]
         if name not in names:
-            raise InputError(
-                f"There is no column {name!r}; the columns are {', '.join(map(repr, names))}."
-            )
+            raise InputError(f"{self.source} has no column {name!r}.{instead_of(name, names)}")
         return names.index(name)
 
     def of(self, sequence: int) -> np.ndarray:
@@ -157,3 +156,12 @@ def ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(begins - (ends - lengths), lengths)
+
+
+def instead_of(name: str, present: list[str]) -> str:
+    """Which columns there are, and which was probably meant."""
+    lower = {each.lower(): each for each in reversed(present)}
+    close = difflib.get_close_matches(str(name).lower(), lower, 1)
+    meant = f" Did you mean {lower[close[0]]!r}?" if close else ""
+    more = f" and {len(present) - 20} more" if len(present) > 20 else ""
+    return f"{meant} There are {', '.join(map(repr, present[:20]))}{more}."

@@ -105,7 +105,7 @@ class Task:
                     steps = "1 step" if unknown.sum() == 1 else f"{unknown.sum():,} steps"
                     notes.append(
                         f"{steps} to be scored: {_stranger(sequences, column, unknown)}, which was "
-                        "not learnt from; no answer there is right."
+                        "not learnt from. It tells the network nothing, and is no right answer."
                     )
         return tuple(notes)
 

@@ -120,7 +120,7 @@ class Trained(Asked):
             InputError: the data lack a column, or hold nothing that came after the training.
 
         Warns:
-            UserWarning: some steps hold a label that was not learnt from; no answer is right there.
+            UserWarning: some steps hold a label that was not learnt from; the first is named.
         """
         sequences = self.read(data)
         for note in self.task.strangers_in(sequences):

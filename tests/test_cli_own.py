@@ -314,7 +314,7 @@ def put(folder: Path, name: str, content: str | bytes) -> Path:
 
 LONG = "".join(f"{at},{at * at % 7}\n" for at in range(30))
 FAULTS = {
-    "no such column": ("a,b\n" + LONG, ["--target", "c"], "There is no column 'c'; the"),
+    "no such column": ("a,b\n" + LONG, ["--target", "c"], "d.csv has no column 'c'. There"),
     "a constant": ("a,b\n" + "1,5\n2,5\n" * 9, [], "The target 'b' is constant"),
     "not UTF-8": (b"a,b\n1,\xe4\n", [], "d.csv, line 2: the byte 0xe4 is not UTF-8"),
     "ragged": ("a,b\n1,2\n3\n", [], "d.csv, line 3: 1 field came, and the header has 2"),
