@@ -10,7 +10,6 @@ arguments 500000 6 0, come to 2.02 bits under each of the seeds 0, 1 and 2, in o
 
 import sys
 import tempfile
-from collections import Counter
 from pathlib import Path
 from pydoc_data.topics import topics
 
@@ -20,10 +19,6 @@ import legato
 
 characters, epochs, seed = map(int, sys.argv[1:] or (50_000, 6, 7))
 text = "\n".join(topics.values())[:characters]
-seen = Counter(text)
-text = "".join(
-    each for each in text if seen[each] >= 50
-)  # rarer ones may all be kept for the score
 
 with tempfile.TemporaryDirectory() as folder:
     book = Path(folder) / "book.txt"
