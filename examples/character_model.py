@@ -26,7 +26,7 @@ with tempfile.TemporaryDirectory() as folder:
     options = {"units": 128, "steps": 64, "epochs": epochs, "seed": seed, "verbose": 0}
     trained = legato.train(book, **options)
 
-scores = trained.known["scores"]
+scores = trained.scores
 bits = scores["model"]["cross_entropy_bits"]
 print(f"{len(text):,} characters of {len(set(text))} kinds")
 print(f"bits a character: {bits:.2f}, of a guess: {np.log2(len(set(text))):.2f}")

@@ -30,7 +30,7 @@ lengths = np.random.default_rng(0).integers(40, 80, SEQUENCES)
 data, longer = signs(lengths, seed=1), signs(np.full(SEQUENCES, 300), seed=2)
 for stateful in (True, False):
     trained = legato.train(data, target="sign", steps=CHUNK, stateful=stateful, verbose=0)
-    kept, far = trained.known["scores"], trained.evaluate(longer)
+    kept, far = trained.scores, trained.evaluate(longer)
     print(f"state carried: {stateful}")
     print(f"  sequences of 40 to 79 steps, kept from training: {kept['model']['accuracy']:.0%}")
     print(f"  sequences of 300 steps: {far.model.accuracy:.0%}")

@@ -50,7 +50,7 @@ with tempfile.TemporaryDirectory() as folder:
     print(legato.Lanes(machines.lengths))
 
     trained = legato.train(machines, target="temperature", horizon=AHEAD, epochs=60, verbose=0)
-    scores = trained.known["scores"]
+    scores = trained.scores
     print(scores["verdict"])
     one = machines.select([machines.names.index("m03")])
     print(f"the next {AHEAD} minutes of {one.names[0]}, with 80 % intervals:")

@@ -19,7 +19,7 @@ seeds = range(int(sys.argv[1]) if sys.argv[1:] else 3)
 errors = []
 for seed in seeds:
     trained = legato.train(FILE, time="month", seed=seed, verbose=0)
-    scores = trained.known["scores"]
+    scores = trained.scores
     errors.append(scores["model"]["mae"])
     print(f"seed {seed}: {scores['verdict']}")
 

@@ -43,6 +43,14 @@ class Trained(Asked):
         return f"<Trained: {self.task.kind} {targets}, {self.shape.cell} of {self.shape.units}>"
 
     @property
+    def scores(self) -> dict[str, Any]:
+        """How it scored when it was trained, as ``Scores.as_numbers`` says it; empty if it did not.
+
+        ``trained.scores["verdict"]`` is the sentence.
+        """
+        return self.known.get("scores", {})
+
+    @property
     def is_text(self) -> bool:
         """Whether its labels are the characters of a text."""
         return self.task.kind == "generate" and self.task.targets[0].name == "character"
