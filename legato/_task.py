@@ -65,8 +65,10 @@ class Task:
             InputError: a column is missing or of another kind, or has a category the model does
                 not know.
         """
-        parts = [_numbers(sequences, column, lenient) for column in self.inputs]
-        return np.stack(parts, axis=1).astype("float32")
+        inputs = np.empty((len(sequences.values), len(self.inputs)), "float32")
+        for at, column in enumerate(self.inputs):
+            inputs[:, at] = _numbers(sequences, column, lenient)
+        return inputs
 
     def answers_of(
         self, sequences: Sequences, lenient: bool = False
