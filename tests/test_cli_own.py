@@ -254,7 +254,7 @@ def test_any_model_is_shown(tmp_path):
     path = tmp_path / "plain.keras"
     layers = legato.layers
     model = legato.Sequential(
-        [layers.Input((None, 3)), layers.GRU(5, stateful=True, name="g"), layers.Dense(2)]
+        [layers.Input((None, 3)), layers.GRU(5, stateful=True, name="g"), layers.Dense(2, name="d")]
     )
     model.save(path)
     told = done("show", path)
