@@ -576,6 +576,7 @@ def test_arguments_become_options():
     told = _telling.in_words_of_the_command("Say group=, columns='a b' or\n missing='drop'.")
     assert told == "Say --group, --column 'a b' or --missing 'drop'."
     assert _telling.in_words_of_the_command("column 'time=x'") == "column 'time=x'"
+    assert _telling.in_words_of_the_command("short: shortest=4.") == "short: --shortest 4."
 
 
 def test_a_score_says_what_was_not_learnt_from(shop):

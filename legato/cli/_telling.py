@@ -21,7 +21,9 @@ Data = Annotated[
     Path,
     typer.Argument(help="CSV, Parquet, NumPy or text file.", metavar="DATA", show_default=False),
 ]
-_ARGUMENT = re.compile(r"(?<![\w'\"-])(group|time|columns|categorical|missing)=('[^']*'|)")
+_ARGUMENT = re.compile(
+    r"(?<![\w'\"-])(group|time|columns|categorical|missing|shortest)=('[^']*'|\d+|)"
+)
 
 
 class InterruptedAfterError(Exception):
