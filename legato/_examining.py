@@ -1,8 +1,8 @@
 """How good a network is on what it was not trained on, and how far its forecasts may be off.
 
 It walks forward: at each step the model has seen everything before it, and nothing later (Tashman,
-International Journal of Forecasting 16, 2000). What was trained on is known by name and by a
-fingerprint of its numbers, and is never scored.
+International Journal of Forecasting 16, 2000). What was trained on is known by fingerprints of its
+numbers, whatever it is called, and is never scored.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from legato._label_scores import LabelScores, label_scores
 from legato._scores import ForecastScores, forecast_scores
 from legato._sequences import Sequences, ranges
 from legato._splits import origins
+from legato._task import Task
 
 FEW = 8  # steps by which a sequence is known
 STRANGER = "(not learnt from)"  # what a label that no answer can be right for is called
@@ -135,13 +136,13 @@ def typical_change(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 # What was trained on.
 
 
-def seen_in(asked: Asked, sequences: Sequences, ends: np.ndarray) -> list[list]:
+def seen_in(task: Task, sequences: Sequences, ends: np.ndarray) -> list[list]:
     """Steps and fingerprints of what was trained on: each sequence up to its end.
 
     Returns:
         Of each sequence its steps, the fingerprint of the first few, and that of all of them.
     """
-    values = asked.task.inputs_of(sequences, lenient=True)
+    values = task.inputs_of(sequences, lenient=True)
     return [
         [int(end), *(_fingerprint(values[begin : begin + each]) for each in (min(end, FEW), end))]
         for begin, end in zip(sequences.offsets[:-1], ends, strict=True)
@@ -149,14 +150,14 @@ def seen_in(asked: Asked, sequences: Sequences, ends: np.ndarray) -> list[list]:
     ]
 
 
-def unseen_from(asked: Asked, sequences: Sequences, seen: list[list]) -> np.ndarray:
+def unseen_from(task: Task, sequences: Sequences, seen: list[list]) -> np.ndarray:
     """(sequences,): the first step of each that was not trained on; the length if there is none.
 
     A sequence is known by how it begins, whatever it is called. One that ends before what was
     trained on of such a sequence does is taken for a part of it.
 
     Args:
-        asked: whose training it was.
+        task: what was trained for.
         sequences: the data.
         seen: from ``seen_in``.
 
@@ -167,7 +168,7 @@ def unseen_from(asked: Asked, sequences: Sequences, seen: list[list]) -> np.ndar
     for steps, head, mark in seen:
         known.setdefault((min(steps, FEW), head), []).append((steps, mark))
     sizes = {size for size, _ in known}
-    values = asked.task.inputs_of(sequences, lenient=True)
+    values = task.inputs_of(sequences, lenient=True)
     begins = np.zeros(len(sequences), int)
     for at, length in enumerate(sequences.lengths):
         own = values[sequences.offsets[at] : sequences.offsets[at + 1]]

@@ -14,6 +14,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._packing import chosen_rows, chosen_steps, chunks_of, packed
+from legato._sequences import ranges
 from legato._steps import counted, is_count, padded_step
 
 COLUMNS, LINES = 100, 16  # of the picture
@@ -77,7 +78,7 @@ class Lanes:
         first, self.batches = packed(chunks, self.rows)
         self.samples = self.batches * self.rows
         owner = np.repeat(np.arange(len(chunks)), chunks)
-        number = np.arange(len(owner)) - np.repeat(np.cumsum(chunks) - chunks, chunks)
+        number = ranges(0 * chunks, chunks)
         self._at = first[owner] + number * self.rows  # samples, sequence by sequence
 
         self.sequence = np.full(self.samples, -1)
@@ -116,9 +117,7 @@ class Lanes:
     @cached_property
     def _places(self) -> np.ndarray:
         """(all time steps,) where each is when the steps of all samples are one axis."""
-        valid = (self.end - self.begin)[self._at]
-        before = np.cumsum(valid) - valid
-        return np.arange(valid.sum()) + np.repeat(self._at * self.steps - before, valid)
+        return ranges(self._at * self.steps, (self.end - self.begin)[self._at])
 
     def lay(self, values, pad=0.0) -> np.ndarray:
         """Lay what each time step has into the samples.

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from legato._asking import Asked
 from legato._calendar import moment, spacing_of
 from legato._errors import InputError
 from legato._examining import intervals_of, seen_in
@@ -219,12 +218,11 @@ def _carried_out(plan: Plan, waiting: AbstractContextManager) -> Trained:
         told["trial"] = school.trial(parts, sequences)
         school.course = replace(course, epochs=told["trial"]["best_epochs"])
     networks, told["course"] = school.teach(learnt)
-    asked_model = Asked(networks.model, asked, school.shape, networks.pad)
     known = {
         "read": plan._how,
         "season": season,
         "label_counts": _label_counts(asked, learnt),
-        "seen": seen_in(asked_model, sequences, parts.stops),
+        "seen": seen_in(asked, sequences, parts.stops),
         "data": plan.data,
         "training": {**asdict(course), **told},
         "versions": {name: version(name) for name in ("legato", "keras", "jax")},

@@ -12,6 +12,7 @@ import numpy as np
 from legato._framing import Layout, frame
 from legato._lanes import Lanes
 from legato._network import Shape
+from legato._sequences import ranges
 
 BATCH = 32  # samples of a batch that stand alone
 LAYOUTS: dict[str, Layout] = {
@@ -59,7 +60,7 @@ def lanes_for(lengths: np.ndarray, rows: int | None, steps: int | None) -> Lanes
     if places > 1:
         cuts = np.minimum(places, lengths)  # a step in each, at least
         at = np.repeat(np.arange(len(lengths)), cuts)
-        nth = np.arange(len(at)) - np.repeat(np.cumsum(cuts) - cuts, cuts)
+        nth = ranges(0 * cuts, cuts)
         lengths = (nth + 1) * lengths[at] // cuts[at] - nth * lengths[at] // cuts[at]
     return Lanes(lengths, rows=rows, steps=steps)
 

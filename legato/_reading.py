@@ -15,6 +15,7 @@ from legato._columns import check_spread, read_column
 from legato._delimited import check_beginning, check_text, read_bytes
 from legato._errors import InputError
 from legato._sequences import Column, Sequences, instead_of
+from legato._steps import counted
 from legato._tables import DELIMITED, NUMPY, PARQUET, Table, kind_of, read_table
 from legato._times import check_filled, check_once, gaps, is_in_order, read_times
 from legato._words import tidy
@@ -235,13 +236,13 @@ def _without_missing(
             "out with missing='drop', or let the last known value of the same sequence stand for "
             "them with missing='forward'."
         )
-    if policy == "drop":
-        kept = np.logical_not(gone.any(axis=1))
-        told = f"{many}: {_rows(~kept)} left out."
-    else:
-        kept = _fill_forward(values, gone, lengths)
+    drop = policy == "drop"
+    kept = np.logical_not(gone.any(axis=1)) if drop else _fill_forward(values, gone, lengths)
+    left = counted(int((~kept).sum()), "row")
+    told = f"{many}: {left} left out."
+    if not drop:
         told = f"{many}: {gone[kept].sum():,} filled with the last known of the same sequence"
-        told += "." if kept.all() else f", {_rows(~kept)} before the first known left out."
+        told += "." if kept.all() else f", {left} before the first known left out."
     if not kept.any():
         raise InputError(
             f"{table.source}: {many}, and no row would be left with missing={policy!r}."
@@ -258,11 +259,6 @@ def _fill_forward(values: np.ndarray, gone: np.ndarray, lengths: np.ndarray) -> 
         kept &= last >= begins
         values[:, at] = values[last, at]
     return kept
-
-
-def _rows(which: np.ndarray) -> str:
-    count = int(which.sum())
-    return f"{count:,} row{'s' * (count != 1)}"
 
 
 def _vanished(names: tuple[str, ...], lengths: np.ndarray) -> tuple[str, ...]:

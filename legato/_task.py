@@ -12,7 +12,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._sequences import Column, Sequences
-from legato._steps import is_count
+from legato._steps import counted, is_count
 
 Kind = Literal["forecast", "classify", "generate"]
 KINDS = ("forecast", "classify", "generate")
@@ -104,7 +104,7 @@ class Task:
             if column.numbers:
                 unknown = _numbers(sequences, column, lenient=True) < column.numbers[0]
                 if unknown.any():
-                    steps = "1 step" if unknown.sum() == 1 else f"{unknown.sum():,} steps"
+                    steps = counted(int(unknown.sum()), "step")
                     notes.append(
                         f"{steps} to be scored: {_stranger(sequences, column, unknown)}, which was "
                         "not learnt from. It tells the network nothing, and is no right answer."

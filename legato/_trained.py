@@ -133,7 +133,7 @@ class Trained(Asked):
         sequences = self.read(data)
         for note in self.task.strangers_in(sequences):
             warnings.warn(note, stacklevel=2)
-        begins = unseen_from(self, sequences, self.known["seen"])
+        begins = unseen_from(self.task, sequences, self.known["seen"])
         if fresh:
             sequences = sequences.between(begins, sequences.lengths)
             begins = 0 * sequences.lengths

@@ -19,12 +19,11 @@ def model_facts(model: Model) -> dict[str, Any]:
             f"The model {model.name!r} is not built: it does not know yet what it takes. Run it "
             "once, or give it an Input, and save it again."
         )
-    state = model.initial_states()
     return {
         "name": model.name,
         "input": _shapes(model.inputs),
         "output": _shapes(model.outputs),
-        "states": {path: [list(part.shape) for part in state[path]] for path in state},
+        "states": states_of(model),
         "parameters": model.count_params(),
         "layers": [
             {
@@ -56,6 +55,12 @@ def print_model(model: Model, note: str = "", console: Console | None = None) ->
         Column("parameters", [f"{each['parameters']:,}" for each in layers]),
     ]
     print_columns(columns, console)
+
+
+def states_of(model: Model) -> dict[str, list[list[int]]]:
+    """The shapes of what each layer carries of one row."""
+    state = model.initial_states()
+    return {path: [list(part.shape) for part in state[path]] for path in state}
 
 
 def carried(states: dict[str, list[list[int]]]) -> str:

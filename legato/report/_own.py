@@ -10,8 +10,9 @@ from rich.text import Text
 from legato import Plan, Trained
 from legato._files import write_whole
 from legato._sequences import Column
+from legato._steps import counted
 from legato.report import _screen
-from legato.report._models import carried
+from legato.report._models import carried, states_of
 from legato.report._screen import aligned, print_columns, print_lines, screen
 
 MOST_ROWS, MOST_LABELS = 24, 12  # of a table, and of a list, at the terminal
@@ -19,12 +20,11 @@ MOST_ROWS, MOST_LABELS = 24, 12  # of a table, and of a list, at the terminal
 
 def facts(trained: Trained) -> dict[str, Any]:
     """All that is known of a trained model, as JSON takes it."""
-    state = trained.model.initial_states()
     return {
         "task": trained.task.as_numbers(),
         "input": ["rows", "time steps", len(trained.task.inputs)],
         "output": ["any" if axis is None else axis for axis in trained.model.output_shape],
-        "states": {path: [list(part.shape) for part in state[path]] for path in state},
+        "states": states_of(trained.model),
         **trained.known,
     }
 
@@ -42,13 +42,12 @@ def summary(trained: Trained) -> list[tuple[str, str]]:
     """The lines of a summary: what each is of, and its words."""
     data, training = trained.known["data"], trained.known["training"]
     course = training["course"]
-    state = trained.model.initial_states()
     return [
         *_about(data, trained.task),
         ("network", _network(trained.shape, course["rows"], course["padding"])),
         ("training", _training(training)),
         ("split", _split(data)),
-        ("states", carried({path: [list(part.shape) for part in state[path]] for path in state})),
+        ("states", carried(states_of(trained.model))),
     ]
 
 
@@ -70,7 +69,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 def print_plan(plan: Plan, console: Console | None = None) -> None:
     """What ``train`` is about to do: the lines of a summary that are known, and the lanes."""
     console, course = console or screen(), plan.course
-    asked = f"{_counted(course.epochs, 'epoch')}, learning rate {course.learning_rate:g}"
+    asked = f"{counted(course.epochs, 'epoch')}, learning rate {course.learning_rate:g}"
     if course.early_stop:
         asked = f"at most {asked}; stops after {course.early_stop:,} that are no better"
     rows, padding = (plan.lanes.rows, plan.lanes.padding) if plan.lanes else (None, 0.0)
@@ -97,7 +96,7 @@ def _about(data: dict, task) -> list[tuple[str, str]]:
 
 
 def _data(data: dict) -> str:
-    many = _counted(data["sequences"], "sequence")
+    many = counted(data["sequences"], "sequence")
     spread = f"{data['longest']:,}"
     if data["shortest"] != data["longest"]:
         spread = f"{data['shortest']:,} to {data['longest']:,}"
@@ -110,23 +109,23 @@ def _data(data: dict) -> str:
 
 def _split(data: dict) -> str:
     learnt, kept = data["learnt_steps"], data["test_steps"]
-    parts = f"{_counted(learnt, 'step')} learnt from, {kept:,} kept for the score"
+    parts = f"{counted(learnt, 'step')} learnt from, {kept:,} kept for the score"
     return f"by {data['split']}: {parts}"
 
 
 def _network(shape, rows: int | None, padding: float) -> str:
     carried = "state carried" if shape.stateful else "no state carried"
     stacked = f"{shape.layers} × " if shape.layers > 1 else ""
-    cell = f"{stacked}{shape.cell} of {_counted(shape.units, 'unit')}, {carried}"
-    laid = f"{cell}; {shape.framing} of {_counted(shape.steps, 'step')}"
+    cell = f"{stacked}{shape.cell} of {counted(shape.units, 'unit')}, {carried}"
+    laid = f"{cell}; {shape.framing} of {counted(shape.steps, 'step')}"
     if rows is None:
         return laid
-    return f"{laid} in {_counted(rows, 'row')}, {100 * padding:.1f} % padding"
+    return f"{laid} in {counted(rows, 'row')}, {100 * padding:.1f} % padding"
 
 
 def _training(training: dict) -> str:
     epochs, seconds = len(training["course"]["history"]["loss"]), training["course"]["seconds"]
-    told = f"{_counted(epochs, 'epoch')} in {seconds:.1f} s"
+    told = f"{counted(epochs, 'epoch')} in {seconds:.1f} s"
     if "trial" not in training:
         return told
     tried = len(training["trial"]["history"]["loss"])
@@ -136,7 +135,7 @@ def _training(training: dict) -> str:
 def _task(task) -> str:
     targets = ", ".join(column.name for column in task.targets)
     if task.kind == "forecast":
-        return f"forecast {targets}, {_counted(task.horizon, 'step')} ahead"
+        return f"forecast {targets}, {counted(task.horizon, 'step')} ahead"
     whole = " of a whole sequence" if task.whole else " of each step"
     if task.kind == "generate":
         whole = " of the next step"
@@ -158,10 +157,6 @@ def _some(labels: tuple[str, ...]) -> str:
     return " ".join(shown) + (" …" if len(labels) > MOST_LABELS else "")
 
 
-def _counted(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" + "s" * (count != 1)
-
-
 def print_scores(scores: dict, console: Console | None = None) -> None:
     """A model's scores beside those of the baselines, and what they say.
 
@@ -172,9 +167,9 @@ def print_scores(scores: dict, console: Console | None = None) -> None:
     console = console or screen()
     rows = {"model": scores["model"], **scores["baselines"]}
     by_lead = "horizon" in scores
-    what = f"Errors over {_counted(scores['predictions'], 'forecast')}"
+    what = f"Errors over {counted(scores['predictions'], 'forecast')}"
     console.print(
-        what if by_lead else f"Labels over {_counted(scores['predictions'], 'prediction')}"
+        what if by_lead else f"Labels over {counted(scores['predictions'], 'prediction')}"
     )
     columns = _errors(rows, scores["horizon"]) if by_lead else _shares(rows)
     print_columns([_screen.Column("", list(rows), numbers=False), *columns], console)
