@@ -30,14 +30,19 @@ _HOME = {
     "Sequential": "legato._model",
     "State": "legato._state",
     "StateError": "legato._errors",
+    "Stream": "legato._stream",
+    "Streams": "legato._streams",
+    "Trace": "legato._trace",
     "Trained": "legato._trained",
     "UnsupportedError": "legato._errors",
+    "argmax": "legato._choosing",
     "export_onnx": "legato._onnx",
     "frame": "legato._framing",
     "from_torch": "legato._torch",
     "load_model": "legato._loading",
     "plan": "legato._learning",
     "read": "legato._reading",
+    "sample": "legato._choosing",
     "to_torch": "legato._torch",
     "train": "legato._learning",
 }
@@ -60,9 +65,13 @@ __all__ = [
     "Sequential",
     "State",
     "StateError",
+    "Stream",
+    "Streams",
+    "Trace",
     "Trained",
     "UnsupportedError",
     "alphabet",
+    "argmax",
     "export_onnx",
     "frame",
     "from_torch",
@@ -71,6 +80,7 @@ __all__ = [
     "plan",
     "read",
     "report",
+    "sample",
     "to_torch",
     "train",
 ]
@@ -79,6 +89,8 @@ if TYPE_CHECKING:
     from legato import alphabet as alphabet
     from legato import layers as layers
     from legato import report as report
+    from legato._choosing import argmax as argmax
+    from legato._choosing import sample as sample
     from legato._errors import BackendError as BackendError
     from legato._errors import InputError as InputError
     from legato._errors import LegatoError as LegatoError
@@ -102,8 +114,11 @@ if TYPE_CHECKING:
     from legato._sequences import Column as Column
     from legato._sequences import Sequences as Sequences
     from legato._state import State as State
+    from legato._stream import Stream as Stream
+    from legato._streams import Streams as Streams
     from legato._torch import from_torch as from_torch
     from legato._torch import to_torch as to_torch
+    from legato._trace import Trace as Trace
     from legato._trained import Trained as Trained
 else:
 

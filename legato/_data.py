@@ -85,7 +85,7 @@ def read_samples(
         UnsupportedError: something that is not arrays.
     """
     several = None if inputs is None else len(inputs) > 1
-    x = _read_array("x", x) if x is None else _read("x", x, several)
+    x = read_array("x", x) if x is None else _read("x", x, several)
     y = None if y is None else _read("y", y, several=None)
     weight = None if weight is None else _read("sample_weight", weight, several=None)
     starts = None if starts is None else _read_flags(starts)
@@ -123,7 +123,7 @@ def _read(name: str, value, several: bool | None):
         if several:
             parts = [_read(f"{name}[{at}]", each, False) for at, each in enumerate(value)]
             return tuple(parts) if isinstance(value, tuple) else parts
-    return _read_array(name, value)
+    return read_array(name, value)
 
 
 def _is_array_like(value) -> bool:
@@ -149,7 +149,13 @@ def _as_array(value):
     return value if hasattr(value, "__array__") else None
 
 
-def _read_array(name: str, value) -> np.ndarray:
+def read_array(name: str, value) -> np.ndarray:
+    """One array of numbers, whatever it came as.
+
+    Raises:
+        InputError: it cannot be made into one array of numbers.
+        UnsupportedError: it is nothing like an array.
+    """
     listed = isinstance(value, (list, tuple, int, float))
     given = value if listed else _as_array(value)
     if given is None:

@@ -10,7 +10,7 @@ import numpy as np
 from legato import _keras
 from legato._data import Samples, known_inputs
 from legato._errors import InputError, StateError, UnsupportedError
-from legato._memory import Memory, other_rows
+from legato._memory import Memory, lent_memories, other_rows
 from legato._state import State, numberless
 from legato.layers import Carries, adopt
 
@@ -43,7 +43,9 @@ class Engine:
 
     @property
     def memories(self) -> list[Memory]:
-        """What they remember; layers that are not built yet remember nothing."""
+        """What they remember, or were lent; layers that are not built yet remember nothing."""
+        if (lent := lent_memories()) is not None:
+            return lent
         if self._memories is not None:
             return self._memories
         layers = [each for each in _keras.flatten_layers(self.model) if isinstance(each, Carries)]
@@ -232,9 +234,12 @@ class Engine:
             memory.fresh.hold(memory.fresh.value.at[chosen].set(True))
 
     def _by_path(self) -> dict[str, Memory]:
+        return self.by_path(self.memories)
+
+    def by_path(self, memories: list[Memory]) -> dict[str, Memory]:
         """Layer paths below the model → memories; layers of one name are numbered."""
         found: dict[str, Memory] = {}
-        for memory in self.memories:
+        for memory in memories:
             path = memory.layer.path.removeprefix(f"{self.model.name}/")
             unique, number = path, 1
             while unique in found:

@@ -9,6 +9,7 @@ learnt initial state is learnt and a random one is drawn. To reset is to raise t
 
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import jax.numpy as jnp
 import keras
@@ -43,6 +44,9 @@ class Memory:
     Args:
         layer: a built recurrent layer; its initial state says how many arrays there are and of
             what shape.
+
+    Attributes:
+        times_fed: how often the layer was called, or traced, with it.
     """
 
     def __init__(self, layer):
@@ -64,6 +68,7 @@ class Memory:
             )
         self.states = keras.tree.pack_sequence_as(one_row, parts)
         self.variables = [*parts, self.fresh]
+        self.times_fed = 0
         self._being_fed = False
         for part in parts:
             part.before_assign = self._settle
@@ -119,6 +124,7 @@ class Memory:
     def feeding(self):
         """While the layer is called: it assigns all its states, and then no row is fresh."""
         self._being_fed = True
+        self.times_fed += 1
         try:
             yield
             self.fresh.assign(jnp.zeros(self.fresh.shape, bool))
@@ -160,6 +166,32 @@ class Memory:
         """Hold values for every variable, whatever their rows."""
         for variable, value in zip(self.variables, values, strict=True):
             variable.hold(value)
+
+
+_LENT: ContextVar[list[Memory] | None] = ContextVar("lent memories", default=None)
+
+
+@contextmanager
+def lent(memories: list[Memory]):
+    """While a step is being traced, let a model's layers carry these and no others.
+
+    Layers carry what is lent to them whether they are stateful or not, and keep no memory of it.
+    """
+    token = _LENT.set(memories)
+    try:
+        yield
+    finally:
+        _LENT.reset(token)
+
+
+def lent_memories() -> list[Memory] | None:
+    """What is lent to layers just now; None if nothing is."""
+    return _LENT.get()
+
+
+def lent_to(layer) -> Memory | None:
+    """What is lent to a layer just now; None if nothing is."""
+    return next((each for each in _LENT.get() or () if each.layer is layer), None)
 
 
 def other_rows(remembered: int, came: int) -> str:

@@ -25,6 +25,7 @@ from legato._programs import Programs
 from legato._run import Run, fetch, logs_of
 from legato._saving import Saves, set_about, stands_for
 from legato._state import State
+from legato._streaming import Streaming
 from legato._training import Training, Validation
 from legato._watch import Progress, watching
 from legato.layers import adopt
@@ -32,7 +33,7 @@ from legato.layers import adopt
 set_up_jax()
 
 
-class _Carrying(Saves):
+class _Carrying(Saves, Streaming):
     """The verbs, mixed into Keras's model classes."""
 
     @property
@@ -383,6 +384,7 @@ class _Carrying(Saves):
         """Make new programs from now on: the layers are others, or carry otherwise."""
         self.__dict__.pop("_legato_engine", None)
         self.__dict__.pop("_legato_calls", None)
+        self.__dict__.pop("_legato_steppers", None)
         self.train_function = self.test_function = self.predict_function = None
 
     def _single_logs(self, verb: Verb, samples: Samples, advance: bool = True) -> dict:

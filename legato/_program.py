@@ -363,6 +363,17 @@ class _OneFunction:
         return jax.jit(run, compiler_options=_ONE_FUNCTION_OPTIONS)
 
 
+def jit_alone(run: Callable, weights: int) -> Callable:
+    """``jit`` of a loop over steps of a batch of one.
+
+    Args:
+        run: pure.
+        weights: numbers that a step reads.
+    """
+    small = jax.default_backend() == "cpu" and weights <= ONE_ROW_WEIGHTS
+    return _OneFunction(run) if small else jax.jit(run)
+
+
 def _is_small(plan: Plan, values: Values) -> bool:
     """Whether one step is so little arithmetic that starting each operation is most of its cost.
 

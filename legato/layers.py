@@ -18,7 +18,7 @@ from jax.core import Tracer
 
 from legato import _keras
 from legato._errors import InputError, StateError
-from legato._memory import Memory
+from legato._memory import Memory, lent_to
 
 if TYPE_CHECKING:
     from keras.layers import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
@@ -47,7 +47,7 @@ class Carries(_KerasRNN):
     def stateful(self) -> bool:
         """Whether state is carried. Switched, the layer forgets, and no program made before is used
         again; switched on, it starts fresh. Switch it between calls, not in a callback."""
-        return self.__dict__.get("stateful", False)
+        return self.__dict__.get("stateful", False) or lent_to(self) is not None
 
     @stateful.setter
     def stateful(self, carries: bool) -> None:
@@ -67,6 +67,8 @@ class Carries(_KerasRNN):
     @property
     def memory(self) -> Memory | None:
         """What the layer remembers; None if it carries nothing or is not built yet."""
+        if (lent := lent_to(self)) is not None:
+            return lent
         if not self.stateful or self.go_backwards:
             return None
         memory = self.__dict__.get("_legato_memory")

@@ -1,0 +1,222 @@
+"""The compiled programs of a model's streams: one step, many steps, and a loop on its own answers.
+
+Each is compiled when shapes are first met. The number of steps is an argument: histories of all
+lengths share the programs of a few sizes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from legato._choosing import Choosing
+from legato._onestep import OneStep
+from legato._program import jit_alone
+from legato._stream_files import Files
+from legato._streamable import keeps_to_steps, looks_across
+
+STEPS = (8, 64, 512, 4096)  # that programs for many steps have room for
+_ROOM_BYTES = 2**24  # in their arguments and results, at most
+_TRIED = 3  # time steps of the sequence a model is tried on
+Emit = Literal["answers", "all"] | None
+_KEPT = 16  # programs for ways to choose that are kept
+
+
+class Stepper:
+    """What leads streams of one model.
+
+    Args:
+        one: the model's step.
+
+    Attributes:
+        one: as given.
+        files: reads and writes what its streams carry.
+
+    Raises:
+        UnsupportedError: the model answers otherwise step by step.
+    """
+
+    def __init__(self, one: OneStep):
+        self.one = one
+        self._step = jax.jit(one.step)
+        self._walks: dict[tuple[bool, bool], Callable] = {}
+        self._choosers: dict[Any, Callable] = {}
+        self.files = Files(one)
+        if one.window is None and not keeps_to_steps(one.model) and one.differs(_TRIED):
+            raise looks_across(one.model)
+
+    # One step.
+
+    def step(self, rows, xs: tuple):
+        """One step of each row.
+
+        Args:
+            rows: (rows, words or more), what is carried.
+            xs: for each input, (rows, *its shape).
+
+        Returns:
+            (rows, words and answers), on the device.
+        """
+        return self._step(self.one.weights(), rows, xs)
+
+    # Many steps.
+
+    def walk(
+        self,
+        rows,
+        xs: tuple[np.ndarray, ...],
+        counts: np.ndarray,
+        starts: np.ndarray,
+        emit: Emit = "answers",
+    ) -> tuple[Any, np.ndarray]:
+        """Several steps of each row, in calls that programs have room for.
+
+        Args:
+            rows: (rows, words or all words), what is carried.
+            xs: for each input, (rows, steps, *its shape), or (rows, *its shape) where it has none.
+            counts: (rows,), how many steps each row has; what follows them is not looked at.
+            starts: booleans (rows, steps): where true, a row begins anew before that step.
+            emit: what is wanted of every step: its answers; all that is carried and they; nothing.
+
+        Returns:
+            What is carried, and the last answers, (rows, all words), on the device; and what was
+            wanted, (steps, rows, words of that).
+        """
+        one, steps = self.one, starts.shape[1]
+        if rows.shape[1] == one.words:
+            rows = np.concatenate([rows, np.repeat(one.blank[:, one.words :], len(rows), 0)], 1)
+        program = self._walk(emit == "all", len(counts) == 1)
+        room = self._room(steps, xs, len(counts))
+        parts = [
+            np.zeros((0, *rows[:, 0 if emit == "all" else one.words :].shape), one.blank.dtype)
+        ]
+        for begin in range(0, steps, room):
+            count = min(room, steps - begin)
+            part = slice(begin, begin + count)
+            given = tuple(
+                _spread(x[:, part], room) if each.by_step else x
+                for each, x in zip(one.feed.inputs, xs, strict=True)
+            )
+            left = np.clip(counts - begin, 0, count).astype(np.int32)
+            rows, emitted = program(
+                one.weights(), rows, given, left, _spread(starts[:, part], room)
+            )
+            if emit is not None:
+                parts.append(np.asarray(emitted)[:count])
+        return rows, np.concatenate(parts)
+
+    def _room(self, steps: int, xs: tuple, rows: int) -> int:
+        """The steps of a program that has room for some."""
+        each = rows * self.one.blank.nbytes + sum(x[:, :1].nbytes for x in xs)
+        most = max((size for size in STEPS if size * each <= _ROOM_BYTES), default=1)
+        return min(most, next((size for size in STEPS if steps <= size), most))
+
+    def _walk(self, every_word: bool, alone: bool) -> Callable:
+        if (every_word, alone) not in self._walks:
+            one, emitted_from = self.one, 0 if every_word else self.one.words
+
+            def walk(weights, rows, xs, counts, starts):
+                room = starts.shape[1]
+                first = jnp.asarray(one.blank[:, : one.words])
+
+                def body(t, carry):
+                    rows, emitted = carry
+                    begun = jnp.where(starts[:, t, None], first, rows[:, : one.words])
+                    now = tuple(
+                        x[:, t] if each.by_step else x
+                        for each, x in zip(one.feed.inputs, xs, strict=True)
+                    )
+                    moved = one.step(weights, begun, now)
+                    rows = jnp.where((t < counts)[:, None], moved, rows)
+                    return rows, emitted.at[t].set(rows[:, emitted_from:])
+
+                emitted = jnp.zeros((room, *rows[:, emitted_from:].shape), rows.dtype)
+                return jax.lax.fori_loop(0, counts.max(), body, (rows, emitted))
+
+            self._walks[every_word, alone] = self._jit(walk, alone)
+        return self._walks[every_word, alone]
+
+    def _jit(self, run: Callable, alone: bool) -> Callable:
+        """A loop, compiled as is quickest for one row or several."""
+        weights = sum(each.size for each in self.one.weights())
+        return jit_alone(run, weights) if alone else jax.jit(run)
+
+    # On its own answers.
+
+    def generate(self, rows, choosing: Choosing, count: int, done: int) -> tuple[Any, np.ndarray]:
+        """A stream goes on, its answers fed back.
+
+        Args:
+            rows: (1, all words).
+            choosing: how an answer becomes a choice, and that the next input.
+            count: steps.
+            done: steps the stream has seen, which random draws depend on.
+
+        Returns:
+            What is carried and the last answer, (1, all words), on the device; and the choices,
+            (count, …).
+        """
+        room = next((size for size in STEPS if count <= size), STEPS[-1])
+        program, numbers, parts = self._chooser(choosing, room), choosing.numbers(), []
+        for begin in range(0, count, room):
+            steps = min(room, count - begin)
+            span = np.array([steps, (done + begin) % 2**31], np.int32)
+            rows, chosen = program(self.one.weights(), rows, numbers, span)
+            parts.append(np.asarray(chosen)[:steps])
+        return rows, np.concatenate(parts)
+
+    def _chooser(self, choosing: Choosing, room: int) -> Callable:
+        key = (choosing.key, room)
+        if key not in self._choosers:
+            one = self.one
+
+            def generate(weights, rows, numbers, span):
+                def choose(rows, t):
+                    answer = one.answers_of(rows)
+                    return choosing.choose(answer, numbers, span[1] + t)
+
+                like = jax.eval_shape(choose, rows, span[0])
+
+                def body(t, carry):
+                    rows, chosen = carry
+                    choice = choose(rows, t)
+                    x = choosing.encode(choice)
+                    return one.step(weights, rows, (x[None],)), chosen.at[t].set(choice)
+
+                chosen = jnp.zeros((room, *like.shape), like.dtype)
+                return jax.lax.fori_loop(0, span[0], body, (rows, chosen))
+
+            while len(self._choosers) >= _KEPT:
+                self._choosers.pop(next(iter(self._choosers)))
+            self._choosers[key] = self._jit(generate, alone=True)
+        return self._choosers[key]
+
+    # Before the first.
+
+    def compile(self, sizes: Sequence[int] = ()) -> None:
+        """Compile what a step takes, before anything is fed.
+
+        Args:
+            sizes: numbers of rows of a pool's batches; none for a stream by itself.
+        """
+        one = self.one
+        for size in sizes or [1]:
+            rows = np.repeat(one.blank[:, : one.words] if sizes else one.blank, size, axis=0)
+            xs = tuple(each.sample(1, size) for each in one.feed.inputs)
+            xs = tuple(
+                x[:, 0] if each.in_time else x for each, x in zip(one.feed.inputs, xs, strict=True)
+            )
+            moved = self.step(rows, xs)
+            if not sizes:
+                self.step(moved, xs)  # what is on the device comes in another way
+
+
+def _spread(array: np.ndarray, steps: int) -> np.ndarray:
+    """(rows, steps, …) with zeros behind them, up to some number of steps."""
+    if array.shape[1] == steps:
+        return array
+    spread = np.zeros((len(array), steps, *array.shape[2:]), array.dtype)
+    spread[:, : array.shape[1]] = array
+    return spread

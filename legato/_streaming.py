@@ -1,0 +1,98 @@
+"""``stream`` and ``streams``, mixed into the models."""
+
+import os
+from typing import TYPE_CHECKING
+
+import keras
+
+from legato._engine import Engine
+from legato._onestep import OneStep, Window
+from legato._stepper import Stepper
+from legato._stream import Stream
+from legato._streams import BATCH, Streams
+
+_KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mixed into
+
+
+class Streaming(_KerasModel):
+    """Live sequences of a model, each with a state of its own."""
+
+    _engine: Engine
+
+    def stream(
+        self,
+        *,
+        window: Window = "auto",
+        pad: float | None = None,
+        compile: bool = False,  # noqa: A002  what it does
+    ) -> Stream:
+        """One live sequence, fed as it arrives, however the model was trained.
+
+        Args:
+            window: how many time steps an answer looks back on, its own included; None: all since
+                the beginning, carried in the recurrent layers. ``"auto"`` is what the model was
+                trained on: it carries if a layer is stateful, or samples may have any number of
+                time steps; a stateless model of samples of n steps (its input's shape says so) sees
+                the last n, afresh at every step.
+            pad: the number that stands in a window before the first step, as in training on
+                sequences padded in front. Default: no answer (NaN) before a window is full.
+            compile: compile now what a step takes, not when the first is fed.
+
+        Returns:
+            A stream that has seen nothing. ``model.states`` has no part in it.
+
+        Raises:
+            StateError: the model is not built yet.
+            InputError: a window that cannot be.
+            UnsupportedError: the model cannot be fed step by step; the message says why.
+
+        Example:
+            >>> import legato
+            >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.GRU(2)])
+            >>> stream = model.stream()
+            >>> stream.warm([[0.1], [0.2]]).feed([0.3]).shape
+            (2,)
+        """
+        stepper = self._stepper(window, pad)
+        if compile:
+            stepper.compile()
+        return Stream(stepper)
+
+    def streams(
+        self,
+        limit: int | None = None,
+        *,
+        folder: str | os.PathLike | None = None,
+        window: Window = "auto",
+        pad: float | None = None,
+        compile: bool = False,  # noqa: A002  what it does
+    ) -> Streams:
+        """Many live sequences by name, of which any subset is fed at a time.
+
+        Args:
+            limit: the most streams in memory. Default: as many as fit into a GiB.
+            folder: where ``evict`` puts streams; made if it is missing.
+            window, pad: as for ``stream``.
+            compile: compile now what a step of any number of streams takes.
+
+        Raises:
+            StateError, InputError, UnsupportedError: as ``stream`` does.
+            OutputError: the folder cannot be made.
+
+        Example:
+            >>> import legato
+            >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.GRU(2)])
+            >>> pool = model.streams()
+            >>> sorted(pool.feed({"ada": [0.1], "bob": [0.2]}))
+            ['ada', 'bob']
+        """
+        stepper = self._stepper(window, pad)
+        if compile:
+            stepper.compile([1 << power for power in range(BATCH.bit_length())])
+        return Streams(stepper, limit, folder)
+
+    def _stepper(self, window: Window, pad: float | None) -> Stepper:
+        steppers = self.__dict__.setdefault("_legato_steppers", {})
+        if (window, pad) not in steppers:
+            steppers[window, pad] = Stepper(OneStep(self._engine, window, pad))
+        return steppers[window, pad]

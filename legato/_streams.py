@@ -1,0 +1,394 @@
+"""``Streams``: many live sequences of one model, by name, whatever subset of them is fed.
+
+What they carry lies in one table, a row each. A feed gathers the rows of those that are fed, runs
+them as one batch and puts them back. Batches are rounded up to powers of two, so that few programs
+are compiled; what fills them up is thrown away.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from legato._errors import InputError, OutputError
+from legato._state import State
+from legato._stepper import Stepper
+from legato._steps import is_count
+from legato._stream import Stream
+from legato._stream_files import Kept, Name
+from legato._stream_table import Table
+
+BATCH = 1024  # streams in a call of a program, at most
+_ROOM_BYTES = 2**30  # of streams, where no limit is given
+
+
+class Given(NamedTuple):
+    """What some streams are fed.
+
+    Attributes:
+        xs: for each input, (streams, *shape of a step), or with ``counts`` (streams, steps, *...).
+        counts: (streams,), how many steps each is fed; None if each is fed one, as such.
+        single: booleans (streams,), which of them are fed one step as such.
+    """
+
+    xs: tuple[np.ndarray, ...]
+    counts: np.ndarray | None = None
+    single: np.ndarray | None = None
+
+
+class Streams:
+    """Many live sequences of a model; made by ``model.streams()``.
+
+    A name that was never fed begins a stream. One thread at a time uses a pool.
+
+    Example:
+        >>> import legato
+        >>> model = legato.Sequential([legato.layers.Input((None, 2)), legato.layers.GRU(3)])
+        >>> pool = model.streams()
+        >>> answers = pool.feed({"ada": [0.1, 0.2], "bob": [0.3, 0.4]})
+        >>> answers["ada"].shape, pool.steps("bob"), len(pool)
+        ((3,), 1, 2)
+    """
+
+    def __init__(
+        self, stepper: Stepper, limit: int | None = None, folder: str | os.PathLike | None = None
+    ):
+        self._stepper = stepper
+        one = stepper.one
+        self._table = Table(one.blank[0, : one.words], 1)
+        self._table.limit = _ROOM_BYTES // self.bytes_each if limit is None else limit
+        if not is_count(self._table.limit):
+            raise InputError(f"limit is {limit!r}; a number of streams from 1 up was expected.")
+        self._folder = None if folder is None else _made(folder)
+
+    def __repr__(self) -> str:
+        told = f"{len(self):,} of at most {self.limit:,}, {self.bytes_each:,} bytes each"
+        return f"<Streams: {self._stepper.one.told}; {told}>"
+
+    # Which there are.
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[Name]:
+        """The names of those in memory, in the order in which they came."""
+        return iter(self._table.names)
+
+    def __contains__(self, name) -> bool:
+        return name in self._table
+
+    @property
+    def limit(self) -> int:
+        """The most streams it has in memory."""
+        return self._table.limit
+
+    @property
+    def bytes_each(self) -> int:
+        """Bytes of a stream: what it carries and 16 more. Beside it stands its name."""
+        return self._table.bytes_each
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all rows, those included that are free for more streams."""
+        return self._table.nbytes
+
+    def steps(self, name: Name) -> int:
+        """How many steps a stream has seen.
+
+        Raises:
+            InputError: there is no such stream.
+        """
+        return int(self._table.steps(np.array([self._table.place(name)]))[0])
+
+    def state(self, name: Name) -> State:
+        """What a stream carries, one row.
+
+        Raises:
+            InputError: there is no such stream.
+        """
+        return self._stepper.one.state(self._row(name))
+
+    def idle(self, count: int) -> list[Name]:
+        """The streams that were fed longest ago, these first; at most so many."""
+        return self._table.idle(count)
+
+    # Feeding.
+
+    def feed(self, x: Mapping[Name, Any]) -> dict[Name, Any]:
+        """Take a step, or several, of some streams, as one batch.
+
+        Args:
+            x: name → what ``Stream.feed`` takes. A name that is new begins a stream; one that was
+                evicted comes back.
+
+        Returns:
+            Name → the answer, or answers, as ``Stream.feed`` gives them.
+
+        Raises:
+            InputError: an x that does not fit, or more streams than the limit. None has moved.
+        """
+        names, places, rows, steps, answers = self._ahead(x)
+        self._table.put(names, places, rows, steps)
+        return answers
+
+    def peek(self, x: Mapping[Name, Any]) -> dict[Name, Any]:
+        """What ``feed`` would answer; every stream stays where it is, and none begins."""
+        return self._ahead(x)[-1]
+
+    def _ahead(self, x: Mapping[Name, Any]) -> tuple:
+        """Names, their places, what they carry after x, the steps they have seen, and answers."""
+        if not isinstance(x, Mapping):
+            raise InputError(
+                f"A mapping of names to steps was expected, such as {{'ada': x}}; "
+                f"{type(x).__name__} came."
+            )
+        names, one = list(x), self._stepper.one
+        given = self._read(names, list(x.values()))
+        places = self._places(names)
+        rows = np.empty((len(names), one.words), one.blank.dtype)
+        emitted = []
+        for begin in range(0, len(names), BATCH):
+            part = slice(begin, begin + BATCH)
+            count = len(places[part])
+            size = _rounded(count)
+            came = self._table.gather(places[part], size)
+            moved, answers = self._run(came, _filled(given, part, size))
+            rows[part] = moved[:count]
+            emitted.append(answers[..., :count, :])
+        steps = self._table.steps(places) + (1 if given.counts is None else given.counts)
+        return names, places, rows, steps, self._answers(names, given, emitted)
+
+    def _places(self, names: list[Name]) -> np.ndarray:
+        """The rows of streams, those that were evicted brought back; -1 where one begins."""
+        places = self._table.places(names)
+        new = np.flatnonzero(places < 0)
+        if len(new):
+            self._table.check_room(len(new))
+            if self._folder is not None:
+                back = [names[at] for at in new if self._file(names[at]).exists()]
+                for name in back:
+                    self.restore(name)
+                return self._table.places(names) if back else places
+        return places
+
+    def _read(self, names: list[Name], values: list) -> Given:
+        feed = self._stepper.one.feed
+        together = feed.together(values)
+        if together is not None:
+            return Given((together,))
+        each = []
+        for name, value in zip(names, values, strict=True):
+            try:
+                each.append(feed.read(value))
+            except InputError as error:
+                raise InputError(f"Stream {name!r}: {error}") from None
+        single = np.array([steps is None for _, steps in each], bool)
+        if single.all():
+            return Given(
+                tuple(np.stack(part) for part in zip(*[xs for xs, _ in each], strict=True))
+            )
+        counts = np.array([1 if steps is None else steps for _, steps in each])
+        columns = []
+        for at, given in enumerate(feed.inputs):
+            parts = [xs[at] for xs, _ in each]
+            if given.by_step:
+                parts = [
+                    _padded(part[None] if alone else part, counts.max())
+                    for part, alone in zip(parts, single, strict=True)
+                ]
+            columns.append(np.stack(parts))
+        return Given(tuple(columns), counts, single)
+
+    def _run(self, rows: np.ndarray, given: Given) -> tuple[np.ndarray, np.ndarray]:
+        """What some carry on, and their answers: (streams, words), or (steps, streams, words)."""
+        words = self._stepper.one.words
+        if given.counts is None:
+            moved = np.asarray(self._stepper.step(rows, given.xs))
+            return moved[:, :words], moved[:, words:]
+        starts = np.zeros((len(rows), given.counts.max(initial=0)), bool)
+        moved, emitted = self._stepper.walk(rows, given.xs, given.counts, starts)
+        return np.asarray(moved)[:, :words], emitted
+
+    def _answers(self, names: list[Name], given: Given, emitted: list[np.ndarray]) -> dict:
+        one = self._stepper.one
+        if given.counts is None or given.single is None:
+            together = one.answers(np.concatenate(emitted) if names else one.blank[:0])
+            if isinstance(together, np.ndarray):
+                return dict(zip(names, together, strict=True))
+            return {
+                name: jax.tree.map(lambda each, at=at: each[at], together)
+                for at, name in enumerate(names)
+            }
+        answers = {}
+        for at, name in enumerate(names):
+            own = emitted[at // BATCH][: given.counts[at], at % BATCH]
+            answers[name] = one.answers(own[0] if given.single[at] else own)
+        return answers
+
+    # One by one.
+
+    def fork(self, name: Name, into: Name) -> None:
+        """Let another stream go on from where one is; in the place of one of that name, if any.
+
+        Raises:
+            InputError: there is no such stream, or no room for more.
+        """
+        steps = self._table.steps(np.array([self._table.place(name)]))
+        self._table.put([into], self._table.places([into]), self._row(name), steps)
+
+    def reset(self, name: Name) -> None:
+        """Let a stream begin anew.
+
+        Raises:
+            InputError: there is no such stream.
+        """
+        place = np.array([self._table.place(name)])
+        one = self._stepper.one
+        self._table.put([name], place, one.blank[:, : one.words], np.zeros(1, np.int64))
+
+    def drop(self, name: Name) -> None:
+        """Forget a stream, in memory or evicted.
+
+        Raises:
+            InputError: there is no such stream.
+        """
+        if name in self._table:
+            self._table.drop(name)
+        elif self._folder is not None and self._file(name).exists():
+            self._file(name).unlink()
+        else:
+            self._table.place(name)
+
+    def stream(self, name: Name) -> Stream:
+        """A stream by itself that goes on from where one of these is, to generate or to be traced;
+        that one stays where it is.
+
+        Raises:
+            InputError: there is no such stream.
+        """
+        return Stream(self._stepper).at(self._row(name), self.steps(name))
+
+    def put(self, name: Name, stream: Stream) -> None:
+        """Let a stream of this pool be where a stream by itself is.
+
+        Raises:
+            StateError: it is another model's, or of another window.
+            InputError: there is no room for more.
+        """
+        row = self._stepper.one.rows_of(stream.state)
+        self._table.put([name], self._table.places([name]), row, np.array([stream.steps]))
+
+    def _row(self, name: Name) -> np.ndarray:
+        """What a stream carries, (1, words)."""
+        return self._table.gather(np.array([self._table.place(name)]), 1)
+
+    # Files.
+
+    def evict(self, names: Name | Iterable[Name]) -> None:
+        """Move streams from memory to files in the pool's folder, whole or not at all.
+
+        A stream that is fed again comes back by itself.
+
+        Args:
+            names: one name, or several.
+
+        Raises:
+            InputError: there is no such stream, or the pool has no folder.
+            OutputError: the folder cannot be written; the streams are still in memory.
+        """
+        names = [names] if isinstance(names, (str, int)) else list(names)
+        for name in names:
+            self._table.place(name)
+        for name in names:
+            kept = Kept([name], self._row(name), np.array([self.steps(name)]))
+            self._stepper.files.write(self._file(name), kept)
+            self._table.drop(name)
+
+    def restore(self, name: Name) -> None:
+        """Bring an evicted stream back into memory; its file goes.
+
+        Raises:
+            StateError: no file, a damaged one, or one of other weights; it stays as it is.
+            InputError: the pool has no folder, or no room.
+        """
+        path = self._file(name)
+        kept = self._stepper.files.read(path)
+        self._table.put([name], self._table.places([name]), kept.rows, kept.steps)
+        path.unlink()
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write all streams in memory to one safetensors file, whole or not at all.
+
+        Raises:
+            OutputError: the folder is missing or cannot be written.
+        """
+        names = list(self)
+        places = self._table.places(names)
+        rows, steps = self._table.gather(places, len(names)), self._table.steps(places)
+        self._stepper.files.write(path, Kept(names, rows, steps))
+
+    def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Streams":
+        """Take up the streams of a file, in the place of those of the same names; returns the pool.
+
+        Args:
+            path: what ``save`` wrote, or ``Stream.save``, whose stream is named "".
+            other_weights: take them also if the model's weights are others now.
+
+        Raises:
+            StateError: no such file, a damaged one, or one of another model or other weights.
+            InputError: there is no room for so many.
+        """
+        kept = self._stepper.files.read(path, other_weights)
+        words = self._stepper.one.words
+        self._table.put(
+            kept.names, self._table.places(kept.names), kept.rows[:, :words], kept.steps
+        )
+        return self
+
+    def _file(self, name: Name) -> Path:
+        """Where a stream's file is; a name that holds slashes or worse is no path."""
+        if self._folder is None:
+            raise InputError(
+                "This pool has no folder to evict streams to: make it with "
+                "model.streams(folder=...)."
+            )
+        return self._folder / f"{hashlib.sha256(repr(name).encode()).hexdigest()[:32]}.state"
+
+
+def _rounded(count: int) -> int:
+    """Rows of the program that runs so many."""
+    return 1 << (count - 1).bit_length()
+
+
+def _filled(given: Given, part: slice, size: int) -> Given:
+    """Some streams of what is given, filled up to a number of them."""
+    counts = given.counts if given.counts is None else _padded(given.counts[part], size)
+    return Given(tuple(_padded(x[part], size) for x in given.xs), counts)
+
+
+def _padded(array: np.ndarray, length: int) -> np.ndarray:
+    """Zeros behind it."""
+    if len(array) == length:
+        return array
+    padded = np.zeros((length, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
+def _made(folder: str | os.PathLike) -> Path:
+    """A folder, made if it is missing.
+
+    Raises:
+        OutputError: it cannot be.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {folder} cannot be made ({error.strerror or error}). Name another."
+        ) from error
+    return Path(folder)
