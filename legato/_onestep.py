@@ -272,12 +272,12 @@ class OneStep:
         """Keras's ``predict_step`` with what is lent; the outputs and the memory after it."""
         given = dict(zip(map(id, self.variables), weights, strict=True))
         given |= zip(map(id, self._memory_variables), memory, strict=True)
-        x: Any = samples[0]
+        x, rows = samples[0], len(samples[0])
         if len(samples) > 1:
             x = list(samples)
             if self._engine.inputs is not None:
                 x = keras.tree.pack_sequence_as(self._model.input, x)
-        with lent(self._memories), rows_as(self._memory_variables, len(samples[0])):
+        with lent(self._memories), rows_as(self._memory_variables, rows):
             trainable = [given[id(each)] for each in self._model.trainable_variables]
             others = [given[id(each)] for each in self._model.non_trainable_variables]
             outputs, others = self._model.predict_step((trainable, others), (x,))
