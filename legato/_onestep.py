@@ -139,6 +139,7 @@ class OneStep:
         words = word([*carried, *answers])
         self._carried_as, self._answered_as = Packing(carried, words), Packing(answers, words)
         self.words = self._carried_as.words
+        self._one_answer = jax.tree_util.treedef_is_leaf(self._answers_structure)
         self.blank = np.zeros((1, self.words + self._answered_as.words), words)
         self.blank[:, : self.words] = self._carried_as.join_host(self._first_values())
 
@@ -229,6 +230,10 @@ class OneStep:
         return jnp.concatenate(
             [self._carried_as.join(carried), self._answered_as.join(answers)], axis=1
         )
+
+    def step_alone(self, weights: list, rows, xs: tuple):
+        """The same for one row: ``xs`` have no axis of rows."""
+        return self.step(weights, rows, tuple(x[None] for x in xs))
 
     def _step_window(self, weights: list, carried: list, xs: tuple) -> tuple:
         """The outputs for the windows that end here, and the windows for the next step."""
@@ -332,6 +337,13 @@ class OneStep:
             for name, part in zip(names, parts, strict=True)
         ]
 
+    def example(self, rows: int) -> tuple[np.ndarray, ...]:
+        """A step of each input for some rows, for looking at shapes."""
+        samples = [each.sample(1, rows) for each in self._inputs]
+        return tuple(
+            x[:, 0] if each.in_time else x for each, x in zip(self._inputs, samples, strict=True)
+        )
+
     def weights(self) -> list:
         """The values of ``variables`` now."""
         return _keras.values_of(self.variables)
@@ -339,7 +351,7 @@ class OneStep:
     def answers(self, rows: np.ndarray):
         """The answers in vectors (…, words of answers): arrays, nested as the model's outputs."""
         parts = self._answered_as.split_host(rows)
-        if len(parts) == 1 and self._answers_structure.num_nodes == 1:
+        if self._one_answer:
             return parts[0]
         return jax.tree.unflatten(self._answers_structure, parts)
 

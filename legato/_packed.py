@@ -106,8 +106,9 @@ class Packing:
 
     @staticmethod
     def _part(rows: np.ndarray, part: Part) -> np.ndarray:
-        flat = np.array(rows[..., part.at])
-        if part.as_bits and flat.size:
-            flat = flat.view(part.dtype)
-        flat = flat.astype(part.dtype, copy=False)
-        return flat.reshape(*rows.shape[:-1], *part.shape)
+        flat = rows[..., part.at].copy()
+        if part.as_bits:
+            flat = flat.view(part.dtype) if flat.size else flat.astype(part.dtype)
+        elif flat.dtype != part.dtype:
+            flat = flat.astype(part.dtype)
+        return flat if len(part.shape) == 1 else flat.reshape(*rows.shape[:-1], *part.shape)

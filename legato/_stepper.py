@@ -5,6 +5,8 @@ lengths share the programs of a few sizes.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import is_
 from typing import Any, Literal
 
 import jax
@@ -13,7 +15,7 @@ import numpy as np
 
 from legato._choosing import Choosing
 from legato._onestep import OneStep
-from legato._program import jit_alone
+from legato._program import ONE_ROW_WEIGHTS, jit_alone
 from legato._stream_files import Files
 from legato._streamable import keeps_to_steps, looks_across
 
@@ -41,6 +43,8 @@ class Stepper:
     def __init__(self, one: OneStep):
         self.one = one
         self._step = jax.jit(one.step)
+        self._alone = jax.jit(one.step_alone)
+        self._bound: tuple[list, Callable] | None = None
         self._walks: dict[tuple[bool, bool], Callable] = {}
         self._choosers: dict[Any, Callable] = {}
         self.files = Files(one)
@@ -60,6 +64,29 @@ class Stepper:
             (rows, words and answers), on the device.
         """
         return self._step(self.one.weights(), rows, xs)
+
+    def step_alone(self, rows, xs: tuple):
+        """One step of one row.
+
+        A small model's weights are bound into the program: handing them over costs more than the
+        arithmetic. Should they change, they are handed over from then on.
+
+        Args:
+            rows: (1, all words), what is carried.
+            xs: for each input, an array of its shape.
+
+        Returns:
+            (1, all words), on the device.
+        """
+        weights = self.one.weights()
+        if self._bound is None:
+            small = sum(each.size for each in weights) <= ONE_ROW_WEIGHTS
+            bound = jax.jit(partial(self.one.step_alone, weights)) if small else self._alone
+            self._bound = (weights if small else [None], bound)
+        known, bound = self._bound
+        if all(map(is_, weights, known)):
+            return bound(rows, xs)
+        return self._alone(weights, rows, xs)
 
     # Many steps.
 
@@ -202,15 +229,15 @@ class Stepper:
             sizes: numbers of rows of a pool's batches; none for a stream by itself.
         """
         one = self.one
-        for size in sizes or [1]:
-            rows = np.repeat(one.blank[:, : one.words] if sizes else one.blank, size, axis=0)
-            xs = tuple(each.sample(1, size) for each in one.feed.inputs)
-            xs = tuple(
-                x[:, 0] if each.in_time else x for each, x in zip(one.feed.inputs, xs, strict=True)
-            )
-            moved = self.step(rows, xs)
-            if not sizes:
-                self.step(moved, xs)  # what is on the device comes in another way
+        if not sizes:
+            xs = one.example(1)
+            xs = tuple(x[0] for x in xs)
+            self.step_alone(
+                self.step_alone(one.blank, xs), xs
+            )  # from the host, and from the device
+        for size in sizes:
+            rows = np.repeat(one.blank[:, : one.words], size, axis=0)
+            self.step(rows, one.example(size))
 
 
 def _spread(array: np.ndarray, steps: int) -> np.ndarray:

@@ -71,7 +71,7 @@ class Stream:
         one = self._stepper.one
         xs, steps = one.feed.read(x)
         if steps is None and starts is None:
-            self._rows = self._stepper.step(self._rows, tuple(each[None] for each in xs))
+            self._rows = self._stepper.step_alone(self._rows, xs)
             self._steps += 1
             return self._answer
         emitted, starts = self._walk(x, starts, "answers" if every else None)
@@ -172,8 +172,7 @@ class Stream:
         for step in range(self._steps, self._steps + n):
             answer = one.answers(np.asarray(rows)[0, one.words :])
             choices.append(np.asarray(choosing.choose(answer, numbers, step)))
-            x = np.asarray(choosing.encode(choices[-1]))
-            rows = self._stepper.step(rows, (x[None],))
+            rows = self._stepper.step_alone(rows, (np.asarray(choosing.encode(choices[-1])),))
         return rows, np.stack(choices)
 
     def _check_goes_on(self, n: int) -> None:

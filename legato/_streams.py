@@ -149,18 +149,17 @@ class Streams:
         names, one = list(x), self._stepper.one
         given = self._read(names, list(x.values()))
         places = self._places(names)
-        rows = np.empty((len(names), one.words), one.blank.dtype)
-        emitted = []
+        rows, emitted = [one.blank[:0, : one.words]], []
         for begin in range(0, len(names), BATCH):
             part = slice(begin, begin + BATCH)
             count = len(places[part])
             size = _rounded(count)
             came = self._table.gather(places[part], size)
             moved, answers = self._run(came, _filled(given, part, size))
-            rows[part] = moved[:count]
+            rows.append(moved[:count])
             emitted.append(answers[..., :count, :])
         steps = self._table.steps(places) + (1 if given.counts is None else given.counts)
-        return names, places, rows, steps, self._answers(names, given, emitted)
+        return names, places, _joined(rows[1:] or rows), steps, self._answers(names, given, emitted)
 
     def _places(self, names: list[Name]) -> np.ndarray:
         """The rows of streams, those that were evicted brought back; -1 where one begins."""
@@ -216,7 +215,7 @@ class Streams:
     def _answers(self, names: list[Name], given: Given, emitted: list[np.ndarray]) -> dict:
         one = self._stepper.one
         if given.counts is None or given.single is None:
-            together = one.answers(np.concatenate(emitted) if names else one.blank[:0])
+            together = one.answers(_joined(emitted or [one.blank[:0, one.words :]]))
             if isinstance(together, np.ndarray):
                 return dict(zip(names, together, strict=True))
             return {
@@ -357,6 +356,11 @@ class Streams:
                 "model.streams(folder=...)."
             )
         return self._folder / f"{hashlib.sha256(repr(name).encode()).hexdigest()[:32]}.state"
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """One after the other; copied only if there are several."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _rounded(count: int) -> int:
