@@ -181,7 +181,8 @@ def read_array(name: str, value) -> np.ndarray:
     if array.ndim == 0:
         raise InputError(f"{name} is a single number, {array}; axis 0 must be the sample.")
     if array.dtype == np.float64 or array.dtype.kind == "V":
-        array = array.astype(keras.config.floatx())
+        with np.errstate(over="ignore"):  # what overflows is infinite, and told as such
+            array = array.astype(keras.config.floatx())
     return array
 
 

@@ -47,6 +47,7 @@ class Memory:
 
     Attributes:
         times_fed: how often the layer was called, or traced, with it.
+        times_begun: in how many of these with an initial state that was given in the call.
     """
 
     def __init__(self, layer):
@@ -68,7 +69,7 @@ class Memory:
             )
         self.states = keras.tree.pack_sequence_as(one_row, parts)
         self.variables = [*parts, self.fresh]
-        self.times_fed = 0
+        self.times_fed = self.times_begun = 0
         self._being_fed = False
         for part in parts:
             part.before_assign = self._settle

@@ -25,7 +25,7 @@ from legato._memory import Memory, lent, rows_as
 from legato._packed import Packing, Spec, word
 from legato._programs import Programs
 from legato._state import State, numberless
-from legato._streamable import carriers, check_reads_forward
+from legato._streamable import carriers, check_reads_forward, keeps_to_steps
 
 Window = int | Literal["auto"] | None
 WINDOW = "window"  # the last inputs' place in a state
@@ -146,7 +146,7 @@ class OneStep:
     def _traced(self, inputs: list[Input], steps: int):
         """The shapes of the outputs for samples of so many steps."""
         for memory in self._memories:
-            memory.times_fed = 0
+            memory.times_fed = memory.times_begun = 0
         samples = tuple(each.sample(steps) for each in inputs)
         memory = [value for each in self._memories for value in each.blank(1)]
         outputs, _ = jax.eval_shape(self._call, _keras.values_of(self.variables), memory, samples)
@@ -247,6 +247,14 @@ class OneStep:
         pairs = zip(self._inputs, samples, strict=True)
         moved = [x[:, 1:] for each, x in pairs if each.in_time]
         return outputs, [*moved, jnp.minimum(seen + 1, self.window or 1)]
+
+    @property
+    def is_known_to_agree(self) -> bool:
+        """Whether it is sure, without trying, that whole sequences are answered as their steps."""
+        if self.window is not None or not any(each.in_time for each in self._inputs):
+            return True
+        begun = any(memory.times_begun for memory in self._memories)
+        return keeps_to_steps(self._model) and not begun
 
     def differs(self, steps: int) -> bool:
         """Whether a short sequence, drawn at random, is answered otherwise step by step."""

@@ -75,7 +75,7 @@ class Packing:
         """Arrays (rows, …) → (rows, words), inside a program."""
         columns = []
         for part, array in zip(self.parts, arrays, strict=True):
-            flat = array.reshape(array.shape[0], -1)
+            flat = array.reshape(len(array), prod(part.shape))
             if part.as_bits:
                 columns.append(jax.lax.bitcast_convert_type(flat, self.dtype))
             else:
@@ -89,14 +89,14 @@ class Packing:
             flat = rows[:, part.at]
             if part.as_bits:
                 flat = jax.lax.bitcast_convert_type(flat, part.dtype)
-            arrays.append(flat.astype(part.dtype).reshape(-1, *part.shape))
+            arrays.append(flat.astype(part.dtype).reshape(len(rows), *part.shape))
         return arrays
 
     def join_host(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
         """The same as ``join``, on the host."""
         rows = np.empty((len(arrays[0]) if arrays else 1, self.words), self.dtype)
         for part, array in zip(self.parts, arrays, strict=True):
-            flat = np.ascontiguousarray(array, part.dtype).reshape(len(rows), -1)
+            flat = np.ascontiguousarray(array, part.dtype).reshape(len(rows), prod(part.shape))
             rows[:, part.at] = flat.view(self.dtype) if part.as_bits and flat.size else flat
         return rows
 

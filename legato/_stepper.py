@@ -17,7 +17,7 @@ from legato._choosing import Choosing
 from legato._onestep import OneStep
 from legato._program import ONE_ROW_WEIGHTS, jit_alone
 from legato._stream_files import Files
-from legato._streamable import keeps_to_steps, looks_across
+from legato._streamable import looks_across
 
 STEPS = (8, 64, 512, 4096)  # that programs for many steps have room for
 _ROOM_BYTES = 2**24  # in their arguments and results, at most
@@ -48,7 +48,7 @@ class Stepper:
         self._walks: dict[tuple[bool, bool], Callable] = {}
         self._choosers: dict[Any, Callable] = {}
         self.files = Files(one)
-        if one.window is None and not keeps_to_steps(one.model) and one.differs(_TRIED):
+        if not one.is_known_to_agree and one.differs(_TRIED):
             raise looks_across(one.model)
 
     # One step.

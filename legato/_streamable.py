@@ -1,8 +1,8 @@
 """Whether a model can be fed step by step, and what of it carries.
 
 A stream's answers are those that ``predict`` gives on the whole sequence. That holds where nothing
-but recurrent layers that read forward looks across time steps. Of layers known to keep to their
-step it is known; of all others it is tried, on numbers drawn at random.
+but recurrent layers that read forward looks across time steps. Of chains of layers known to keep to
+their step it is known; all else is tried, on numbers drawn at random.
 """
 
 import keras
@@ -12,9 +12,8 @@ from legato._errors import UnsupportedError
 from legato.layers import Carries
 
 _KEEP_TO_THEIR_STEP = (
-    "Activation Add Average Bidirectional Concatenate Dense Discretization Dropout ELU Embedding "
-    "GaussianDropout GaussianNoise Identity InputLayer LeakyReLU Masking Maximum Minimum Multiply "
-    "Normalization ReLU Rescaling Subtract"
+    "Activation Dense Discretization Dropout ELU Embedding GaussianDropout GaussianNoise Identity "
+    "InputLayer LeakyReLU Masking ReLU Rescaling"
 ).split()
 _KINDS = tuple(getattr(keras.layers, name) for name in _KEEP_TO_THEIR_STEP)
 
@@ -60,24 +59,33 @@ def check_reads_forward(model) -> None:
 def keeps_to_steps(model) -> bool:
     """Whether the model is a graph of layers that are known not to look across time steps."""
     graph = _keras.graph_of(model)
-    if graph is None:
-        return False
-    for each in graph.operations:
-        if isinstance(each, keras.Model):
-            if not keeps_to_steps(each):
-                return False
-        elif not (isinstance(each, Carries) or type(each) in _KINDS):
-            return False
-    return True
+    return graph is not None and all(map(_keeps_to_its_step, graph.operations))
+
+
+def _keeps_to_its_step(operation) -> bool:
+    if isinstance(operation, keras.Model):
+        return keeps_to_steps(operation)
+    activation = getattr(operation, "activation", None)
+    own = activation is not None and not activation.__module__.startswith("keras.")
+    return (isinstance(operation, Carries) or type(operation) in _KINDS) and not own
 
 
 def looks_across(model) -> UnsupportedError:
     """What to raise where trying showed that something does."""
-    known = (*_KINDS, keras.Model, Carries)
-    others = [each.name for each in _keras.flatten_layers(model) if not isinstance(each, known)]
+    known = (*_KINDS, Carries)
+    others = [each.name for each in _straight_below(model) if not isinstance(each, known)]
     seems = f", maybe one of {', '.join(map(repr, others))}," if others else ""
     return UnsupportedError(
         f"Model {model.name!r} cannot be streamed: fed step by step it answers otherwise than to "
         f"the whole sequence, so something in it{seems} looks across time steps without carrying "
         "a state. window=n lets it see the last n steps at once."
     )
+
+
+def _straight_below(model) -> list:
+    """A model's layers, and those of models in it."""
+    return [
+        layer
+        for each in _keras.sublayers(model)
+        for layer in (_straight_below(each) if isinstance(each, keras.Model) else [each])
+    ]

@@ -144,6 +144,7 @@ class Carries(_KerasRNN):
         memory = self._carried_memory(sequences, rows)
         if memory is None:
             return super().call(sequences, initial_state=given, mask=mask, training=training)
+        memory.times_begun += initial_state is not None
         start = memory.start(list(given))
         with memory.feeding():
             return super().call(sequences, initial_state=start, mask=mask, training=training)
