@@ -331,7 +331,7 @@ class OneStep:
     def carried(self) -> list[list]:
         """What the words are, as JSON takes it: name, shape and dtype of each array."""
         if self.window is not None:
-            names = [f"{WINDOW}:{each.name}" for each in self._windowed] + [f"{WINDOW}:seen"]
+            names = [f"{WINDOW}:{at}" for at in range(len(self._windowed))] + [f"{WINDOW}:seen"]
         else:
             names = [
                 f"{numberless(path)}:{at}"

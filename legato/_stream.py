@@ -73,11 +73,11 @@ class Stream:
         if steps is None and starts is None:
             self._rows = self._stepper.step_alone(self._rows, xs)
             self._steps += 1
-            return self._answer
+            return self.answer
         emitted, starts = self._walk(x, starts, "answers" if every else None)
         if not every and not len(starts):
             raise InputError("No steps came, so there is no last one to answer: give one or more.")
-        return one.answers(emitted) if every else self._answer
+        return one.answers(emitted) if every else self.answer
 
     def peek(self, x, *, every: bool = True, starts=None):
         """What ``feed`` would answer; the stream stays where it is."""
@@ -112,12 +112,6 @@ class Stream:
         emitted, starts = self._walk(x, starts, "all")
         answers, initial = one.answers(emitted[:, one.words :]), one.state(one.blank)
         return Trace(answers, one.state(emitted), before, initial, starts)
-
-    @property
-    def _answer(self):
-        """The answer to the last step."""
-        one = self._stepper.one
-        return one.answers(np.asarray(self._rows)[0, one.words :])
 
     def _walk(self, x, starts, emit: Emit) -> tuple[np.ndarray, np.ndarray]:
         """Take some steps; returns what each emitted, (steps, words), and which began anew."""
@@ -202,6 +196,12 @@ class Stream:
     def steps(self) -> int:
         """How many steps it has seen since it began."""
         return self._steps
+
+    @property
+    def answer(self):
+        """The answer to the last step; zeros before the first."""
+        one = self._stepper.one
+        return one.answers(np.asarray(self._rows)[0, one.words :])
 
     @property
     def state(self) -> State:
