@@ -28,6 +28,7 @@ RIVALS = {
     "keras-jax": ["with_keras.py", "jax"],
     "keras-tf": ["with_keras.py", "tensorflow"],
     "torch": ["with_torch.py"],
+    "onnxruntime": ["with_onnxruntime.py"],
     "c": ["with_c.py"],
     "numpy": ["with_numpy.py"],
 }

@@ -7,6 +7,11 @@ itself prints goes to standard error, so that it cannot break the protocol. Requ
     {"do": "fit", "network": 1, "epochs": 500}         -> {"seconds": ..., "accuracy": ...}
     {"do": "call", "network": 1, "what": "predict"}    -> {"microseconds": ..., "calls": ...}
     {"do": "losses", "network": 5}                     -> {"losses": [...]}
+    {"do": "ways", "network": 5}                       -> {"ways": [...]}
+    {"do": "answers", "network": 5, "way": "feed", "steps": 60} -> {"answers": [[...], ...]}
+    {"do": "step", "network": 5, "way": "feed"}        -> {"microseconds": ..., "calls": ...}
+    {"do": "go_on", "network": 5, "way": "feed", "steps": 100} -> {"seconds": ..., "letters": [...]}
+    {"do": "measure", "network": 5, "what": "pool", …} -> what the rival measured
     {"do": "forget"}                                   -> {}
     {"do": "memory"}                                   -> {"peak_mib": ...}
 
@@ -26,10 +31,13 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any, Protocol
 
+import _steps
 from _networks import NETWORKS, Network
+from _steps import Way
 
 CALL_SECONDS = 0.3
 MOST_CALLS = 300
+MOST_STEPS = 100_000  # a step takes microseconds
 
 
 class MissingError(Exception):
@@ -50,6 +58,14 @@ class Rival(Protocol):
     def calls(self) -> dict[str, Callable[[], Any]]:
         """Single calls to be timed, by name; a rival offers those that make sense for it."""
         ...
+
+    def ways(self) -> dict[str, Way]:
+        """How it is fed step by step, by name, from `first_weights`, its state carried."""
+        return {}
+
+    def measures(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """What only this rival can do, by name; each returns what it measured."""
+        return {}
 
 
 Loaded = tuple[Callable[[Network], Rival], dict[str, str]]  # how to build one, and versions
@@ -81,6 +97,8 @@ class _Desk:
     def __init__(self, rival: Callable[[Network], Rival]) -> None:
         self._rival = rival
         self._models: dict[int, Rival] = {}
+        self._ways_of: dict[int, dict[str, Way]] = {}
+        self._measures_of: dict[int, dict[str, Callable]] = {}
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         do = request.pop("do")
@@ -98,13 +116,40 @@ class _Desk:
 
     def _call(self, network: int, what: str) -> dict[str, Any]:
         call = self._model(network).calls().get(what)
-        return _time_calls(call) if call else {"microseconds": None, "calls": 0}
+        return time_calls(call) if call else {"microseconds": None, "calls": 0}
 
     def _losses(self, network: int) -> dict[str, Any]:
         return {"losses": self._rival(NETWORKS[network]).losses()}
 
+    def _way(self, network: int, way: str) -> Way:
+        return self._known_ways(network)[way]
+
+    def _known_ways(self, network: int) -> dict[str, Way]:
+        if network not in self._ways_of:
+            self._ways_of[network] = self._model(network).ways()
+        return self._ways_of[network]
+
+    def _ways(self, network: int) -> dict[str, Any]:
+        return {"ways": list(self._known_ways(network))}
+
+    def _answers(self, network: int, way: str, steps: int) -> dict[str, Any]:
+        return {"answers": _steps.answers(self._way(network, way), steps)}
+
+    def _step(self, network: int, way: str) -> dict[str, Any]:
+        return time_calls(_steps.endless(self._way(network, way)), MOST_STEPS)
+
+    def _go_on(self, network: int, way: str, steps: int) -> dict[str, Any]:
+        seconds, letters = _steps.go_on(self._way(network, way), steps)
+        return {"seconds": seconds, "letters": letters}
+
+    def _measure(self, network: int, what: str, **given: Any) -> dict[str, Any]:
+        if network not in self._measures_of:
+            self._measures_of[network] = self._model(network).measures()
+        return self._measures_of[network][what](**given)
+
     def _forget(self) -> dict[str, Any]:
-        self._models.clear()
+        for kept in (self._models, self._ways_of, self._measures_of):
+            kept.clear()
         gc.collect()
         return {}
 
@@ -113,13 +158,13 @@ class _Desk:
         return {"peak_mib": peak / (1024 * 1024 if sys.platform == "darwin" else 1024)}
 
 
-def _time_calls(call: Callable[[], Any]) -> dict[str, Any]:
+def time_calls(call: Callable[[], Any], most: int = MOST_CALLS) -> dict[str, Any]:
     """Two calls to warm up, then calls until a third of a second has passed; the median."""
     call()
     call()
     seconds: list[float] = []
     stop = time.perf_counter() + CALL_SECONDS
-    while len(seconds) < MOST_CALLS and (len(seconds) < 3 or time.perf_counter() < stop):
+    while len(seconds) < most and (len(seconds) < 3 or time.perf_counter() < stop):
         started = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - started)

@@ -10,11 +10,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 from _keras_rival import Dialect, KerasRival
-from _networks import LETTERS, Network
+from _networks import LETTERS, Network, first_weights
+from _steps import Feed, Way
 from _worker import Loaded, serve
 
 
@@ -45,6 +48,49 @@ def fit_options(model: Any) -> dict[str, Any]:
     return {"callbacks": [begin]}
 
 
+def with_state(network: Network) -> Any:
+    """The network as a function of a step and the state before it; also gives the state after."""
+    from keras import Input, Model, layers
+
+    x = Input((network.time_steps, network.features))
+    state = [Input((network.units,)), Input((network.units,))]
+    hidden, *after = layers.LSTM(network.units, return_state=True)(x, initial_state=state)
+    return Model([x, *state], [layers.Dense(LETTERS, activation="softmax")(hidden), *after])
+
+
+class Keras(KerasRival):
+    """Plain Keras, fed by its stateful model or with the state handed in and out."""
+
+    def ways(self) -> dict[str, Way]:
+        network, shape = self._network, (1, 1, self._network.features)
+        stateful, explicit = build(network), with_state(network)
+        for model in (stateful, explicit):
+            model.set_weights(first_weights(network))
+
+        def begin(call: Callable) -> Feed:
+            state = [np.zeros((1, network.units), "float32")] * 2
+
+            def feed(x: np.ndarray) -> np.ndarray:
+                nonlocal state
+                answer, *state = call([x, *state])
+                return answer
+
+            return feed
+
+        def begin_stateful(call: Callable) -> Feed:
+            reset(stateful)
+            return call
+
+        return {
+            f"{verb}, {kind}": Way(partial(first, partial(getattr(model, verb), **options)), shape)
+            for verb, options in (("predict", {"verbose": 0}), ("predict_on_batch", {}))
+            for kind, first, model in (
+                ("stateful", begin_stateful, stateful),
+                ("state by hand", begin, explicit),
+            )
+        }
+
+
 def load() -> Loaded:
     """Import Keras on the chosen backend."""
     backend = sys.argv[1]
@@ -55,7 +101,7 @@ def load() -> Loaded:
 
     dialect = Dialect(build, reset, fit_options)
     versions = {"keras": keras.__version__, backend: version}
-    return partial(KerasRival, dialect=dialect), versions
+    return partial(Keras, dialect=dialect), versions
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from _keras_rival import Dialect, KerasRival
-from _networks import LETTERS, Network
+from _legato_streams import LegatoStreams
+from _networks import LETTERS, Network, first_weights
+from _steps import Way
 from _worker import Loaded, serve
 
 
@@ -23,6 +26,18 @@ def build(network: Network) -> Any:
     )
 
 
+class Legato(KerasRival):
+    """The same, and its streams."""
+
+    def ways(self) -> dict[str, Way]:
+        self._model.set_weights(first_weights(self._network))
+        return {"stream.feed": Way(lambda: self._model.stream().feed, (self._network.features,))}
+
+    def measures(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        self._model.set_weights(first_weights(self._network))
+        return LegatoStreams(self._model, self._network).measures()
+
+
 def load() -> Loaded:
     """Import legato, and with it Keras on JAX."""
     import legato
@@ -34,7 +49,7 @@ def load() -> Loaded:
     dialect = Dialect(build, lambda model: model.reset_states(), lambda model: {})
     version = getattr(legato, "__version__", "unreleased")
     versions = {"legato": version, "keras": keras.__version__, "jax": jax.__version__}
-    return partial(KerasRival, dialect=dialect), versions
+    return partial(Legato, dialect=dialect), versions
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The slow, obvious computation in NumPy, float64: what the losses of the others are held against.
 
-One sample at a time and one gate at a time, as on paper. It is an oracle for `--check`, not a rival
+One sample at a time and one gate at a time, as on paper. It is an oracle for checks, not a rival
 whose time is worth knowing.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import _networks
 import numpy as np
+from _steps import Feed, Way
 from _worker import Loaded, Rival, serve
 
 
@@ -53,15 +54,31 @@ class Numpy(Rival):
             )
             if self._network.stateful:
                 self._h[row], self._c[row] = h, c
-            logits = h @ self._weights[3] + self._weights[4]
-            answers = np.exp(logits - logits.max())
-            answers /= answers.sum()
+            answers = self._answers(h)
             total -= np.log(answers[self._targets[sample]])
             answers[self._targets[sample]] -= 1.0  # now the gradient of the logits
             for mean, part in zip(gradient, self._backward(trace, h, answers), strict=True):
                 mean[...] += part / len(rows)
         self._adam(gradient)
         return float(total / len(rows))
+
+    def _answers(self, h: np.ndarray) -> np.ndarray:
+        logits = h @ self._weights[3] + self._weights[4]
+        answers = np.exp(logits - logits.max())
+        return answers / answers.sum()
+
+    def ways(self) -> dict[str, Way]:
+        def begin() -> Feed:
+            h = c = np.zeros(self._network.units)
+
+            def feed(x: np.ndarray) -> np.ndarray:
+                nonlocal h, c
+                _, h, c = self._forward(x[None], h, c)
+                return self._answers(h)
+
+            return feed
+
+        return {"float64": Way(begin, (self._network.features,))}
 
     def _forward(self, sample: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple:
         kernel, recurrent, bias = self._weights[:3]

@@ -13,6 +13,7 @@ from typing import Any
 
 import _networks
 import numpy as np
+from _steps import Feed, Way
 from _worker import Loaded, Rival, serve
 
 
@@ -109,6 +110,43 @@ class Torch(Rival):
             "fit, one epoch": lambda: self.fit(1),
             "evaluate": self._evaluate,
             "model(x), one sample": lambda: self._answer(sample),
+        }
+
+    def _cell(self) -> tuple[Any, Any]:
+        """`LSTMCell` and `Linear` with `first_weights`."""
+        torch, network = self._torch, self._network
+        weights = map(torch.from_numpy, _networks.first_weights(network))
+        kernel, recurrent, bias, kernel_out, bias_out = weights
+        cell = torch.nn.LSTMCell(network.features, network.units)
+        dense = torch.nn.Linear(network.units, _networks.LETTERS)
+        with torch.no_grad():
+            cell.weight_ih.copy_(kernel.T)
+            cell.weight_hh.copy_(recurrent.T)
+            cell.bias_ih.copy_(bias)
+            cell.bias_hh.zero_()
+            dense.weight.copy_(kernel_out.T)
+            dense.bias.copy_(bias_out)
+        return cell, dense
+
+    def ways(self) -> dict[str, Way]:
+        torch, units = self._torch, self._network.units
+        cell, dense = self._cell()
+
+        def begin(mode: Callable[[], Any]) -> Feed:
+            state = torch.zeros(1, units), torch.zeros(1, units)
+
+            def feed(x: np.ndarray) -> np.ndarray:
+                nonlocal state
+                with mode():
+                    state = cell(torch.from_numpy(x), state)
+                    return dense(state[0]).softmax(-1).numpy()
+
+            return feed
+
+        shape = (1, self._network.features)
+        return {
+            "LSTMCell, no_grad": Way(lambda: begin(torch.no_grad), shape),
+            "LSTMCell, inference_mode": Way(lambda: begin(torch.inference_mode), shape),
         }
 
 
