@@ -128,7 +128,7 @@ class Feed:
         self.inputs = list(inputs)
         self._structure = structure
         self._first = next(each for each in inputs if each.by_step)
-        self._dtype = np.dtype(self._first.dtype)
+        self._shape, self._dtype = self._first.shape, np.dtype(self._first.dtype)
 
     def read(self, x) -> tuple[tuple[np.ndarray, ...], int | None]:
         """One step, or several.
@@ -146,8 +146,9 @@ class Feed:
             UnsupportedError: something that is not arrays.
         """
         if len(self.inputs) == 1:
-            if type(x) is np.ndarray and x.dtype == self._dtype and x.shape == self._first.shape:
-                self._check_finite(self._first, x)
+            if type(x) is np.ndarray and x.shape == self._shape and x.dtype is self._dtype:
+                if not _is_finite(x):
+                    self._check_finite(self._first, x)
                 return (x,), None
             array, steps = self._read(self._first, x)
             return (array,), steps

@@ -231,7 +231,7 @@ class OneStep:
             [self._carried_as.join(carried), self._answered_as.join(answers)], axis=1
         )
 
-    def step_alone(self, weights: list, rows, xs: tuple):
+    def step_alone(self, weights: list, rows, *xs):
         """The same for one row: ``xs`` have no axis of rows."""
         return self.step(weights, rows, tuple(x[None] for x in xs))
 
@@ -358,9 +358,9 @@ class OneStep:
 
     def answers(self, rows: np.ndarray):
         """The answers in vectors (…, words of answers): arrays, nested as the model's outputs."""
-        parts = self._answered_as.split_host(rows)
         if self._one_answer:
-            return parts[0]
+            return self._answered_as.only_host(rows)
+        parts = self._answered_as.split_host(rows)
         return jax.tree.unflatten(self._answers_structure, parts)
 
     def state(self, rows: np.ndarray) -> State:

@@ -67,6 +67,7 @@ class Packing:
             for (shape, _), kind, end in zip(specs, dtypes, ends, strict=True)
         ]
         self.words: int = ends[-1] if ends else 0
+        self._is_plain = [(len(part.shape), part.dtype) for part in self.parts] == [(1, dtype)]
 
     def _as_bits(self, dtype: np.dtype) -> bool:
         return dtype.kind in "iu" and dtype.itemsize == self.dtype.itemsize
@@ -103,6 +104,10 @@ class Packing:
     def split_host(self, rows: np.ndarray) -> list[np.ndarray]:
         """(…, words or more) → the arrays (…, their shapes), copied, on the host."""
         return [self._part(rows, part) for part in self.parts]
+
+    def only_host(self, rows: np.ndarray) -> np.ndarray:
+        """The array that stands alone, as ``split_host`` gives it, sooner."""
+        return rows.copy() if self._is_plain else self._part(rows, self.parts[0])
 
     @staticmethod
     def _part(rows: np.ndarray, part: Part) -> np.ndarray:

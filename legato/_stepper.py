@@ -85,8 +85,8 @@ class Stepper:
             self._bound = (weights if small else [None], bound)
         known, bound = self._bound
         if all(map(is_, weights, known)):
-            return bound(rows, xs)
-        return self._alone(weights, rows, xs)
+            return bound(rows, *xs)
+        return self._alone(weights, rows, *xs)
 
     # Many steps.
 
