@@ -16,7 +16,7 @@ import legato
 from legato import State, layers
 
 PAGE = Path(__file__).parents[1] / "docs" / "asked.md"
-ROWS = {*range(1, 27), 31, *range(34, 37)}
+ROWS = {*range(1, 27), 31, *range(34, 37), 44, 48, 50}
 
 _rng = np.random.default_rng(0)
 X = _rng.normal(size=(8, 4, 2)).astype("float32")
@@ -65,16 +65,18 @@ def test_02_state_survives_from_call_to_call():
 def test_03_one_step_at_a_time_as_data_arrive():
     model = network()
     whole = predict(model, X[:1])
-    model.reset_states()
-    for step in range(4):
-        last = predict(model, X[:1, step : step + 1])
-    close(last, whole)
+    stream = model.stream()
+    for x in X[0]:
+        last = stream.feed(x)
+    close(last, whole[0])
 
 
 def test_04_train_stateless_then_predict_statefully():
     model = network(stateful=False)
     fit(model, shuffle=True)
     whole = predict(model, X[:1])
+    stream = model.stream().warm(X[0, :3])
+    close(stream.feed(X[0, 3]), whole[0])
     model.layers[0].stateful = True
     predict(model, X[:1, :3])
     close(predict(model, X[:1, 3:]), whole)
@@ -335,26 +337,13 @@ def test_34_a_stateful_model_inside_another():
     assert not np.allclose(went_on, fresh)
 
 
-class Told(layers.LSTMCell):
-    """Hands out its whole state, h and c, at every step."""
-
-    def __init__(self, units, **options):
-        super().__init__(units, **options)
-        self.output_size = 2 * units
-
-    def call(self, inputs, states, training=False):
-        _, states = super().call(inputs, states, training=training)
-        return keras.ops.concatenate(states, axis=-1), states
-
-
 def test_35_the_state_at_every_step():
-    layer = layers.RNN(Told(3), return_sequences=True, stateful=True, name="told")
-    model = legato.Sequential([layers.Input((None, 2)), layer])
-    every_step = predict(model, X[:2])
-    model.reset_states()
+    model = network()
+    trace = model.stream().trace(X[0])
     for step in range(4):
-        predict(model, X[:2, step : step + 1])
-        close(every_step[:, step], np.concatenate(model.states["told"], axis=-1))
+        predict(model, X[:1, step : step + 1])
+        assert trace.states.select([step]).allclose(model.states)
+    assert all(not np.any(part) for parts in trace.before.values() for part in parts)
 
 
 @pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.SimpleRNN])
@@ -370,6 +359,40 @@ def test_36_padding_does_not_reach_the_state(kind):
     model.states = past.select([0])
     predict(model, X[:1, :3])
     assert after.select([0]).allclose(model.states)
+
+
+def test_44_trained_in_batches_then_fed_without_end():
+    model = network(stateful=False)
+    fit(model, batch_size=8)
+    stream = model.stream()
+    for x in np.tile(X[0], (50, 1)):
+        last = stream.feed(x)
+    close(last, predict(model, np.tile(X[:1], (1, 50, 1)))[0])
+
+
+def test_48_live_states_out_of_a_server_for_a_new_model(tmp_path):
+    model = network()
+    pool = model.streams()
+    pool.feed({"ada": X[0], "bob": X[1]})
+    pool.save(tmp_path / "live.state")
+    renewed = network()
+    fit(renewed, epochs=2)
+    with pytest.raises(legato.StateError, match="other weights"):
+        renewed.streams().load(tmp_path / "live.state")
+    after = renewed.streams().load(tmp_path / "live.state", other_weights=True)
+    assert after.steps("ada") == 4
+    assert all(map(np.array_equal, *(each.state("bob").values() for each in (pool, after))))
+
+
+def test_50_a_state_for_each_sequence_and_one_batch_of_those_that_are_ready(tmp_path):
+    pool = network().streams(limit=100, folder=tmp_path)
+    for step in range(4):
+        pool.feed({name: X[name, step] for name in range(8) if step % (name + 1) == 0})
+    pool.evict(pool.idle(3))
+    answers = pool.feed({name: X[name, 0] for name in range(8)})
+    alone = network().stream().warm(X[1, [0, 2]])
+    close(answers[1], alone.feed(X[1, 0]))
+    assert [pool.steps(name) for name in range(8)] == [5, 3, 3, 2, 2, 2, 2, 2]
 
 
 # The page and the tests tell of the same rows.
