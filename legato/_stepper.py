@@ -45,7 +45,7 @@ class Stepper:
         self._step = jax.jit(one.step)
         self._alone = jax.jit(one.step_alone)
         self._bound: tuple[list, Callable] | None = None
-        self._walks: dict[tuple[bool, bool], Callable] = {}
+        self._walks: dict[tuple, Callable] = {}
         self._choosers: dict[Any, Callable] = {}
         self.files = Files(one)
         if not one.is_known_to_agree and one.differs(_TRIED):
@@ -95,7 +95,7 @@ class Stepper:
         rows,
         xs: tuple[np.ndarray, ...],
         counts: np.ndarray,
-        starts: np.ndarray,
+        starts: np.ndarray | None = None,
         emit: Emit = "answers",
     ) -> tuple[Any, np.ndarray]:
         """Several steps of each row, in calls that programs have room for.
@@ -104,18 +104,19 @@ class Stepper:
             rows: (rows, words or all words), what is carried.
             xs: for each input, (rows, steps, *its shape), or (rows, *its shape) where it has none.
             counts: (rows,), how many steps each row has; what follows them is not looked at.
-            starts: booleans (rows, steps): where true, a row begins anew before that step.
+            starts: booleans (rows, steps): where true, a row begins anew before that step; None if
+                none does.
             emit: what is wanted of every step: its answers; all that is carried and they; nothing.
 
         Returns:
             What is carried, and the last answers, (rows, all words), on the device; and what was
-            wanted, (steps, rows, words of that).
+            wanted, (most steps, rows, words of that).
         """
-        one, steps = self.one, starts.shape[1]
+        one, steps = self.one, int(counts.max(initial=0))
         if rows.shape[1] == one.words:
             rows = np.concatenate([rows, np.repeat(one.blank[:, one.words :], len(rows), 0)], 1)
-        program = self._walk(emit == "all", len(counts) == 1)
         room = self._room(steps, xs, len(counts))
+        program = self._walk(emit == "all", room, len(counts) == 1)
         parts = [
             np.zeros((0, *rows[:, 0 if emit == "all" else one.words :].shape), one.blank.dtype)
         ]
@@ -127,30 +128,30 @@ class Stepper:
                 for each, x in zip(one.feed.inputs, xs, strict=True)
             )
             left = np.clip(counts - begin, 0, count).astype(np.int32)
-            rows, emitted = program(
-                one.weights(), rows, given, left, _spread(starts[:, part], room)
-            )
+            begun = None if starts is None else _spread(starts[:, part], room)
+            rows, emitted = program(one.weights(), rows, given, left, begun)
             if emit is not None:
                 parts.append(np.asarray(emitted)[:count])
         return rows, np.concatenate(parts)
 
     def _room(self, steps: int, xs: tuple, rows: int) -> int:
         """The steps of a program that has room for some."""
-        each = rows * self.one.blank.nbytes + sum(x[:, :1].nbytes for x in xs)
+        inputs = zip(self.one.feed.inputs, xs, strict=True)
+        each = rows * self.one.blank.nbytes + sum(x[:, :1].nbytes for i, x in inputs if i.by_step)
         most = max((size for size in STEPS if size * each <= _ROOM_BYTES), default=1)
         return min(most, next((size for size in STEPS if steps <= size), most))
 
-    def _walk(self, every_word: bool, alone: bool) -> Callable:
-        if (every_word, alone) not in self._walks:
+    def _walk(self, every_word: bool, room: int, alone: bool) -> Callable:
+        key = (every_word, room, alone)
+        if key not in self._walks:
             one, emitted_from = self.one, 0 if every_word else self.one.words
 
             def walk(weights, rows, xs, counts, starts):
-                room = starts.shape[1]
-                first = jnp.asarray(one.blank[:, : one.words])
+                first = jnp.asarray(one.blank)
 
                 def body(t, carry):
                     rows, emitted = carry
-                    begun = jnp.where(starts[:, t, None], first, rows[:, : one.words])
+                    begun = rows if starts is None else jnp.where(starts[:, t, None], first, rows)
                     now = tuple(
                         x[:, t] if each.by_step else x
                         for each, x in zip(one.feed.inputs, xs, strict=True)
@@ -162,8 +163,8 @@ class Stepper:
                 emitted = jnp.zeros((room, *rows[:, emitted_from:].shape), rows.dtype)
                 return jax.lax.fori_loop(0, counts.max(), body, (rows, emitted))
 
-            self._walks[every_word, alone] = self._jit(walk, alone)
-        return self._walks[every_word, alone]
+            self._walks[key] = self._jit(walk, alone)
+        return self._walks[key]
 
     def _jit(self, run: Callable, alone: bool) -> Callable:
         """A loop, compiled as is quickest for one row or several."""

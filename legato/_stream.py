@@ -117,11 +117,10 @@ class Stream:
         """Take some steps; returns what each emitted, (steps, words), and which began anew."""
         xs, steps = self._stepper.one.feed.several(x)
         starts = _flags(starts, steps)
-        xs = tuple(each[None] for each in xs)
-        self._rows, emitted = self._stepper.walk(
-            self._rows, xs, np.array([steps]), starts[None], emit
-        )
         began = starts.nonzero()[0]
+        flags = starts[None] if len(began) else None
+        xs = tuple(each[None] for each in xs)
+        self._rows, emitted = self._stepper.walk(self._rows, xs, np.array([steps]), flags, emit)
         self._steps = steps - int(began[-1]) if len(began) else self._steps + steps
         return emitted[:, 0], starts
 

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from legato._engine import Engine
 from legato._onestep import OneStep, Window
 from legato._stepper import Stepper
 from legato._stream import Stream
@@ -16,8 +15,6 @@ _KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mix
 
 class Streaming(_KerasModel):
     """Live sequences of a model, each with a state of its own."""
-
-    _engine: Engine
 
     def stream(
         self,
@@ -53,10 +50,10 @@ class Streaming(_KerasModel):
             >>> stream.warm([[0.1], [0.2]]).feed([0.3]).shape
             (2,)
         """
-        stepper = self._stepper(window, pad)
+        leading = stepper(self, window, pad)
         if compile:
-            stepper.compile()
-        return Stream(stepper)
+            leading.compile()
+        return Stream(leading)
 
     def streams(
         self,
@@ -86,13 +83,15 @@ class Streaming(_KerasModel):
             >>> sorted(pool.feed({"ada": [0.1], "bob": [0.2]}))
             ['ada', 'bob']
         """
-        stepper = self._stepper(window, pad)
+        leading = stepper(self, window, pad)
         if compile:
-            stepper.compile([1 << power for power in range(BATCH.bit_length())])
-        return Streams(stepper, limit, folder)
+            leading.compile([1 << power for power in range(BATCH.bit_length())])
+        return Streams(leading, limit, folder)
 
-    def _stepper(self, window: Window, pad: float | None) -> Stepper:
-        steppers = self.__dict__.setdefault("_legato_steppers", {})
-        if (window, pad) not in steppers:
-            steppers[window, pad] = Stepper(OneStep(self._engine, window, pad))
-        return steppers[window, pad]
+
+def stepper(model, window: Window, pad: float | None) -> Stepper:
+    """What leads streams of a model, made once for each way to look back."""
+    made = model.__dict__.setdefault("_legato_steppers", {})
+    if (window, pad) not in made:
+        made[window, pad] = Stepper(OneStep(model._engine, window, pad))
+    return made[window, pad]

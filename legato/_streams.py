@@ -208,8 +208,7 @@ class Streams:
         if given.counts is None:
             moved = np.asarray(self._stepper.step(rows, given.xs))
             return moved[:, :words], moved[:, words:]
-        starts = np.zeros((len(rows), given.counts.max(initial=0)), bool)
-        moved, emitted = self._stepper.walk(rows, given.xs, given.counts, starts)
+        moved, emitted = self._stepper.walk(rows, given.xs, given.counts)
         return np.asarray(moved)[:, :words], emitted
 
     def _answers(self, names: list[Name], given: Given, emitted: list[np.ndarray]) -> dict:

@@ -73,7 +73,6 @@ def small(monkeypatch):
     """Few rows and steps in a call, so that a handful of sequences takes several."""
     monkeypatch.setattr(_walking, "ROWS", 3)
     monkeypatch.setattr(_walking, "STEPS", 4)
-    monkeypatch.setattr(_walking, "WINDOWS", 4)
 
 
 def alone(asked: Asked, history: np.ndarray) -> np.ndarray:
