@@ -51,7 +51,11 @@ class Trace:
     @property
     def changes(self) -> dict[str, np.ndarray]:
         """How much each state moved in each step: root mean square of the difference, (steps,)."""
-        return {name: _size(now - last) for name, now, last in self._parts()}
+        with np.errstate(invalid="ignore"):  # infinite before and after
+            return {
+                name: _size(np.subtract(now, last, dtype="float64"))
+                for name, now, last in self._parts()
+            }
 
     def saturated(self, beyond: float = 0.95) -> dict[str, np.ndarray]:
         """The share of each state's numbers that are larger than this, either way, (steps,)."""
@@ -71,4 +75,5 @@ class Trace:
 
 
 def _size(values: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.mean(np.square(values), axis=tuple(range(1, values.ndim))))
+    squares = np.square(values, dtype="float64")  # those of exploding numbers too
+    return np.sqrt(np.mean(squares, axis=tuple(range(1, values.ndim))))
