@@ -16,6 +16,8 @@ from legato.report._own import print_table as print_table
 from legato.report._own import write_table as write_table
 from legato.report._tables import print_answers as print_answers
 from legato.report._tables import table as table
+from legato.report._traces import print_trace as print_trace
+from legato.report._traces import trace_figure as trace_figure
 
 __all__ = [
     "facts",
@@ -30,8 +32,10 @@ __all__ = [
     "print_scores",
     "print_summary",
     "print_table",
+    "print_trace",
     "save_figure",
     "table",
+    "trace_figure",
     "write",
     "write_table",
 ]
