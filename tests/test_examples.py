@@ -14,6 +14,16 @@ SHOWN = {
         "from A, fed its own answers: ABCDEFGHIJKLMNOPQRSTUVWXYZ",
         "K, after A to J:             L",
     ],
+    "alphabet_streamed": [
+        "  K, cold:                 B",
+        "  K, after A to J:         L",
+        "  and on, by itself:       LMNOPQRSTUVWXYZ",
+        "  saved at K, loaded:      LMNOPQRSTUVWXYZ",
+        "  a fork at M hears ABC:   OPQ",
+        "  another, begun anew:     BCD",
+        "  the trunk goes on:       NOPQRSTUVWXYZ",
+        "  Z, 25 times:             BCDEFGHIJKLMNOPQRSTUVWXYZ",
+    ],
     "many_sequences": [
         "64 sequences of 2 to 11 steps, 441 in all, in 4 rows: "
         "172 samples of 3 steps in 43 batches, 14.5 % padding",
@@ -87,6 +97,14 @@ def test_an_example_shows_its_point(name):
     if name == "many_sequences":
         told, untold = (number_after(lines, words) for words in ("with starts:", "without:"))
         assert 10 * told < untold
+    if name == "alphabet_streamed":
+        assert lines.count("  as predict has it:       True") == 2
+        windowed, carried = (
+            [int(line.split()[-4]) for line in lines if words in line and line.endswith("right")]
+            for words in ("last letters seen:", "its state carried:")
+        )
+        assert min(windowed) >= 21
+        assert max(carried) <= 5
     if name == "initial_state":
         for words in ("after training:", "nothing flowing:"):
             assert abs(number_after(lines, words) - 3.0) < 0.02
