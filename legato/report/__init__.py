@@ -1,5 +1,6 @@
 """Results → tables, pictures and files."""
 
+from legato.report._carried import print_trace as print_trace
 from legato.report._figures import figure as figure
 from legato.report._files import write as write
 from legato.report._forecasts import forecast_figure as forecast_figure
@@ -16,7 +17,6 @@ from legato.report._own import print_table as print_table
 from legato.report._own import write_table as write_table
 from legato.report._tables import print_answers as print_answers
 from legato.report._tables import table as table
-from legato.report._traces import print_trace as print_trace
 from legato.report._traces import trace_figure as trace_figure
 
 __all__ = [

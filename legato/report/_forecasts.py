@@ -1,5 +1,6 @@
 """Forecasts as pictures."""
 
+import os
 import warnings
 from itertools import product
 from pathlib import Path
@@ -77,7 +78,7 @@ def _draw(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
+def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
     """Write a picture, whole or not at all.
 
     Raises:

@@ -1,10 +1,4 @@
-"""What the layers of a stream carried, as a picture and as a table.
-
-A trace is a number for each unit and step. Seen at once, units by steps, it shows what a network
-holds on to and what it forgets; in one number a step, whether its states saturate or explode.
-"""
-
-from typing import NamedTuple
+"""What the layers of a stream carried, as a picture: units by steps, what is held and forgotten."""
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,11 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from rich.console import Console
 
-from legato import InputError, Trace
-from legato._steps import counted
-from legato.report._screen import Column, aligned, plain, print_columns, screen, shortened
+from legato import Trace
+from legato.report._carried import NO_STATE, Carried, carried
+from legato.report._screen import plain, shortened
 
 MOST_STEPS, UNITS_AN_INCH = 1500, 100  # of a heat map, which has about as many dots
 MOST_TITLE = 48
@@ -25,22 +18,6 @@ _RESET, _NOT_FINITE = "#1c1c1c", "#b8b8b8"
 _COLOURS = colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]  a layer each
 _STYLES = ("-", "--", ":", "-.")  # an array of a layer each
 _HEAT = colormaps["RdBu_r"].with_extremes(bad=_NOT_FINITE)
-
-
-class _Carried(NamedTuple):
-    """One state array of one layer."""
-
-    key: str  # in norms and changes
-    name: str
-    layer: int
-    part: int
-    values: np.ndarray  # (steps, …)
-
-    @property
-    def title(self) -> str:
-        shape = self.values.shape[1:]
-        laid = f"{'×'.join(map(str, shape))}, " if len(shape) > 1 else ""
-        return f"{self.name} · {laid}{counted(int(np.prod(shape)), 'unit')}"
 
 
 def trace_figure(trace: Trace, title: str | None = None) -> Figure:
@@ -53,11 +30,11 @@ def trace_figure(trace: Trace, title: str | None = None) -> Figure:
     Returns:
         A figure made without a display; ``save_figure`` writes it. A panel a state array, its
         colours centred at 0, grey where a number is not finite: h and c of a layer that carries
-        two, h of one, else numbered. Maps of h × w × channels lie flat. Then norms and changes,
-        on a logarithmic scale if they differ much. Steps and units are counted from 0; a line
-        stands before a step at which the stream was reset. Where there are more steps or units
-        than dots, a dot is the largest number, either way, of a few. Of a stream that sees windows
-        it only says so: all that carries is its last inputs.
+        two, h of one, else numbered. A state of several axes lies flat. Then norms and changes, on
+        a logarithmic scale if they differ much. Steps and units are counted from 0; a line stands
+        before a step at which the stream was reset. Where there are more steps or units than dots,
+        a dot is the largest number, either way, of a few. Of a stream that sees windows it only
+        says so: all that carries is its last inputs.
 
     Raises:
         InputError: a trace of no steps.
@@ -69,10 +46,9 @@ def trace_figure(trace: Trace, title: str | None = None) -> Figure:
         >>> [axes.get_title(loc="left") for axes in figure.axes if axes.images]
         ['gru h · 2 units']
     """
-    _check_has_steps(trace)
-    arrays = _carried(trace)
+    arrays = carried(trace)
     if not arrays:
-        return _words_only(_no_state(trace), title)
+        return _words_only(NO_STATE, title)
     maps = _heights(arrays)
     heights = [*maps, _LINES_HEIGHT, _LINES_HEIGHT]
     drawn = Figure(figsize=(_WIDTH, sum(heights) + 0.4), layout="constrained")
@@ -96,91 +72,20 @@ def trace_figure(trace: Trace, title: str | None = None) -> Figure:
     return drawn
 
 
-def print_trace(trace: Trace, console: Console | None = None) -> None:
-    """How large each state was, how it moves, and how much of it is saturated; a line a state.
-
-    Of h, a norm near 1 and a large share beyond 0.95 mean saturation; of c, a norm that grows
-    without end is an explosion.
-
-    Raises:
-        InputError: a trace of no steps.
-    """
-    _check_has_steps(trace)
-    console, arrays = console or screen(), _carried(trace)
-    if not arrays:
-        console.print(_no_state(trace), soft_wrap=True)
-        return
-    norms, changes, beyond = trace.norms, trace.changes, trace.saturated()
-    resets = f", {counted(int(trace.starts.sum()), 'reset')}" if trace.starts.any() else ""
-    console.print(f"Norms over {counted(trace.steps, 'step')}{resets}", soft_wrap=True)
-    columns = {
-        "first": [norms[each.key][0] for each in arrays],
-        "largest": [norms[each.key].max() for each in arrays],
-        "last": [norms[each.key][-1] for each in arrays],
-        "last change": [changes[each.key][-1] for each in arrays],
-    }
-    shares = [f"{100 * beyond[each.key][-1]:.1f} %" for each in arrays]
-    print_columns(
-        [
-            Column("state", [each.name for each in arrays], numbers=False),
-            *(Column(name, aligned(values, 3)) for name, values in columns.items()),
-            Column("beyond ±0.95", shares),
-        ],
-        console,
-    )
-
-
-def _check_has_steps(trace: Trace) -> None:
-    if trace.steps == 0:
-        raise InputError(
-            "The trace has 0 steps, so there is nothing to see in it: trace one step or more."
-        )
-
-
-def _carried(trace: Trace) -> list[_Carried]:
-    """Every state array; none of a stream that sees windows."""
-    if _sees_windows(trace):
-        return []
-    arrays = []
-    for layer, (path, parts) in enumerate(trace.states.items()):
-        names = {1: "h", 2: "hc"}.get(len(parts), range(len(parts)))
-        for part, (name, values) in enumerate(zip(names, parts, strict=True)):
-            key = f"{path}:{part}"
-            arrays.append(_Carried(key, f"{path} {name}", layer, part, np.asarray(values)))
-    return arrays
-
-
-def _sees_windows(trace: Trace) -> bool:
-    """Whether what is carried is the last inputs and a count of them, not a layer's state."""
-    return [*trace.states] == ["window"] and trace.states["window"][-1].ndim == 1
-
-
-def _no_state(trace: Trace) -> str:
-    if not len(trace.states):
-        return "Nothing is carried from step to step, so there is no state to see."
-    return (
-        "A stream that sees windows carries its last inputs and no state: the layers begin afresh "
-        "at every step."
-    )
-
-
-# Panels.
-
-
-def _heights(arrays: list[_Carried]) -> list[float]:
+def _heights(arrays: list[Carried]) -> list[float]:
     """Of the heat maps, in inches: higher for more units, lower if there are many."""
     wanted = [np.clip(2 * each.values[0].size / UNITS_AN_INCH, 0.9, 2.4) for each in arrays]
     share = min(1, (_MOST_HEIGHT - 2 * _LINES_HEIGHT) / sum(wanted))
     return [max(float(each) * share, 0.6) for each in wanted]
 
 
-def _draw_heat(axes: Axes, beside: Axes, carried: _Carried, most_units: int) -> None:
+def _draw_heat(axes: Axes, beside: Axes, array: Carried, most_units: int) -> None:
     """Units by steps, and the scale of the colours."""
-    values = np.asarray(carried.values, "float64").reshape(len(carried.values), -1).T
+    values = np.asarray(array.values, "float32").reshape(len(array.values), -1).T
     sizes = np.abs(values[np.isfinite(values)])
     largest = float(sizes.max(initial=0)) or 1.0
     image = axes.imshow(
-        _thinned(_thinned(values, 1, MOST_STEPS), 0, most_units),
+        _thinned(_thinned(values, 1, MOST_STEPS), 0, most_units).astype("float64"),
         cmap=_HEAT,
         vmin=-largest,
         vmax=largest,
@@ -191,7 +96,7 @@ def _draw_heat(axes: Axes, beside: Axes, carried: _Carried, most_units: int) -> 
     axes.yaxis.set_major_locator(_counting(4))
     axes.set_ylabel("unit", fontsize=8)
     axes.tick_params(labelsize=8)
-    _caption(axes, carried.title)
+    _caption(axes, array.title)
     axes.figure.colorbar(image, cax=beside, ticks=[-largest, 0, largest], format="%.3g")
     beside.tick_params(labelsize=8, length=2)
 
@@ -213,7 +118,7 @@ def _counting(most: int) -> MaxNLocator:
 
 
 def _draw_lines(
-    axes: Axes, arrays: list[_Carried], lines: dict[str, np.ndarray], caption: str
+    axes: Axes, arrays: list[Carried], lines: dict[str, np.ndarray], caption: str
 ) -> None:
     """A line a state array."""
     for each in arrays:
