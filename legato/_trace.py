@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from legato._onestep import WINDOW
 from legato._state import State
 
 
@@ -67,6 +68,8 @@ class Trace:
     def _parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         """Name, values after each step, values before it."""
         for path, parts in self.states.items():
+            if path == WINDOW:
+                continue  # the last inputs, which are no state of a layer
             for at, (part, first) in enumerate(zip(parts, self.before[path], strict=True)):
                 now = np.asarray(part, "float32")
                 last = np.concatenate([np.asarray(first, "float32"), now])[: len(now)]
