@@ -45,7 +45,7 @@ class Stream:
         self.reset()
 
     def __repr__(self) -> str:
-        return f"<Stream: {self._stepper.one.told}, {self._steps} steps>"
+        return f"<Stream: {self._stepper.one}, {self._steps} steps>"
 
     # Feeding.
 
@@ -111,7 +111,7 @@ class Stream:
         one, before = self._stepper.one, self.state
         emitted, starts = self._walk(x, starts, "all")
         answers, initial = one.answers(emitted[:, one.words :]), one.state(one.blank)
-        return Trace(answers, one.state(emitted), before, initial, starts)
+        return Trace(answers, one.state(emitted), before, initial, starts, one.window)
 
     def _walk(self, x, starts, emit: Emit) -> tuple[np.ndarray, np.ndarray]:
         """Take some steps; returns what each emitted, (steps, words), and which began anew."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from legato._onestep import OneStep, Window
+from legato._onestep import LookBack, OneStep
 from legato._stepper import Stepper
 from legato._stream import Stream
 from legato._streams import BATCH, Streams
@@ -19,7 +19,7 @@ class Streaming(_KerasModel):
     def stream(
         self,
         *,
-        window: Window = "auto",
+        window: LookBack = "auto",
         pad: float | None = None,
         compile: bool = False,  # noqa: A002  what it does
     ) -> Stream:
@@ -60,7 +60,7 @@ class Streaming(_KerasModel):
         limit: int | None = None,
         *,
         folder: str | os.PathLike | None = None,
-        window: Window = "auto",
+        window: LookBack = "auto",
         pad: float | None = None,
         compile: bool = False,  # noqa: A002  what it does
     ) -> Streams:
@@ -89,7 +89,7 @@ class Streaming(_KerasModel):
         return Streams(leading, limit, folder)
 
 
-def stepper(model, window: Window, pad: float | None) -> Stepper:
+def stepper(model, window: LookBack, pad: float | None) -> Stepper:
     """What leads streams of a model, made once for each way to look back."""
     made = model.__dict__.setdefault("_legato_steppers", {})
     if (window, pad) not in made:

@@ -67,7 +67,7 @@ class Streams:
 
     def __repr__(self) -> str:
         told = f"{len(self):,} of at most {self.limit:,}, {self.bytes_each:,} bytes each"
-        return f"<Streams: {self._stepper.one.told}; {told}>"
+        return f"<Streams: {self._stepper.one}; {told}>"
 
     # Which there are.
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from legato._onestep import WINDOW
 from legato._state import State
 
 
@@ -20,6 +19,8 @@ class Trace:
         before: what was carried before the first step, one row.
         initial: what a stream carries that has seen nothing, one row.
         starts: booleans (steps,): the stream began anew before that step.
+        window: how many steps each answer looked back on, where the last inputs are all that was
+            carried; None where layers carried their states.
 
     Example:
         >>> import legato
@@ -34,6 +35,7 @@ class Trace:
     before: State
     initial: State
     starts: np.ndarray
+    window: int | None = None
 
     @property
     def steps(self) -> int:
@@ -66,10 +68,10 @@ class Trace:
         }
 
     def _parts(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Name, values after each step, values before it."""
+        """Name, values after each step, values before it; of states of layers."""
+        if self.window is not None:
+            return
         for path, parts in self.states.items():
-            if path == WINDOW:
-                continue  # the last inputs, which are no state of a layer
             for at, (part, first) in enumerate(zip(parts, self.before[path], strict=True)):
                 now = np.asarray(part, "float32")
                 last = np.concatenate([np.asarray(first, "float32"), now])[: len(now)]

@@ -45,6 +45,7 @@ ROOMS = [
     "_packed",
     "_fed",
     "_streamable",
+    "_pasts",
     "_onestep",
     "_choosing",
     "_stream_files",

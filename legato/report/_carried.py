@@ -46,7 +46,7 @@ def carried(trace: Trace) -> list[Carried]:
         raise InputError(
             "The trace has 0 steps, so there is nothing to see in it: trace one step or more."
         )
-    if _sees_windows(trace):
+    if trace.window is not None:
         return []
     arrays = []
     for layer, (path, parts) in enumerate(trace.states.items()):
@@ -55,11 +55,6 @@ def carried(trace: Trace) -> list[Carried]:
             key = f"{path}:{part}"
             arrays.append(Carried(key, f"{path} {name}", layer, part, np.asarray(values)))
     return arrays
-
-
-def _sees_windows(trace: Trace) -> bool:
-    """Whether what is carried is the last inputs and a count of them, not a layer's state."""
-    return [*trace.states] == ["window"] and trace.states["window"][-1].ndim == 1
 
 
 def print_trace(trace: Trace, console: Console | None = None) -> None:
