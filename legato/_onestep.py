@@ -62,7 +62,7 @@ class OneStep:
         feed: reads inputs.
         variables: those whose values a step takes.
         words: of the vector that is carried.
-        blank: (1, all words), a stream that has seen nothing; room for answers follows.
+        blank: (1, all words), a stream that has seen nothing; NaN in the place of answers.
 
     Raises:
         StateError: the model is not built.
@@ -186,7 +186,7 @@ class OneStep:
         words = word([*carried, *answers])
         self._carried_as, self._answered_as = Packing(carried, words), Packing(answers, words)
         self.words = self._carried_as.words
-        self.blank = np.zeros((1, self.words + self._answered_as.words), words)
+        self.blank = np.full((1, self.words + self._answered_as.words), np.nan, words)
         self.blank[:, : self.words] = self._carried_as.join_host(self._past.first())
         self._one_answer = jax.tree_util.treedef_is_leaf(self._answers_structure)
 

@@ -22,8 +22,8 @@ from legato._streamable import looks_across
 STEPS = (8, 64, 512, 4096)  # that programs for many steps have room for
 _ROOM_BYTES = 2**24  # in their arguments and results, at most
 _TRIED = 3  # time steps of the sequence a model is tried on
-Emit = Literal["answers", "all"] | None
 _KEPT = 16  # programs for ways to choose that are kept
+Emit = Literal["answers", "all"] | None
 
 
 class Stepper:
@@ -117,9 +117,7 @@ class Stepper:
             rows = np.concatenate([rows, np.repeat(one.blank[:, one.words :], len(rows), 0)], 1)
         room = self._room(steps, xs, len(counts))
         program = self._walk(emit == "all", room, len(counts) == 1)
-        parts = [
-            np.zeros((0, *rows[:, 0 if emit == "all" else one.words :].shape), one.blank.dtype)
-        ]
+        parts = []
         for begin in range(0, steps, room):
             count = min(room, steps - begin)
             part = slice(begin, begin + count)
@@ -132,7 +130,9 @@ class Stepper:
             rows, emitted = program(one.weights(), rows, given, left, begun)
             if emit is not None:
                 parts.append(np.asarray(emitted)[:count])
-        return rows, np.concatenate(parts)
+        if not parts:
+            parts.append(np.asarray(rows)[None, :, 0 if emit == "all" else one.words :][:0])
+        return rows, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _room(self, steps: int, xs: tuple, rows: int) -> int:
         """The steps of a program that has room for some."""
@@ -231,11 +231,9 @@ class Stepper:
         """
         one = self.one
         if not sizes:
-            xs = one.example(1)
-            xs = tuple(x[0] for x in xs)
-            self.step_alone(
-                self.step_alone(one.blank, xs), xs
-            )  # from the host, and from the device
+            xs = tuple(x[0] for x in one.example(1))
+            moved = self.step_alone(one.blank, xs)
+            self.step_alone(moved, xs)  # what is on the device comes in another way
         for size in sizes:
             rows = np.repeat(one.blank[:, : one.words], size, axis=0)
             self.step(rows, one.example(size))

@@ -178,16 +178,20 @@ class Stream:
                 f"The model has several inputs, {names}, and an answer would be only one of them: "
                 "choose the next step yourself, and feed it."
             )
+        if not np.isnan(np.asarray(self._rows)[:, one.words :]).all():
+            return
         if self._steps == 0:
-            raise InputError(
-                "The stream was fed nothing yet, so it has no answer to choose from: feed it a "
-                "step or a history first."
-            )
-        if one.window is not None and one.pad is None and self._steps < one.window:
-            raise InputError(
+            reason = "The stream was fed nothing yet, so it has no answer to choose from"
+        elif one.window is not None and one.pad is None and self._steps < one.window:
+            reason = (
                 f"The stream has seen {self._steps} of the {one.window} steps of its window, and "
-                f"has no answer before: feed it {one.window - self._steps} more."
+                f"has no answer before: {one.window - self._steps} more are wanted"
             )
+        else:
+            reason = (
+                "The stream's last answer is not known: it is NaN, or its state came from elsewhere"
+            )
+        raise InputError(f"{reason}. Feed it first.")
 
     # What it carries.
 
@@ -198,7 +202,7 @@ class Stream:
 
     @property
     def answer(self):
-        """The answer to the last step; zeros before the first."""
+        """The answer to the last step; NaN where there is none."""
         one = self._stepper.one
         return one.answers(np.asarray(self._rows)[0, one.words :])
 

@@ -204,9 +204,22 @@ def test_nothing_to_go_on_from_is_refused():
     with pytest.raises(InputError, match="fed nothing yet"):
         network().stream().generate(3, encode=scaled)
     stream = network().stream(window=3).warm([[0.1]])
-    with pytest.raises(InputError, match=r"1 of the 3 steps of its window.*feed it 2 more"):
+    with pytest.raises(
+        InputError, match=r"1 of the 3 steps of its window.*2 more are wanted. Feed"
+    ):
         stream.generate(3, encode=scaled)
     assert len(network().stream(window=3, pad=0).warm([[0.1]]).generate(3, encode=scaled)) == 3
+
+
+def test_a_state_from_elsewhere_says_no_answer():
+    pool = network().streams()
+    pool.feed({"ada": [0.3]})
+    stream = pool.stream("ada")
+    assert np.isnan(stream.answer).all()
+    with pytest.raises(InputError, match=r"its state came from elsewhere\. Feed it first"):
+        stream.generate(3, encode=scaled)
+    stream.feed([0.3])
+    assert len(stream.generate(3, encode=scaled)) == 3
 
 
 def test_several_inputs_are_refused():
