@@ -8,13 +8,14 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 from weakref import ref
 
 import numpy as np
 
 from legato import _keras
-from legato._errors import StateError
+from legato._errors import OutputError, StateError
 from legato._files import read_arrays, write_arrays
 from legato._onestep import OneStep
 
@@ -31,11 +32,13 @@ class Kept(NamedTuple):
         names: of the streams; a stream by itself is named "".
         rows: (streams, words), what each carries, and its last answer if that was kept.
         steps: (streams,), how many each has seen.
+        weights: the fingerprint of those that they were written with; "" if they were not yet.
     """
 
     names: list[Name]
     rows: np.ndarray
     steps: np.ndarray
+    weights: str = ""
 
 
 class Fingerprint:
@@ -106,7 +109,32 @@ class Files:
                 "only to the weights that made it: load the model it was written with, or take it "
                 "all the same with other_weights=True."
             )
-        return Kept(json.loads(about["names"]), arrays["rows"], arrays["steps"])
+        names = json.loads(about["names"])
+        return Kept(names, arrays["rows"], arrays["steps"], about["weights"])
+
+
+class Folder:
+    """Where streams are that were moved out of memory, a file each.
+
+    Args:
+        path: of the folder; made if it is missing.
+
+    Raises:
+        OutputError: it cannot be.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._path = Path(path)
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The folder {path} cannot be made ({error.strerror or error}). Name another."
+            ) from error
+
+    def file(self, name: Name) -> Path:
+        """Where a stream's file is; a name that holds slashes or worse is no path."""
+        return self._path / f"{hashlib.sha256(repr(name).encode()).hexdigest()[:32]}.state"
 
 
 def _listed(carried: Iterable) -> str:

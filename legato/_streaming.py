@@ -60,6 +60,8 @@ class Streaming(_KerasModel):
         limit: int | None = None,
         *,
         folder: str | os.PathLike | None = None,
+        file: str | os.PathLike | None = None,
+        other_weights: bool = False,
         window: LookBack = "auto",
         pad: float | None = None,
         compile: bool = False,  # noqa: A002  what it does
@@ -69,12 +71,19 @@ class Streaming(_KerasModel):
         Args:
             limit: the most streams in memory. Default: as many as fit into a GiB.
             folder: where ``evict`` puts streams; made if it is missing.
+            file: where the streams in memory are kept. What was answered is in it, and in FILE.log
+                beside it, even if the process is killed; opened again, they go on to the bit. Close
+                the pool, or use it in a ``with`` statement, so that all is in the one file. (A loss
+                of power may take the last seconds: nothing is forced onto the disk.)
+            other_weights: take up a file's streams also if the model's weights are others now.
             window, pad: as for ``stream``.
             compile: compile now what a step of any number of streams takes.
 
         Raises:
             StateError, InputError, UnsupportedError: as ``stream`` does.
-            OutputError: the folder cannot be made.
+            StateError: the file is damaged, or of another model or other weights.
+            InputError: the file has more streams than the limit.
+            OutputError: the folder or the file cannot be written, or another pool has it open.
 
         Example:
             >>> import legato
@@ -86,7 +95,7 @@ class Streaming(_KerasModel):
         leading = stepper(self, window, pad)
         if compile:
             leading.compile([1 << power for power in range(BATCH.bit_length())])
-        return Streams(leading, limit, folder)
+        return Streams(leading, limit, folder, file, other_weights)
 
 
 def stepper(model, window: LookBack, pad: float | None) -> Stepper:

@@ -5,7 +5,6 @@ them as one batch and puts them back. Batches are rounded up to powers of two, s
 are compiled; what fills them up is thrown away.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,13 +13,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from legato._errors import InputError, OutputError
+from legato._errors import InputError
+from legato._journal import Journal, all_of
 from legato._state import State
 from legato._stepper import Stepper
 from legato._steps import is_count
 from legato._stream import Stream
-from legato._stream_files import Kept, Name
-from legato._stream_table import Table
+from legato._stream_files import Folder, Kept, Name
+from legato._stream_table import Table, checked
 
 BATCH = 1024  # streams in a call of a program, at most
 _ROOM_BYTES = 2**30  # of streams, where no limit is given
@@ -55,15 +55,22 @@ class Streams:
     """
 
     def __init__(
-        self, stepper: Stepper, limit: int | None = None, folder: str | os.PathLike | None = None
+        self,
+        stepper: Stepper,
+        limit: int | None = None,
+        folder: str | os.PathLike | None = None,
+        file: str | os.PathLike | None = None,
+        other_weights: bool = False,
     ):
-        self._stepper = stepper
-        one = stepper.one
+        self._stepper, one = stepper, stepper.one
         self._table = Table(one.blank[0, : one.words], 1)
         self._table.limit = _ROOM_BYTES // self.bytes_each if limit is None else limit
         if not is_count(self._table.limit):
             raise InputError(f"limit is {limit!r}; a number of streams from 1 up was expected.")
-        self._folder = None if folder is None else _made(folder)
+        self._folder = None if folder is None else Folder(folder)
+        self._changes: Table | Journal = self._table
+        if file is not None:
+            self._changes = Journal(file, self._table, stepper.files, other_weights)
 
     def __repr__(self) -> str:
         told = f"{len(self):,} of at most {self.limit:,}, {self.bytes_each:,} bytes each"
@@ -130,9 +137,10 @@ class Streams:
 
         Raises:
             InputError: an x that does not fit, or more streams than the limit. None has moved.
+            OutputError: the pool's file cannot be written. None has moved.
         """
         names, places, rows, steps, answers = self._ahead(x)
-        self._table.put(names, places, rows, steps)
+        self._changes.put(names, places, rows, steps)
         return answers
 
     def peek(self, x: Mapping[Name, Any]) -> dict[Name, Any]:
@@ -236,7 +244,7 @@ class Streams:
             InputError: there is no such stream, or no room for more.
         """
         steps = self._table.steps(np.array([self._table.place(name)]))
-        self._table.put([into], self._table.places([into]), self._row(name), steps)
+        self._changes.put([into], self._table.places([into]), self._row(name), steps)
 
     def reset(self, name: Name) -> None:
         """Let a stream begin anew.
@@ -244,9 +252,8 @@ class Streams:
         Raises:
             InputError: there is no such stream.
         """
-        place = np.array([self._table.place(name)])
-        one = self._stepper.one
-        self._table.put([name], place, one.blank[:, : one.words], np.zeros(1, np.int64))
+        place, one = np.array([self._table.place(name)]), self._stepper.one
+        self._changes.put([name], place, one.blank[:, : one.words], np.zeros(1, np.int64))
 
     def drop(self, name: Name) -> None:
         """Forget a stream, in memory or evicted.
@@ -254,12 +261,11 @@ class Streams:
         Raises:
             InputError: there is no such stream.
         """
-        if name in self._table:
-            self._table.drop(name)
-        elif self._folder is not None and self._file(name).exists():
+        evicted = self._folder is not None and self._file(name).exists()
+        if evicted:
             self._file(name).unlink()
-        else:
-            self._table.place(name)
+        if name in self._table or not evicted:
+            self._changes.drop(name)
 
     def stream(self, name: Name) -> Stream:
         """A stream by itself that goes on from where one of these is, to generate or to be traced;
@@ -278,7 +284,7 @@ class Streams:
             InputError: there is no room for more.
         """
         row = self._stepper.one.rows_of(stream.state)
-        self._table.put([name], self._table.places([name]), row, np.array([stream.steps]))
+        self._changes.put([name], self._table.places([name]), row, np.array([stream.steps]))
 
     def _row(self, name: Name) -> np.ndarray:
         """What a stream carries, (1, words)."""
@@ -304,7 +310,7 @@ class Streams:
         for name in names:
             kept = Kept([name], self._row(name), np.array([self.steps(name)]))
             self._stepper.files.write(self._file(name), kept)
-            self._table.drop(name)
+            self._changes.drop(name)
 
     def restore(self, name: Name) -> None:
         """Bring an evicted stream back into memory; its file goes.
@@ -315,7 +321,7 @@ class Streams:
         """
         path = self._file(name)
         kept = self._stepper.files.read(path)
-        self._table.put([name], self._table.places([name]), kept.rows, kept.steps)
+        self._changes.put([name], self._table.places([name]), kept.rows, kept.steps)
         path.unlink()
 
     def save(self, path: str | os.PathLike) -> None:
@@ -324,10 +330,7 @@ class Streams:
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
-        names = list(self)
-        places = self._table.places(names)
-        rows, steps = self._table.gather(places, len(names)), self._table.steps(places)
-        self._stepper.files.write(path, Kept(names, rows, steps))
+        self._stepper.files.write(path, all_of(self._table))
 
     def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Streams":
         """Take up the streams of a file, in the place of those of the same names; returns the pool.
@@ -342,9 +345,8 @@ class Streams:
         """
         kept = self._stepper.files.read(path, other_weights)
         words = self._stepper.one.words
-        self._table.put(
-            kept.names, self._table.places(kept.names), kept.rows[:, :words], kept.steps
-        )
+        places = self._table.places(kept.names)
+        self._changes.put(kept.names, places, kept.rows[:, :words], kept.steps)
         return self
 
     def _file(self, name: Name) -> Path:
@@ -354,7 +356,22 @@ class Streams:
                 "This pool has no folder to evict streams to: make it with "
                 "model.streams(folder=...)."
             )
-        return self._folder / f"{hashlib.sha256(repr(name).encode()).hexdigest()[:32]}.state"
+        return self._folder.file(checked(name))
+
+    def close(self) -> None:
+        """Finish the pool's file, so that others may open it; a pool that has none goes on.
+
+        Raises:
+            OutputError: it cannot be written; it and its log have all.
+        """
+        if isinstance(self._changes, Journal):
+            self._changes.close()
+
+    def __enter__(self) -> "Streams":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
 
 def _joined(parts: list[np.ndarray]) -> np.ndarray:
@@ -380,18 +397,3 @@ def _padded(array: np.ndarray, length: int) -> np.ndarray:
     padded = np.zeros((length, *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
     return padded
-
-
-def _made(folder: str | os.PathLike) -> Path:
-    """A folder, made if it is missing.
-
-    Raises:
-        OutputError: it cannot be.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"The folder {folder} cannot be made ({error.strerror or error}). Name another."
-        ) from error
-    return Path(folder)

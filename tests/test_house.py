@@ -53,6 +53,7 @@ ROOMS = [
     "_trace",
     "_stream",
     "_stream_table",
+    "_journal",
     "_streams",
     "_streaming",
     "_model",
