@@ -3,14 +3,18 @@
 The ground that training, scoring and asking stand on.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from legato._errors import InputError
 from legato._model import Model
 from legato._network import Shape
+from legato._row import number_in
 from legato._sequences import Sequences
+from legato._streams import Streams
 from legato._task import Task
 from legato._walking import Walker
 
@@ -71,3 +75,68 @@ class Asked:
 
         found = self.walker.ahead(values, lengths, steps, feedback, horizon)
         return found[..., np.argsort(order)]
+
+    # One step at a time.
+
+    def streams(self, limit: int | None = None, **options) -> Streams:
+        """Live sequences by name, each answered as it would be by ``forecast`` or ``classify``.
+
+        They are fed what ``numbers_of`` makes of rows; ``told`` says what they answer.
+
+        Args:
+            limit, options: as for ``Model.streams``. What an answer looks back on is as in
+                training, if ``window`` and ``pad`` do not say otherwise.
+
+        Raises:
+            StateError, InputError, OutputError: as ``Model.streams`` does.
+
+        Example:
+            >>> import legato
+            >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+            >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+            >>> pool = trained.streams()
+            >>> answers = pool.feed({"ada": trained.numbers_of({"load": "2.5"})})
+            >>> list(trained.told(answers["ada"]))
+            ['load']
+        """
+        if not self.shape.stateful and "window" not in options:
+            padded = self.shape.framing not in ("window", "features")  # others were, in training
+            options = {"pad": self.pad if padded else None, **options, "window": self.shape.steps}
+        return self.model.streams(limit, **options)
+
+    def numbers_of(self, row: Mapping[str, Any]) -> np.ndarray:
+        """What the model takes of one step, (inputs,).
+
+        Args:
+            row: values by column name: numbers, or words as a file would have them; columns that
+                were not trained on are left alone.
+
+        Raises:
+            InputError: a column is missing, or holds what is no number, or no label it knows.
+        """
+        numbers = np.array([number_in(row, each) for each in self.task.inputs], "float32")
+        if (numbers == np.float32(self.pad)).all():
+            raise InputError(
+                f"The row holds {self.pad:g} in every column, the number that marks padding for "
+                "this model. Leave it out."
+            )
+        return numbers
+
+    def told(self, answer: np.ndarray) -> dict[str, Any]:
+        """One answer, (outputs,), in the words of what it was trained on, as JSON takes it.
+
+        Returns:
+            Of a forecast, target → its next value, or a list of the next if it looks several steps
+            ahead. Of labels, the likeliest ``"label"`` and its ``"probability"``. None where there
+            is no answer yet.
+        """
+        if self.task.kind == "forecast":
+            values = answer.reshape(self.task.horizon, -1).astype(float)
+            ahead = [[None if np.isnan(v) else v for v in each] for each in values.T.tolist()]
+            names = [column.name for column in self.task.targets]
+            alone = self.task.horizon == 1
+            return {n: each[0] if alone else each for n, each in zip(names, ahead, strict=True)}
+        if np.isnan(answer).any():
+            return {"label": None, "probability": None}
+        at = int(answer.argmax())
+        return {"label": self.task.labels[at], "probability": float(answer[at])}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FLOAT32 = np.finfo(np.float32)
 _DECORATION = r"[,'\s%$€£¥]"  # what stands in and around numbers that are written for people
 _DATE = r"^(\d{4}[-/]\d{1,2}([-/]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]|$)"
-_BOOLEANS = {"false": 0.0, "true": 1.0}
+BOOLEANS = {"false": 0.0, "true": 1.0}
 
 
 def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.ndarray]:
@@ -64,9 +64,9 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
     if not is_labels:
         return Column(name), values
     if series.dtype == polars.Boolean:
-        return Column(name, tuple(_BOOLEANS), tuple(_BOOLEANS.values())), values
+        return Column(name, tuple(BOOLEANS), tuple(BOOLEANS.values())), values
     numbers = np.unique(values[~np.isnan(values)]).tolist()
-    return Column(name, tuple(map(_label, numbers)), tuple(numbers)), values
+    return Column(name, tuple(map(label_of, numbers)), tuple(numbers)), values
 
 
 def _from_words(series: "polars.Series", table: Table, is_labels: bool) -> "polars.Series":
@@ -89,7 +89,7 @@ def _from_words(series: "polars.Series", table: Table, is_labels: bool) -> "pola
         if 2 * dates >= values:
             return polars.Series(series.name, [None], polars.Date)
     lower = each.str.to_lowercase()
-    if int(bad.sum()) == len(series) - series.null_count() and lower.is_in(list(_BOOLEANS)).all():
+    if int(bad.sum()) == len(series) - series.null_count() and lower.is_in(list(BOOLEANS)).all():
         return series.str.to_lowercase() == "true"
     return series
 
@@ -118,7 +118,8 @@ def _floats(series: "polars.Series") -> np.ndarray:
     return series.cast(polars.Float64).to_numpy()
 
 
-def _label(number: float) -> str:
+def label_of(number: float) -> str:
+    """What a number is called where numbers are labels."""
     return str(int(number)) if number.is_integer() else repr(number)
 
 

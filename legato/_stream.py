@@ -49,6 +49,20 @@ class Stream:
 
     # Feeding.
 
+    @property
+    def takes(self) -> dict[str, tuple[int | None, ...]]:
+        """What a step is: the name of each input → its shape; None for an axis of any size."""
+        return {each.name: each.shape for each in self._stepper.one.feed.inputs}
+
+    def read(self, x) -> tuple[tuple[np.ndarray, ...], int | None]:
+        """What ``feed`` would take x for: an array for each input, and how many steps; None if it
+        is one, as such.
+
+        Raises:
+            InputError: as ``feed`` does.
+        """
+        return self._stepper.one.feed.read(x)
+
     def feed(self, x, *, every: bool = True, starts=None):
         """Take one step, or several, and answer.
 

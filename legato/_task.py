@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from legato._errors import InputError
+from legato._row import known_to
 from legato._sequences import Column, Sequences
 from legato._steps import counted, is_count
 
@@ -305,13 +306,10 @@ def _numbers(sequences: Sequences, column: Column, lenient: bool = False) -> np.
 
 def _unseen(sequences: Sequences, column: Column, where: np.ndarray) -> str:
     """What is not known, and where it stands."""
-    known = column.categories or ()
-    more = f" and {len(known) - 8} more" if len(known) > 8 else ""
     told = _stranger(sequences, column, where)
     return (
         f"{told[0].upper()}{told[1:]}, which the model was not trained on ({int(where.sum()):,} "
-        f"such in all). It knows {', '.join(map(repr, known[:8]))}{more}. Leave those steps out, "
-        "or train on data that have them."
+        f"such in all). {known_to(column)}"
     )
 
 

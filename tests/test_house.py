@@ -23,7 +23,7 @@ GROUND = ["_errors", "_backend", "_files"]
 # Sequences as values: laid out, split, scored, read from files.
 GROUND += ["_sequences", "_calendar", "_steps", "_packing", "_lanes", "_framing", "_splits"]
 GROUND += ["_baselines", "_scores", "_label_scores", "_forecast", "_labelled"]
-GROUND += ["_words", "_delimited", "_tables", "_columns", "_times", "_reading"]
+GROUND += ["_words", "_delimited", "_tables", "_columns", "_row", "_times", "_reading"]
 ROOMS = [
     *GROUND,
     "_state",
