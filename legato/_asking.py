@@ -14,6 +14,7 @@ from legato._model import Model
 from legato._network import Shape
 from legato._row import number_in
 from legato._sequences import Sequences
+from legato._streaming import stepper
 from legato._streams import Streams
 from legato._task import Task
 from legato._walking import Walker
@@ -39,7 +40,16 @@ class Asked:
     @property
     def walker(self) -> Walker:
         """Leads the model along sequences."""
-        return Walker(self.model, self.shape, self.pad)
+        return Walker(stepper(self.model, **self.looks_back))
+
+    @property
+    def looks_back(self) -> dict[str, Any]:
+        """On how much of the past an answer rests, as in training: ``window`` and ``pad`` of
+        ``Model.stream``."""
+        if self.shape.stateful:
+            return {"window": None, "pad": None}
+        padded = self.shape.framing not in ("window", "features")  # others were, in training
+        return {"window": self.shape.steps, "pad": self.pad if padded else None}
 
     def inputs_of(self, sequences: Sequences, lenient: bool = False) -> np.ndarray:
         """What the model takes, checked: (time steps of all, inputs); see ``Task.inputs_of``."""
@@ -99,10 +109,8 @@ class Asked:
             >>> list(trained.told(answers["ada"]))
             ['load']
         """
-        if not self.shape.stateful and "window" not in options:
-            padded = self.shape.framing not in ("window", "features")  # others were, in training
-            options = {"pad": self.pad if padded else None, **options, "window": self.shape.steps}
-        return self.model.streams(limit, **options)
+        looks_back = {} if "window" in options else self.looks_back
+        return self.model.streams(limit, **{**looks_back, **options})
 
     def numbers_of(self, row: Mapping[str, Any]) -> np.ndarray:
         """What the model takes of one step, (inputs,).

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from legato._asking import Asked
+from legato._choosing import sample
 from legato._errors import InputError
 from legato._examining import score_forecasts, score_labels, typical_change, unseen_from
 from legato._forecast import Forecast, Intervals
@@ -219,7 +221,7 @@ class Trained(Asked):
                 f"length is {length} and temperature {temperature}; at least 1 and at least 0 were "
                 "expected."
             )
-        numbers = np.array(task.targets[0].numbers)
+        known = task.targets[0].numbers or ()
         unknown = [label for label in prompt if label not in task.labels]
         if unknown:
             raise InputError(
@@ -228,21 +230,16 @@ class Trained(Asked):
             )
         first = task.labels[int(np.argmax(self.known["label_counts"]))]
         places = [task.labels.index(label) for label in (prompt or [first])]
-        rng = np.random.default_rng(seed)
-        drawn: list[int] = []
-
-        def feedback(answers: np.ndarray) -> np.ndarray:
-            if np.isnan(answers[0, 0]):
-                raise InputError(
-                    f"The prompt has {len(places)} labels, and the model needs "
-                    f"{self.shape.steps} before it answers. Give a longer one."
-                )
-            drawn.append(_draw(answers[0], temperature, rng))
-            return numbers[[[[drawn[-1]]]]].astype("float32")
-
-        given = numbers[places][:, None]
-        self.walker.ahead(given, np.array([len(given)]), length, feedback, horizon=1)
-        return [task.labels[each] for each in drawn[:length]]
+        stream = self.model.stream(**self.looks_back).warm([[known[place]] for place in places])
+        if np.isnan(stream.answer).any():
+            raise InputError(
+                f"The prompt has {len(places)} labels, and the model needs {self.shape.steps} "
+                "before it answers. Give a longer one."
+            )
+        drawn = stream.generate(
+            length, sample(temperature, seed), encode=lambda place: jnp.asarray(known)[place]
+        )
+        return [task.labels[each] for each in drawn]
 
     def classify(self, data) -> Labelled:
         """The label of each sequence, or of each step, with its probability.
@@ -301,13 +298,3 @@ def _altered(path, how: str) -> str:
         f"{path} says of its training what cannot be read ({how}): it was altered, or written by "
         "another version. Use a file as legato wrote it, or train again."
     )
-
-
-def _draw(probabilities: np.ndarray, temperature: float, rng: np.random.Generator) -> int:
-    """An index, drawn."""
-    if temperature == 0:
-        return int(np.argmax(probabilities))
-    logits = np.log(np.maximum(probabilities.astype("float64"), 1e-30))
-    with np.errstate(over="ignore"):  # at temperatures next to 0
-        chances = np.exp((logits - logits.max()) / temperature)
-    return int(rng.choice(len(chances), p=chances / chances.sum()))

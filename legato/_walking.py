@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from legato._model import Model
-from legato._network import Shape
 from legato._stepper import Stepper
-from legato._streaming import stepper
 
 ROWS, STEPS = 256, 64  # sequences side by side, and time steps in a call, at most
 
@@ -51,15 +48,11 @@ class Walker:
     """Leads a network along sequences; what it remembers itself has no part in it.
 
     Args:
-        model: the network.
-        shape: what it is made of.
-        pad: the number that marks padding.
+        stepper: of the network's streams.
     """
 
-    def __init__(self, model: Model, shape: Shape, pad: float):
-        window = None if shape.stateful else shape.steps
-        seen_whole = window is None or shape.framing in ("window", "features")
-        self._stepper = stepper(model, window, None if seen_whole else pad)
+    def __init__(self, stepper: Stepper):
+        self._stepper = stepper
 
     def answers(
         self, values: np.ndarray, lengths: np.ndarray

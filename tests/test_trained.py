@@ -446,6 +446,14 @@ def test_labels_are_a_table(teller):
     assert teller.classify(without).labels == told.labels[:1]
 
 
+def test_generating_again_compiles_nothing(writer, compiled):
+    first = writer.generate(9, prompt="the", temperature=0.9, seed=1)
+    before = compiled.count
+    assert writer.generate(9, prompt="the", temperature=0.9, seed=1) == first
+    writer.generate(9, prompt="the r", temperature=0.5, seed=2)
+    assert compiled.count == before
+
+
 def test_letters_follow_as_the_model_thinks_likely(writer):
     prompt = "the rain"
     history = [[ord(each)] for each in prompt]
