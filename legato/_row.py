@@ -40,7 +40,9 @@ def number_in(row: Mapping[str, Any], column: Column) -> float:
         raise InputError(f"{holds}: the value is missing. Fill it in, or leave the row out.")
     if column.categories is not None:
         raise InputError(f"{holds}, which the model was not trained on. {known_to(column)}")
-    raise InputError(f"{holds}; a number that 32 bits can hold was expected. Write it plainly.")
+    raise InputError(
+        f"{holds}; a number up to {FLOAT32.max:.2g} was expected. Mend it, or leave the row out."
+    )
 
 
 def known_to(column: Column) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from legato import __version__
-from legato.cli import _own, _train
+from legato.cli import _own, _stream, _train
 from legato.cli._telling import Debug, InterruptedAfterError, Quiet, make_folder, told_plainly
 
 if TYPE_CHECKING:
@@ -120,5 +120,6 @@ for command in (
     _own.generate,
     _own.classify,
     _own.show,
+    _stream.stream,
 ):
     app.command()(command)

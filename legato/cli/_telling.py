@@ -22,7 +22,8 @@ Data = Annotated[
     typer.Argument(help="CSV, Parquet, NumPy or text file.", metavar="DATA", show_default=False),
 ]
 _ARGUMENT = re.compile(
-    r"(?<![\w'\"-])(group|time|columns|categorical|missing|shortest)=('[^']*'|\d+|)"
+    r"(?<![\w'\"-])(group|time|columns|categorical|missing|shortest|window|pad|limit|other_weights)"
+    r"=('[^']*'|\d+(?:\.\d+)?|n\b|True\b|)"
 )
 
 
@@ -74,11 +75,13 @@ def in_words_of_the_command(message: str) -> str:
         >>> in_words_of_the_command("Name it with time='month', or leave it out with columns=.")
         "Name it with --time 'month', or leave it out with --column."
     """
-    options = {"columns": "column"}
-    told = _ARGUMENT.sub(
-        lambda found: f"--{options.get(found[1], found[1])} {found[2]}".rstrip(), message
-    )
-    return " ".join(told.split())
+    options = {"columns": "column", "other_weights": "other-weights"}
+
+    def option(found: re.Match) -> str:
+        value = "" if found[2] == "True" else found[2]
+        return f"--{options.get(found[1], found[1])} {value}".rstrip()
+
+    return " ".join(_ARGUMENT.sub(option, message).split())
 
 
 @contextmanager
