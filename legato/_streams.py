@@ -125,7 +125,7 @@ class Streams:
 
     # Feeding.
 
-    def feed(self, x: Mapping[Name, Any]) -> dict[Name, Any]:
+    def feed(self, x: Mapping[Any, Any]) -> dict[Any, Any]:
         """Take a step, or several, of some streams, as one batch.
 
         Args:
@@ -143,11 +143,11 @@ class Streams:
         self._changes.put(names, places, rows, steps)
         return answers
 
-    def peek(self, x: Mapping[Name, Any]) -> dict[Name, Any]:
+    def peek(self, x: Mapping[Any, Any]) -> dict[Any, Any]:
         """What ``feed`` would answer; every stream stays where it is, and none begins."""
         return self._ahead(x)[-1]
 
-    def _ahead(self, x: Mapping[Name, Any]) -> tuple:
+    def _ahead(self, x: Mapping[Any, Any]) -> tuple:
         """Names, their places, what they carry after x, the steps they have seen, and answers."""
         if not isinstance(x, Mapping):
             raise InputError(

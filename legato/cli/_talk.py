@@ -196,9 +196,7 @@ class Talk:
         import numpy as np
 
         found: list = [None] * len(asked)
-        fed: dict[str | int, np.ndarray] = {
-            name: np.stack([asked[at].x for at in places]) for name, places in turns.items()
-        }
+        fed = {name: np.stack([asked[at].x for at in places]) for name, places in turns.items()}
         for name, answers in self._pool.feed(fed).items():
             begin, one = self._pool.steps(name) - len(turns[name]), isinstance(answers, np.ndarray)
             for step, at in enumerate(turns[name]):
