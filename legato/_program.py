@@ -21,7 +21,7 @@ Meaning, as a plain Python loop over Keras's own step (``tests/test_program.py``
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -370,8 +370,28 @@ def jit_alone(run: Callable, weights: int) -> Callable:
         run: pure.
         weights: numbers that a step reads.
     """
-    small = jax.default_backend() == "cpu" and weights <= ONE_ROW_WEIGHTS
-    return _OneFunction(run) if small else jax.jit(run)
+    return _OneFunction(run) if _takes_little(weights) else jax.jit(run)
+
+
+def jit_rows(run: Callable, weights: int) -> Callable:
+    """``jit`` of a step, or of steps, of several rows; as for ``jit_alone``."""
+    return (
+        jax.jit(run, compiler_options=_known_options()) if _takes_little(weights) else jax.jit(run)
+    )
+
+
+def _takes_little(weights: int) -> bool:
+    return jax.default_backend() == "cpu" and weights <= ONE_ROW_WEIGHTS
+
+
+@cache
+def _known_options() -> dict:
+    """The options for small steps; none if XLA does not know one of them."""
+    try:
+        jax.jit(lambda x: x + 1, compiler_options=_ONE_FUNCTION_OPTIONS)(np.float32(0))
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return _ONE_FUNCTION_OPTIONS
 
 
 def _is_small(plan: Plan, values: Values) -> bool:

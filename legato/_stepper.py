@@ -15,7 +15,7 @@ import numpy as np
 
 from legato._choosing import Choosing
 from legato._onestep import OneStep
-from legato._program import ONE_ROW_WEIGHTS, jit_alone
+from legato._program import ONE_ROW_WEIGHTS, jit_alone, jit_rows
 from legato._stream_files import Files
 from legato._streamable import looks_across
 
@@ -42,7 +42,8 @@ class Stepper:
 
     def __init__(self, one: OneStep):
         self.one = one
-        self._step = jax.jit(one.step)
+        self._weights = sum(each.size for each in one.weights())
+        self._step = jit_rows(one.step, self._weights)
         self._alone = jax.jit(one.step_alone)
         self._bound: tuple[list, Callable] | None = None
         self._walks: dict[tuple, Callable] = {}
@@ -80,7 +81,7 @@ class Stepper:
         """
         weights = self.one.weights()
         if self._bound is None:
-            small = sum(each.size for each in weights) <= ONE_ROW_WEIGHTS
+            small = self._weights <= ONE_ROW_WEIGHTS
             bound = jax.jit(partial(self.one.step_alone, weights)) if small else self._alone
             self._bound = (weights if small else [None], bound)
         known, bound = self._bound
@@ -163,13 +164,8 @@ class Stepper:
                 emitted = jnp.zeros((room, *rows[:, emitted_from:].shape), rows.dtype)
                 return jax.lax.fori_loop(0, counts.max(), body, (rows, emitted))
 
-            self._walks[key] = self._jit(walk, alone)
+            self._walks[key] = (jit_alone if alone else jit_rows)(walk, self._weights)
         return self._walks[key]
-
-    def _jit(self, run: Callable, alone: bool) -> Callable:
-        """A loop, compiled as is quickest for one row or several."""
-        weights = sum(each.size for each in self.one.weights())
-        return jit_alone(run, weights) if alone else jax.jit(run)
 
     # On its own answers.
 
@@ -218,7 +214,7 @@ class Stepper:
 
             while len(self._choosers) >= _KEPT:
                 self._choosers.pop(next(iter(self._choosers)))
-            self._choosers[key] = self._jit(generate, alone=True)
+            self._choosers[key] = jit_alone(generate, self._weights)
         return self._choosers[key]
 
     # Before the first.

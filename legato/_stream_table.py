@@ -1,6 +1,7 @@
 """Rows of many streams, by name: one table that grows by doubling, its free rows used again."""
 
 from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -52,8 +53,7 @@ class Table:
 
     def places(self, names: Iterable[Name]) -> np.ndarray:
         """The row of each; -1 where there is none."""
-        find = self._places.get
-        return np.array([find(name, -1) for name in names], np.int64)
+        return np.fromiter(map(self._places.get, names, repeat(-1)), np.int64)
 
     def place(self, name: Name) -> int:
         """The row of one.

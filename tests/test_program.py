@@ -13,7 +13,14 @@ import legato
 from legato import _program, _run, layers
 from legato._data import read_samples
 from legato._feeding import Held
-from legato._program import _EMITTED, _OneFunction, _operations
+from legato._program import (
+    _EMITTED,
+    _ONE_FUNCTION_OPTIONS,
+    _known_options,
+    _OneFunction,
+    _operations,
+    jit_rows,
+)
 
 
 def small_model(**options):
@@ -137,3 +144,15 @@ def test_run_eagerly_shows_a_step_its_values():
     x, y = samples(3)
     model.fit(x, y, batch_size=1, verbose=0, shuffle=False)
     np.testing.assert_allclose(seen, x[:, 0, 0])
+
+
+def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
+    _known_options.cache_clear()
+    assert _known_options() == _ONE_FUNCTION_OPTIONS
+    monkeypatch.setattr("legato._program._ONE_FUNCTION_OPTIONS", {"xla_no_such_option": True})
+    _known_options.cache_clear()
+    try:
+        assert _known_options() == {}
+        assert float(jit_rows(lambda x: 2 * x, 1)(np.float32(3))) == 6
+    finally:
+        _known_options.cache_clear()
