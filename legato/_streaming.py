@@ -8,7 +8,8 @@ import keras
 from legato._onestep import LookBack, OneStep
 from legato._stepper import Stepper
 from legato._stream import Stream
-from legato._streams import BATCH, Streams
+from legato._streams import Streams
+from legato._together import BATCH
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mixed into
 

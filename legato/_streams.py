@@ -1,19 +1,18 @@
 """``Streams``: many live sequences of one model, by name, whatever subset of them is fed.
 
-What they carry lies in one table, a row each. A feed gathers the rows of those that are fed, runs
-them as one batch and puts them back. Batches are rounded up to powers of two, so that few programs
-are compiled; what fills them up is thrown away.
+What they carry lies in one table, a row each, of which a feed takes those that are fed, leads them
+on as one batch (``_together``), and puts them back.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from legato._errors import InputError
+from legato._errors import InputError, UnsupportedError
 from legato._journal import Journal, all_of
 from legato._state import State
 from legato._stepper import Stepper
@@ -21,23 +20,9 @@ from legato._steps import is_count
 from legato._stream import Stream
 from legato._stream_files import Folder, Kept, Name
 from legato._stream_table import Table, checked
+from legato._together import one_step, several
 
-BATCH = 1024  # streams in a call of a program, at most
 _ROOM_BYTES = 2**30  # of streams, where no limit is given
-
-
-class Given(NamedTuple):
-    """What some streams are fed.
-
-    Attributes:
-        xs: for each input, (streams, *shape of a step), or with ``counts`` (streams, steps, *...).
-        counts: (streams,), how many steps each is fed; None if each is fed one, as such.
-        single: booleans (streams,), which of them are fed one step as such.
-    """
-
-    xs: tuple[np.ndarray, ...]
-    counts: np.ndarray | None = None
-    single: np.ndarray | None = None
 
 
 class Streams:
@@ -154,20 +139,23 @@ class Streams:
                 f"A mapping of names to steps was expected, such as {{'ada': x}}; "
                 f"{type(x).__name__} came."
             )
-        names, one = list(x), self._stepper.one
-        given = self._read(names, list(x.values()))
+        names, values = list(x), list(x.values())
+        one = self._stepper.one
+        together = one.feed.together(values)
+        each = [] if together is not None else self._read(names, values)
         places = self._places(names)
-        rows, emitted = [one.blank[:0, : one.words]], []
-        for begin in range(0, len(names), BATCH):
-            part = slice(begin, begin + BATCH)
-            count = len(places[part])
-            size = _rounded(count)
-            came = self._table.gather(places[part], size)
-            moved, answers = self._run(came, _filled(given, part, size))
-            rows.append(moved[:count])
-            emitted.append(answers[..., :count, :])
-        steps = self._table.steps(places) + (1 if given.counts is None else given.counts)
-        return names, places, _joined(rows[1:] or rows), steps, self._answers(names, given, emitted)
+        seen = self._table.steps(places)
+        if any(steps is not None for _, steps in each):
+            rows, answers = several(self._stepper, self._table, places, each)
+            seen += [1 if steps is None else steps for _, steps in each]
+            return names, places, rows, seen, dict(zip(names, answers, strict=True))
+        xs = tuple(map(np.stack, zip(*[xs for xs, _ in each], strict=True)))
+        rows = one_step(self._stepper, self._table, places, xs if together is None else (together,))
+        answers = one.answers(rows[:, one.words :])
+        if not isinstance(answers, np.ndarray):  # nested, as the model's outputs are
+            leaves, structure = jax.tree.flatten(answers)
+            answers = [structure.unflatten(each) for each in zip(*leaves, strict=True)]
+        return names, places, rows[:, : one.words], seen + 1, dict(zip(names, answers, strict=True))
 
     def _places(self, names: list[Name]) -> np.ndarray:
         """The rows of streams, those that were evicted brought back; -1 where one begins."""
@@ -182,58 +170,19 @@ class Streams:
                 return self._table.places(names) if back else places
         return places
 
-    def _read(self, names: list[Name], values: list) -> Given:
-        feed = self._stepper.one.feed
-        together = feed.together(values)
-        if together is not None:
-            return Given((together,))
+    def _read(self, names: list[Name], values: list) -> list[tuple]:
+        """For each stream, an array for each input, and the number of steps; None for one as such.
+
+        Raises:
+            InputError, UnsupportedError: what one is fed does not fit.
+        """
         each = []
         for name, value in zip(names, values, strict=True):
             try:
-                each.append(feed.read(value))
-            except InputError as error:
-                raise InputError(f"Stream {name!r}: {error}") from None
-        single = np.array([steps is None for _, steps in each], bool)
-        if single.all():
-            return Given(
-                tuple(np.stack(part) for part in zip(*[xs for xs, _ in each], strict=True))
-            )
-        counts = np.array([1 if steps is None else steps for _, steps in each])
-        columns = []
-        for at, given in enumerate(feed.inputs):
-            parts = [xs[at] for xs, _ in each]
-            if given.by_step:
-                parts = [
-                    _padded(part[None] if alone else part, counts.max())
-                    for part, alone in zip(parts, single, strict=True)
-                ]
-            columns.append(np.stack(parts))
-        return Given(tuple(columns), counts, single)
-
-    def _run(self, rows: np.ndarray, given: Given) -> tuple[np.ndarray, np.ndarray]:
-        """What some carry on, and their answers: (streams, words), or (steps, streams, words)."""
-        words = self._stepper.one.words
-        if given.counts is None:
-            moved = np.asarray(self._stepper.step(rows, given.xs))
-            return moved[:, :words], moved[:, words:]
-        moved, emitted = self._stepper.walk(rows, given.xs, given.counts)
-        return np.asarray(moved)[:, :words], emitted
-
-    def _answers(self, names: list[Name], given: Given, emitted: list[np.ndarray]) -> dict:
-        one = self._stepper.one
-        if given.counts is None or given.single is None:
-            together = one.answers(_joined(emitted or [one.blank[:0, one.words :]]))
-            if isinstance(together, np.ndarray):
-                return dict(zip(names, together, strict=True))
-            return {
-                name: jax.tree.map(lambda each, at=at: each[at], together)
-                for at, name in enumerate(names)
-            }
-        answers = {}
-        for at, name in enumerate(names):
-            own = emitted[at // BATCH][: given.counts[at], at % BATCH]
-            answers[name] = one.answers(own[0] if given.single[at] else own)
-        return answers
+                each.append(self._stepper.one.feed.read(value))
+            except (InputError, UnsupportedError) as error:
+                raise type(error)(f"Stream {name!r}: {error}") from None
+        return each
 
     # One by one.
 
@@ -372,28 +321,3 @@ class Streams:
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    """One after the other; copied only if there are several."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _rounded(count: int) -> int:
-    """Rows of the program that runs so many."""
-    return 1 << (count - 1).bit_length()
-
-
-def _filled(given: Given, part: slice, size: int) -> Given:
-    """Some streams of what is given, filled up to a number of them."""
-    counts = given.counts if given.counts is None else _padded(given.counts[part], size)
-    return Given(tuple(_padded(x[part], size) for x in given.xs), counts)
-
-
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
-    """Zeros behind it."""
-    if len(array) == length:
-        return array
-    padded = np.zeros((length, *array.shape[1:]), array.dtype)
-    padded[: len(array)] = array
-    return padded

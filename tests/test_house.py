@@ -54,6 +54,7 @@ ROOMS = [
     "_stream",
     "_stream_table",
     "_journal",
+    "_together",
     "_streams",
     "_streaming",
     "_model",

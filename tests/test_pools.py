@@ -52,6 +52,24 @@ def test_mixed_numbers_of_steps_in_more_than_one_batch(model):
         assert pool.steps(name) == (1 if xs[name].ndim == 1 else len(xs[name]))
 
 
+def test_one_long_history_does_not_pad_the_others(model, monkeypatch):
+    walked = []
+    stepper = model.streams()._stepper
+    walk = type(stepper).walk
+
+    def watch(self, rows, xs, counts, *others):
+        walked.append(xs[0].shape)
+        return walk(self, rows, xs, counts, *others)
+
+    monkeypatch.setattr(type(stepper), "walk", watch)
+    pool = model.streams()
+    history = np.stack([step(at) for at in range(3000)])
+    answers = pool.feed({"ada": history, **{name: [step(name)] for name in range(100)}})
+    assert sum(rows * steps for rows, steps, _ in walked) < 2 * (3000 + 100)
+    assert_close(answers["ada"][-1], model.stream().feed(history, every=False))
+    assert_close(answers[7], model.stream().feed([step(7)]))
+
+
 def test_slots_are_used_again_and_others_keep_theirs(model):
     pool, alone = model.streams(), {}
     rng = np.random.default_rng(0)
