@@ -41,17 +41,19 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
     Attributes:
         temperature: below 1 the likely becomes likelier, above 1 the unlikely; 0: the likeliest.
         seed: of the draws, 0 to 2**32 - 1. Default: another one in every ``generate``.
+        logits: whether the answer is logits, of a model that does not end in softmax.
 
     Raises:
         InputError: a temperature below 0, or a seed that is none.
 
     Example:
         >>> sample(0.7, seed=1)
-        sample(temperature=0.7, seed=1)
+        sample(temperature=0.7, seed=1, logits=False)
     """
 
     temperature: float = 1.0
     seed: int | None = None
+    logits: bool = False
 
     def __post_init__(self):
         if not (isinstance(self.temperature, (int, float)) and 0 <= self.temperature < np.inf):
@@ -61,11 +63,27 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
         ):
             raise InputError(f"seed is {self.seed!r}; a whole number from 0 to 2**32 - 1 is one.")
 
+    def check(self, answer) -> None:
+        """See that an answer is what it takes.
+
+        Raises:
+            InputError: it is not probabilities, nor said to be logits.
+        """
+        sums = np.sum(answer, axis=-1, dtype="float64") if np.ndim(answer) == 1 else np.nan
+        if not self.logits and not (abs(sums - 1) < 0.02 and np.min(answer) >= 0):
+            raise InputError(
+                "The stream's answer is not the probabilities of classes (numbers from 0 that sum "
+                "to 1), so nothing can be drawn from it. If they are logits, say "
+                "legato.sample(..., logits=True)."
+            )
+
     def __call__(self, answer, numbers, step):
-        """A class, drawn from probabilities (classes,)."""
+        """A class, drawn from probabilities or logits (classes,)."""
         temperature, seed = numbers
         key = jax.random.fold_in(jax.random.key(seed), step)
-        logits = jnp.log(jnp.maximum(answer.astype(jnp.float32), 1e-37))
+        logits = answer.astype(jnp.float32)
+        if not self.logits:
+            logits = jnp.log(jnp.maximum(logits, 1e-37))
         drawn = jax.random.categorical(key, logits / jnp.maximum(temperature, 1e-6))
         return jnp.where(temperature > 0, drawn, jnp.argmax(answer))
 
@@ -99,8 +117,18 @@ class Choosing:
     @property
     def key(self) -> tuple:
         """Equal for what compiles to one program."""
-        choose = sample if isinstance(self._choose, sample) else _identity(self._choose)
+        draws = isinstance(self._choose, sample)
+        choose = (sample, self._choose.logits) if draws else _identity(self._choose)
         return choose, _identity(self._encode)
+
+    def check(self, answer) -> None:
+        """See that an answer is what is chosen from.
+
+        Raises:
+            InputError: it is not.
+        """
+        if isinstance(self._choose, sample):
+            self._choose.check(answer)
 
     def numbers(self) -> tuple:
         """What the program takes as arguments: temperature and seed."""

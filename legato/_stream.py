@@ -165,6 +165,7 @@ class Stream:
         self._check_goes_on(n)
         one = self._stepper.one
         choosing = Choosing(choose, encode, one.feed.inputs[0], one.gives_probabilities)
+        choosing.check(self.answer)
         try:
             rows, choices = self._stepper.generate(self._rows, choosing, n, self._steps)
         except (TypeError, IndexError):  # a function that takes no tracer

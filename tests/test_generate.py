@@ -154,6 +154,16 @@ def test_draws_follow_the_probabilities():
     np.testing.assert_allclose(shares, expected, atol=4 * 0.5 / np.sqrt(len(draws)))
 
 
+def test_logits_are_drawn_from_where_they_are_said_to_be_logits():
+    with_softmax, without = warmed(network()), warmed(network(activation=None))
+    for seed in range(5):
+        expected = with_softmax.fork().generate(9, legato.sample(0.8, seed), encode=scaled)
+        choose = legato.sample(0.8, seed, logits=True)
+        np.testing.assert_array_equal(without.fork().generate(9, choose, encode=scaled), expected)
+    with pytest.raises(InputError, match=r"not the probabilities of classes.*logits=True"):
+        without.generate(3, legato.sample(), encode=scaled)
+
+
 def test_temperature_sharpens_and_seeds_repeat():
     stream = warmed(network())
 
