@@ -76,7 +76,7 @@ def train(
     group: str | None = None,
     time: str | None = None,
     columns: list[str] | None = None,
-    categorical: tuple[str, ...] | list[str] = (),
+    categorical: str | tuple[str, ...] | list[str] = (),
     missing: Missing = "error",
     shortest: int = 1,
     framing: Framing = "chunks",
@@ -182,7 +182,8 @@ def _settled(
     """The plan for what was said; see ``train``."""
     how = {
         "group": group, "time": time, "columns": columns,
-        "categorical": list(categorical), "missing": missing,
+        "categorical": [categorical] if isinstance(categorical, str) else list(categorical),
+        "missing": missing,
     }  # fmt: skip
     if isinstance(data, Sequences):
         _check_unsaid(how)

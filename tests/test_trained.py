@@ -727,3 +727,12 @@ def test_a_model_that_is_trained_on_knows_no_more_of_its_training(seller, tmp_pa
     model.save(path)
     with pytest.raises(InputError, match="does not say what it was trained on"):
         legato.Trained.load(path)
+
+
+def test_one_categorical_column_is_named_as_in_read():
+    days = {"load": list(range(40)), "day": [at % 7 for at in range(40)]}
+    plans = [
+        legato.plan(days, target="load", categorical=named, task="forecast")
+        for named in ("day", ["day"])
+    ]
+    assert [plan.task.inputs[1].is_numeric for plan in plans] == [False, False]
