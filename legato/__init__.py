@@ -16,9 +16,11 @@ choose_jax()
 _HOME = {
     "BackendError": "legato._errors",
     "Column": "legato._sequences",
+    "Comparison": "legato._statistics",
     "Forecast": "legato._forecast",
     "Frames": "legato._framing",
     "InputError": "legato._errors",
+    "Interval": "legato._statistics",
     "Labelled": "legato._labelled",
     "Lanes": "legato._lanes",
     "LegatoError": "legato._errors",
@@ -26,6 +28,7 @@ _HOME = {
     "Model": "legato._model",
     "OutputError": "legato._errors",
     "Plan": "legato._learning",
+    "Proportion": "legato._statistics",
     "Sequences": "legato._sequences",
     "Sequential": "legato._model",
     "State": "legato._state",
@@ -36,11 +39,15 @@ _HOME = {
     "Trained": "legato._trained",
     "UnsupportedError": "legato._errors",
     "argmax": "legato._choosing",
+    "compare": "legato._statistics",
+    "corrected": "legato._statistics",
     "export_onnx": "legato._onnx",
     "frame": "legato._framing",
     "from_torch": "legato._torch",
+    "interval": "legato._statistics",
     "load_model": "legato._loading",
     "plan": "legato._learning",
+    "proportion": "legato._statistics",
     "read": "legato._reading",
     "sample": "legato._choosing",
     "to_torch": "legato._torch",
@@ -51,9 +58,11 @@ _NAMESPACES = ("alphabet", "layers", "report")
 __all__ = [
     "BackendError",
     "Column",
+    "Comparison",
     "Forecast",
     "Frames",
     "InputError",
+    "Interval",
     "Labelled",
     "Lanes",
     "LegatoError",
@@ -61,6 +70,7 @@ __all__ = [
     "Model",
     "OutputError",
     "Plan",
+    "Proportion",
     "Sequences",
     "Sequential",
     "State",
@@ -72,12 +82,16 @@ __all__ = [
     "UnsupportedError",
     "alphabet",
     "argmax",
+    "compare",
+    "corrected",
     "export_onnx",
     "frame",
     "from_torch",
+    "interval",
     "layers",
     "load_model",
     "plan",
+    "proportion",
     "read",
     "report",
     "sample",
@@ -114,6 +128,13 @@ if TYPE_CHECKING:
     from legato._sequences import Column as Column
     from legato._sequences import Sequences as Sequences
     from legato._state import State as State
+    from legato._statistics import Comparison as Comparison
+    from legato._statistics import Interval as Interval
+    from legato._statistics import Proportion as Proportion
+    from legato._statistics import compare as compare
+    from legato._statistics import corrected as corrected
+    from legato._statistics import interval as interval
+    from legato._statistics import proportion as proportion
     from legato._stream import Stream as Stream
     from legato._streams import Streams as Streams
     from legato._torch import from_torch as from_torch

@@ -22,7 +22,7 @@ PACKAGE = Path(legato.__file__).parent
 GROUND = ["_errors", "_backend", "_files"]
 # Sequences as values: laid out, split, scored, read from files.
 GROUND += ["_sequences", "_calendar", "_steps", "_packing", "_lanes", "_framing", "_splits"]
-GROUND += ["_baselines", "_scores", "_label_scores", "_forecast", "_labelled"]
+GROUND += ["_baselines", "_scores", "_label_scores", "_statistics", "_forecast", "_labelled"]
 GROUND += ["_words", "_delimited", "_tables", "_columns", "_row", "_times", "_reading"]
 ROOMS = [
     *GROUND,
@@ -163,6 +163,11 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_the_front_door_loads_neither_keras_nor_jax(code):
     assert not {"keras", "jax", "numpy", "matplotlib"} & loaded_after(code)
+
+
+def test_statistics_load_neither_keras_nor_jax_and_scipy_only_when_asked():
+    assert not {"keras", "jax", "scipy"} & loaded_after("import legato\nlegato.interval")
+    assert not {"keras", "jax"} & loaded_after("import legato\nlegato.compare([1, 2], [3, 4])")
 
 
 @pytest.mark.parametrize("code", ["legato.frame(range(9))", "print(legato.Lanes([3, 4]))"])
