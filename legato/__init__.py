@@ -19,6 +19,7 @@ _HOME = {
     "Comparison": "legato._statistics",
     "Forecast": "legato._forecast",
     "Frames": "legato._framing",
+    "Influence": "legato._influence",
     "InputError": "legato._errors",
     "Interval": "legato._statistics",
     "Labelled": "legato._labelled",
@@ -44,6 +45,7 @@ _HOME = {
     "export_onnx": "legato._onnx",
     "frame": "legato._framing",
     "from_torch": "legato._torch",
+    "influence": "legato._influence",
     "interval": "legato._statistics",
     "load_model": "legato._loading",
     "plan": "legato._learning",
@@ -61,6 +63,7 @@ __all__ = [
     "Comparison",
     "Forecast",
     "Frames",
+    "Influence",
     "InputError",
     "Interval",
     "Labelled",
@@ -87,6 +90,7 @@ __all__ = [
     "export_onnx",
     "frame",
     "from_torch",
+    "influence",
     "interval",
     "layers",
     "load_model",
@@ -115,6 +119,8 @@ if TYPE_CHECKING:
     from legato._forecast import Forecast as Forecast
     from legato._framing import Frames as Frames
     from legato._framing import frame as frame
+    from legato._influence import Influence as Influence
+    from legato._influence import influence as influence
     from legato._labelled import Labelled as Labelled
     from legato._lanes import Lanes as Lanes
     from legato._learning import Plan as Plan
@@ -141,6 +147,7 @@ if TYPE_CHECKING:
     from legato._torch import to_torch as to_torch
     from legato._trace import Trace as Trace
     from legato._trained import Trained as Trained
+
 else:
 
     def __getattr__(name: str):
