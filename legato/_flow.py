@@ -9,11 +9,27 @@ its own: what is zero here is zero because nothing flows.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 RESCALED_EVERY = 8  # batches: a float32 factor is at most 1e38 or, if not zero, at least 1e-45
 SMALLEST = np.nextafter(0.0, 1.0)
+
+
+class Slopes(NamedTuple):
+    """The derivatives of a batch, each (lanes, …).
+
+    Attributes:
+        carried: (state, state), of the state handed on by the state it began with.
+        written: (state, entries), of the state handed on by what enters.
+        read: (outputs, state), of the outputs by the state it began with.
+    """
+
+    carried: np.ndarray
+    written: np.ndarray
+    read: np.ndarray
+
 
 Summed = Callable[[np.ndarray, int], np.ndarray]
 
@@ -24,57 +40,62 @@ class Flow:
     Args:
         lanes, state, entries: numbers of lanes, and in each of numbers carried and of numbers that
             enter with a batch.
+        outputs: of a lane, read off its state in each batch.
         batches: how many will enter.
     """
 
-    def __init__(self, lanes: int, state: int, entries: int, batches: int):
-        room = lanes, state, batches * entries
-        self._entries = entries
-        self._now, self._next = np.zeros(room), np.zeros(room)
+    def __init__(self, lanes: int, state: int, entries: int, outputs: int, batches: int):
+        self._entries, self._outputs = entries, outputs
+        # What a batch read off the state, and the state it left, one below the other: one product.
+        self._now, self._next = np.zeros((2, lanes, outputs + state, batches * entries))
         self._powers = np.zeros((lanes, batches), int)
         self._begin = self._end = 0
 
-    def read(self, read: np.ndarray, left: Summed, entered: Summed) -> tuple[int, np.ndarray]:
-        """How much each batch that entered is in what is read of the state.
+    def go_by(
+        self, batch: Slopes, sum_outputs: Summed, sum_entries: Summed
+    ) -> tuple[int, np.ndarray]:
+        """A batch goes by.
 
         Args:
-            read: (lanes, outputs, state).
-            left, entered: sums of an axis of outputs, or of entries, over what is told apart.
+            batch: its derivatives.
+            sum_outputs, sum_entries: sums of an axis of them over what is told apart.
 
         Returns:
-            The first batch that is still felt, and for it and those after it (lanes, parts of
-            outputs, batches, parts of entries).
+            The first batch that was still felt, and of it and each after it how much was in what
+            this one read: (lanes, parts of outputs, batches, parts of entries).
         """
-        lanes, outputs, _ = read.shape
         live = slice(self._begin * self._entries, self._end * self._entries)
-        felt = read @ self._now[:, :, live]
-        felt = felt.reshape(lanes, outputs, self._end - self._begin, self._entries)
-        largest = np.abs(felt).max(axis=(1, 3), keepdims=True, initial=0.0)
-        felt /= np.where(largest > 0, largest, 1)
-        sizes = np.sqrt(entered(left(np.square(felt), 1), 3)) * largest
-        powers = self._powers[:, None, self._begin : self._end, None]
-        with np.errstate(over="ignore"):
-            told = np.ldexp(sizes, powers)
-        return self._begin, np.where((told == 0) & (sizes > 0), SMALLEST, told)
-
-    def move(self, carried: np.ndarray, written: np.ndarray) -> None:
-        """A batch goes by: (lanes, state, state), and what enters, (lanes, state, entries)."""
-        begin, end = self._begin * self._entries, self._end * self._entries
-        np.matmul(carried, self._now[:, :, begin:end], out=self._next[:, :, begin:end])
+        both = np.concatenate([batch.read, batch.carried], axis=1)
+        state = self._now[:, self._outputs :, live]
+        felt = np.matmul(both, state, out=self._next[:, :, live])[:, : self._outputs]
+        first, sizes = self._begin, self._sizes(felt, sum_outputs, sum_entries)
         self._now, self._next = self._next, self._now
-        self._now[:, :, end : end + self._entries] = written
+        self._now[:, self._outputs :, live.stop : live.stop + self._entries] = batch.written
         self._end += 1
         if self._end % RESCALED_EVERY == 0:
             self._rescale()
+        return first, sizes
+
+    def _sizes(self, felt: np.ndarray, sum_outputs: Summed, sum_entries: Summed) -> np.ndarray:
+        """Of (lanes, outputs, batches × entries) the norms of what is summed up."""
+        felt = felt.reshape(*felt.shape[:2], self._end - self._begin, self._entries)
+        largest = np.abs(felt).max(axis=(1, 3), keepdims=True, initial=0.0)
+        squares = np.square(felt / np.where(largest > 0, largest, 1))
+        sizes = np.sqrt(sum_entries(sum_outputs(squares, 1), 3)) * largest
+        powers = self._powers[:, None, self._begin : self._end, None]
+        with np.errstate(over="ignore"):
+            told = np.ldexp(sizes, powers)
+        return np.where((told == 0) & (sizes > 0), SMALLEST, told)
 
     def _rescale(self) -> None:
         """Let every batch's largest number be about 1, and leave out those that are forgotten."""
-        live = self._now[:, :, self._begin * self._entries : self._end * self._entries]
-        lanes, state, _ = live.shape
-        live = live.reshape(lanes, state, self._end - self._begin, self._entries)
+        begin, end = self._begin * self._entries, self._end * self._entries
+        live = self._now[:, self._outputs :, begin:end]
+        live = live.reshape(*live.shape[:2], self._end - self._begin, self._entries)
         largest = np.abs(live).max(axis=(1, 3), initial=0.0)
         powers = np.frexp(largest)[1]
-        live *= np.ldexp(1.0, -powers)[:, None, :, None]
+        scale = np.repeat(np.ldexp(1.0, -powers), self._entries, axis=1)
+        self._now[:, self._outputs :, begin:end] *= scale[:, None]
         self._powers[:, self._begin : self._end] += powers
         felt = largest.any(axis=0)
         self._begin += int(felt.argmax()) if felt.any() else len(felt)

@@ -7,6 +7,7 @@ derivative is zero, exactly. What flows less than 1e-45 within a batch is zero i
 """
 
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -20,13 +21,14 @@ from legato._data import hands_out_batches
 from legato._engine import Engine
 from legato._errors import InputError
 from legato._feeding import Held
-from legato._flow import Flow
+from legato._flow import Flow, Slopes
 from legato._intake import Intake
 from legato._jacobians import Derivatives, Path
 from legato._model import Model, Sequential
 from legato._state import State
 from legato._watch import Progress
 
+TINY = 1e-30  # below it, float32 soon makes a derivative zero
 MOST_BYTES = 4 * 2**30  # of a map and what it takes to find it
 
 
@@ -148,6 +150,7 @@ def influence(
     matrix = _mapped(path, progress)[: samples.count * path.leaving.parts]
     matrix = matrix[:, : samples.count * path.entering.parts]
     progress.end()
+    _warn_of_underflow(matrix, path)
     rows, columns = (_by_step(named, each.parts) for each in (path.leaving, path.entering))
     return Influence(matrix, rows, columns)
 
@@ -240,18 +243,34 @@ def _mapped(path: Path, progress: Progress) -> np.ndarray:
         turned = matrix.transpose(3, 4, 5, 0, 1, 2)[::-1, :, :, ::-1]
         sides.reverse()
     left, entered = sides
-    flow = Flow(lanes, path.together * path.state, len(entered.part), batches)
+    state = path.together * path.state
+    flow = Flow(lanes, state, len(entered.part), len(left.part), batches)
     every, at = np.arange(lanes), 0
     for block in path.blocks(backward):
-        for carried, written, read, own in _each(block, backward):
+        for slopes, own in _each(block, backward):
             turned[at, every, :, at, every] = own
             if path.state and batches > 1:
-                first, sizes = flow.read(read, left.summed, entered.summed)
+                first, sizes = flow.go_by(slopes, left.summed, entered.summed)
                 turned[at, every, :, first:at, every] = sizes
-                flow.move(carried, written)
             at += 1
             progress.steps(0, at)
     return matrix.reshape(batches * lanes * rows, batches * lanes * columns)
+
+
+def _warn_of_underflow(matrix: np.ndarray, path: Path) -> None:
+    """Say so where zeros within a sample may be what float32 made of something."""
+    sample = np.arange(len(matrix)) // path.leaving.parts
+    of_steps = path.entering.parts
+    for at in np.unique(sample) if of_steps > 1 else ():
+        own = matrix[sample == at, at * of_steps : (at + 1) * of_steps]
+        if (own == 0).any() and own.min(initial=1.0, where=own > 0) < TINY:
+            warnings.warn(
+                f"Within sample {at} influence falls below {TINY:g}, and from 1e-38 on float32 "
+                "makes it 0: zeros there need not mean that nothing flows. Cut into samples of "
+                "fewer time steps, carried on by stateful=True, they do.",
+                stacklevel=3,
+            )
+            return
 
 
 def _backward(path: Path) -> bool:
@@ -259,14 +278,14 @@ def _backward(path: Path) -> bool:
     return len(path.leaving.part) < len(path.entering.part)
 
 
-def _each(block: Derivatives, backward: bool) -> Iterator[tuple[np.ndarray, ...]]:
-    """The batches of a block as they go by: carried, written, read, own."""
+def _each(block: Derivatives, backward: bool) -> Iterator[tuple[Slopes, np.ndarray]]:
+    """The batches of a block as they go by, each with the sizes of its own."""
     carried, written, read, own = block[2:]
-    if not backward:
-        yield from zip(carried, written, read, own, strict=True)
-        return
-    turned = [each[::-1].swapaxes(2, 3) for each in (carried, read, written, own)]
-    yield from zip(*turned, strict=True)
+    if backward:
+        turned = (each[::-1].swapaxes(2, 3) for each in (carried, read, written, own))
+        carried, written, read, own = turned
+    for at, each in enumerate(own):
+        yield Slopes(carried[at], written[at], read[at]), each
 
 
 def _check_cost(path: Path, samples: int) -> None:
@@ -275,9 +294,9 @@ def _check_cost(path: Path, samples: int) -> None:
     Raises:
         InputError: with what it would cost, and how to ask for less.
     """
-    entries, state = min(len(path.leaving.part), len(path.entering.part)), path.state
+    entries, others = sorted(len(each.part) for each in (path.leaving, path.entering))
     cells = samples**2 * path.leaving.parts * path.entering.parts
-    taken = 8 * (cells + 2 * samples * path.together * state * entries)
+    taken = 8 * (cells + 2 * samples * path.together * entries * (path.state + others))
     if taken <= MOST_BYTES:
         return
     fewer = int(samples * (MOST_BYTES / taken) ** 0.5)

@@ -219,6 +219,16 @@ def test_what_decays_beyond_floating_point_is_not_zero():
     assert found[-1, 0] == SMALLEST
 
 
+def test_what_decays_within_a_sample_is_warned_of():
+    model = stateless(units=2, return_sequences=True)
+    with pytest.warns(UserWarning, match="Within sample 0 influence falls below 1e-30"):
+        found = influence(model, np.ones((1, 400, 1)), steps=True).matrix
+    cut = stateless(units=2, return_sequences=True, stateful=True)
+    fully = influence(cut, np.ones((400, 1, 1)), batch_size=1).matrix
+    assert found[-1, 0] == 0 < fully[-1, 0]
+    np.testing.assert_allclose(found, fully, rtol=1e-4, atol=1e-36)
+
+
 class Centred(legato.Model):
     """Takes from every row the mean of its batch."""
 
