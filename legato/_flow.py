@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 RESCALED_EVERY = 8  # batches: a float32 factor is at most 1e38 or, if not zero, at least 1e-45
-SMALLEST = np.nextafter(0.0, 1.0)
+SMALLEST, LARGEST = np.nextafter(0.0, 1.0), np.finfo(float).max
 
 
 class Slopes(NamedTuple):
@@ -84,7 +84,7 @@ class Flow:
         sizes = np.sqrt(sum_entries(sum_outputs(squares, 1), 3)) * largest
         powers = self._powers[:, None, self._begin : self._end, None]
         with np.errstate(over="ignore"):
-            told = np.ldexp(sizes, powers)
+            told = np.minimum(np.ldexp(sizes, powers), LARGEST)
         return np.where((told == 0) & (sizes > 0), SMALLEST, told)
 
     def _rescale(self) -> None:

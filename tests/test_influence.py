@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import legato
 from legato import InputError, StateError, UnsupportedError, _influence, influence, layers
-from legato._flow import SMALLEST
+from legato._flow import LARGEST, SMALLEST
 
 MASKED = [cell for cell in CELLS if cell.masks]
 SAMPLES, STEPS = 7, 2
@@ -206,17 +206,19 @@ def test_a_masked_step_has_none(cell):
         np.testing.assert_array_equal(found.matrix[~masked][:, ~masked] > 0, np.tri(7, dtype=bool))
 
 
-def test_what_decays_beyond_floating_point_is_not_zero():
+@pytest.mark.parametrize("factor", [1 / 128, 128])
+def test_what_leaves_floating_point_is_neither_zero_nor_infinite(factor):
     model = legato.Sequential(
         [layers.Input((1, 1)), layers.SimpleRNN(1, activation=None, stateful=True)]
     )
-    model.set_weights([np.array([[3.0]]), np.array([[1 / 128]]), np.array([0.0])])
-    found = influence(model, np.ones((200, 1, 1)), batch_size=1).matrix
+    model.set_weights([np.array([[3.0]]), np.array([[factor]]), np.array([0.0])])
+    found = influence(model, np.zeros((200, 1, 1)), batch_size=1).matrix
     back = np.subtract.outer(np.arange(200), np.arange(200))
-    expected = np.where(back < 0, 0.0, 3 * 128.0 ** -np.maximum(back, 0))
-    expected[(back >= 0) & (expected == 0)] = SMALLEST
+    with np.errstate(over="ignore"):
+        expected = 3 * float(factor) ** np.maximum(back, 0)
+    expected = np.where(back < 0, 0.0, expected.clip(SMALLEST, LARGEST))
     np.testing.assert_array_equal(found, expected)
-    assert found[-1, 0] == SMALLEST
+    assert found[-1, 0] == (SMALLEST if factor < 1 else LARGEST)
 
 
 def test_what_decays_within_a_sample_is_warned_of():

@@ -5,6 +5,7 @@ from legato.report._figures import figure as figure
 from legato.report._files import write as write
 from legato.report._forecasts import forecast_figure as forecast_figure
 from legato.report._forecasts import save_figure as save_figure
+from legato.report._influences import influence_figure as influence_figure
 from legato.report._lanes import lanes_figure as lanes_figure
 from legato.report._models import model_facts as model_facts
 from legato.report._models import print_model as print_model
@@ -23,6 +24,7 @@ __all__ = [
     "facts",
     "figure",
     "forecast_figure",
+    "influence_figure",
     "lanes_figure",
     "model_facts",
     "plan_facts",
