@@ -17,6 +17,7 @@ _HOME = {
     "BackendError": "legato._errors",
     "Column": "legato._sequences",
     "Comparison": "legato._statistics",
+    "Explanation": "legato._explaining",
     "Forecast": "legato._forecast",
     "Frames": "legato._framing",
     "Influence": "legato._influence",
@@ -61,6 +62,7 @@ __all__ = [
     "BackendError",
     "Column",
     "Comparison",
+    "Explanation",
     "Forecast",
     "Frames",
     "Influence",
@@ -116,6 +118,7 @@ if TYPE_CHECKING:
     from legato._errors import OutputError as OutputError
     from legato._errors import StateError as StateError
     from legato._errors import UnsupportedError as UnsupportedError
+    from legato._explaining import Explanation as Explanation
     from legato._forecast import Forecast as Forecast
     from legato._framing import Frames as Frames
     from legato._framing import frame as frame

@@ -17,10 +17,8 @@ import keras
 import numpy as np
 
 from legato import _keras
-from legato._data import hands_out_batches
 from legato._engine import Engine
 from legato._errors import InputError
-from legato._feeding import Held
 from legato._flow import Flow, Slopes
 from legato._intake import Intake
 from legato._jacobians import Derivatives, Path
@@ -136,10 +134,8 @@ def influence(
             f"A legato.Model or legato.Sequential was expected, and {type(model).__name__} came. "
             "legato.load_model opens the file of any Keras model."
         )
-    if hands_out_batches(X):
-        raise InputError(f"X is a {type(X).__name__}, which hands out batches; give arrays.")
     engine = model._engine
-    held = _held(engine, X, starts, batch_size)
+    held = Intake(engine).held(X, batch_size, starts)
     _check_embeds_nothing(model)
     named = _names(names, held.samples.count)
     memory = _memory(engine, state, held.rows)
@@ -156,17 +152,6 @@ def influence(
 
 
 # What came.
-
-
-def _held(engine: Engine, X, starts, batch_size) -> Held:
-    intake = Intake(engine)
-    held = intake.once(intake.read(X, starts=starts), batch_size, None, loss=False)
-    if not isinstance(held, Held):
-        raise InputError(
-            "X takes more memory than a quarter of what the device has, which is too much for a "
-            "map. Give fewer samples, such as X[:1000]."
-        )
-    return held
 
 
 def _check_embeds_nothing(model) -> None:

@@ -112,6 +112,24 @@ class Intake:
             return self._at_hand(data, min(rows, data.count), shuffle=False)
         return arriving(*self._source(data, steps, loss=loss), self.samples, again=True)
 
+    def held(self, x, batch_size: int | None, starts=None) -> Held:
+        """Arrays as ``predict`` takes them, for what looks at all samples at once.
+
+        Raises:
+            InputError: batches, or arrays too large to be held.
+        """
+        if hands_out_batches(x):
+            raise InputError(
+                f"x is a {type(x).__name__}, which hands out batches; arrays were expected."
+            )
+        feeding = self.once(self.samples(x, starts=starts), batch_size, None, loss=False)
+        if not isinstance(feeding, Held):
+            raise InputError(
+                "x takes more memory than a quarter of what the device has, which is too much to "
+                "look at as a whole. Give fewer samples, such as x[:1000]."
+            )
+        return feeding
+
     def _at_hand(self, samples: Samples, rows: int, shuffle: Shuffle) -> Feeding:
         """Samples sent as a whole, or batch by batch if they would take too much room."""
         large = samples.nbytes > device_share_bytes()

@@ -17,6 +17,7 @@ from legato._backend import set_up_jax
 from legato._data import Samples
 from legato._engine import Engine
 from legato._errors import InputError
+from legato._explaining import Explaining
 from legato._feeding import Held, Shuffle
 from legato._intake import Intake, split, unpacked, weighted
 from legato._passes import predict, test
@@ -33,7 +34,7 @@ from legato.layers import adopt
 set_up_jax()
 
 
-class _Carrying(Saves, Streaming):
+class _Carrying(Saves, Streaming, Explaining):
     """The verbs, mixed into Keras's model classes."""
 
     @property

@@ -57,6 +57,7 @@ ROOMS = [
     "_together",
     "_streams",
     "_streaming",
+    "_explaining",
     "_model",
     "_jacobians",
     "_flow",

@@ -332,7 +332,7 @@ class Noting(keras.layers.Layer):
             {},
             "embeds integers, and a prediction has no derivative",
         ),
-        (stateless(FEATURES), iter([inputs()]), {}, "hands out batches; give arrays"),
+        (stateless(FEATURES), iter([inputs()]), {}, "hands out batches; arrays were expected"),
         (
             stateless(FEATURES),
             inputs(),
