@@ -229,12 +229,13 @@ def _mapped(path: Path, progress: Progress) -> np.ndarray:
         sides.reverse()
     left, entered = sides
     state = path.together * path.state
-    flow = Flow(lanes, state, len(entered.part), len(left.part), batches)
+    carries = path.carries
+    flow = Flow(lanes, state, len(entered.part), len(left.part), batches if carries else 0)
     every, at = np.arange(lanes), 0
     for block in path.blocks(backward):
         for slopes, own in _each(block, backward):
             turned[at, every, :, at, every] = own
-            if path.state and batches > 1:
+            if carries:
                 first, sizes = flow.go_by(slopes, left.summed, entered.summed)
                 turned[at, every, :, first:at, every] = sizes
             at += 1
@@ -281,15 +282,16 @@ def _check_cost(path: Path, samples: int) -> None:
     """
     entries, others = sorted(len(each.part) for each in (path.leaving, path.entering))
     cells = samples**2 * path.leaving.parts * path.entering.parts
-    taken = 8 * (cells + 2 * samples * path.together * entries * (path.state + others))
+    carried = 2 * samples * path.together * entries * (path.state + others)
+    taken = 8 * (cells + carried * path.carries)
     if taken <= MOST_BYTES:
         return
-    fewer = int(samples * (MOST_BYTES / taken) ** 0.5)
+    fewer = max(1, int(samples * (MOST_BYTES / taken) ** 0.5))
+    or_samples = ", or leave out steps=True" if path.entering.parts > 1 else ""
     raise InputError(
         f"A map of {samples:,} samples would take {taken / 2**30:,.1f} GiB, and about "
         f"{_duration(_seconds(path))}; at most {MOST_BYTES / 2**30:.0f} GiB are taken. Ask for "
-        f"fewer samples, X[:{max(fewer, 1)}]"
-        + (", or leave out steps=True." * (path.entering.parts > 1) or ".")
+        f"fewer samples, X[:{fewer}]{or_samples}."
     )
 
 
@@ -308,7 +310,7 @@ def _seconds(path: Path) -> float:
     entries, others = sorted(path.together * len(p.part) for p in (path.leaving, path.entering))
     state = path.together * path.state
     products = path.batches**2 / 2 * path.lanes * state * entries * (state + others)
-    return path.batches * each + products / rate
+    return path.batches * each + products * path.carries / rate
 
 
 def _duration(seconds: float) -> str:

@@ -125,8 +125,8 @@ class Intake:
         feeding = self.once(self.samples(x, starts=starts), batch_size, None, loss=False)
         if not isinstance(feeding, Held):
             raise InputError(
-                "x takes more memory than a quarter of what the device has, which is too much to "
-                "look at as a whole. Give fewer samples, such as x[:1000]."
+                "x takes more memory than data may take as a whole. Give fewer samples, such as "
+                "x[:1000]."
             )
         return feeding
 

@@ -8,7 +8,6 @@ whether they mix is asked of the derivative too, and a batch whose rows do is on
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,41 +19,12 @@ from legato import _keras
 from legato._data import Samples
 from legato._engine import Engine
 from legato._errors import InputError, UnsupportedError
+from legato._numbers import Numbers, counted
 from legato._program import Plan
 from legato._programs import Programs
 
 BLOCK_BYTES = 64 * 2**20  # of derivatives at once, about
 BLOCK_BATCHES = 256
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """How many numbers one side of a sample is, and what they are summed up in.
-
-    Attributes:
-        parts: columns, or rows, that a sample has in the map: 1, or one a time step.
-        part: (numbers,), which of these each is of.
-    """
-
-    parts: int
-    part: np.ndarray
-
-    def times(self, samples: int) -> "Numbers":
-        """The same for samples side by side."""
-        part = np.arange(samples)[:, None] * self.parts + self.part
-        return Numbers(samples * self.parts, part.reshape(-1))
-
-    def summed(self, values: np.ndarray, axis: int, first: int = 0) -> np.ndarray:
-        """Sums over those of a part; ``values`` are of consecutive numbers from ``first`` on."""
-        if self.parts == 1:
-            return values.sum(axis, keepdims=True)
-        values = np.moveaxis(values, axis, 0)
-        part = self.part[first : first + len(values)]
-        begins = np.flatnonzero(np.diff(part, prepend=-1))
-        sums = np.zeros((self.parts, *values.shape[1:]))
-        if len(part):
-            np.add.at(sums, part[begins], np.add.reduceat(values, begins, axis=0))
-        return np.moveaxis(sums, 0, axis)
 
 
 class Derivatives(NamedTuple):
@@ -125,6 +95,11 @@ class Path:
             for of_inputs in (True, False)
         }
 
+    @property
+    def carries(self) -> bool:
+        """Whether there is a state, and a batch that it could be carried to."""
+        return self.state > 0 and self.batches > 1
+
     def blocks(self, backward: bool) -> Iterator[Derivatives]:
         """All batches in order, or from the last to the first."""
         _, _, given, made = self._sizes(0)
@@ -141,8 +116,8 @@ class Path:
         memory = [each[begin:end, :rows] for each in self._memories]
         batch = self._batch(begin, end)
         found = self._empty(begin, end)
-        nothing_carried = self.batches == 1
-        for first in range(together * self.state if nothing_carried else 0, directions, most):
+        unseen = 0 if self.carries else together * self.state  # directions of state
+        for first in range(unseen, directions, most):
             at = np.arange(first, first + min(most, directions)) % directions  # one program for all
             along = np.eye(directions, dtype="float32")[at]
             slopes = self._slopes[of_inputs](self._values, along, memory, *batch)
@@ -209,12 +184,8 @@ class Path:
         x = jax.tree.map(lambda each: each[0], x)
         rows = len(jax.tree.leaves(x)[0])
         outputs, *_ = jax.eval_shape(self._step(rows), self._values, memory, (x,), None)
-        came, shapes = ([each.shape[1:] for each in jax.tree.leaves(side)] for side in (x, outputs))
-        steps = _steps(came) if by_step else None
-        in_time = steps is not None and all(len(each) > 1 and each[0] == steps for each in shapes)
-        if self._output is not None:
-            shapes = [_without(self._output, shape) for shape in shapes]
-        return _numbers(came, steps), _numbers(shapes, steps if in_time else None)
+        came, made = ([each.shape[1:] for each in jax.tree.leaves(side)] for side in (x, outputs))
+        return counted(came, made, self._output, by_step)
 
     def _step(self, rows: int) -> Callable:
         """``step(values, memory, data, starts)`` → outputs, changed values, memory: predict's."""
@@ -355,33 +326,3 @@ def _flat(arrays: list, rows: int) -> jax.Array:
 
 def _padded(array: np.ndarray, rows: int) -> np.ndarray:
     return np.pad(array, [(0, 0), (0, rows - array.shape[1]), *[(0, 0)] * (array.ndim - 2)])
-
-
-def _steps(shapes: list[tuple]) -> int:
-    """The time steps of inputs of such shapes, all the same."""
-    counts = {shape[0] if len(shape) > 1 else None for shape in shapes}
-    steps = counts.pop()
-    if counts or steps is None:
-        raise InputError(
-            f"steps=True tells time steps apart, and a sample's inputs have the shapes {shapes}; "
-            "(time steps, features) was expected, with as many steps each. Leave steps out."
-        )
-    return steps
-
-
-def _without(index: int, shape: tuple) -> tuple:
-    """The shape of one of the outputs on the last axis."""
-    if not shape or not -shape[-1] <= index < shape[-1]:
-        raise InputError(
-            f"outputs={index} was asked for, and the last axis of the model's outputs, "
-            f"{('samples', *shape)}, has no such place."
-        )
-    return shape[:-1]
-
-
-def _numbers(shapes: list[tuple], steps: int | None) -> Numbers:
-    """Numbers of arrays of such shapes, told apart by their first axis if it is of time."""
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    if steps is None:
-        return Numbers(1, np.zeros(sum(sizes), int))
-    return Numbers(steps, np.concatenate([np.arange(size) * steps // size for size in sizes]))

@@ -59,6 +59,7 @@ ROOMS = [
     "_streaming",
     "_explaining",
     "_model",
+    "_numbers",
     "_jacobians",
     "_flow",
     "_influence",
