@@ -302,11 +302,12 @@ def _seconds(path: Path) -> float:
     began = perf_counter()
     path.derivatives(0, end)
     each = (perf_counter() - began) / end
-    side = np.ones((256, 256))
+    side = np.ones((512, 512))
+    np.matmul(side, side)
     began = perf_counter()
-    for _ in range(20):
+    for _ in range(5):
         np.matmul(side, side)
-    rate = 20 * 256**3 / (perf_counter() - began)
+    rate = 5 * 512**3 / (perf_counter() - began)
     entries, others = sorted(path.together * len(p.part) for p in (path.leaving, path.entering))
     state = path.together * path.state
     products = path.batches**2 / 2 * path.lanes * state * entries * (state + others)
