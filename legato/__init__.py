@@ -31,6 +31,7 @@ _HOME = {
     "OutputError": "legato._errors",
     "Plan": "legato._learning",
     "Proportion": "legato._statistics",
+    "Replicates": "legato._replicates",
     "Sequences": "legato._sequences",
     "Sequential": "legato._model",
     "State": "legato._state",
@@ -52,6 +53,7 @@ _HOME = {
     "plan": "legato._learning",
     "proportion": "legato._statistics",
     "read": "legato._reading",
+    "replicate": "legato._replicates",
     "sample": "legato._choosing",
     "to_torch": "legato._torch",
     "train": "legato._learning",
@@ -76,6 +78,7 @@ __all__ = [
     "OutputError",
     "Plan",
     "Proportion",
+    "Replicates",
     "Sequences",
     "Sequential",
     "State",
@@ -99,6 +102,7 @@ __all__ = [
     "plan",
     "proportion",
     "read",
+    "replicate",
     "report",
     "sample",
     "to_torch",
@@ -134,6 +138,8 @@ if TYPE_CHECKING:
     from legato._model import Sequential as Sequential
     from legato._onnx import export_onnx as export_onnx
     from legato._reading import read as read
+    from legato._replicates import Replicates as Replicates
+    from legato._replicates import replicate as replicate
     from legato._sequences import Column as Column
     from legato._sequences import Sequences as Sequences
     from legato._state import State as State

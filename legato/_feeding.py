@@ -10,6 +10,8 @@ while this one runs. Memory is bounded by three blocks, however long the data ar
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -26,6 +28,22 @@ BLOCK_BYTES = 16 * 2**20  # of stacked batches
 BLOCK_BATCHES = 64
 
 Shuffle = bool | Literal["batch"]
+
+_DRAWN_BY: ContextVar[Any] = ContextVar("what draws sample orders", default=np.random)
+
+
+@contextmanager
+def drawn_by(generator: np.random.RandomState):
+    """Let the feedings that are made here draw their orders from a generator of their own.
+
+    NumPy's global one has one sequence of numbers for a process, and runs beside each other would
+    share it out by chance.
+    """
+    token = _DRAWN_BY.set(generator)
+    try:
+        yield
+    finally:
+        _DRAWN_BY.reset(token)
 
 
 class Piece(NamedTuple):
@@ -63,7 +81,8 @@ class Held:
         samples: the data.
         rows: samples in a full batch, at most ``samples.count``.
         shuffle: whether each epoch has an order of its own, drawn with NumPy's global generator,
-            so that ``numpy.random.seed`` and ``keras.utils.set_random_seed`` govern it;
+            so that ``numpy.random.seed`` and ``keras.utils.set_random_seed`` govern it, unless it
+            is ``drawn_by`` another;
             ``"batch"``: within each batch only.
 
     Attributes:
@@ -74,6 +93,7 @@ class Held:
     def __init__(self, samples: Samples, rows: int, shuffle: Shuffle = False):
         self.samples, self.rows = samples, rows
         self._shuffle: Shuffle = shuffle
+        self._random = _DRAWN_BY.get()
         full, rest = divmod(samples.count, rows)
         self.steps = full + (rest > 0)
         self._last = rest or rows
@@ -88,7 +108,7 @@ class Held:
         epochs = min(epochs, slots)
         order = np.zeros((slots, self.steps * self.rows), np.int32)
         for epoch in order[:epochs, : self.samples.count]:
-            epoch[:] = epoch_order(self.samples.count, self.rows, self._shuffle)
+            epoch[:] = epoch_order(self.samples.count, self.rows, self._shuffle, self._random)
         yield self._piece(order, epochs * self.steps, slots, calls=by_batch > 0)
 
     def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
@@ -185,26 +205,29 @@ class Fed:
 Feeding = Held | Fed
 
 
-def epoch_order(count: int, rows: int, shuffle: Shuffle) -> np.ndarray:
-    """The sample indices of an epoch, drawn with NumPy's global generator.
+def epoch_order(count: int, rows: int, shuffle: Shuffle, random: Any = np.random) -> np.ndarray:
+    """The sample indices of an epoch.
 
     Args:
         count: samples.
         rows: samples in a full batch.
         shuffle: whether they are shuffled; ``"batch"``: within each batch only, as in Keras.
+        random: what draws them: NumPy's global generator, or one like it.
     """
     if shuffle != "batch":
-        return np.random.permutation(count) if shuffle else np.arange(count)
+        return random.permutation(count) if shuffle else np.arange(count)
     batches = (np.arange(begin, min(begin + rows, count)) for begin in range(0, count, rows))
-    return np.concatenate([np.random.permutation(batch) for batch in batches])
+    return np.concatenate([random.permutation(batch) for batch in batches])
 
 
 def sliced(samples: Samples, rows: int, shuffle: Shuffle) -> Fed:
     """Arrays that are too large to be sent as a whole, batch by batch."""
 
+    random = _DRAWN_BY.get()  # here: reading is done on another thread
+
     def read() -> Iterator[Samples]:
         count = samples.count
-        order = epoch_order(count, rows, shuffle)
+        order = epoch_order(count, rows, shuffle, random)
         for begin in range(0, count, rows):
             at = order[begin : begin + rows] if shuffle else slice(begin, begin + rows)
             yield samples.take(at)

@@ -4,19 +4,25 @@ Keras has no public way to ask which of these hold, or to do them: ``tests/test_
 exercises each, so that a Keras that changes them is noticed there and not in a user's run.
 """
 
+import random
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src import api_export as _api_export
 from keras.src import backend as _backend
+from keras.src.backend.common import global_state as _global_state
 from keras.src.backend.common import stateless_scope as _stateless_scope
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
 from keras.src.models.functional import Functional  # not exported by Keras
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR as _SEED_GENERATOR
 from keras.src.saving import object_registration as _registration
 from keras.src.trainers.epoch_iterator import EpochIterator as _EpochIterator
 from keras.src.utils import io_utils as _io
+from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED as _RANDOM_SEED
 
 
 def in_stateless_scope() -> bool:
@@ -198,3 +204,29 @@ def without_values(variables: list):
 def resize(variable, shape: tuple) -> None:
     """Let a variable expect another shape: Keras fixes it at construction, rows come and go."""
     variable._shape = shape
+
+
+@contextmanager
+def planted(seed: int):
+    """Inside, random numbers are as after ``keras.utils.set_random_seed``; afterwards as before.
+
+    That function imports TensorFlow wherever it is installed, which takes seconds: where nobody
+    has done so yet, nobody draws from it either.
+    """
+    names = (_RANDOM_SEED, _SEED_GENERATOR)
+    before = [_global_state.get_global_attribute(name) for name in names]
+    drawn = random.getstate(), np.random.get_state()
+    try:
+        if "tensorflow" in sys.modules:
+            keras.utils.set_random_seed(seed)
+        else:
+            random.seed(seed)
+            np.random.seed(seed)
+            _global_state.set_global_attribute(_RANDOM_SEED, seed)
+            _global_state.set_global_attribute(_SEED_GENERATOR, None)
+        yield
+    finally:
+        random.setstate(drawn[0])
+        np.random.set_state(drawn[1])
+        for name, value in zip(names, before, strict=True):
+            _global_state.set_global_attribute(name, value)

@@ -106,6 +106,8 @@ class Program:
 
     Attributes:
         ready: what was prepared for the shapes met so far; its owner's to fill.
+        runs: what was compiled for them; also for the programs of models made the same way, if
+            they share it.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Program:
         changed: tuple[str, ...],
     ):
         self.ready: dict[tuple, Any] = {}
+        self.runs: dict[tuple, Callable] = {}
         self._step = step
         self._kept = tuple(name for name in Values._fields if name not in changed)
         self._variables = [variable for memory in memories for variable in memory.variables]

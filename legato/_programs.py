@@ -101,21 +101,35 @@ class Programs:
         checked = check and (check.fresh, *check.piece[2:], check.piece.samples.shapes)
         key = (rows, reset, *piece[4:], len(piece.order), piece.samples.shapes, checked)
         if key not in program.ready:
-            plan = _plan(verb, piece, rows, reset)
-            program.ready[key] = self._prepare(program, verb, plan, check)
+            variables = self.variables(verb)
+            if key not in program.runs:
+                plan = _plan(verb, piece, rows, reset)
+                program.runs[key] = self._prepare(program, verb, plan, variables, check)
+            program.ready[key] = Ready(variables, program.runs[key])
         return program.ready[key]
 
-    def _prepare(self, program: Program, verb: Verb, plan: Plan, check: Check | None) -> Ready:
-        variables = self.variables(verb)
+    def share(self, other: "Programs") -> None:
+        """Run every verb by what another model compiles, and it by what this one does.
+
+        The models must be made the same way, so that they differ in nothing but their variables'
+        values: what is compiled holds no variables.
+        """
+        verbs: tuple[Verb, ...] = ("train", "test", "predict")
+        for verb in verbs:
+            self.of(verb).runs = other.of(verb).runs
+
+    def _prepare(
+        self, program: Program, verb: Verb, plan: Plan, variables: Values, check: Check | None
+    ) -> Callable:
         eagerly = self.runs_eagerly
         if verb == "predict" and plan.steps == 1:
-            return Ready(variables, program.once(plan, compiled=not eagerly))
+            return program.once(plan, compiled=not eagerly)
         values = Values(*[[each.value for each in part] for part in variables])
         empty = self._empty_metrics(variables.metrics)
         if eagerly:
-            return Ready(variables, program.step_by_step(plan, empty))
+            return program.step_by_step(plan, empty)
         validate = check and self._validation(check, empty)
-        return Ready(variables, program.compiled(plan, values, empty, validate))
+        return program.compiled(plan, values, empty, validate)
 
     def _validation(self, check: Check, empty_metrics: list) -> Callable:
         """A validation to be traced inside the training's program."""

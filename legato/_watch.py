@@ -100,6 +100,7 @@ class Progress:
         steps: batches in an epoch; None while nobody knows.
         patience_s: how long ``"auto"`` shows nothing, so that what is over soon leaves no line.
         stream: where it is written.
+        unit: what an epoch is called: runs are told of as epochs of one that is longer.
     """
 
     _WIDTH = 24
@@ -112,11 +113,12 @@ class Progress:
         steps: int | None,
         patience_s: float = 0.0,
         stream: IO[str] | None = None,
+        unit: str = "epoch",
     ):
         self._stream = stream or sys.stdout
         self._rewrite = self._stream.isatty() or _in_notebook()
         self._verbose = int(self._rewrite) if verbose == "auto" else int(verbose)
-        self._epochs, self._steps = epochs, steps
+        self._epochs, self._steps, self._unit = epochs, steps, unit
         self._began = self._shown = self._last = time.perf_counter()
         self._patience_s = patience_s if verbose == "auto" else 0.0
         self._logs: dict = {}
@@ -156,7 +158,7 @@ class Progress:
         if self._verbose == 2:
             seconds, count = self._recent  # of several epochs, if they were one call
             steps, step_s = self._steps, seconds / max(count, 1)
-            self._write(f"Epoch {epoch + 1}/{self._epochs}\n")
+            self._write(f"{self._unit.capitalize()} {epoch + 1}/{self._epochs}\n")
             self._write(
                 f"{steps}/{steps} - {step_s * steps:.0f}s - "
                 f"{_duration(step_s)}/step - {_told(logs, ' - ', ': ')}\n"
@@ -175,10 +177,8 @@ class Progress:
         epoch = min(ended + (not last), self._epochs)
         bar = "━" * round(self._WIDTH * part)
         after = f" in {_duration(now - self._began)}" if last else left
-        line = (
-            f"epoch {epoch}/{self._epochs} {bar:<{self._WIDTH}} {_told(self._logs, '  ', ' ')}"
-            f" · {rate:,.0f} steps/s{after}"
-        )
+        where = f"{self._unit} {epoch}/{self._epochs} {bar:<{self._WIDTH}}"
+        line = f"{where} {_told(self._logs, '  ', ' ')} · {rate:,.0f} steps/s{after}"
         if self._rewrite:
             line = line[: _columns(self._stream)]  # a line that wraps cannot be rewritten
             padding = " " * max(self._length - len(line), 0)
