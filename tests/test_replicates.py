@@ -314,7 +314,7 @@ def by_rate(seed):
 
 def by_dropout(seed):
     model = legato.Sequential(
-        [layers.Input((STEPS, FEATURES)), layers.Dense(1), layers.Dropout(0.1 * seed)]
+        [layers.Input((STEPS, FEATURES)), layers.Dense(1), layers.Dropout(0.1 + 0.1 * seed)]
     )
     model.compile("adam", "mse")
     return model

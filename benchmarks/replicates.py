@@ -1,0 +1,115 @@
+"""How much longer than one training do many take, side by side?
+
+`legato.replicate` under many seeds against one `fit`: warm (a model that was fitted before, so
+that nothing is built or compiled), and cold (build, compile and fit). Beside it stand as many runs
+one after the other: on one thread of the compiled program, and each built and compiled anew as a
+loop over seeds would (measured on three, times their number). In turn, in one process.
+
+    python benchmarks/replicates.py
+    python benchmarks/replicates.py --networks 5 --seeds 128 --rounds 1
+"""
+
+import argparse
+import time
+from statistics import median
+
+import keras
+from _bench import machine, progress, significant, table
+
+import legato
+from legato import _side_by_side, alphabet
+
+ASKED = {1: 32, 5: 128}
+
+
+def options(network: alphabet.Network) -> dict:
+    """What a network is fitted with."""
+    in_order = network.stateful or network.in_order
+    shuffle = False if in_order else None
+    return {"epochs": network.epochs, "batch_size": network.batch_size, "shuffle": shuffle}
+
+
+def seconds(do, *arguments, **keywords) -> float:
+    """Wall time of a call."""
+    began = time.perf_counter()
+    do(*arguments, **keywords)
+    return time.perf_counter() - began
+
+
+def cold(network: alphabet.Network, data: alphabet.Samples, seed: int) -> legato.Sequential:
+    """One seed alone, from nothing."""
+    keras.utils.set_random_seed(seed)
+    model = network.build()
+    model.fit(data.x, data.y, verbose=0, **options(network))
+    return model
+
+
+def warm(model, network: alphabet.Network, data: alphabet.Samples) -> None:
+    """One more fit of a fitted model."""
+    model.reset_states()
+    model.fit(data.x, data.y, verbose=0, **options(network))
+
+
+def many(network: alphabet.Network, data: alphabet.Samples, count: int) -> None:
+    """All seeds side by side."""
+    legato.replicate(network.build, data.x, data.y, n=count, verbose=0, **options(network))
+
+
+def on_one_thread(*arguments) -> None:
+    """The same with one thread."""
+    cores = _side_by_side._cores
+    _side_by_side._cores = lambda _: 1
+    try:
+        many(*arguments)
+    finally:
+        _side_by_side._cores = cores
+
+
+def measure(network: alphabet.Network, count: int, rounds: int) -> dict[str, list[float]]:
+    """Rounds of all kinds, in turn."""
+    data = network.samples()
+    model = cold(network, data, 0)
+    times: dict[str, list[float]] = {}
+    for number in range(rounds):
+        progress(f"network {network.number}: round {number + 1} of {rounds}")
+        told = {
+            "one, warm": median(seconds(warm, model, network, data) for _ in range(5)),
+            "one, cold": seconds(cold, network, data, number),
+            f"{count} side by side": seconds(many, network, data, count),
+            f"{count} on one thread": seconds(on_one_thread, network, data, count),
+            f"{count} built one by one": count
+            / 3
+            * sum(seconds(cold, network, data, seed) for seed in range(3)),
+        }
+        for name, each in told.items():
+            times.setdefault(name, []).append(each)
+    return times
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--networks", nargs="+", type=int, default=[*ASKED])
+    parser.add_argument("--seeds", type=int, help="how many; default: 32 of network 1, 128 of 5")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    print((__doc__ or "").splitlines()[0], ", ".join(machine().values()), sep="\n")
+    for number in given.networks:
+        count = given.seeds or ASKED.get(number, 32)
+        times = measure(alphabet.NETWORKS[number - 1], count, given.rounds)
+        rows = [
+            [
+                name,
+                *[
+                    significant(median(a / b for a, b in zip(each, times[one], strict=True)))
+                    for one in ("one, warm", "one, cold")
+                ],
+                f"{significant(median(each))} s",
+            ]
+            for name, each in times.items()
+        ]
+        print(f"\n{table([f'network {number}', '× warm', '× cold', 'time'], rows)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
