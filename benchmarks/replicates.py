@@ -9,6 +9,7 @@ loop over seeds would (measured on three, times their number). In turn, in one p
     python benchmarks/replicates.py --networks 5 --seeds 128 --rounds 1
 """
 
+import legato  # noqa: I001  before Keras, so that it runs on JAX
 import argparse
 import time
 from statistics import median
@@ -16,7 +17,6 @@ from statistics import median
 import keras
 from _bench import machine, progress, significant, table
 
-import legato
 from legato import _side_by_side, alphabet
 
 ASKED = {1: 32, 5: 128}
@@ -24,9 +24,7 @@ ASKED = {1: 32, 5: 128}
 
 def options(network: alphabet.Network) -> dict:
     """What a network is fitted with."""
-    in_order = network.stateful or network.in_order
-    shuffle = False if in_order else None
-    return {"epochs": network.epochs, "batch_size": network.batch_size, "shuffle": shuffle}
+    return {"epochs": network.epochs, **network.fit_options}
 
 
 def seconds(do, *arguments, **keywords) -> float:

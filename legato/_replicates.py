@@ -39,6 +39,7 @@ class Replicates:
     Attributes:
         seeds: the seeds; replicate ``k`` is that of ``seeds[k]``.
         histories: for each, one number an epoch for every log, as ``fit`` gives them.
+        seconds: for each, how long its ``fit`` took, beside others; the first one's compiled.
 
     Example:
         >>> import keras, numpy as np
@@ -55,6 +56,7 @@ class Replicates:
 
     seeds: tuple[int, ...]
     histories: tuple[dict[str, list[float]], ...]
+    seconds: tuple[float, ...]
     _contents: tuple[Content, ...] = field(repr=False)
     _builder: "Builder" = field(repr=False)
     _model: Any = field(repr=False)  # one of them, that holds anyone's values in turn
@@ -206,8 +208,8 @@ def replicate(
     runs = SideBySide(builder, partial(_fit, X, y, callbacks, options), chosen)
     ended = runs(lambda steps: Progress(verbose, len(chosen), steps, 2.0, unit="seed"))
     _warn_of_nan(chosen, ended)
-    histories, contents = zip(*ended, strict=True)
-    return Replicates(tuple(chosen), histories, contents, builder, runs.model)
+    histories, took, contents = zip(*ended, strict=True)
+    return Replicates(tuple(chosen), histories, took, contents, builder, runs.model)
 
 
 def _seeds(n: int | None, seeds: Iterable[int] | None) -> list[int]:

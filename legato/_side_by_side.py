@@ -11,6 +11,7 @@ another.
 
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
@@ -30,9 +31,16 @@ _LOOK_S = 0.1  # how often the main thread shows progress and hears Ctrl-C
 
 
 class Ended(NamedTuple):
-    """A replicate that was trained: its ``fit``'s history, and what is in its model then."""
+    """A replicate that was trained.
+
+    Attributes:
+        history: of its ``fit``.
+        seconds: its ``fit`` took.
+        content: of its model then.
+    """
 
     history: dict[str, list[float]]
+    seconds: float
     content: Content
 
 
@@ -141,9 +149,10 @@ class SideBySide:
                 raise KeyboardInterrupt
             put(model, start.content)
             _keras.set_values(model.metrics_variables, self._metrics)
+            began = time.perf_counter()
             with drawn_by(start.orders):
                 history = self._fit(model, start.seed)
-            return Ended(history, content_of(model))
+            return Ended(history, time.perf_counter() - began, content_of(model))
         finally:
             with self._lock:
                 self._free.append(model)

@@ -91,6 +91,12 @@ class Network:
         y = np.eye(len(LETTERS), dtype="float32")[[LETTERS.index(letter) for letter in targets]]
         return Samples(patterns, targets, self.encode(patterns), y)
 
+    @property
+    def fit_options(self) -> dict:
+        """What ``fit`` is given beside samples and epochs."""
+        in_order = self.stateful or self.in_order
+        return {"batch_size": self.batch_size, "shuffle": False if in_order else None}
+
     def build(self) -> "legato.Sequential":
         """The network, untrained, its weights drawn from Python's global generator."""
         model = legato.Sequential()
@@ -138,7 +144,7 @@ class Outcome:
         seed: what it was drawn from.
         accuracy, loss: on the training set, after training.
         history: loss and accuracy of every epoch.
-        seconds: building, compiling and training, wall time.
+        seconds: building, compiling and training, wall time; side by side, its share of it.
         steps_per_s: training steps a second, compilation left out.
         answers: for each demonstration of the published text its heading and lines (asked,
             answered).
@@ -188,11 +194,7 @@ def train(network: Network, seed: int = 7, verbose=0) -> tuple["legato.Sequentia
     """
     plant(seed)
     began = time.perf_counter()
-    samples, model = network.samples(), network.build()
-    fit = {
-        "batch_size": network.batch_size,
-        "shuffle": False if network.stateful or network.in_order else None,
-    }
+    samples, model, fit = network.samples(), network.build(), network.fit_options
     first = model.fit(samples.x, samples.y, epochs=1, verbose=0, **fit)  # compiles
     model.reset_states()
     compiled = time.perf_counter()
@@ -200,18 +202,54 @@ def train(network: Network, seed: int = 7, verbose=0) -> tuple["legato.Sequentia
         samples.x, samples.y, epochs=network.epochs, initial_epoch=1, verbose=verbose, **fit
     )
     ended = time.perf_counter()
+    history = {name: first.history[name] + rest.history[name] for name in first.history}
+    steps = -(-len(samples.x) // network.batch_size) * (network.epochs - 1)
+    speed = steps / (ended - compiled)
+    return model, outcome_of(model, network, seed, samples, history, ended - began, speed)
+
+
+def train_side_by_side(network: Network, seeds: Sequence[int], verbose=0) -> list[Outcome]:
+    """Train a network that has the same samples under every seed; as ``train`` of each.
+
+    Args:
+        network: one of ``NETWORKS`` without random runs.
+        seeds: two or more.
+        verbose: 0 nothing, 1 one line for all, 2 a line a seed.
+    """
+    began = time.perf_counter()
+    samples = network.samples()
+    runs = legato.replicate(
+        network.build, samples.x, samples.y,
+        seeds=seeds, epochs=network.epochs, verbose=verbose, **network.fit_options,
+    )  # fmt: skip
+    share = (time.perf_counter() - began) / len(runs)
+    steps = -(-len(samples.x) // network.batch_size) * network.epochs
+    speeds = [steps / seconds for seconds in runs.seconds[1:]]  # the first one compiled
+    outcomes = []
+    for k, speed in enumerate([sum(speeds) / len(speeds), *speeds]):
+        seed, model = runs.seeds[k], runs.model(k)
+        plant(seed)  # nothing has been drawn when a network that stays in order is examined
+        given = (network, seed, samples, runs.histories[k], share, speed)
+        outcomes.append(outcome_of(model, *given))
+    return outcomes
+
+
+def outcome_of(
+    model: "legato.Sequential",
+    network: Network,
+    seed: int,
+    samples: Samples,
+    history: dict[str, list[float]],
+    seconds: float,
+    steps_per_s: float,
+) -> Outcome:
+    """Score and examine a trained network; its state is reset."""
     model.reset_states()
     loss, accuracy = model.evaluate(samples.x, samples.y, batch_size=network.batch_size, verbose=0)
-    steps = -(-len(samples.x) // network.batch_size) * (network.epochs - 1)
-    outcome = Outcome(
-        network, seed, accuracy, loss,
-        history={name: first.history[name] + rest.history[name] for name in first.history},
-        seconds=ended - began,
-        steps_per_s=steps / (ended - compiled),
-    )  # fmt: skip
+    outcome = Outcome(network, seed, accuracy, loss, history, seconds, steps_per_s)
     examine(model, samples, outcome)
     model.reset_states()
-    return model, outcome
+    return outcome
 
 
 def examine(model: "legato.Sequential", samples: Samples, outcome: Outcome) -> None:
@@ -285,20 +323,28 @@ def train_all(
     seeds: Sequence[int],
     verbose=0,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
-    on_begin: Callable[[Network, int], None] = lambda network, seed: None,
+    on_begin: Callable[[Network, Sequence[int]], None] = lambda network, seeds: None,
 ) -> list[Outcome]:
     """Train each network under each seed; what came out, network by network.
+
+    The seeds of a network are trained side by side, unless each has samples of its own.
 
     Args:
         networks, seeds: which.
         verbose: as in ``train``.
         on_outcome: called with each outcome as it comes.
-        on_begin: called with network and seed before each training.
+        on_begin: called before a training with the network and the seeds trained together.
     """
     outcomes = []
     for network in networks:
-        for seed in seeds:
-            on_begin(network, seed)
-            outcomes.append(train(network, seed, verbose)[1])
-            on_outcome(outcomes[-1])
+        together = len(seeds) > 1 and not network.random_runs
+        for group in [seeds] if together else [[seed] for seed in seeds]:
+            on_begin(network, group)
+            if together:
+                ended = train_side_by_side(network, group, verbose)
+            else:
+                ended = [train(network, group[0], verbose)[1]]
+            for outcome in ended:
+                outcomes.append(outcome)
+                on_outcome(outcome)
     return outcomes

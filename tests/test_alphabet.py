@@ -5,6 +5,7 @@ stateful network recites, and cold at K it answers as if it had heard A. The acc
 seeds are in the README, with the command that makes them.
 """
 
+import dataclasses
 import json
 
 import numpy as np
@@ -123,3 +124,24 @@ def test_a_table_of_several_seeds_shows_their_spread(stateful):
         "96.0–100.0",
         "1 of 2",
     ]
+
+
+@pytest.mark.parametrize("name", ["naive", "batch", "stateful"])
+def test_runs_side_by_side_are_each_run_alone(name):
+    (network,) = alphabet.find([name])
+    network = dataclasses.replace(network, epochs=12)
+    together = alphabet.train_all([network], [3, 4, 5])
+    for seed, outcome in zip([3, 4, 5], together, strict=True):
+        _, alone = alphabet.train(network, seed)
+        for part in ("seed", "accuracy", "loss", "history", "answers"):
+            assert getattr(outcome, part) == getattr(alone, part)
+        np.testing.assert_array_equal(outcome.probabilities, alone.probabilities)
+        assert outcome.steps_per_s > 0
+
+
+def test_seeds_with_samples_of_their_own_are_trained_one_by_one():
+    (network,) = alphabet.find(["variable"])
+    network = dataclasses.replace(network, epochs=2, random_runs=30)
+    begun = []
+    alphabet.train_all([network], [3, 4], on_begin=lambda _, seeds: begun.append(list(seeds)))
+    assert begun == [[3], [4]]

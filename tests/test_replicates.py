@@ -120,6 +120,16 @@ def test_data_sent_in_blocks_are_ordered_by_each_seed(monkeypatch):
     assert_is_alone(legato.replicate(build, X, Y, n=4, verbose=0, **fit), build, **fit)
 
 
+def test_a_replicate_is_its_seed_alone_step_by_step():
+    def eager():
+        model = build()
+        model.compile("adam", "mse", run_eagerly=True)
+        return model
+
+    fit = {"batch_size": 4, "epochs": 2}
+    assert_is_alone(legato.replicate(eager, X, Y, n=3, verbose=0, **fit), eager, **fit)
+
+
 def test_build_is_given_its_seed_if_it_asks_for_it():
     def seeded(seed):
         model = legato.Sequential(

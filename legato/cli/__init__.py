@@ -1,5 +1,6 @@
 """Words → calls → words. Heavy imports stand inside the functions, so that ``--help`` is quick."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,10 +88,11 @@ def alphabet(
         console = Console(highlight=False)
         outcomes: list = []
 
-        def begin(network: "Network", run_seed: int) -> None:
+        def begin(network: "Network", seeds: Sequence[int]) -> None:
             if not quiet:
+                told = f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]}–{seeds[-1]}"
                 console.print(
-                    f"[bold]{network.number} {network.name}[/] · {network.title} · seed {run_seed}"
+                    f"[bold]{network.number} {network.name}[/] · {network.title} · {told}"
                 )
 
         try:
