@@ -1,11 +1,12 @@
 """Models that one function builds under several seeds: alike in all but their variables' values.
 
 The function is called as after ``keras.utils.set_random_seed(seed)``. What comes is compared with
-what came for the first seed, because all of them are run by what one has compiled: settings of
-layers and of the optimizer, shapes, and weights, which have to differ.
+what came for the first seed, because all of them are run by what one has compiled: shapes, settings
+of layers and of the optimizer, arrays that layers keep beside their variables; and weights, which
+have to differ.
 
-Limits: what a seed decides must be in the variables. A random array that a layer keeps as a plain
-attribute is the first model's for all, and cannot be seen here.
+Limits: what a seed decides must be in the variables. What a function has closed over, such as a
+loss's, is the first model's for all, and is not seen here.
 """
 
 import inspect
@@ -143,9 +144,17 @@ def put(model, content: Content) -> None:
 
 
 def settings_of(model) -> list:
-    """What decides a model's computation beside its variables, as far as configurations tell."""
-    parts = [each for each in _keras.flatten_layers(model) if not isinstance(each, keras.Model)]
-    return [(type(each).__name__, _setting(each)) for each in [*parts, model.optimizer]]
+    """What decides a model's computation beside its variables, as far as it can be seen."""
+    layers = _keras.flatten_layers(model)
+    parts = [each for each in layers if not isinstance(each, keras.Model)]
+    found = [(type(each).__name__, _setting(each)) for each in [*parts, model.optimizer]]
+    return found + [(type(each).__name__, _arrays(each)) for each in layers]
+
+
+def _arrays(layer) -> list:
+    """What a layer keeps as plain arrays, which are constants of what is compiled."""
+    kept = [each for each in vars(layer).values() if isinstance(each, (np.ndarray, jax.Array))]
+    return [(str(each.dtype), each.shape, np.asarray(each).tobytes()) for each in kept]
 
 
 def _setting(part) -> Any:

@@ -160,7 +160,8 @@ def replicate(
         n: how many; the seeds are 0, 1, …, n - 1. Default: 10.
         seeds: the seeds themselves, whole numbers from 0 to 2**32 - 1, in the place of ``n``.
         epochs, batch_size: as in ``fit``.
-        callbacks: ``callbacks(seed)`` → new ones for that seed, called on the thread it runs on.
+        callbacks: ``callbacks(seed)`` → new ones for that seed. They are called on its thread,
+            beside others: they must not draw from Python's or NumPy's global generator.
         verbose: 0 nothing; 1 one line for all; 2 a line a seed; ``"auto"``: 1 at a terminal or in
             a notebook, once it takes two seconds.
         **fit: ``validation_data``, ``validation_split``, ``validation_freq``,

@@ -3,7 +3,8 @@
 As many train at a time as there are cores, each on a thread and on a model of its own, into whose
 variables a replicate's values are put. A compiled program leaves Python alone while it runs; a
 vectorized one gains nothing for small networks, whose time goes with the number of operations, not
-with their size. Models are built on the main thread meanwhile.
+with their size. Models are built a group at a time, before it is trained: building is Python, and
+beside it every call of a program waits for its turn.
 
 Limits: on other devices than a CPU, and step by step (``run_eagerly``), replicates wait for one
 another.
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 
@@ -27,6 +28,7 @@ from legato._kin import Builder, Content, Start, check_alike, content_of, put, s
 from legato._programs import Programs
 from legato._watch import Progress
 
+GROUP = 64  # seeds built before they are trained, if what they begin with takes little room
 _LOOK_S = 0.1  # how often the main thread shows progress and hears Ctrl-C
 
 
@@ -62,6 +64,7 @@ class SideBySide:
         self._metrics = _keras.values_of(self.model.metrics_variables)
         self._settings = settings_of(self.model)
         self._free, self._made = [self.model], [self.model]
+        self._workers = _cores(self.model)
         self._lock = threading.Lock()
         self._stopped = False
         _check_room(self._first.content.nbytes, len(seeds))
@@ -76,34 +79,35 @@ class SideBySide:
             KeyboardInterrupt: saying how many had finished.
         """
         ended: dict[int, Ended] = {}
+        room = device_share_bytes() / 4 // max(self._first.content.nbytes, 1)
+        size = int(min(GROUP, max(room, self._workers)))
+        others = self._seeds[1:]
+        groups = [others[at : at + size] for at in range(0, len(others), size)]
         try:
-            second = self._next(self._seeds[1])  # what is wrong with build shows before training
+            starts = list(map(self._next, groups[0]))  # what is wrong with build shows at once
             ended[self._seeds[0]] = self._train(self._first)
-            self._others([second], ended, show)
+            self._others(groups, starts, ended, show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{len(ended)} of {len(self._seeds)} seeds had finished"
             ) from None
         return [ended[seed] for seed in self._seeds]
 
-    def _others(self, built: list, ended: dict[int, Ended], show: Callable) -> None:
+    def _others(self, groups: list, starts: list[Start], ended: dict, show: Callable) -> None:
         steps = (self.model.history.params["steps"] or 1) * self.model.history.params["epochs"]
         progress = show(steps)
         told = partial(_tell, progress, ended, steps)
-        workers = _cores(self.model)
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="legato-replicate")
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="legato-replicate")
         running: dict[Future, int] = {}
         try:
             progress.begin(0)
             told(self._seeds[0])
-            for seed in self._seeds[1:]:
-                model, start = built.pop() if built else self._next(seed)
-                self._make_room(workers, model)
-                running[pool.submit(self._train, start)] = seed
-                while len(running) > workers:  # one waits, so that nobody waits for its building
+            for group in groups:
+                starts = starts or list(map(self._next, group))
+                running = {pool.submit(self._train, each): each.seed for each in starts}
+                starts = []
+                while running:
                     self._collect(running, ended, told)
-            while running:
-                self._collect(running, ended, told)
             progress.end()
         finally:
             self._stopped = True
@@ -119,8 +123,8 @@ class SideBySide:
             ended[seed] = done.result()
             told(seed)
 
-    def _next(self, seed: int) -> tuple[Any, Start]:
-        """A further seed's model, like the first or refused, and its beginning."""
+    def _next(self, seed: int) -> Start:
+        """A further seed's beginning; its model is like the first, or refused."""
         model, start = self._builder(seed)
         first = self._seeds[0]
         if model is self.model:
@@ -128,22 +132,17 @@ class SideBySide:
                 f"build gave the same model for seeds {first} and {seed}: make a new one in it."
             )
         check_alike(self._first, start, self._settings, settings_of(model))
-        return model, start
-
-    def _make_room(self, workers: int, model) -> None:
-        """Train on this model too, while there are fewer than threads."""
-        if len(self._made) >= workers:
-            return
-        self._builder.finish(model)
-        Programs(model._engine).share(Programs(self.model._engine))
-        with self._lock:
+        if len(self._made) < self._workers:  # train on this model too
+            self._builder.finish(model)
+            Programs(model._engine).share(Programs(self.model._engine))
             self._made.append(model)
             self._free.append(model)
+        return start
 
     def _train(self, start: Start) -> Ended:
         """One training, on a model that nobody trains on."""
         with self._lock:
-            model = self._free.pop()
+            model = self._free.pop(0)
         try:
             if self._stopped:
                 raise KeyboardInterrupt

@@ -330,6 +330,22 @@ def by_dropout(seed):
     return model
 
 
+class Features(keras.layers.Layer):
+    """Random features, drawn once and kept beside the variables."""
+
+    def build(self, input_shape):
+        self.drawn = np.random.rand(input_shape[-1], 1).astype("float32")
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs, self.drawn)
+
+
+def by_constant():
+    model = legato.Sequential([layers.Input((STEPS, FEATURES)), Features(), layers.Dense(1)])
+    model.compile("adam", "mse")
+    return model
+
+
 _ONE = build()
 
 
@@ -351,6 +367,7 @@ _ONE = build()
         (seedless, {}, "build ignores its seed: it gave seeds 0 and 1 the same initial weights"),
         (by_size, {}, "different shapes for seeds 0 and 1"),
         (by_rate, {}, "different settings for seeds 0 and 1: their Adam differs"),
+        (by_constant, {}, "different settings for seeds 0 and 1: their Features differs"),
         (by_dropout, {}, "different settings for seeds 0 and 1: their Dropout differs"),
     ],
 )
