@@ -194,8 +194,8 @@ class Engine:
             came = [(tuple(each.shape[1:]), str(each.dtype)) for each in parts]
             if wanted != came:
                 raise StateError(
-                    f"The state of layer {path!r} does not fit: it has {_readable(came)} a row, "
-                    f"and the layer keeps {_readable(wanted)}."
+                    f"The state of layer {path!r} does not fit: it has {readable(came)} a row, "
+                    f"and the layer keeps {readable(wanted)}."
                 )
             values += [*parts, fresh.astype(flag.dtype)]
         self.hold_memory(values)
@@ -291,7 +291,8 @@ def _other_rows_each(memories: dict[str, Memory]) -> str:
     )
 
 
-def _readable(parts: list[tuple]) -> str:
+def readable(parts: list[tuple]) -> str:
+    """Shapes and dtypes of a state's arrays, in words."""
     return " and ".join(f"{dtype} {shape}" for shape, dtype in parts)
 
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from legato import _keras
-from legato._engine import Engine
+from legato._engine import Engine, readable
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._fed import Feed, Input, inputs_of, pieces
 from legato._memory import Memory, lent, rows_as
@@ -332,18 +332,14 @@ class OneStep:
             wanted, given = map(_specs, (expected, came))
             if wanted != given:
                 raise StateError(
-                    f"The state of {path!r} has {_readable(given)} a row, and the stream carries "
-                    f"{_readable(wanted)}."
+                    f"The state of {path!r} has {readable(given)} a row, and the stream carries "
+                    f"{readable(wanted)}."
                 )
         return self._carried_as.join_host(self._past.kept(state))
 
 
 def _specs(parts) -> list[tuple]:
     return [(tuple(each.shape[1:]), str(each.dtype)) for each in parts]
-
-
-def _readable(specs: list[tuple]) -> str:
-    return " and ".join(f"{dtype} {shape}" for shape, dtype in specs)
 
 
 def _listed(state: State) -> str:
