@@ -1,5 +1,6 @@
 """The command: it teaches, runs, says in one sentence what is wrong, and leaves no debris."""
 
+import gc
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from legato import __version__
-from legato.cli import app
+from legato.cli import _telling, app
 
 
 def run(*words):
@@ -75,6 +76,22 @@ def test_quiet_prints_the_table_alone():
     assert "100.00 %" in done.output
     assert "epoch" not in done.output
     assert "→ B" not in done.output
+
+
+def test_an_interrupt_that_garbage_collection_swallows_is_heard():
+    """As when it comes while XLA compiles, and JAX's part in collecting is what runs next."""
+
+    def collect(*_):
+        gc.callbacks.remove(collect)
+        raise KeyboardInterrupt
+
+    def work():
+        gc.collect()
+        time.sleep(30)
+
+    gc.callbacks.append(collect)
+    with pytest.raises(KeyboardInterrupt), _telling._interrupts_are_heard():
+        work()
 
 
 def test_an_interrupted_run_says_so_and_leaves_no_file(tmp_path):

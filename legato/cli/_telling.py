@@ -1,11 +1,13 @@
 """How commands begin and end: places that can be written, errors told in a sentence, Ctrl-C."""
 
+import _thread
 import json
 import math
 import os
 import re
 import sys
 import tempfile
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -36,7 +38,8 @@ def told_plainly(debug: bool):
     """Errors as one sentence and an exit status, not as a traceback unless asked for."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of a TensorFlow that Keras finds
     try:
-        yield
+        with _interrupts_are_heard():
+            yield
         sys.stdout.flush()
     except InterruptedAfterError as stop:
         _stop(130, f"\nInterrupted: {stop}; no file was written.")
@@ -58,6 +61,25 @@ def told_plainly(debug: bool):
             file=sys.stderr,
         )
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _interrupts_are_heard():
+    """Ctrl-C that comes while Python collects garbage is lost there: JAX has work done in between,
+    from where nothing can be raised. It is sent again."""
+    told = sys.unraisablehook
+
+    def hear(lost) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            told(lost)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = told
 
 
 def _stop(status: int, told: str = "") -> NoReturn:
