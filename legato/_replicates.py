@@ -156,7 +156,10 @@ def replicate(
     Args:
         build: returns a new compiled ``legato.Sequential`` or ``legato.Model``. It is given the
             seed if it has a parameter named ``seed``, or one without a default.
-        X, y: data as a whole, as ``fit`` takes them; every replicate has the same.
+        X, y: data as a whole, as ``fit`` takes them; every replicate has the same. Or X is a
+            function, ``X(seed)`` → (X, y), of the data that each seed has to itself. It is called
+            on its thread, beside others: draw from ``np.random.default_rng(seed)``, say, not from
+            a global generator.
         n: how many; the seeds are 0, 1, …, n - 1. Default: 10.
         seeds: the seeds themselves, whole numbers from 0 to 2**32 - 1, in the place of ``n``.
         epochs, batch_size: as in ``fit``.
@@ -193,10 +196,14 @@ def replicate(
             f"replicate has no option {unknown[0]!r}. Those of fit that it takes are epochs, "
             f"batch_size, callbacks, {', '.join(_OPTIONS)}."
         )
-    if hands_out_batches(X):
+    data = partial(_drawn, X) if callable(X) else lambda seed: (X, y)
+    if callable(X) and y is not None:
+        raise InputError("X is a function of the seed, which gives X and y: leave y out.")
+    first = data(chosen[0])
+    if hands_out_batches(first[0]):
         raise InputError(
-            f"X is a {type(X).__name__}, which hands out batches: replicates share their data, so "
-            "arrays were expected. Read it into arrays, or call fit seed by seed."
+            f"X is a {type(first[0]).__name__}, which hands out batches: replicates share their "
+            "data, so arrays were expected. Read it into arrays, or call fit seed by seed."
         )
     if callbacks is not None and not callable(callbacks):
         raise InputError(
@@ -205,8 +212,8 @@ def replicate(
             '[keras.callbacks.EarlyStopping("loss")].'
         )
     options = {"epochs": epochs, "batch_size": batch_size, **fit}
-    builder = Builder(build, X, y)
-    runs = SideBySide(builder, partial(_fit, X, y, callbacks, options), chosen)
+    builder = Builder(build, *first)
+    runs = SideBySide(builder, partial(_fit, data, callbacks, options), chosen)
     ended = runs(lambda steps: Progress(verbose, len(chosen), steps, 2.0, unit="seed"))
     _warn_of_nan(chosen, ended)
     histories, took, contents = zip(*ended, strict=True)
@@ -237,8 +244,20 @@ def _seeds(n: int | None, seeds: Iterable[int] | None) -> list[int]:
     return chosen
 
 
-def _fit(X, y, callbacks: Callable | None, options: dict, model, seed: int) -> dict:
+def _drawn(data: Callable, seed: int) -> tuple:
+    """The data of a seed."""
+    came = data(seed)
+    if not isinstance(came, tuple) or len(came) != 2:
+        raise InputError(
+            f"X is a function, and gave {type(came).__name__} for seed {seed}; two things were "
+            "expected, X and y: let it end with `return X, y`."
+        )
+    return came
+
+
+def _fit(data: Callable, callbacks: Callable | None, options: dict, model, seed: int) -> dict:
     """One training on the model; its history."""
+    X, y = data(seed)
     watching = list(callbacks(seed)) if callbacks else []
     if any(isinstance(each, keras.callbacks.BackupAndRestore) for each in watching):
         raise UnsupportedError(

@@ -43,10 +43,10 @@ def test_samples_are_as_published(name, shape):
         np.testing.assert_allclose(x.ravel(), padded, rtol=1e-6)
 
 
-def test_random_spans_cover_what_they_should_and_no_more():
-    drawn = {alphabet.random_span() for _ in range(20_000)}
-    expected = {(start, end) for start in range(24) for end in range(start, min(start + 5, 25))}
-    assert drawn == expected
+def test_random_runs_cover_what_they_should_and_no_more():
+    spans = {(start, end) for start in range(24) for end in range(start, min(start + 5, 25))}
+    expected = {LETTERS[start : end + 1] for start, end in spans}
+    assert set(alphabet.random_runs(20_000, seed=3)) == expected
 
 
 def test_networks_are_found_by_name_or_number():
@@ -139,9 +139,13 @@ def test_runs_side_by_side_are_each_run_alone(name):
         assert outcome.steps_per_s > 0
 
 
-def test_seeds_with_samples_of_their_own_are_trained_one_by_one():
+def test_each_seed_has_random_runs_of_its_own():
     (network,) = alphabet.find(["variable"])
     network = dataclasses.replace(network, epochs=2, random_runs=30)
     begun = []
-    alphabet.train_all([network], [3, 4], on_begin=lambda _, seeds: begun.append(list(seeds)))
-    assert begun == [[3], [4]]
+    together = alphabet.train_all([network], [3, 4], on_begin=begun.append)
+    assert begun == [network]
+    assert network.samples(3).patterns != network.samples(4).patterns
+    for seed, outcome in zip([3, 4], together, strict=True):
+        _, alone = alphabet.train(network, seed)
+        assert (outcome.history, outcome.answers) == (alone.history, alone.answers)

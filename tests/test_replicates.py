@@ -120,6 +120,34 @@ def test_data_sent_in_blocks_are_ordered_by_each_seed(monkeypatch):
     assert_is_alone(legato.replicate(build, X, Y, n=4, verbose=0, **fit), build, **fit)
 
 
+def test_each_seed_has_data_of_its_own_if_a_function_gives_them():
+    def data(seed):
+        drawn = np.random.default_rng(seed)
+        return drawn.random((SAMPLES, STEPS, FEATURES)), drawn.random((SAMPLES, STEPS, 1))
+
+    fit = {"epochs": 2, "batch_size": 3}
+    runs = legato.replicate(build, data, seeds=[5, 6, 11], verbose=0, **fit)
+    for k, seed in enumerate(runs.seeds):
+        model, history = alone(build, seed, *data(seed), **fit)
+        assert runs.histories[k] == history
+        np.testing.assert_array_equal(runs.weights[k][0], model.get_weights()[0])
+    assert len({each["loss"][0] for each in runs.histories}) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "y", "message"),
+    [
+        (lambda seed: (X, Y), Y, "leave y out"),
+        (lambda seed: X, None, "gave ndarray for seed 0; two things were expected"),
+        (lambda seed: ([X] for _ in range(3)), None, "gave generator for seed 0"),
+        (lambda seed: (iter([X]), Y), None, "which hands out batches"),
+    ],
+)
+def test_a_function_that_gives_no_data_is_refused(data, y, message):
+    with pytest.raises(legato.InputError, match=message):
+        legato.replicate(build, data, y, n=2, verbose=0)
+
+
 def test_a_replicate_is_its_seed_alone_step_by_step():
     def eager():
         model = build()

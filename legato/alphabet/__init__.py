@@ -1,0 +1,34 @@
+"""Six small LSTM networks that learn the alphabet: given a letter, predict the next.
+
+Letters are the integers 0–25 divided by 26, targets are one-hot. Each network is one LSTM and a
+softmax; they differ in how the alphabet is cut into samples, and in where the recurrent state is
+carried: not at all (1–4, 6) or from letter to letter (5). Written as a user would write it, on
+legato's public names only: ``train(find(["stateful"])[0])`` trains one and asks it what it has
+learnt.
+
+The problem, the settings and the published figures come from a tutorial of 2016 (J. Brownlee,
+*Understanding Stateful LSTM Recurrent Neural Networks in Python with Keras*), one run each. What
+it claimed and left open are ``QUESTIONS``, each an experiment over many seeds.
+"""
+
+from legato.alphabet._answers import Answer as Answer
+from legato.alphabet._answers import Found as Found
+from legato.alphabet._answers import Group as Group
+from legato.alphabet._answers import Question as Question
+from legato.alphabet._asking import answers as answers
+from legato.alphabet._asking import next_letter_probabilities as next_letter_probabilities
+from legato.alphabet._asking import recite as recite
+from legato.alphabet._networks import LETTERS as LETTERS
+from legato.alphabet._networks import NETWORKS as NETWORKS
+from legato.alphabet._networks import Network as Network
+from legato.alphabet._networks import Samples as Samples
+from legato.alphabet._networks import find as find
+from legato.alphabet._networks import letter_after as letter_after
+from legato.alphabet._networks import random_runs as random_runs
+from legato.alphabet._questions import QUESTIONS as QUESTIONS
+from legato.alphabet._questions import answer as answer
+from legato.alphabet._questions import find_questions as find_questions
+from legato.alphabet._runs import Outcome as Outcome
+from legato.alphabet._runs import plant as plant
+from legato.alphabet._runs import train as train
+from legato.alphabet._runs import train_all as train_all

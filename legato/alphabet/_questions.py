@@ -1,0 +1,38 @@
+"""The questions by name, and their answers one after the other."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import legato
+from legato.alphabet._answers import Answer, Question
+
+QUESTIONS: tuple[Question, ...] = ()
+
+
+def find_questions(names: Sequence[str]) -> list[Question]:
+    """The questions of these names, in their own order; all if none is named.
+
+    Raises:
+        legato.InputError: a name that is none of them.
+    """
+    wanted = {name.lower() for name in names}
+    unknown = [name for name in names if name.lower() not in {each.name for each in QUESTIONS}]
+    if unknown:
+        choices = ", ".join(each.name for each in QUESTIONS)
+        raise legato.InputError(
+            f"There is no question {unknown[0]!r}; they are {choices}. Name some, or none for all."
+        )
+    return [each for each in QUESTIONS if not wanted or each.name in wanted]
+
+
+def answer(questions: Sequence[Question], quick: bool = False) -> Iterator[Answer]:
+    """Find out each in turn.
+
+    Args:
+        questions: some of ``QUESTIONS``.
+        quick: with fewer seeds and settings; the answers say with how many.
+    """
+    for question in questions:
+        began = time.perf_counter()
+        found = question.experiment(quick)
+        yield Answer(question, found, quick, time.perf_counter() - began)
