@@ -6,7 +6,7 @@ it was taken from, and what was compared with what.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -55,7 +55,7 @@ class Question:
         name: a word.
         asks: the question.
         claimed: what was said.
-        experiment: finds it out; given whether to be quick about it.
+        experiment: finds it out, with the effort it is given.
         what: what the scores are.
         unit: of the scores as they are told: ``"%"`` for shares of 1, or a word.
     """
@@ -63,7 +63,7 @@ class Question:
     name: str
     asks: str
     claimed: str
-    experiment: Callable[[bool], Found] = field(repr=False)
+    experiment: Callable[[Any], Found] = field(repr=False)
     what: str = "accuracy"
     unit: str = "%"
 

@@ -149,13 +149,13 @@ def find(names: Sequence[str]) -> list[Network]:
     return [each for each in NETWORKS if not wanted or wanted & {each.name, str(each.number)}]
 
 
-def random_runs(count: int, seed: int) -> list[str]:
-    """Runs of one to five letters, each with a letter left to follow it."""
+def random_runs(count: int, seed: int, longest: int = LONGEST_RUN) -> list[str]:
+    """Runs of one letter or more, each with a letter left to follow it."""
     drawn = np.random.RandomState(seed)  # the published script's generator
     runs = []
     for _ in range(count):
         start = drawn.randint(len(LETTERS) - 2)
-        end = drawn.randint(start, min(start + LONGEST_RUN, len(LETTERS) - 1))
+        end = drawn.randint(start, min(start + longest, len(LETTERS) - 1))
         runs.append(LETTERS[start : end + 1])
     return runs
 

@@ -1,12 +1,18 @@
 """The questions by name, and their answers one after the other."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import legato
 from legato.alphabet._answers import Answer, Question
+from legato.alphabet._batches import BATCHES
+from legato.alphabet._effort import Effort
+from legato.alphabet._elsewhere import ELSEWHERE
+from legato.alphabet._lengths import LENGTHS
+from legato.alphabet._memories import MEMORIES
+from legato.alphabet._windows import WINDOWS
 
-QUESTIONS: tuple[Question, ...] = ()
+QUESTIONS: tuple[Question, ...] = (*WINDOWS, *BATCHES, *MEMORIES, *LENGTHS, *ELSEWHERE)
 
 
 def find_questions(names: Sequence[str]) -> list[Question]:
@@ -25,14 +31,19 @@ def find_questions(names: Sequence[str]) -> list[Question]:
     return [each for each in QUESTIONS if not wanted or each.name in wanted]
 
 
-def answer(questions: Sequence[Question], quick: bool = False) -> Iterator[Answer]:
+def answer(
+    questions: Sequence[Question],
+    quick: bool = False,
+    tell: Callable[[str], None] = lambda what: None,
+) -> Iterator[Answer]:
     """Find out each in turn.
 
     Args:
         questions: some of ``QUESTIONS``.
         quick: with fewer seeds and settings; the answers say with how many.
+        tell: called with what is being tried.
     """
     for question in questions:
         began = time.perf_counter()
-        found = question.experiment(quick)
+        found = question.experiment(Effort(quick, tell))
         yield Answer(question, found, quick, time.perf_counter() - began)

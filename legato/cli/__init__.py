@@ -3,12 +3,25 @@
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from legato import __version__
 from legato.cli import _alphabet, _own, _stream, _train
 
+
+class _Commands(TyperGroup):
+    """Commands of one word, or of two: ``legato alphabet questions``."""
+
+    def resolve_command(self, ctx, args):
+        two = " ".join(args[:2])
+        if two in self.commands:
+            return two, self.commands[two], args[2:]
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="legato",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -38,7 +51,8 @@ def _legato(
     """The state of recurrent networks, explicit, correct, fast and portable."""
 
 
-app.command("alphabet")(_alphabet.alphabet)
+app.command()(_alphabet.alphabet)
+app.command("alphabet questions")(_alphabet.questions)
 for command in (
     _train.train,
     _own.evaluate,

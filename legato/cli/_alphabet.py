@@ -1,11 +1,20 @@
-"""``legato alphabet``: the six networks trained and shown."""
+"""``legato alphabet``: the six networks trained and shown; ``questions``: what they leave open."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato.cli._telling import Debug, InterruptedAfterError, Quiet, make_folder, told_plainly
+from legato.cli._telling import (
+    Debug,
+    InterruptedAfterError,
+    Json,
+    Quiet,
+    busy,
+    make_folder,
+    print_json,
+    told_plainly,
+)
 
 if TYPE_CHECKING:
     from legato.alphabet import Network
@@ -41,6 +50,7 @@ def alphabet(
     - `legato alphabet 5`
     - `legato alphabet naive window --replicates 10`
     - `legato alphabet --out results`
+    - `legato alphabet questions` answers what the six leave open
     """
     with told_plainly(debug):
         if out is not None:
@@ -80,3 +90,50 @@ def alphabet(
         if out is not None:
             for path in report.write(outcomes, out):
                 print(f"wrote {path}")
+
+
+def questions(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Names of questions; all if none is given.", metavar="QUESTION"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer seeds and settings: all in a minute.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Answer what was claimed of the six networks and left open, each by an experiment.
+
+    **window**: is its lift over naive real? **perceptron**: does a large enough one do?
+    **batch**: does an LSTM use the order within a batch? **prefix**: is carried state the same as
+    the whole prefix? **cold**: what must be heard before K? **rows**: is a network tied to one
+    batch size? **runs**: fewer, longer, more? **series**, **labels**: other tasks?
+
+    Each is asked over several seeds, and answered with numbers. All take some minutes.
+
+    Examples:
+
+    - `legato alphabet questions`
+    - `legato alphabet questions cold batch`
+    - `legato alphabet questions --quick`
+    """
+    with told_plainly(debug):
+        from legato import alphabet as six
+        from legato import report
+
+        asked = six.find_questions(names or [])
+        answers: list = []
+        try:
+            with busy("", quiet or as_json) as tell:
+                for answer in six.answer(asked, quick, tell):
+                    answers.append(answer)
+                    if not as_json:
+                        report.print_answer(answer, brief=quiet)
+        except KeyboardInterrupt:
+            raise InterruptedAfterError(
+                f"{len(answers)} of {len(asked)} questions were answered"
+            ) from None
+        if as_json:
+            print_json({"answers": [report.answer_facts(each) for each in answers]})

@@ -8,6 +8,7 @@ import re
 import sys
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -107,16 +108,20 @@ def in_words_of_the_command(message: str) -> str:
 
 
 @contextmanager
-def busy(what: str, quiet: bool):
-    """Something turning at the terminal while this takes time; nothing elsewhere."""
+def busy(what: str, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Something turning at the terminal while this takes time; nothing elsewhere.
+
+    Yields:
+        What tells what is being done now.
+    """
     if quiet or not sys.stderr.isatty():
-        yield
+        yield lambda what: None
         return
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(what)):
-        yield
+    with Console(stderr=True).status(Text(what)) as turning:
+        yield lambda what: turning.update(Text(what))
 
 
 def make_folder(path: Path) -> None:

@@ -1,5 +1,7 @@
 """Results → tables, pictures and files."""
 
+from legato.report._answers import answer_facts as answer_facts
+from legato.report._answers import print_answer as print_answer
 from legato.report._carried import print_trace as print_trace
 from legato.report._figures import figure as figure
 from legato.report._files import write as write
@@ -21,6 +23,7 @@ from legato.report._tables import table as table
 from legato.report._traces import trace_figure as trace_figure
 
 __all__ = [
+    "answer_facts",
     "facts",
     "figure",
     "forecast_figure",
@@ -28,6 +31,7 @@ __all__ = [
     "lanes_figure",
     "model_facts",
     "plan_facts",
+    "print_answer",
     "print_answers",
     "print_model",
     "print_plan",
