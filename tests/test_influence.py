@@ -5,6 +5,7 @@ The oracle is ``jax.jacrev`` through a plain Python loop over the batches, each 
 """
 
 import doctest
+import signal
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import legato
-from legato import InputError, StateError, UnsupportedError, _influence, influence, layers
-from legato._flow import LARGEST, SMALLEST
+from legato import InputError, StateError, UnsupportedError, _flow, _influence, influence, layers
+from legato._engine import Engine
+from legato._flow import LARGEST, SMALLEST, Flow
+from legato._jacobians import Path
 
 MASKED = [cell for cell in CELLS if cell.masks]
 SAMPLES, STEPS = 7, 2
@@ -123,6 +126,17 @@ def test_blocks_of_any_size_give_the_same(monkeypatch):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
+@pytest.mark.parametrize("columns", [0, 1, 15, 16, 40])
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_a_product_by_pieces_is_the_product(lanes, columns, monkeypatch, rng):
+    monkeypatch.setattr(_flow, "ON_ONE_CORE", 16 * 6)
+    left, right = rng.normal(size=(lanes, 3, 2)), rng.normal(size=(lanes, 2, 50))[:, :, :columns]
+    out = np.full((lanes, 3, 50), np.nan)
+    found = _flow._product(left, right, out[:, :, :columns])
+    np.testing.assert_allclose(found, left @ right)
+    np.testing.assert_array_equal(found, out[:, :, :columns])
+
+
 def test_it_agrees_with_finite_differences(rng):
     model, X = stateless(stateful=True), rng.normal(size=(9, 1, 1)).astype("float32")
     found = influence(model, X, batch_size=1).matrix
@@ -156,6 +170,35 @@ def test_the_model_is_left_as_it_was():
     model.reset_states()
     influence(model, X, batch_size=2, state=before)
     assert model.states.rows == 0
+
+
+@pytest.mark.parametrize(
+    ("of", "moment"),
+    [(Engine, "set_state"), (Path, "_opened"), (Flow, "go_by")],
+    ids=["beginning", "tracing", "multiplying"],
+)
+def test_ctrl_c_leaves_the_model_as_it_was(of, moment, monkeypatch):
+    model, X = ready(BY_NAME["functional-in-Sequential"]), inputs(6)
+    model.predict(X, batch_size=1, verbose=0)
+    options = {"batch_size": 1, "state": model.states}
+    model.predict(X[:2], batch_size=1, verbose=0)
+    before, weights = model.states, model.get_weights()
+    expected = influence(model, X, **options).matrix
+    do = getattr(of, moment)
+
+    def interrupted(*given):
+        done = do(*given)
+        signal.raise_signal(signal.SIGINT)
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(of, moment, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            influence(model, X, **options)
+    assert model.states == before
+    for weight, its in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, its)
+    np.testing.assert_array_equal(influence(model, X, **options).matrix, expected)
 
 
 # Zero where nothing flows.
