@@ -189,8 +189,8 @@ def test_the_window_s_verdict_follows_the_scores(monkeypatch, window, verdict, l
     [
         (1.0, 0.98, 1.0, "holds"),
         (1.0, 0.98, 0.99, "holds in part"),
-        (0.99, 0.5, 1.0, "holds in part"),
-        (0.99, 0.5, 0.99, "does not hold"),
+        (0.97, 0.5, 1.0, "holds in part"),
+        (0.97, 0.5, 0.99, "does not hold"),
     ],
 )
 def test_the_verdict_on_runs_follows_the_scores(once, longer, more, verdict):

@@ -131,10 +131,10 @@ def _found(scores: dict, met: dict[str, float], missed: dict[str, tuple], n: int
     more = [
         name for name in ("1,000 epochs", "64 units", "64 units, 1,000 epochs") if name in scores
     ]
-    claims = [
-        bool((scores[once] == 1).all()),
+    claims = [  # as good as published, hardly worse, 100 % more often than not
+        bool(scores[once].mean() >= published.mean()),
         all(scores[name].mean() >= published.mean() - 0.02 for name in longer),
-        any((scores[name] == 1).all() for name in more),
+        any((scores[name] == 1).mean() > 0.5 for name in more),
     ]
     verdict = "holds" if all(claims) else "holds in part" if any(claims) else "does not hold"
     compared = legato.compare(

@@ -1,0 +1,59 @@
+"""How long do the answers to the alphabet's questions take?
+
+`legato alphabet questions` as a user starts it, with `--quick` and with its default number of
+seeds, from an empty compilation cache and again. Seconds for each question are its own word, the
+whole is the process's wall time.
+
+    python benchmarks/questions.py
+    python benchmarks/questions.py --only quick
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+from _bench import machine, progress, table
+
+
+def ask(words: list[str], cache: str) -> tuple[dict[str, float], float]:
+    """Seconds by question, and of the process."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "legato", "alphabet", "questions", "--json", *words],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "LEGATO_CACHE_DIR": cache},
+    )
+    took = time.perf_counter() - began
+    answers = json.loads(done.stdout)["answers"]
+    return {each["question"]: each["seconds"] for each in answers}, took
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", choices=["quick", "default"], help="one of the two")
+    given = parser.parse_args()
+    columns: dict[str, tuple[dict[str, float], float]] = {}
+    for name, words in {"quick": ["--quick"], "default": []}.items():
+        if given.only in (None, name):
+            with tempfile.TemporaryDirectory() as cache:
+                for again in ("cold", "warm"):
+                    progress(f"{name}, {again}")
+                    columns[f"{name}, {again}"] = ask(words, cache)
+    questions = next(iter(columns.values()))[0]
+    rows = [
+        [question, *(f"{seconds[question]:.1f}" for seconds, _ in columns.values())]
+        for question in questions
+    ]
+    rows.append(["altogether, s", *(f"{whole:.1f}" for _, whole in columns.values())])
+    print((__doc__ or "").splitlines()[0], ", ".join(machine().values()), sep="\n")
+    print(f"\n{table(['question', *columns], rows)}")
+
+
+if __name__ == "__main__":
+    main()
