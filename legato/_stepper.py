@@ -15,7 +15,7 @@ import numpy as np
 
 from legato._choosing import Choosing
 from legato._onestep import OneStep
-from legato._program import ONE_ROW_WEIGHTS, jit_alone, jit_rows
+from legato._small_call import ONE_ROW_WEIGHTS, jit_alone, jit_rows
 from legato._stream_files import Files
 from legato._streamable import looks_across
 

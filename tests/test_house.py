@@ -30,6 +30,7 @@ ROOMS = [
     "_keras",
     "_memory",
     "layers",
+    "_small_call",
     "_program",
     "_data",
     "_feeding",

@@ -13,11 +13,11 @@ import legato
 from legato import _program, _run, layers
 from legato._data import read_samples
 from legato._feeding import Held
-from legato._program import (
+from legato._small_call import (
     _EMITTED,
     _ONE_FUNCTION_OPTIONS,
+    OneFunction,
     _known_options,
-    _OneFunction,
     _operations,
     jit_rows,
 )
@@ -49,13 +49,13 @@ def test_one_function_and_plain_give_the_same_run(monkeypatch, stateful, batch_s
     weights = None
     histories, ends = [], []
     for small in (True, False):
-        monkeypatch.setattr(_program, "_is_small", lambda *_, small=small: small)
+        monkeypatch.setattr(_program, "is_small", lambda *_, small=small, **__: small)
         model = small_model(stateful=stateful)
         weights = weights or model.get_weights()
         model.set_weights(weights)
         histories.append(model.fit(x, y, batch_size, 30, verbose=0, shuffle=False).history)
         ends.append(model.get_weights())
-        assert isinstance(run_of(model), _OneFunction) is small
+        assert isinstance(run_of(model), OneFunction) is small
     np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-5)
     for one, plain in zip(*ends, strict=True):
         np.testing.assert_allclose(one, plain, rtol=1e-4, atol=1e-6)
@@ -90,7 +90,7 @@ def test_a_program_made_of_other_operations_is_left_plain():
     x, _ = samples()
     model.fit(x, np.ones((7, 1)), batch_size=1, verbose=0)
     chosen = run_of(model)
-    assert isinstance(chosen, _OneFunction)
+    assert isinstance(chosen, OneFunction)
     assert "sort" not in _EMITTED
     assert chosen._compiled is not None
     assert chosen._compiled.__qualname__.endswith("_run.<locals>.run") or hasattr(
@@ -109,7 +109,7 @@ def test_large_steps_are_left_to_xla():
     model = legato.Sequential([layers.Input((50, 8)), layers.LSTM(64), layers.Dense(1)])
     model.compile(loss="mse")
     model.fit(np.ones((8, 50, 8)), np.ones((8, 1)), batch_size=8, verbose=0)
-    assert not isinstance(run_of(model), _OneFunction)
+    assert not isinstance(run_of(model), OneFunction)
 
 
 @pytest.mark.parametrize("option", [{"run_eagerly": True}, {"jit_compile": False}])
@@ -149,7 +149,7 @@ def test_run_eagerly_shows_a_step_its_values():
 def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
     _known_options.cache_clear()
     assert _known_options() == _ONE_FUNCTION_OPTIONS
-    monkeypatch.setattr("legato._program._ONE_FUNCTION_OPTIONS", {"xla_no_such_option": True})
+    monkeypatch.setattr("legato._small_call._ONE_FUNCTION_OPTIONS", {"xla_no_such_option": True})
     _known_options.cache_clear()
     try:
         assert _known_options() == {}
