@@ -104,11 +104,11 @@ def progress_share(number: int) -> float:
     for _ in range(9):
         for verbose in (0, 1):
             progress = legato._watch.Progress(verbose, 3000, len(x), stream=Terminal())  # pyright: ignore
-            legato._model.Progress = lambda *_, shown=progress, **__: shown  # pyright: ignore
+            legato._carrying.Progress = lambda *_, shown=progress, **__: shown  # pyright: ignore
             began = time.perf_counter()
             model.fit(x, y, batch_size=1, epochs=3000, verbose=verbose)
             times[verbose].append(time.perf_counter() - began)
-    legato._model.Progress = legato._watch.Progress  # pyright: ignore
+    legato._carrying.Progress = legato._watch.Progress  # pyright: ignore
     return median(times[1]) / median(times[0]) - 1
 
 

@@ -59,6 +59,8 @@ ROOMS = [
     "_streams",
     "_streaming",
     "_explaining",
+    "_remembering",
+    "_carrying",
     "_model",
     "_numbers",
     "_jacobians",

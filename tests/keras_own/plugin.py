@@ -23,7 +23,7 @@ import keras.src.models
 from keras.src.backend.jax import trainer
 from keras.src.testing import test_case
 
-from legato import _model, layers
+from legato import _carrying, _model, layers
 
 RECURRENT = "RNN LSTM GRU SimpleRNN ConvLSTM1D ConvLSTM2D ConvLSTM3D Bidirectional".split()
 MODELS = {
@@ -37,7 +37,7 @@ KerasFunctional = keras.src.Functional
 _outcomes: dict[str, str] = {}
 
 
-class Trainer(_model._Carrying, trainer.JAXTrainer):
+class Trainer(_carrying.Carrying, trainer.JAXTrainer):
     """Keras's trainer with legato's verbs, for models that are a layer mixed in with a trainer."""
 
 
