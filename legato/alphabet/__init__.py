@@ -18,6 +18,8 @@ from legato.alphabet._answers import Question as Question
 from legato.alphabet._asking import answers as answers
 from legato.alphabet._asking import next_letter_probabilities as next_letter_probabilities
 from legato.alphabet._asking import recite as recite
+from legato.alphabet._looking import Look as Look
+from legato.alphabet._looking import look as look
 from legato.alphabet._networks import LETTERS as LETTERS
 from legato.alphabet._networks import NETWORKS as NETWORKS
 from legato.alphabet._networks import Network as Network

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from legato.cli._report import Page
 from legato.cli._telling import (
     Debug,
     InterruptedAfterError,
@@ -29,12 +30,28 @@ def alphabet(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the first run.", min=0)] = 7,
     replicates: Annotated[
-        int, typer.Option(help="Runs of each network, under as many seeds in a row.", min=1)
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Runs of each network, under as many seeds in a row.",
+            min=1,
+            show_default="1; with --report 10, with --quick 3",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for alphabet.png (pictures) and alphabet.json (every number)."),
     ] = None,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            help="Folder for alphabet.html, a page on the networks and on the questions that they "
+            "leave open, and its pictures.",
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="With --report: fewer seeds, for a first look.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -50,9 +67,12 @@ def alphabet(
     - `legato alphabet 5`
     - `legato alphabet naive window --replicates 10`
     - `legato alphabet --out results`
+    - `legato alphabet --report results`
     - `legato alphabet questions` answers what the six leave open
     """
     with told_plainly(debug):
+        page = Page(report_folder, quick)
+        replicates = page.replicates if replicates is None else replicates
         if out is not None:
             make_folder(out)
         from rich.console import Console
@@ -72,13 +92,17 @@ def alphabet(
                     f"[bold]{network.number} {network.name}[/] · {network.title} · {told}"
                 )
 
+        def keep(outcome, model) -> None:
+            page.look(outcome, model)
+            outcomes.append(outcome)
+
         try:
             six.train_all(
                 chosen,
                 seeds,
                 verbose=0 if quiet else 1,
                 on_begin=begin,
-                on_outcome=lambda outcome, _: outcomes.append(outcome),
+                on_outcome=keep,
             )
         except KeyboardInterrupt:
             raise InterruptedAfterError(
@@ -87,9 +111,11 @@ def alphabet(
         console.print(report.table(outcomes))
         if not quiet:
             report.print_answers(outcomes, console)
+        page.ask(console, quiet)
         if out is not None:
             for path in report.write(outcomes, out):
                 print(f"wrote {path}")
+        page.write(outcomes, networks or [], seed)
 
 
 def questions(

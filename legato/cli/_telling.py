@@ -124,14 +124,14 @@ def busy(what: str, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda what: turning.update(Text(what))
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, option: str = "--out") -> None:
     """Make an output folder and see that it can be written, before anything takes time."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         _probe(path)
     except OSError as error:
         raise OutputError(
-            f"The folder {path} cannot be written ({error.strerror}). Name another with --out."
+            f"The folder {path} cannot be written ({error.strerror}). Name another with {option}."
         ) from error
 
 

@@ -18,6 +18,7 @@ from legato.report._own import print_scores as print_scores
 from legato.report._own import print_summary as print_summary
 from legato.report._own import print_table as print_table
 from legato.report._own import write_table as write_table
+from legato.report._page import write_page as write_page
 from legato.report._tables import print_answers as print_answers
 from legato.report._tables import table as table
 from legato.report._traces import trace_figure as trace_figure
@@ -43,5 +44,6 @@ __all__ = [
     "table",
     "trace_figure",
     "write",
+    "write_page",
     "write_table",
 ]
