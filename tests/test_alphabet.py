@@ -8,6 +8,7 @@ seeds are in the README, with the command that makes them.
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 
@@ -149,3 +150,57 @@ def test_each_seed_has_random_runs_of_its_own():
     for seed, outcome in zip([3, 4], together, strict=True):
         _, alone = alphabet.train(network, seed)
         assert (outcome.history, outcome.answers) == (alone.history, alone.answers)
+
+
+# Inside.
+
+
+@pytest.fixture(scope="module", params=NETWORKS, ids=lambda network: network.name)
+def inside(request):
+    """A network, untrained, and what is seen in it."""
+    network = request.param
+    alphabet.plant(7)
+    model = network.build()
+    return model, alphabet.look(model, network)
+
+
+def test_what_is_seen_is_of_every_letter_that_has_one_after_it(inside):
+    _, look = inside
+    assert look.letters == tuple(LETTERS[26 - 1 - len(look.patterns) : 25])
+    assert all(pattern in LETTERS for pattern in look.patterns)
+    longest = look.network.window
+    assert {len(pattern) for pattern in look.patterns[longest - 1 :]} == {longest}
+
+
+def test_nothing_flows_between_samples_except_where_state_is_carried(inside):
+    _, look = inside
+    matrix = look.influence.matrix
+    assert (np.diag(matrix) > 0).all()
+    earlier, later = np.tril(matrix, -1), np.triu(matrix, 1)
+    assert not later.any()
+    assert np.count_nonzero(earlier) == (300 if look.network.stateful else 0)
+
+
+def test_what_is_held_is_what_plain_keras_computes(inside):
+    model, look = inside
+    network = look.network
+    lstm = keras.layers.LSTM(network.units, return_state=True)
+    x = network.encode(look.patterns)
+    begun = [x.reshape(1, -1, x.shape[-1])[:, : at + 1] for at in range(len(x))]
+    each = begun if network.stateful else x[:, None]
+    lstm.build(each[0].shape)
+    lstm.set_weights(model.layers[0].get_weights())
+    for at, steps in enumerate(each):
+        _, h, c = lstm(steps)
+        np.testing.assert_allclose(look.held["h"][at], np.asarray(h)[0], atol=1e-6)
+        np.testing.assert_allclose(look.held["c"][at], np.asarray(c)[0], atol=1e-6)
+
+
+def test_what_is_traced_answers_as_predict_does_and_leaves_the_model_alone(inside):
+    model, look = inside
+    assert model.states.rows == 0
+    x = look.network.encode(look.patterns)
+    told = model.predict(x, batch_size=look.network.batch_size, verbose=0)
+    model.reset_states()
+    last = look.trace.answers[x.shape[1] - 1 :: x.shape[1]]
+    np.testing.assert_allclose(last, told, atol=1e-6)

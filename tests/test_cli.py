@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from legato import __version__
 from legato.cli import _telling, app
+
+PICTURES = ["learning", "answers", "influence", "traces", "questions"]
 
 
 def run(*words):
@@ -35,6 +38,8 @@ def test_version():
         (["alphabet", "gru"], 2, "legato: There is no network 'gru'; the six are 1 naive"),
         (["alphabet", "--replicates", "0"], 2, "Invalid value for '--replicates'"),
         (["alphabet", "1", "--out", "/dev/null/x"], 2, "legato: The folder /dev/null/x cannot be"),
+        (["alphabet", "1", "--report", "/dev/null/x"], 2, "Name another with --report."),
+        (["alphabet", "1", "--quick"], 2, "legato: --quick makes a quick page: name its folder"),
     ],
 )
 def test_bad_words_get_one_sentence_and_a_status(words, status, told):
@@ -110,5 +115,79 @@ def test_an_interrupted_run_says_so_and_leaves_no_file(tmp_path):
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1] == (
         "Interrupted: 0 of 50 runs had finished; no file was written."
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Two questions in the place of those there are; how each was asked."""
+    from legato import alphabet
+
+    quickly: list[bool] = []
+
+    def experiment(quick):
+        quickly.append(quick)
+        return alphabet.Found("holds", "[b]It is[/b].", (alphabet.Group("a", np.ones(3)),))
+
+    questions = tuple(
+        alphabet.Question(name, f"Is it [i]{name}[/i]?", "It is.", experiment) for name in "ab"
+    )
+    monkeypatch.setattr(alphabet, "QUESTIONS", questions)
+    return quickly
+
+
+def test_a_report_is_a_page_of_several_seeds_and_of_the_questions(tmp_path, asked):
+    folder = tmp_path / "new" / "folder"
+    done = run("alphabet", "naive", "--report", str(folder), "--quick", "--seed", "4")
+    assert done.exit_code == 0, done.output
+    assert "question 2 of 2 · Is it [i]b[/i]?" in done.output
+    assert asked == [True, True]
+    names = ["alphabet.html", *(f"{each}.png" for each in PICTURES)]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+    assert all(f"wrote {folder / name}" in done.output.replace("\n", "") for name in names)
+    page = (folder / "alphabet.html").read_text(encoding="utf-8")
+    assert "under seeds 4–6;" in page
+    assert "[b]It is[/b]." in page
+    command = f"legato alphabet naive --report {folder} --seed 4 --replicates 3 --quick"
+    assert f"<code>{command}</code>" in page
+
+
+def test_a_quiet_report_says_what_it_wrote_alone(tmp_path, asked):
+    words = ["naive", "--report", str(tmp_path), "--replicates", "1", "--quiet"]
+    done = run("alphabet", *words)
+    assert done.exit_code == 0, done.output
+    assert "question 1" not in done.output
+    assert asked == [False, False]
+    assert "wrote" in done.output
+
+
+def test_an_interrupted_report_leaves_no_file(tmp_path):
+    """Stopped while a question is being answered, in a process of its own."""
+    code = """
+import time
+from legato import alphabet
+wait = lambda quick: time.sleep(60)
+alphabet.QUESTIONS = (alphabet.Question("a", "Is it?", "It is.", wait),)
+from legato.cli import app
+app(["alphabet", "naive", "--replicates", "1", "--out", PLACE, "--report", PLACE])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code.replace("PLACE", repr(str(tmp_path)))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("question 1 of 1"):
+            break
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == (
+        "Interrupted: 0 of 1 questions had been answered; no file was written."
     )
     assert list(tmp_path.iterdir()) == []

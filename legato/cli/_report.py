@@ -1,5 +1,6 @@
 """``--report``: what a page on the six networks takes beyond training them."""
 
+import math
 import shlex
 import time
 from collections.abc import Sequence
@@ -47,11 +48,13 @@ class Page:
         return QUICK_SEEDS if self._quick else SEEDS
 
     def look(self, outcome: "Outcome", model) -> None:
-        """Look inside the first trained model of each network."""
-        if self._folder is not None and outcome.network.name not in self._looks:
-            from legato import alphabet
+        """Look inside the first trained model of each network, if its loss is a number."""
+        name = outcome.network.name
+        if self._folder is None or name in self._looks or not math.isfinite(outcome.loss):
+            return
+        from legato import alphabet
 
-            self._looks[outcome.network.name] = alphabet.look(model, outcome.network)
+        self._looks[name] = alphabet.look(model, outcome.network)
 
     def ask(self, console: "Console", quiet: bool) -> None:
         """Answer the questions, a line each."""

@@ -113,12 +113,11 @@ def _draw_spread(axes: Axes, histories: list[list[float]], colour: str, scale: f
 def answers(runs: Sequence[Outcome]) -> Panel:
     """The probability of every next letter after a pattern that ends in each; of the first run."""
     run = runs[0]
-    asked = np.isfinite(run.probabilities).all(axis=1)
-    asked[-1] = False  # nothing that was learnt follows Z
-    right = sum(run.probabilities[at].argmax() == at + 1 for at in np.flatnonzero(asked))
+    asked = np.flatnonzero(np.isfinite(run.probabilities[:-1]).all(axis=1))  # up to Y
+    right = int((run.probabilities[asked].argmax(axis=1) == asked + 1).sum())
     told = (
         f"Heat map of the answers of network {heading(run.network)}, seed {run.seed}: after "
-        f"{right} of {asked.sum()} letters up to Y the likeliest answer is the right one."
+        f"{right} of {len(asked)} letters up to Y the likeliest answer is the right one."
     )
     name = f"answers-{run.network.name}"
     title = f"{run.network.number} {run.network.name}: answers, seed {run.seed}"

@@ -69,8 +69,8 @@ def _draw_influence(drawn: FigureBase, look: Look, ends: tuple[float, float]) ->
         np.ma.masked_equal(matrix, 0), cmap=SIZES, norm=LogNorm(*ends), interpolation="none"
     )
     tidy(axes)
-    name_places(axes.xaxis, look.influence.inputs)
-    name_places(axes.yaxis, look.influence.predictions)
+    for axis in (axes.xaxis, axes.yaxis):
+        name_places(axis, look.letters)
     name_axes(axes, "sample ending in", "prediction after a sample ending in")
 
 

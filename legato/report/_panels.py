@@ -11,7 +11,7 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, FigureBase, SubFigure
 
 from legato._files import write_whole
 
@@ -37,6 +37,7 @@ SIZES = LinearSegmentedColormap.from_list(
 
 WIDTH = 3.4  # inches: a phone's, with text that can be read there
 TEXT, SMALL = 8.0, 7.5  # points
+_TITLE = 0.35  # inches
 
 
 class Panel(NamedTuple):
@@ -67,15 +68,26 @@ def sheet(panels: Sequence[Panel], columns: int = 3) -> Figure:
     """Pictures in rows, each below its title."""
     columns = max(1, min(columns, len(panels)))
     rows = [panels[at : at + columns] for at in range(0, len(panels), columns)]
-    heights = [0.35 + max(each.height for each in row) for row in rows]
+    heights = [_TITLE + max(each.height for each in row) for row in rows]
     drawn = Figure(figsize=(1.1 * WIDTH * columns, sum(heights)), layout="constrained")
     places = drawn.subfigures(len(rows), columns, squeeze=False, height_ratios=heights, wspace=0.04)
-    for place, panel in zip(places.reshape(-1), panels, strict=False):
-        panel.draw(place)
-        place.suptitle(
-            panel.title, x=0.02, ha="left", fontsize=TEXT + 1, fontweight="bold", parse_math=False
-        )
+    for row, height, across in zip(rows, heights, places, strict=True):
+        for panel, place in zip(row, across, strict=False):
+            _draw_below_title(_top(place, _TITLE + panel.height, height), panel)
     return drawn
+
+
+def _top(place: SubFigure, wanted: float, height: float) -> SubFigure:
+    """As much of a place, from above, as is wanted."""
+    if wanted >= height:
+        return place
+    return place.subfigures(2, 1, squeeze=False, height_ratios=(wanted, height - wanted))[0, 0]
+
+
+def _draw_below_title(place: SubFigure, panel: Panel) -> None:
+    panel.draw(place)
+    bold = {"fontsize": TEXT + 1, "fontweight": "bold", "parse_math": False}
+    place.suptitle(panel.title, x=0.02, ha="left", **bold)
 
 
 def write_sheet(path: Path, panels: Sequence[Panel], columns: int = 3) -> Path:

@@ -117,7 +117,7 @@ def _accuracy(scores: np.ndarray) -> tuple[str, str, str, str, str]:
     """Mean, its interval, range, how many are 1, what share of all seeds may be."""
     wrong = int((~np.isfinite(scores)).sum())
     if wrong:
-        return (f"not finite in {wrong} of {len(scores)}", *["–"] * 4)
+        return f"not finite in {wrong} of {len(scores)}", "–", "–", "–", "–"
     whole = f"{(scores == 1).sum()} of {len(scores)}"
     if len(scores) == 1:
         return percent(scores[0]), "–", "–", whole, "–"

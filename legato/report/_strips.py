@@ -80,7 +80,8 @@ def _draw(drawn: FigureBase, answer: Answer) -> None:
     for at, group in enumerate(groups):
         _draw_strip(axes, at, group, question.unit)
     unit = "" if question.unit == question.what else question.unit
-    name_axes(axes, f"{question.what}, {unit}" if unit else question.what)
+    words = f"{question.what}, {unit}" if unit else question.what
+    name_axes(axes, shortened(plain(words), _MOST_NAME))
 
 
 def _ends(groups: Sequence[Group], unit: str) -> tuple[float, float]:
@@ -96,7 +97,8 @@ def _ends(groups: Sequence[Group], unit: str) -> tuple[float, float]:
         return 0.0, 1.0
     low, high = float(every.min()), float(every.max())
     room = 0.05 * (high - low) or 0.05 * abs(high) or 0.5
-    return low - room, min(high + room, 101.0) if unit == "%" else high + room
+    low, high = low - room, high + room
+    return low, min(high, 100 + 0.03 * (100 - low)) if unit == "%" else high
 
 
 def _draw_strip(axes: Axes, at: int, group: Group, unit: str) -> None:
