@@ -126,8 +126,8 @@ def asked(monkeypatch):
 
     quickly: list[bool] = []
 
-    def experiment(quick):
-        quickly.append(quick)
+    def experiment(effort):
+        quickly.append(effort.quick)
         return alphabet.Found("holds", "[b]It is[/b].", (alphabet.Group("a", np.ones(3)),))
 
     questions = tuple(
@@ -167,7 +167,7 @@ def test_an_interrupted_report_leaves_no_file(tmp_path):
     code = """
 import time
 from legato import alphabet
-wait = lambda quick: time.sleep(60)
+wait = lambda effort: time.sleep(60)
 alphabet.QUESTIONS = (alphabet.Question("a", "Is it?", "It is.", wait),)
 from legato.cli import app
 app(["alphabet", "naive", "--replicates", "1", "--out", PLACE, "--report", PLACE])
@@ -188,6 +188,6 @@ app(["alphabet", "naive", "--replicates", "1", "--out", PLACE, "--report", PLACE
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert errors.strip().splitlines()[-1] == (
-        "Interrupted: 0 of 1 questions had been answered; no file was written."
+        "Interrupted: 0 of 1 questions were answered; no file was written."
     )
     assert list(tmp_path.iterdir()) == []

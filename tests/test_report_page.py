@@ -57,7 +57,7 @@ def answered(verdict="holds", scores=((0.84, 0.88, 0.8), (0.92, 0.9, 0.88)), uni
         compared = (legato.compare(groups[1].scores, groups[0].scores, unit=unit),)
     found = Found(verdict, "It is by 6 points.", groups, compared, ("A remark.",))
     words = {"name": "lift", "asks": "Is it real?", "claimed": "It may be.", **others}
-    question = Question(experiment=lambda quick: found, unit=unit, **words)
+    question = Question(experiment=lambda effort: found, unit=unit, **words)
     return Answer(question, found, True, 12.34)
 
 
@@ -366,7 +366,7 @@ def test_hostile_words_stay_words(tmp_path, looks):
     network = dataclasses.replace(naive, title=HOSTILE, published_behaviour=HOSTILE)
     run = outcome(network, 1, answers={HOSTILE: [("A", HOSTILE)]})
     found = Found("holds", HOSTILE, (Group(HOSTILE, np.array([1.0, 2])),), (), (HOSTILE,))
-    question = Question("a", HOSTILE, HOSTILE, lambda quick: found, HOSTILE, HOSTILE)
+    question = Question("a", HOSTILE, HOSTILE, lambda effort: found, HOSTILE, HOSTILE)
     look = dataclasses.replace(looks[0], network=network)
     given = ([run], [look], [Answer(question, found, False, 1.0)], {HOSTILE: HOSTILE})
     page = page_of(tmp_path, *given)

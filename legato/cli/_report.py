@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from legato._errors import InputError
-from legato.cli._telling import InterruptedAfterError, make_folder
+from legato.cli._telling import InterruptedAfterError, busy, make_folder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,13 +66,16 @@ class Page:
 
         asked = alphabet.QUESTIONS
         try:
-            for at, question in enumerate(asked, 1):
-                if not quiet:
-                    console.print(Text(f"question {at} of {len(asked)} · {question.asks}"))
-                self._answers += alphabet.answer([question], self._quick)
+            with busy("", quiet) as tell:
+                for at, question in enumerate(asked, 1):
+                    if not quiet:
+                        console.print(
+                            Text(f"question {at} of {len(asked)} · {question.asks}"), soft_wrap=True
+                        )
+                    self._answers += alphabet.answer([question], self._quick, tell)
         except KeyboardInterrupt:
             raise InterruptedAfterError(
-                f"{len(self._answers)} of {len(asked)} questions had been answered"
+                f"{len(self._answers)} of {len(asked)} questions were answered"
             ) from None
 
     def write(self, outcomes: Sequence["Outcome"], networks: Sequence[str], seed: int) -> None:
