@@ -23,9 +23,9 @@ from legato.report._panels import (
 )
 from legato.report._screen import plain, shortened
 
-_STRIP, _BELOW = 0.66, 0.42  # inches
+_STRIP, _BELOW = 0.7, 0.42  # inches
 _MOST_NAME = 52
-_SPREAD = 0.27  # of a strip, to either side of its middle
+_SPREAD = 0.25  # of a strip, to either side of its middle
 
 
 def strips(answer: Answer, name: str) -> Panel:
@@ -62,7 +62,7 @@ def _alone(scores: np.ndarray, unit: str) -> str:
     """One score, or none."""
     if not len(scores):
         return "no scores."
-    return f"{scale_of(unit) * scores[0]:.6g}{f' {unit}' if unit else ''}, one seed."
+    return f"{scale_of(unit) * scores[0]:.4g}{f' {unit}' if unit else ''}, one score."
 
 
 def scale_of(unit: str) -> int:
@@ -76,7 +76,7 @@ def _draw(drawn: FigureBase, answer: Answer) -> None:
     tidy(axes, "bottom")
     low, high = _ends(groups, question.unit)
     axes.set(xlim=(low, high), ylim=(len(groups) - 0.45, -0.55), yticks=[])
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     for at, group in enumerate(groups):
         _draw_strip(axes, at, group, question.unit)
     unit = "" if question.unit == question.what else question.unit
@@ -108,7 +108,7 @@ def _draw_strip(axes: Axes, at: int, group: Group, unit: str) -> None:
     axes.axhline(at, color=RULE, lw=0.6, zorder=0)
     axes.text(
         low,
-        at - 0.4,
+        at - 0.38,
         shortened(plain(group.name), _MOST_NAME),
         fontsize=TEXT,
         color=INK,
@@ -120,14 +120,14 @@ def _draw_strip(axes: Axes, at: int, group: Group, unit: str) -> None:
     wrong = len(group.scores) - len(scores)
     if wrong:
         words = f"{wrong} of {len(group.scores)} not finite"
-        axes.text(high, at + 0.37, words, fontsize=SMALL, color=MUTED, ha="right", va="center")
+        axes.text(high, at + 0.34, words, fontsize=SMALL, color=MUTED, ha="right", va="center")
     mean = mean_of(group, unit)
     if mean is None:
         return
     if mean.low is not None and mean.high is not None:
         ends = scale_of(unit) * np.array([mean.low, mean.high])
-        axes.plot(ends, [at + 0.37] * 2, color=INK, lw=1.2, solid_capstyle="butt", clip_on=False)
-    axes.plot(scale_of(unit) * mean.mean, at + 0.37, "d", color=INK, ms=4, mew=0, clip_on=False)
+        axes.plot(ends, [at + 0.34] * 2, color=INK, lw=1.2, solid_capstyle="butt", clip_on=False)
+    axes.plot(scale_of(unit) * mean.mean, at + 0.34, "d", color=INK, ms=4, mew=0, clip_on=False)
 
 
 def _stacked(scores: np.ndarray, width: float) -> np.ndarray:
