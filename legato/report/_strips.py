@@ -25,6 +25,7 @@ from legato.report._screen import plain, shortened
 
 _STRIP, _BELOW = 0.7, 0.42  # inches
 _MOST_NAME = 52
+_MOST_APART = 12  # dots on each other that an edge can tell apart
 _SPREAD = 0.25  # of a strip, to either side of its middle
 
 
@@ -116,7 +117,8 @@ def _draw_strip(axes: Axes, at: int, group: Group, unit: str) -> None:
         parse_math=False,
     )
     heights = at - _SPREAD * _stacked(scores, (high - low) / 45)
-    axes.plot(scores, heights, "o", color=COOL, ms=4, mec=GROUND, mew=0.5, clip_on=False)
+    edge = 0.5 if len(scores) <= _MOST_APART else 0.0
+    axes.plot(scores, heights, "o", color=COOL, ms=4, mec=GROUND, mew=edge, clip_on=False)
     wrong = len(group.scores) - len(scores)
     if wrong:
         words = f"{wrong} of {len(group.scores)} not finite"
