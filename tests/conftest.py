@@ -9,6 +9,7 @@ import os
 import random
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
 os.environ.pop("COLUMNS", None)  # the width of a terminal that is not there
 
 import legato  # noqa: F401, I001  chooses the backend, so it comes before keras

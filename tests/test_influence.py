@@ -13,8 +13,6 @@ import keras
 import numpy as np
 import pytest
 from cells import BY_NAME, CELLS, FEATURES, inputs, ready, spread
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import legato
 from legato import InputError, StateError, UnsupportedError, _flow, _influence, influence, layers
@@ -97,7 +95,7 @@ def test_the_examples_run():
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_it_is_the_derivative_of_predict(cell, model, batch_size):
-    X = inputs(SAMPLES, STEPS)
+    X = inputs(6, STEPS)  # a smaller last batch is below
     found = influence(model, X, batch_size=batch_size, steps=True)
     assert_same(cell, found.matrix, by_step(slopes(model, X, batch_size)))
 
@@ -110,7 +108,7 @@ def test_few_outputs_are_followed_back(cell, model):
 
 
 def test_blocks_of_any_size_give_the_same(monkeypatch):
-    model, X = ready(BY_NAME["two-layers"]), inputs(SAMPLES, STEPS)
+    model, X = ready(BY_NAME["GRU"]), inputs(SAMPLES, STEPS)
 
     def found():
         many = (None, False), (0, False), (0, True)
@@ -204,8 +202,7 @@ def test_ctrl_c_leaves_the_model_as_it_was(of, moment, monkeypatch):
 # Zero where nothing flows.
 
 
-@settings(max_examples=6, deadline=None, derandomize=True, database=None)
-@given(batch_size=st.sampled_from([1, 2, 5, 6]))
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 6])
 def test_without_state_each_prediction_is_its_own_inputs(batch_size):
     found = influence(stateless(FEATURES), inputs(6), batch_size=batch_size)
     np.testing.assert_array_equal(found.matrix > 0, np.eye(6, dtype=bool))

@@ -97,7 +97,7 @@ def test_a_replicate_is_its_seed_alone_with_any_optimizer(optimizer):
     ids=", ".join,
 )
 def test_a_replicate_is_its_seed_alone_with_what_fit_takes(fit):
-    assert_is_alone(legato.replicate(build, X, Y, n=4, verbose=0, **fit), build, **fit)
+    assert_is_alone(legato.replicate(build, X, Y, n=3, verbose=0, **fit), build, **fit)
 
 
 @pytest.mark.parametrize("reset", ["epoch", "never", "batch"])
@@ -155,7 +155,7 @@ def test_a_replicate_is_its_seed_alone_step_by_step():
         return model
 
     fit = {"batch_size": 4, "epochs": 2}
-    assert_is_alone(legato.replicate(eager, X, Y, n=3, verbose=0, **fit), eager, **fit)
+    assert_is_alone(legato.replicate(eager, X, Y, n=2, verbose=0, **fit), eager, **fit)
 
 
 def test_build_is_given_its_seed_if_it_asks_for_it():
