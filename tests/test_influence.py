@@ -93,7 +93,7 @@ def test_the_examples_run():
 # It is the derivative.
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_it_is_the_derivative_of_predict(cell, model, batch_size):
     X = inputs(6, STEPS)  # a smaller last batch is below
     found = influence(model, X, batch_size=batch_size, steps=True)
