@@ -208,6 +208,7 @@ def test_the_verdict_on_runs_follows_the_scores(once, longer, more, verdict):
     found = _lengths._found(scores, met, {"200 patterns": (0.99, 0.25)}, 2)
     assert found.verdict == verdict
     assert "which are 95 different runs, 80.0 ± 14.1 %" in found.sentence
+    assert ("Fewer patterns do" in found.sentence) is (once > 0.98)
     assert "99.0 % of the runs that it has met and 25.0 % of the others" in found.remarks[0]
 
 

@@ -141,11 +141,12 @@ def _found(scores: dict, met: dict[str, float], missed: dict[str, tuple], n: int
         few, published, names=("200 patterns", "1,000"), what="accuracy on every run", unit="%"
     )
     known, unknown = missed["200 patterns"]
+    fewer = "Fewer patterns do if no run is missing" if claims[0] else "Fewer patterns"
     return Found(
         verdict,
         f"Asked every run, the network as published scores {told(published)} ({perfect(published)} "
-        f"at 100 %). Fewer patterns do if no run is missing: {once} {told(scores[once])}, but 200 "
-        f"random patterns, which are {met['200 patterns']:.0f} different runs, {told(few)}. Longer "
+        f"at 100 %). {fewer}: {once} {told(scores[once])}, but 200 random patterns, which are "
+        f"{met['200 patterns']:.0f} different runs, {told(few)}. Longer "
         f"runs: {listed([f'{name} {told(scores[name])}' for name in longer])}. At 100 %: "
         f"{listed([f'with {name} {perfect(scores[name])}' for name in more])}.",
         tuple(Group(name, each) for name, each in scores.items()),
