@@ -95,8 +95,10 @@ def test_an_interrupt_that_garbage_collection_swallows_is_heard():
         time.sleep(30)
 
     gc.callbacks.append(collect)
+    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), _telling._interrupts_are_heard():
         work()
+    assert time.monotonic() - began < 20  # it was woken
 
 
 def test_an_interrupted_run_says_so_and_leaves_no_file(tmp_path):

@@ -90,7 +90,13 @@ def test_every_example_is_run():
     assert sorted(SHOWN) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", SHOWN)
+TAKE_LONG = ("character_model", "far_back", "many_machines")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in TAKE_LONG)) for name in SHOWN],
+)
 def test_an_example_shows_its_point(name):
     lines = printed(name)
     assert [line for line in SHOWN[name] if line not in lines] == [], "\n".join(lines)

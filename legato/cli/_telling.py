@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -72,7 +73,7 @@ def _interrupts_are_heard():
 
     def hear(lost) -> None:
         if isinstance(lost.exc_value, KeyboardInterrupt):
-            threading.Timer(0.05, _thread.interrupt_main).start()
+            threading.Timer(0.05, _interrupt).start()
         else:
             told(lost)
 
@@ -81,6 +82,14 @@ def _interrupts_are_heard():
         yield
     finally:
         sys.unraisablehook = told
+
+
+def _interrupt() -> None:
+    """Ctrl-C, for the main thread; it wakes one that waits, where the system can."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def _stop(status: int, told: str = "") -> NoReturn:
