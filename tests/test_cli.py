@@ -3,13 +3,13 @@
 import gc
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from interrupting import interrupted
 from typer.testing import CliRunner
 
 from legato import __version__
@@ -112,12 +112,7 @@ def test_an_interrupted_run_says_so_and_leaves_no_file(tmp_path):
     assert process.stdout is not None
     process.stdout.readline()  # training has begun
     time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == (
-        "Interrupted: 0 of 50 runs had finished; no file was written."
-    )
+    assert interrupted(process) == ("Interrupted: 0 of 50 runs had finished; no file was written.")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -186,10 +181,7 @@ app(["alphabet", "naive", "--replicates", "1", "--out", PLACE, "--report", PLACE
         if line.startswith("question 1 of 1"):
             break
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == (
+    assert interrupted(process) == (
         "Interrupted: 0 of 1 questions were answered; no file was written."
     )
     assert list(tmp_path.iterdir()) == []

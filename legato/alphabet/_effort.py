@@ -48,10 +48,10 @@ def shares(answers: np.ndarray) -> np.ndarray:
     return answers.mean(axis=1)
 
 
-def told(scores: np.ndarray, whole: int = 1) -> str:
+def told(scores: np.ndarray) -> str:
     """Scores as mean ± standard deviation in percent; the mean alone of those that are the same."""
     spread = "" if np.ptp(scores) == 0 else f" ± {100 * scores.std(ddof=1):.1f}"
-    return f"{100 * scores.mean():.{whole}f}{spread} %"
+    return f"{100 * scores.mean():.1f}{spread} %"
 
 
 def perfect(scores: np.ndarray) -> str:

@@ -55,10 +55,15 @@ def _scores(answer: Answer) -> Table:
 
 def spread_of(group: Group, unit: str) -> tuple[str, str]:
     """Mean ± standard deviation, and the range, as they are told."""
-    scale, sign = (100, " %") if unit == "%" else (1, "")
-    scores = scale * group.scores
+    sign = " %" if unit == "%" else ""
+    scores = scale_of(unit) * group.scores
     deviation = f" ± {scores.std(ddof=1):.1f}" if len(scores) > 1 else ""
     return f"{scores.mean():.1f}{deviation}{sign}", f"{scores.min():.1f}–{scores.max():.1f}"
+
+
+def scale_of(unit: str) -> int:
+    """What scores are multiplied by when they are told."""
+    return 100 if unit == "%" else 1
 
 
 def answer_facts(answer: Answer) -> dict[str, Any]:

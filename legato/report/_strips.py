@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 import legato
 from legato.alphabet import Answer, Group
+from legato.report._answers import scale_of
 from legato.report._panels import (
     COOL,
     GROUND,
@@ -64,11 +65,6 @@ def _alone(scores: np.ndarray, unit: str) -> str:
     if not len(scores):
         return "no scores."
     return f"{scale_of(unit) * scores[0]:.4g}{f' {unit}' if unit else ''}, one score."
-
-
-def scale_of(unit: str) -> int:
-    """What scores are multiplied by when they are told."""
-    return 100 if unit == "%" else 1
 
 
 def _draw(drawn: FigureBase, answer: Answer) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from legato.alphabet import LETTERS, Outcome
+from legato.alphabet import Outcome, letter_after
 
 
 def by_network(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
@@ -72,7 +72,7 @@ def print_answers(outcomes: Sequence[Outcome], console: Console) -> None:
 
 def _told(asked: str, answer: str) -> str:
     """An answer, and the right one beside a wrong one."""
-    right = LETTERS[(LETTERS.index(asked[-1]) + 1) % len(LETTERS)]
+    right = letter_after(asked)
     return f"{asked} → {answer}" + ("" if answer == right else f" [red]✗[/] {right}")
 
 
