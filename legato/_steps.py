@@ -1,4 +1,6 @@
-"""Time steps of a user's: how many there are said to be, and what a padded one holds."""
+"""Time steps of a user's, and what a padded one holds; counts and lists as words."""
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -44,3 +46,9 @@ def padded_step(pad, values: np.ndarray) -> np.ndarray:
             f"pad has shape {given.shape}, and a step of these values {shape}; give a number or an "
             "array like one step."
         ) from error
+
+
+def listed(words: Iterable[str]) -> str:
+    """a, b and c."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

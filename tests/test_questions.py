@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 import legato
 from legato import alphabet, report
+from legato._steps import listed
 from legato.alphabet import LETTERS, _elsewhere, _lengths, _memories, _windows
-from legato.alphabet._effort import Effort, after, listed, perfect, told
+from legato.alphabet._effort import Effort, after, perfect, told
 from legato.cli import app
 
 NAMES = "window perceptron batch prefix cold rows runs series labels".split()

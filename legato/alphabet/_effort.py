@@ -1,6 +1,6 @@
 """How experiments are made: trainings under many seeds, and their answers scored and told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,9 +63,3 @@ def after(lead: str, said: object) -> str:
     """A sentence, such as a comparison's, after other words, such as ``"No: "``."""
     words = str(said)
     return f"{lead}{words[0].lower()}{words[1:]}" if lead else words
-
-
-def listed(items: Sequence[object]) -> str:
-    """a, b and c."""
-    words = [str(each) for each in items]
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 import legato
+from legato._steps import listed
 from legato.alphabet._answers import Found, Group, Question
-from legato.alphabet._effort import Effort, listed, perfect, right, shares, told
+from legato.alphabet._effort import Effort, perfect, right, shares, told
 from legato.alphabet._networks import LETTERS, LONGEST_RUN, Network, find, random_runs
 
 (_VARIABLE,) = find(["variable"])

@@ -1,11 +1,12 @@
 """What a page says of the six networks: sentences and cells, each taken from the numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 import legato
+from legato._steps import listed
 from legato.alphabet import Answer, Look, Outcome, letter_after
 from legato.report._tables import by_network, percent
 
@@ -35,12 +36,6 @@ class Reply(NamedTuple):
     asked: str
     answer: str
     right: str
-
-
-def listed(words: Iterable[str]) -> str:
-    """a, b and c."""
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def seeds_of(outcomes: Sequence[Outcome]) -> str:
