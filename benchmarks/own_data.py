@@ -25,11 +25,11 @@ import polars
 from _bench import machine, ratios, significant, spread, table
 
 from legato import layers
-from legato._lanes import Lanes
-from legato._network import Shape
-from legato._parts import parts_of
-from legato._school import Course, School
-from legato._task import settle
+from legato._series.lanes import Lanes
+from legato._forecasting.network import Shape
+from legato._forecasting.partition import parts_of
+from legato._forecasting.trainer import Course, School
+from legato._forecasting.task import settle
 
 HOW = {"group": "machine", "time": "at"}
 EPOCHS = 3

@@ -17,7 +17,8 @@ from statistics import median
 import keras
 from _bench import machine, progress, significant, table
 
-from legato import _side_by_side, alphabet
+from legato import alphabet
+from legato._analysis import parallel_training
 
 ASKED = {1: 32, 5: 128}
 
@@ -55,12 +56,12 @@ def many(network: alphabet.Network, data: alphabet.Samples, count: int) -> None:
 
 def on_one_thread(*arguments) -> None:
     """The same with one thread."""
-    cores = _side_by_side._cores
-    _side_by_side._cores = lambda _: 1
+    cores = parallel_training._cores
+    parallel_training._cores = lambda _: 1
     try:
         many(*arguments)
     finally:
-        _side_by_side._cores = cores
+        parallel_training._cores = cores
 
 
 def measure(network: alphabet.Network, count: int, rounds: int) -> dict[str, list[float]]:

@@ -1,7 +1,8 @@
 """From which size on does XLA's chain of calls beat a step emitted as one function?
 
 legato against itself: the same ``fit`` with its program emitted as one function and with plain
-``jit``, over units, batch sizes and time steps. ``legato/_program.py`` takes its rule from here.
+``jit``, over units, batch sizes and time steps.
+``legato/_platform/xla_small_programs.py`` takes its rule from here.
 
     python benchmarks/small_call.py
 """
@@ -12,7 +13,8 @@ import numpy as np
 from _bench import machine
 
 import legato
-from legato import _program, layers
+from legato import layers
+from legato._execution import compiled_loop
 
 SIZES = [  # LSTM units, batch size, time steps
     (8, 4, 1), (8, 32, 1), (16, 4, 1), (16, 8, 1), (16, 25, 1), (32, 1, 1), (32, 2, 1), (32, 8, 1),
@@ -23,7 +25,7 @@ ROUNDS = 3
 
 def step_us(units: int, batch: int, steps: int, small: bool) -> float:
     """Microseconds of a training step of an LSTM and a softmax, compilation left out."""
-    _program.is_small = lambda *_, **__: small
+    compiled_loop.is_small = lambda *_, **__: small
     samples = batch * 16
     x = np.random.rand(samples, steps, 1).astype("float32")
     y = np.eye(26, dtype="float32")[np.random.randint(26, size=samples)]
@@ -42,7 +44,7 @@ def step_us(units: int, batch: int, steps: int, small: bool) -> float:
 
 def main() -> None:
     """Print a row a size, ratios first."""
-    is_small = _program.is_small
+    is_small = compiled_loop.is_small
     print(*machine().values(), sep=", ")
     print("plain / one function   rule   units  batch  steps   one function   plain, µs a step")
     for units, batch, steps in SIZES:

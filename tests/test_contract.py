@@ -1,5 +1,5 @@
 """The state contract, rule by rule, where the laws do not show it already. Rule 1 is in
-``tests/test_state.py``.
+``tests/recurrent/test_state.py``.
 
 The numbers are the rules'. Every comparison is of two ways to say the same thing, to the bit where
 they run the same program.

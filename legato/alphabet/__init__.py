@@ -11,15 +11,13 @@ The problem, the settings and the published figures come from a tutorial of 2016
 it claimed and left open are ``QUESTIONS``, each an experiment over many seeds.
 """
 
-from legato.alphabet._answers import Answer as Answer
-from legato.alphabet._answers import Found as Found
-from legato.alphabet._answers import Group as Group
-from legato.alphabet._answers import Question as Question
-from legato.alphabet._asking import answers as answers
-from legato.alphabet._asking import next_letter_probabilities as next_letter_probabilities
-from legato.alphabet._asking import recite as recite
-from legato.alphabet._looking import Look as Look
-from legato.alphabet._looking import look as look
+from legato.alphabet._inspection import Look as Look
+from legato.alphabet._inspection import look as look
+from legato.alphabet._letter_predictions import answers as answers
+from legato.alphabet._letter_predictions import (
+    next_letter_probabilities as next_letter_probabilities,
+)
+from legato.alphabet._letter_predictions import recite as recite
 from legato.alphabet._networks import LETTERS as LETTERS
 from legato.alphabet._networks import NETWORKS as NETWORKS
 from legato.alphabet._networks import Network as Network
@@ -27,10 +25,14 @@ from legato.alphabet._networks import Samples as Samples
 from legato.alphabet._networks import find as find
 from legato.alphabet._networks import letter_after as letter_after
 from legato.alphabet._networks import random_runs as random_runs
+from legato.alphabet._question_types import Answer as Answer
+from legato.alphabet._question_types import Found as Found
+from legato.alphabet._question_types import Group as Group
+from legato.alphabet._question_types import Question as Question
 from legato.alphabet._questions import QUESTIONS as QUESTIONS
 from legato.alphabet._questions import answer as answer
 from legato.alphabet._questions import find_questions as find_questions
-from legato.alphabet._runs import Outcome as Outcome
-from legato.alphabet._runs import plant as plant
-from legato.alphabet._runs import train as train
-from legato.alphabet._runs import train_all as train_all
+from legato.alphabet._training import Outcome as Outcome
+from legato.alphabet._training import plant as plant
+from legato.alphabet._training import train as train
+from legato.alphabet._training import train_all as train_all

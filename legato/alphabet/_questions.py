@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import legato
-from legato.alphabet._answers import Answer, Question
-from legato.alphabet._batches import BATCHES
-from legato.alphabet._effort import Effort
-from legato.alphabet._elsewhere import ELSEWHERE
-from legato.alphabet._lengths import LENGTHS
-from legato.alphabet._memories import MEMORIES
-from legato.alphabet._windows import WINDOWS
+from legato.alphabet._batch_question import BATCHES
+from legato.alphabet._experiment import Effort
+from legato.alphabet._other_task_questions import ELSEWHERE
+from legato.alphabet._question_types import Answer, Question
+from legato.alphabet._run_length_question import LENGTHS
+from legato.alphabet._state_questions import MEMORIES
+from legato.alphabet._window_questions import WINDOWS
 
 QUESTIONS: tuple[Question, ...] = (*WINDOWS, *BATCHES, *MEMORIES, *LENGTHS, *ELSEWHERE)
 

@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from legato import __version__
-from legato.cli import _alphabet, _own, _stream, _train
+from legato.cli import _alphabet_command, _stream_command, _train_command, _trained_commands
 
 
 class _Commands(TyperGroup):
@@ -51,15 +51,15 @@ def _legato(
     """The state of recurrent networks, explicit, correct, fast and portable."""
 
 
-app.command()(_alphabet.alphabet)
-app.command("alphabet questions")(_alphabet.questions)
+app.command()(_alphabet_command.alphabet)
+app.command("alphabet questions")(_alphabet_command.questions)
 for command in (
-    _train.train,
-    _own.evaluate,
-    _own.forecast,
-    _own.generate,
-    _own.classify,
-    _own.show,
-    _stream.stream,
+    _train_command.train,
+    _trained_commands.evaluate,
+    _trained_commands.forecast,
+    _trained_commands.generate,
+    _trained_commands.classify,
+    _trained_commands.show,
+    _stream_command.stream,
 ):
     app.command()(command)

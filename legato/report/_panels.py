@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, FigureBase, SubFigure
 
-from legato._files import write_whole
+from legato._platform.atomic_files import write_whole
 
 COLOURS = {  # on a light ground, on a dark one
     "ink": ("#1c2024", "#e6e8ea"),

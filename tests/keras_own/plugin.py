@@ -23,7 +23,9 @@ import keras.src.models
 from keras.src.backend.jax import trainer
 from keras.src.testing import test_case
 
-from legato import _carrying, _model, layers
+from legato import layers
+from legato._models import model as model_module
+from legato._models import verbs
 
 RECURRENT = "RNN LSTM GRU SimpleRNN ConvLSTM1D ConvLSTM2D ConvLSTM3D Bidirectional".split()
 MODELS = {
@@ -37,7 +39,7 @@ KerasFunctional = keras.src.Functional
 _outcomes: dict[str, str] = {}
 
 
-class Trainer(_carrying.Carrying, trainer.JAXTrainer):
+class Trainer(verbs.Carrying, trainer.JAXTrainer):
     """Keras's trainer with legato's verbs, for models that are a layer mixed in with a trainer."""
 
 
@@ -49,7 +51,7 @@ def pytest_configure() -> None:
     for name in RECURRENT:
         own |= _exchange(name, getattr(layers, name), (keras.src.layers,))
     for name, places in MODELS.items():
-        own |= _exchange(name, getattr(_model, name), places)
+        own |= _exchange(name, getattr(model_module, name), places)
     _exchange("JAXTrainer", Trainer, (trainer,))
     test_case.dir = lambda thing: [name for name in builtins.dir(thing) if name not in own]
 

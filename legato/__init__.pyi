@@ -1,0 +1,50 @@
+"""Public names of legato and where each is defined; ``legato/__init__.py`` loads them from here."""
+
+__version__: str
+
+from . import alphabet as alphabet
+from . import layers as layers
+from . import report as report
+from ._analysis.influence import Influence as Influence
+from ._analysis.influence import influence as influence
+from ._analysis.replicates import Replicates as Replicates
+from ._analysis.replicates import replicate as replicate
+from ._analysis.statistics import Comparison as Comparison
+from ._analysis.statistics import Interval as Interval
+from ._analysis.statistics import Proportion as Proportion
+from ._analysis.statistics import compare as compare
+from ._analysis.statistics import corrected as corrected
+from ._analysis.statistics import interval as interval
+from ._analysis.statistics import proportion as proportion
+from ._errors import BackendError as BackendError
+from ._errors import InputError as InputError
+from ._errors import LegatoError as LegatoError
+from ._errors import MissingError as MissingError
+from ._errors import OutputError as OutputError
+from ._errors import StateError as StateError
+from ._errors import UnsupportedError as UnsupportedError
+from ._forecasting.classification import Labelled as Labelled
+from ._forecasting.forecast import Forecast as Forecast
+from ._forecasting.train import Plan as Plan
+from ._forecasting.train import plan as plan
+from ._forecasting.train import train as train
+from ._forecasting.trained import Trained as Trained
+from ._interop.onnx import export_onnx as export_onnx
+from ._interop.torch_weights import from_torch as from_torch
+from ._interop.torch_weights import to_torch as to_torch
+from ._models.explain import Explanation as Explanation
+from ._models.loading import load_model as load_model
+from ._models.model import Model as Model
+from ._models.model import Sequential as Sequential
+from ._recurrent.state import State as State
+from ._series.lanes import Lanes as Lanes
+from ._series.reading import read as read
+from ._series.sequences import Column as Column
+from ._series.sequences import Sequences as Sequences
+from ._series.windows import Frames as Frames
+from ._series.windows import frame as frame
+from ._streams.sampling import argmax as argmax
+from ._streams.sampling import sample as sample
+from ._streams.stream import Stream as Stream
+from ._streams.streams import Streams as Streams
+from ._streams.trace import Trace as Trace

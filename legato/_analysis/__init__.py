@@ -1,0 +1,1 @@
+"""Influence, replicates under many seeds, and statistics of their scores."""

@@ -1,0 +1,1 @@
+"""Data → one compiled loop → callbacks: what ``fit``, ``evaluate`` and ``predict`` run."""

@@ -1,0 +1,305 @@
+"""Data on their way to a program: arrays as a whole, or batches that arrive, in blocks.
+
+A program takes arrays whose axis 0 is the sample and the order in which batches pick from them.
+Arrays that fit are one such piece for many epochs (``Held``). What comes from an iterator, or would
+take more than a set share of the device's memory, is handed over in blocks (``Fed``): several
+batches of one shape stacked into arrays, the next block read, checked and sent on another thread
+while this one runs. Memory is bounded by three blocks, however long the data are.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, NamedTuple
+
+import jax
+import keras
+import numpy as np
+
+from legato._errors import InputError, LegatoError
+from legato._execution.compiled_loop import ENDLESS
+from legato._execution.samples import Samples
+
+ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at least an epoch's
+OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
+BLOCK_BYTES = 16 * 2**20  # of stacked batches
+BLOCK_BATCHES = 64
+
+Shuffle = bool | Literal["batch"]
+
+_DRAWN_BY: ContextVar[Any] = ContextVar("what draws sample orders", default=np.random)
+
+
+@contextmanager
+def drawn_by(generator: np.random.RandomState):
+    """Let the feedings that are made here draw their orders from a generator of their own.
+
+    NumPy's global one has one sequence of numbers for a process, and runs beside each other would
+    share it out by chance.
+    """
+    token = _DRAWN_BY.set(generator)
+    try:
+        yield
+    finally:
+        _DRAWN_BY.reset(token)
+
+
+class Piece(NamedTuple):
+    """What a program can be called on without other data.
+
+    Attributes:
+        samples: the arrays that batches pick from.
+        order: sample indices of the batches, int32, (batches, ``batch``).
+        begin, end: the first step and the one after the last, counted from an epoch's beginning.
+        batch: samples in a batch.
+        last: samples in an epoch's last batch.
+        steps: batches in an epoch; ``ENDLESS`` where its end is not known beforehand.
+        slots: emissions there is room for.
+    """
+
+    samples: Samples
+    order: np.ndarray | jax.Array
+    begin: int
+    end: int
+    batch: int
+    last: int
+    steps: int
+    slots: int
+
+    @property
+    def first(self) -> int:
+        """The step of ``order[0]``: an epoch's beginning, or wherever a block begins."""
+        return self.begin if self.steps == ENDLESS else 0
+
+
+class Held:
+    """Samples that are there as a whole.
+
+    Args:
+        samples: the data.
+        rows: samples in a full batch, at most ``samples.count``.
+        shuffle: whether each epoch has an order of its own, drawn with NumPy's global generator,
+            so that ``numpy.random.seed`` and ``keras.utils.set_random_seed`` govern it, unless it
+            is ``drawn_by`` another;
+            ``"batch"``: within each batch only.
+
+    Attributes:
+        samples, rows: as given.
+        steps: batches in an epoch.
+    """
+
+    def __init__(self, samples: Samples, rows: int, shuffle: Shuffle = False):
+        self.samples, self.rows = samples, rows
+        self._shuffle: Shuffle = shuffle
+        self._random = _DRAWN_BY.get()
+        full, rest = divmod(samples.count, rows)
+        self.steps = full + (rest > 0)
+        self._last = rest or rows
+
+    def keep_on_device(self) -> None:
+        """Send the data over once, for several calls."""
+        self.samples = self.samples.on_device()
+
+    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Piece]:
+        """One piece: as many epochs, up to ``epochs``, as the program has room for."""
+        slots = max(1, ORDER_INDICES // (self.steps * self.rows))
+        epochs = min(epochs, slots)
+        order = np.zeros((slots, self.steps * self.rows), np.int32)
+        for epoch in order[:epochs, : self.samples.count]:
+            epoch[:] = epoch_order(self.samples.count, self.rows, self._shuffle, self._random)
+        yield self._piece(order, epochs * self.steps, slots, calls=by_batch > 0)
+
+    def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
+        """One piece: all samples in order."""
+        order = np.zeros((1, self.steps * self.rows), np.int32)
+        order[0, : self.samples.count] = np.arange(self.samples.count)
+        yield self._piece(order, self.steps, min(slots, self.steps), calls=by_batch > 0)
+
+    def _piece(self, order: np.ndarray, end: int, slots: int, calls: bool) -> Piece:
+        order = order.reshape(-1, self.rows)
+        at_hand = jax.device_put(order) if calls else order  # which costs more than one call gains
+        return Piece(self.samples, at_hand, 0, end, self.rows, self._last, self.steps, slots)
+
+
+class Reader:
+    """A thread on which all of a source is read, since a source may be bound to one."""
+
+    def __init__(self):
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="legato-feeding")
+
+    def __call__(self, do: Callable, *arguments):
+        """What a call gives, made there."""
+        return self._worker.submit(do, *arguments).result()
+
+    def each(self, items: Iterator, ahead: bool) -> Iterator:
+        """The items; ``ahead``: the next one is made while the one before it is used."""
+        end = object()
+        coming = self._worker.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            if ahead:
+                coming = self._worker.submit(next, items, end)
+            yield item
+            if not ahead:
+                coming = self._worker.submit(next, items, end)
+
+
+class Fed:
+    """Batches that arrive, an epoch's at a time.
+
+    Args:
+        read: begins an epoch: an iterator over its batches.
+        steps: batches in an epoch, None while nobody knows.
+        reader: the thread they are read on.
+
+    Attributes:
+        steps: as given, else as many as the last epoch had.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterator[Samples]],
+        steps: int | None = None,
+        reader: Reader | None = None,
+    ):
+        self._read, self.steps, self._reader = read, steps, reader or Reader()
+
+    def keep_on_device(self) -> None:
+        """Blocks come and go; nothing is kept."""
+
+    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Piece]:
+        """The blocks of one epoch.
+
+        Args:
+            epochs: epochs that nobody needs to look into; one epoch is all that comes.
+            by_batch: batches in a call if somebody looks at them, and then nothing is read before
+                it is needed; else 0.
+
+        Raises:
+            InputError: no batch came.
+        """
+        batches = self._read()
+        blocks = _blocks(batches, by_batch or BLOCK_BATCHES, self.steps)
+        step = 0
+        for block in self._reader.each(blocks, ahead=not by_batch):
+            yield block._replace(begin=step, end=step + block.end)
+            step += block.end
+        if not step and self.steps is None:
+            raise InputError("The data are empty: no batch came. At least one is needed.")
+        if step < (self.steps or 0):
+            warnings.warn(
+                f"The data ran out: an epoch had {step} batches, and {self.steps} were expected. A "
+                "generator is read once: let it go on for ever and give steps_per_epoch, or hand "
+                "in something that can be read again, such as a keras.utils.PyDataset.",
+                stacklevel=2,
+            )
+        self.steps = step
+
+    def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
+        """The blocks of all that comes."""
+        for piece in self.training(1, by_batch):
+            yield piece._replace(slots=min(slots, len(piece.order)))
+
+
+Feeding = Held | Fed
+
+
+def epoch_order(count: int, rows: int, shuffle: Shuffle, random: Any = np.random) -> np.ndarray:
+    """The sample indices of an epoch.
+
+    Args:
+        count: samples.
+        rows: samples in a full batch.
+        shuffle: whether they are shuffled; ``"batch"``: within each batch only, as in Keras.
+        random: what draws them: NumPy's global generator, or one like it.
+    """
+    if shuffle != "batch":
+        return random.permutation(count) if shuffle else np.arange(count)
+    batches = (np.arange(begin, min(begin + rows, count)) for begin in range(0, count, rows))
+    return np.concatenate([random.permutation(batch) for batch in batches])
+
+
+def sliced(samples: Samples, rows: int, shuffle: Shuffle) -> Fed:
+    """Arrays that are too large to be sent as a whole, batch by batch."""
+
+    random = _DRAWN_BY.get()  # here: reading is done on another thread
+
+    def read() -> Iterator[Samples]:
+        count = samples.count
+        order = epoch_order(count, rows, shuffle, random)
+        for begin in range(0, count, rows):
+            at = order[begin : begin + rows] if shuffle else slice(begin, begin + rows)
+            yield samples.take(at)
+
+    return Fed(read, -(-samples.count // rows))
+
+
+def arriving(
+    source: Any, reader: Reader, to_samples: Callable[..., Samples], again: bool = False
+) -> Fed:
+    """Batches of what Keras iterates over.
+
+    Args:
+        source: Keras's iterator over an epoch.
+        reader: the thread it was made on.
+        to_samples: reads and checks ``x, y, sample_weight`` of a batch.
+        again: whether every epoch begins with the first batch, as evaluations do; a generator that
+            is told how many batches an epoch has goes on instead.
+    """
+
+    def read() -> Iterator[Samples]:
+        if again:
+            source.reset()
+        with source.catch_stop_iteration():
+            for number, _, (batch,) in source:
+                try:
+                    samples = to_samples(*keras.utils.unpack_x_y_sample_weight(batch))
+                except LegatoError as error:
+                    raise type(error)(f"Batch {number} does not do: {error}") from error
+                yield samples
+
+    return Fed(read, source.num_batches, reader)
+
+
+def _blocks(batches: Iterator[Samples], most: int, steps: int | None) -> Iterator[Piece]:
+    """Consecutive batches of one shape, put together."""
+    waiting: list[Samples] = []
+    room = 1
+    for batch in batches:
+        if waiting and batch.shapes != waiting[0].shapes:
+            yield _block(waiting, room)
+            waiting = []
+        if not waiting:
+            room = max(1, min(most, BLOCK_BYTES // max(batch.nbytes, 1), steps or most))
+        waiting.append(batch)
+        if len(waiting) == room:
+            yield _block(waiting, room)
+            waiting = []
+    if waiting:
+        yield _block(waiting, room)
+
+
+def _block(batches: list[Samples], room: int) -> Piece:
+    """One piece of some batches, in arrays with room for a fixed number, so that one program does.
+
+    A batch that is alone among others of another shape is left as it is.
+    """
+    size = batches[0].count
+    room = room if len(batches) > 1 else 1
+    order = np.arange(room * size, dtype=np.int32).reshape(room, size)
+    samples = _stacked(batches, room).on_device()
+    return Piece(samples, order, 0, len(batches), size, size, ENDLESS, 1)
+
+
+def _stacked(batches: list[Samples], room: int) -> Samples:
+    if room == 1:
+        return batches[0]
+
+    def stack(*arrays):
+        whole = np.empty((room * len(arrays[0]), *arrays[0].shape[1:]), arrays[0].dtype)
+        np.concatenate(arrays, out=whole[: len(arrays) * len(arrays[0])])
+        return whole
+
+    parts = jax.tree.map(stack, *[batch[:4] for batch in batches])
+    return Samples(*parts, count=room * batches[0].count)

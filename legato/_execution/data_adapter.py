@@ -1,0 +1,251 @@
+"""What a user hands to a verb → how it gets to the programs of a model.
+
+Arrays are read and checked, the model is built for them, and they are held as a whole or fed in
+blocks; whatever hands out batches is put behind Keras's own iterator over an epoch.
+"""
+
+from functools import partial
+from types import GeneratorType
+from typing import Any, NamedTuple
+
+import jax
+import keras
+import numpy as np
+
+from legato._errors import InputError, StateError
+from legato._execution.batches import Feeding, Held, Reader, Shuffle, arriving, sliced
+from legato._execution.samples import (
+    Samples,
+    check_shapes,
+    class_weights,
+    hands_out_batches,
+    read_samples,
+)
+from legato._platform import keras_private
+from legato._platform.backend import device_share_bytes
+from legato._recurrent.model_state import Engine
+
+
+class Batches(NamedTuple):
+    """Data that hand out batches.
+
+    Attributes:
+        source: as the user gave it.
+        class_weight: class index → weight, or None.
+    """
+
+    source: Any
+    class_weight: dict | None
+
+    def iterator(self, steps: int | None, shuffle: Shuffle):
+        """Keras's iterator over an epoch's batches.
+
+        Raises:
+            InputError: Keras makes no batches of the source.
+        """
+        try:
+            return keras_private.batches(self.source, steps, shuffle)
+        except ValueError as error:
+            raise InputError(
+                f"x is a {type(self.source).__module__}.{type(self.source).__qualname__}, and "
+                f"Keras makes no batches of it: {error}"
+            ) from error
+
+
+class Intake:
+    """The way of data into a model.
+
+    Args:
+        engine: the model's engine.
+    """
+
+    def __init__(self, engine: Engine):
+        self.engine, self._model = engine, engine.model
+
+    def samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
+        self.engine.check_supported()
+        samples = read_samples(x, y, sample_weight, starts, self.engine.inputs, **options)
+        return weighted(samples, class_weight)
+
+    def read(self, x, y=None, sample_weight=None, starts=None, class_weight=None):
+        """What a verb was handed: checked samples, or a way to get at its batches.
+
+        ``class_weight`` is for batches; samples get theirs once a validation's are taken out.
+        """
+        if not hands_out_batches(x):
+            return self.samples(x, y, sample_weight, starts)
+        if starts is not None or y is not None or sample_weight is not None:
+            raise InputError(
+                f"x is a {type(x).__name__}, which hands out batches of (inputs, targets, weights) "
+                "itself: y, sample_weight and starts go with arrays only."
+            )
+        if hasattr(x, "__next__") and not isinstance(x, GeneratorType):
+            x = (each for each in x)  # Keras takes generators, and no other iterators
+        return Batches(x, class_weight)
+
+    def training(self, data, batch_size, steps: int | None, shuffle: Shuffle) -> Feeding:
+        """How data come to a training run."""
+        if isinstance(data, Samples):
+            self.build_for(data)
+            rows = self._rows(batch_size, data, steps)
+            if steps is None or steps >= -(-data.count // rows):
+                return self._at_hand(data, rows, shuffle)
+            if data.starts is not None:
+                raise InputError(
+                    f"steps_per_epoch={steps} cuts epochs where the data go on, and starts= counts "
+                    "from their beginning: leave out one of them."
+                )
+            arrays = (data.x, data.y, data.weight)
+            source = keras_private.batches(arrays, steps, shuffle, rows)
+            return arriving(source, Reader(), partial(self.samples, check_values=False))
+        to_samples = partial(self.samples, class_weight=data.class_weight)
+        return arriving(*self._source(data, steps, shuffle), to_samples)
+
+    def once(self, data, batch_size, steps: int | None, loss=True) -> Feeding:
+        """How data come to an evaluation, or a prediction, which has no loss."""
+        if isinstance(data, Samples):
+            self.build_for(data, loss)
+            if self.engine.inputs is not None:
+                check_shapes(data.x, self.engine.inputs)  # which may be known only now
+            rows = self._rows(batch_size, data, steps)
+            if steps is not None:
+                data = data.take(slice(steps * rows))
+            return self._at_hand(data, min(rows, data.count), shuffle=False)
+        return arriving(*self._source(data, steps, loss=loss), self.samples, again=True)
+
+    def held(self, x, batch_size: int | None, starts=None) -> Held:
+        """Arrays as ``predict`` takes them, for what looks at all samples at once.
+
+        Raises:
+            InputError: batches, or arrays too large to be held.
+        """
+        if hands_out_batches(x):
+            raise InputError(
+                f"x is a {type(x).__name__}, which hands out batches; arrays were expected."
+            )
+        feeding = self.once(self.samples(x, starts=starts), batch_size, None, loss=False)
+        if not isinstance(feeding, Held):
+            raise InputError(
+                "x takes more memory than data may take as a whole. Give fewer samples, such as "
+                "x[:1000]."
+            )
+        return feeding
+
+    def _at_hand(self, samples: Samples, rows: int, shuffle: Shuffle) -> Feeding:
+        """Samples sent as a whole, or batch by batch if they would take too much room."""
+        large = samples.nbytes > device_share_bytes()
+        return (sliced if large else Held)(samples, rows, shuffle)
+
+    def _source(self, data: Batches, steps: int | None, shuffle: Shuffle = False, loss=True):
+        """Keras's iterator over batches, with the thread to read it on; the model is built."""
+        reader = Reader()
+        source = reader(data.iterator, steps, shuffle)
+        if not self._is_ready(loss):
+            # What Keras reads ahead on threads comes out of order once it was interrupted: ask
+            # another iterator, unless the data can be read only once (and Keras remembers them).
+            once = isinstance(data.source, GeneratorType)
+            asked = source if once else reader(data.iterator, steps, shuffle)
+            first = next(arriving(asked, reader, self.samples).training(1, 1))
+            self.build_for(first.samples, loss)
+            reader(asked.reset)
+        reader(source.reset)
+        return source, reader
+
+    def single(self, samples: Samples, loss=True) -> Held:
+        """All the samples as one batch."""
+        self.build_for(samples, loss)
+        return Held(samples, samples.count)
+
+    def build_for(self, samples: Samples, loss=True) -> None:
+        """Make the variables that are still missing; with ``loss``, those ``compile`` needs too."""
+        if not self._is_ready(loss):
+            _check_first_layer(self._model, samples)
+            self.engine.adopt()
+            shapes = jax.tree.map(
+                # Without a number of samples, which Keras would take for declared.
+                lambda each: keras.KerasTensor((None, *each.shape[1:]), str(each.dtype)),
+                (samples.x, samples.y, samples.weight),
+            )
+            keras_private.build(self._model, *shapes, loss=loss and self._model.compiled)
+            if self._model.stateful and not self.engine.memories:
+                raise StateError(
+                    f"Model {self._model.name!r} has stateful layers that were not built by "
+                    "running it once. Build the model first, by model.build(input_shape)."
+                )
+
+    def _is_ready(self, loss: bool) -> bool:
+        """Whether all variables are there; with ``loss``, those of the compiled parts too.
+
+        A model without targets has them as well: a loss that layers add, an optimizer.
+        """
+        model = self._model
+        if not self.engine.is_built or not (loss and model.compiled):
+            return self.engine.is_built
+        parts = (model.optimizer, model._compile_loss, model._compile_metrics)
+        return all(each is None or each.built for each in parts)
+
+    def _rows(self, batch_size: int | None, samples: Samples, steps: int | None = None) -> int:
+        """Rows of a full batch; ``steps`` batches share the samples if nothing else is said."""
+        if batch_size is None:
+            shared = -(-samples.count // steps) if steps else 32
+            batch_size = self.engine.declared_rows or shared
+        for name, value in (
+            ("batch_size", batch_size),
+            ("The number of steps", 1 if steps is None else steps),
+        ):
+            if not isinstance(value, (int, np.integer)) or value < 1:
+                raise InputError(f"{name} is {value!r}; a whole number from 1 up was expected.")
+        return min(int(batch_size), samples.count)
+
+
+def _check_first_layer(model, samples: Samples) -> None:
+    """Say what a first recurrent layer takes before Keras fails to build it."""
+    layers = model.layers if isinstance(model, keras.Sequential) else []
+    first = layers[0] if layers else None
+    spec = getattr(first, "input_spec", None)
+    if not isinstance(first, keras.layers.RNN) or not isinstance(spec, keras.InputSpec):
+        return
+    if spec.ndim is not None and spec.ndim != samples.x.ndim:
+        raise InputError(
+            f"x has shape {samples.x.shape}: {samples.x.ndim} axes, but layer {first.name!r} "
+            f"takes {spec.ndim}. Reshape it to (samples, time steps, features), for instance "
+            "numpy.reshape(x, (len(x), time_steps, features))."
+        )
+
+
+def unpacked(data) -> tuple:
+    """``(x, y)``, with weights, with starts, or data that hand out batches as they are."""
+    if hands_out_batches(data):
+        return (data,)
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3, 4):
+        raise InputError(
+            "validation_data is (x, y), (x, y, sample_weight) or (x, y, sample_weight, starts), "
+            f"arrays each, or hands out batches; {type(data).__name__} came."
+        )
+    return tuple(data)
+
+
+def split(samples, share: float) -> tuple[Samples, Samples]:
+    """Training part and validation part, the last ``share`` of the samples."""
+    if not isinstance(samples, Samples):
+        raise InputError(
+            "validation_split cuts arrays; batches cannot be cut before they have come. Give "
+            "validation_data instead."
+        )
+    cut = int(samples.count * (1 - share))
+    if not 0 < share < 1 or not 0 < cut < samples.count:
+        raise InputError(
+            f"validation_split is {share!r}: of {samples.count} samples that leaves "
+            f"{max(cut, 0)} to train on. A number between 0 and 1 that leaves both parts a sample "
+            "was expected."
+        )
+    return samples.take(slice(cut)), samples.take(slice(cut, None))
+
+
+def weighted(samples: Samples, class_weight: dict | None) -> Samples:
+    """Samples with the weights of their classes."""
+    if class_weight is None:
+        return samples
+    if samples.weight is not None:
+        raise InputError("Give sample_weight or class_weight, not both.")
+    return samples._replace(weight=class_weights(samples.y, class_weight))

@@ -1,0 +1,330 @@
+"""What a user hands to a verb → arrays whose axis 0 is the sample, checked before anything runs.
+
+Arrays and tensors of any framework, lists of lists, frames and anything else NumPy can read;
+dictionaries, tuples and lists of those where a model has several inputs or outputs. Floating point
+comes out in Keras's float type, and sparse arrays as dense ones.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import keras
+import numpy as np
+
+from legato._errors import InputError, UnsupportedError
+from legato._platform import keras_private
+
+_DENSE = ("toarray", "todense")  # how sparse arrays of SciPy and of JAX are made dense
+
+
+class Samples(NamedTuple):
+    """Arrays with the sample on axis 0.
+
+    Attributes:
+        x: inputs: an array, or a structure of arrays.
+        y: targets, likewise; None where there are none.
+        weight: sample weights, likewise, or None.
+        starts: booleans (samples,): the sample begins a new sequence; None if none does.
+        count: number of samples.
+    """
+
+    x: Any
+    y: Any
+    weight: Any
+    starts: np.ndarray | None
+    count: int
+
+    @property
+    def packed(self) -> Any:
+        """``(x,)``, ``(x, y)`` or ``(x, y, weight)``, as Keras's steps take a batch."""
+        if self.y is None:
+            return (self.x,)
+        return (self.x, self.y) if self.weight is None else (self.x, self.y, self.weight)
+
+    @property
+    def shapes(self) -> tuple:
+        """What a program is compiled for: where there are arrays, their shapes and types."""
+        leaves, structure = jax.tree.flatten(self[:4])
+        return (structure, *[(leaf.shape, leaf.dtype) for leaf in leaves])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(leaf.nbytes for leaf in jax.tree.leaves(self[:4]))
+
+    def on_device(self) -> "Samples":
+        """The same, where programs run."""
+        return Samples(*jax.device_put(self[:4]), count=self.count)
+
+    def take(self, rows) -> "Samples":
+        """The samples at some indices, or in a slice."""
+        part = jax.tree.map(lambda each: each[rows], (self.x, self.y, self.weight, self.starts))
+        return Samples(*part, count=len(jax.tree.leaves(part[0])[0]))
+
+
+def hands_out_batches(x) -> bool:
+    """Whether this is no data as a whole, but gives one batch after another."""
+    if isinstance(x, (dict, list, tuple, str, bytes)) or _is_array_like(x):
+        return False
+    return any(hasattr(x, name) for name in ("__next__", "__iter__", "__getitem__"))
+
+
+def read_samples(
+    x, y=None, weight=None, starts=None, inputs: list | None = None, check_values: bool = True
+) -> Samples:
+    """Read and check a verb's data.
+
+    Args:
+        x, y, weight: as the user gave them.
+        starts: one flag a sample, or None.
+        inputs: the model's input tensors, flat; None while they are not known.
+        check_values: whether NaN and infinity are looked for.
+
+    Raises:
+        InputError: empty data, different lengths, NaN or infinity, a shape the model cannot take.
+        UnsupportedError: something that is not arrays.
+    """
+    several = None if inputs is None else len(inputs) > 1
+    x = read_array("x", x) if x is None else _read("x", x, several)
+    y = None if y is None else _read("y", y, several=None)
+    weight = None if weight is None else _read("sample_weight", weight, several=None)
+    starts = None if starts is None else _read_flags(starts)
+    parts = {"x": x, "y": y, "sample_weight": weight, "starts": starts}
+    leaves = jax.tree.leaves(parts)
+    counts = {len(leaf) for leaf in leaves}
+    if len(counts) != 1 or 0 in counts:
+        raise InputError(_uneven(parts))
+    if inputs is not None:
+        check_shapes(x, inputs)
+    if check_values and not all(map(_is_finite, leaves)):
+        raise InputError(_not_finite(parts))
+    return Samples(x, y, weight, starts, counts.pop())
+
+
+def _read(name: str, value, several: bool | None):
+    """Arrays out of what came; ``several``: whether a list is a structure, None to tell by it."""
+    if value is None:
+        return None  # an optional input that is left out
+    if isinstance(value, dict):
+        return {key: _read(f"{name}[{key!r}]", each, several) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        if several is None:
+            several = bool(value) and all(hasattr(each, "shape") for each in value)
+        elif not several and len(value) == 1 and (value[0] is None or hasattr(value[0], "shape")):
+            return _read(name, value[0], several)  # Keras takes [x] for x
+        if several:
+            parts = [_read(f"{name}[{at}]", each, False) for at, each in enumerate(value)]
+            return tuple(parts) if isinstance(value, tuple) else parts
+    return read_array(name, value)
+
+
+def _is_array_like(value) -> bool:
+    """Whether ``_as_array`` makes something of a value; nothing is made here."""
+    names = ("__array__", *_DENSE)
+    return any(hasattr(value, name) for name in names) or type(value).__name__ == "SparseTensor"
+
+
+def _as_array(value):
+    """What ``numpy.asarray`` reads of an array-like value; None if it is nothing of the kind."""
+    if type(value) is np.ndarray:
+        return value
+    if hasattr(value, "detach"):  # PyTorch: off the graph and off the device
+        value = value.detach().cpu()
+        return value.float() if str(value.dtype) == "torch.bfloat16" else value
+    for dense in _DENSE:
+        if hasattr(value, dense):
+            return getattr(value, dense)()
+    if type(value).__name__ == "SparseTensor":  # TensorFlow
+        dense = np.zeros(tuple(value.dense_shape), value.dtype.as_numpy_dtype)
+        dense[tuple(np.asarray(value.indices).T)] = value.values
+        return dense
+    return value if hasattr(value, "__array__") else None
+
+
+def read_array(name: str, value) -> np.ndarray:
+    """One array of numbers, whatever it came as.
+
+    Raises:
+        InputError: it cannot be made into one array of numbers.
+        UnsupportedError: it is nothing like an array.
+    """
+    listed = isinstance(value, (list, tuple, int, float))
+    given = value if listed else _as_array(value)
+    if given is None:
+        raise UnsupportedError(
+            f"{name} is a {type(value).__module__}.{type(value).__qualname__}. Arrays were "
+            "expected here: anything numpy.asarray reads."
+        )
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InputError(
+            f"{name} cannot be made into one array ({error}). Its parts must have equal shapes: "
+            "pad shorter sequences with keras.utils.pad_sequences."
+        ) from error
+    if array.dtype == object and hasattr(value, "columns"):  # a frame of nullable numbers
+        array = _numbers(name, value)
+    floating = jax.numpy.issubdtype(array.dtype, np.floating)  # bfloat16 too
+    if not floating and array.dtype.kind not in "iub":
+        raise InputError(
+            f"{name} holds {array.dtype} values; numbers or booleans were expected. Encode text as "
+            "integers first, and one-hot with keras.utils.to_categorical if need be."
+        )
+    if array.ndim == 0:
+        raise InputError(f"{name} is a single number, {array}; axis 0 must be the sample.")
+    if array.dtype == np.float64 or array.dtype.kind == "V":
+        with np.errstate(over="ignore"):  # what overflows is infinite, and told as such
+            array = array.astype(keras.config.floatx())
+    return array
+
+
+def _numbers(name: str, frame) -> np.ndarray:
+    """A frame whose columns are not all of one plain type, as numbers; NaN where one is missing.
+
+    Raises:
+        InputError: a column holds something else.
+    """
+    columns = []
+    for column in frame.columns:
+        try:
+            columns.append(np.asarray(frame[column], float))
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"Column {column!r} of {name} holds something else than numbers ({error}). Encode "
+                "text as integers first, or drop the column."
+            ) from error
+    return np.stack(columns, axis=1)
+
+
+def _read_flags(starts) -> np.ndarray:
+    flags = np.asarray(starts)
+    if flags.ndim != 1 or not (flags.dtype == bool or np.isin(flags, (0, 1)).all()):
+        raise InputError(
+            f"starts has shape {flags.shape} and dtype {flags.dtype}; one boolean a sample was "
+            "expected, True where a sample begins a new sequence."
+        )
+    return flags.astype(bool)
+
+
+def _uneven(parts: dict) -> str:
+    """What is wrong with the numbers of samples."""
+    lengths = {
+        name: sorted({len(leaf) for leaf in jax.tree.leaves(part)})
+        for name, part in parts.items()
+        if part is not None
+    }
+    if len({length for each in lengths.values() for length in each}) <= 1:
+        return "The data are empty: x has no samples. At least one is needed."
+    told = ", ".join(f"{name} has {' and '.join(map(str, n))}" for name, n in lengths.items())
+    return f"The data differ in their number of samples: {told}. Axis 0 is the sample."
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def _not_finite(parts: dict) -> str:
+    """Where the first NaN or infinity is."""
+    for path, leaf in jax.tree.leaves_with_path(parts):
+        if not _is_finite(leaf):
+            bad = np.argwhere(~np.isfinite(leaf))
+            first = tuple(map(int, bad[0]))
+            name = path[0].key + jax.tree_util.keystr(path[1:])
+            return (
+                f"{name}[{', '.join(map(str, first))}] is {leaf[first]}, and {len(bad) - 1} other "
+                "values of it are NaN or infinite. Every value must be finite: drop such samples, "
+                "or fill them and mask those steps with keras.layers.Masking."
+            )
+    raise AssertionError("every value is finite")
+
+
+def check_shapes(x, inputs: list) -> None:
+    """Compare each input array with the model's input tensor of the same place.
+
+    Raises:
+        InputError: the number of arrays, their rank or an axis does not fit.
+    """
+    if isinstance(x, np.ndarray) and len(inputs) == 1 and _fits(x.shape[1:], inputs[0].shape[1:]):
+        return
+    named = _names_inputs(x, inputs)
+    ordered = [x[each.name] for each in inputs] if named else keras.tree.flatten(x)
+    if len(ordered) != len(inputs):
+        names = ", ".join(each.name for each in inputs)
+        raise InputError(
+            f"x has {len(ordered)} arrays, but the model has {len(inputs)} inputs: {names}."
+        )
+    for leaf, tensor in zip(ordered, inputs, strict=True):
+        if leaf is None and not keras_private.is_optional(tensor):
+            raise InputError(
+                f"x is None for the model's input {tensor.name!r}, which is not optional. Give an "
+                "array, or make the input with keras.Input(..., optional=True)."
+            )
+        if leaf is not None and not _fits(leaf.shape[1:], tensor.shape[1:]):
+            raise InputError(
+                f"x has shape {leaf.shape}, but the model's input {tensor.name!r} takes "
+                f"{_readable(tensor.shape)}. {_remedy(leaf.shape, tensor.shape)}"
+            )
+
+
+def _names_inputs(x, inputs: list) -> bool:
+    """Whether x is a dictionary that has every input under its name.
+
+    Raises:
+        InputError: Keras would confuse an entry that is no input with one that is.
+    """
+    names = sorted(each.name for each in inputs)
+    if not isinstance(x, dict) or not set(names) <= set(x):
+        return False
+    taken = sorted(x)[: len(names)]
+    if taken != names:
+        raise InputError(
+            f"x has the entries {', '.join(sorted(x))}, but the model has {len(names)} inputs: "
+            f"{', '.join(names)}. Keras takes entries in alphabetical order, and would mistake "
+            f"{next(each for each in taken if each not in names)!r} for an input: leave it out."
+        )
+    return True
+
+
+def _fits(came: tuple, expected: tuple) -> bool:
+    """Whether a sample's axes and features fit; as in Keras, a last axis of 1 may come or go.
+
+    Other axes are left to the layers: a recurrent one takes any number of time steps.
+    """
+    if len(came) == len(expected) + 1 and came[-1] == 1:
+        came = came[:-1]
+    if len(came) == len(expected) - 1 and expected[-1] == 1:
+        came = (*came, 1)
+    return len(came) == len(expected) and (not came or expected[-1] in (None, came[-1]))
+
+
+def _readable(shape: tuple) -> str:
+    axes = ["samples", *("any" if axis is None else str(axis) for axis in shape[1:])]
+    return f"({', '.join(axes)})"
+
+
+def _remedy(came: tuple, expected: tuple) -> str:
+    if len(came) != len(expected):
+        wanted = "(samples, time steps, features)" if len(expected) == 3 else _readable(expected)
+        return f"It has {len(came)} axes for {len(expected)}: numpy.reshape(x, {wanted})."
+    return f"Its last axis has {came[-1]} features for {expected[-1]}."
+
+
+def class_weights(y, weights: dict) -> np.ndarray:
+    """One sample weight for each target, by its class.
+
+    Args:
+        y: class indices, (samples,) or (samples, 1), or one-hot rows (samples, classes).
+        weights: class index → weight; a class that is missing weighs 1.
+
+    Raises:
+        InputError: y is not one array of classes.
+    """
+    if not isinstance(y, np.ndarray) or y.ndim > 2:
+        raise InputError(
+            "class_weight needs one target of shape (samples,) or (samples, classes); "
+            "give sample_weight instead."
+        )
+    classes = y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else np.rint(y.reshape(-1)).astype(int)
+    found, places = np.unique(classes, return_inverse=True)
+    table = [weights.get(int(index), 1.0) for index in found]
+    return np.array(table, keras.config.floatx())[places]

@@ -1,0 +1,1 @@
+"""A file → a trained, scored model → its forecasts, labels and texts."""

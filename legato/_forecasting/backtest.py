@@ -1,0 +1,189 @@
+"""How good a network is on what it was not trained on, and how far its forecasts may be off.
+
+It walks forward: at each step the model has seen everything before it, and nothing later (Tashman,
+International Journal of Forecasting 16, 2000). What was trained on is known by fingerprints of its
+numbers, whatever it is called, and is never scored.
+"""
+
+import hashlib
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._forecasting.baselines import majority, persistence, seasonal
+from legato._forecasting.forecast import Intervals
+from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
+from legato._forecasting.label_metrics import LabelScores, label_scores
+from legato._forecasting.predictor import Asked
+from legato._forecasting.task import Task
+from legato._series.sequences import Sequences, ranges
+from legato._series.splits import origins
+
+FEW = 8  # steps by which a sequence is known
+STRANGER = "(not learnt from)"  # what a label that no answer can be right for is called
+MOST_LEADS, MOST_ORIGINS, MOST_BEFORE = 24, 256, 1024  # of the walk that intervals come from
+
+
+def score_forecasts(
+    asked: Asked, sequences: Sequences, begins: np.ndarray, season: int | None
+) -> ForecastScores:
+    """Score forecasts of each sequence from some step on, led there from the beginning.
+
+    Args:
+        asked: the forecaster.
+        sequences: the data.
+        begins: (sequences,), the first step that is predicted and scored.
+        season: steps of a season, for seasonal persistence; None: without it.
+
+    Raises:
+        InputError: there is nothing to score.
+    """
+    task, truth = asked.task, asked.truth(sequences)
+    answers = asked.answers(asked.inputs_of(sequences, lenient=True), sequences.lengths)
+    first = np.maximum(begins, 1)  # something must be there to predict from
+    sequence, t = origins(first, sequences.lengths, task.horizon)
+    at = sequences.offsets[sequence] + t
+    there = ~np.isnan(answers[at, 0])
+    sequence, t, at = sequence[there], t[there], at[there]
+    if not len(at):
+        raise InputError(
+            f"There is nothing to score: the model needs {asked.shape.steps} steps before it "
+            "answers, and no sequence has one after them. Give longer sequences."
+        )
+    origin = sequences.offsets, sequence, t, task.horizon
+    beside = {"persistence": persistence(truth, *origin)}
+    if season:
+        beside[f"seasonal persistence ({season} steps)"], _ = seasonal(truth, *origin, season)
+    predicted = answers[at].reshape(len(at), task.horizon, -1)
+    return forecast_scores(truth[at[:, None] + np.arange(1, task.horizon + 1)], predicted, beside)
+
+
+def score_labels(
+    asked: Asked, sequences: Sequences, begins: np.ndarray, label_counts: list[int]
+) -> LabelScores:
+    """Score labels of each sequence from some step on, led there from the beginning.
+
+    Args:
+        asked, sequences, begins: as for ``score_forecasts``.
+        label_counts: (labels,), how often each was right in training.
+
+    Raises:
+        InputError: there is nothing to score.
+    """
+    task, values = asked.task, asked.inputs_of(sequences, lenient=True)
+    answers = asked.answers(values, sequences.lengths)
+    labels, there = task.answers_of(sequences, lenient=True)
+    step = ranges(0 * sequences.lengths, sequences.lengths)
+    there &= step + task.horizon >= np.repeat(begins, sequences.lengths)
+    if task.whole:
+        there &= step == np.repeat(sequences.lengths, sequences.lengths) - 1
+    at = np.flatnonzero(there & ~np.isnan(answers[:, 0]))
+    if not len(at):
+        raise InputError(
+            "There is nothing to score: no step of the data has a label that the model would "
+            "answer. Give longer sequences, or some that it was not trained on."
+        )
+    trained = np.repeat(np.arange(len(label_counts)), label_counts)
+    chances = {"model": answers[at], "majority": majority(trained, len(task.labels), len(at))}
+    beside, classes = {}, task.labels
+    if task.kind == "generate":
+        beside["last label"] = task.indices_of(values[at, task.places[0]])
+    if max(labels[at].max(), *(each.max() for each in beside.values()), 0) == len(classes):
+        classes = (*classes, STRANGER)
+        chances = {name: np.pad(each, ((0, 0), (0, 1))) for name, each in chances.items()}
+    answered = chances.pop("model")
+    return label_scores(labels[at], answered, {**chances, **beside}, classes)
+
+
+def intervals_of(asked: Asked, led: Sequences, begins: np.ndarray) -> Intervals:
+    """How far forecasts may be off, from the errors of a walk through data that did not train.
+
+    Errors are taken at up to ``MOST_ORIGINS`` steps, for each step ahead where the truth is known;
+    further ahead than the horizon, up to ``MOST_LEADS``, where the model feeds itself.
+
+    Args:
+        asked: the forecaster.
+        led, begins: as for ``score_forecasts``.
+    """
+    task, leads = asked.task, asked.task.horizon
+    begins = np.maximum(begins, 1)
+    if task.feeds_itself:
+        leads = max(leads, min(MOST_LEADS, int((led.lengths - begins).max())))
+    sequence, t = origins(begins, led.lengths, 1)
+    chosen = np.unique(np.linspace(0, len(t) - 1, MOST_ORIGINS).astype(int))
+    sequence, t = sequence[chosen], t[chosen]
+    values, truth = asked.inputs_of(led, lenient=True), asked.truth(led)
+    lengths = np.minimum(t + 1, MOST_BEFORE)
+    at = led.offsets[sequence] + t
+    before = values[ranges(at + 1 - lengths, lengths)]
+    steps = at[:, None] + np.arange(1, leads + 1)
+    inside = steps < led.offsets[sequence + 1][:, None]
+    errors = truth[np.where(inside, steps, 0)] - asked.ahead(before, lengths, leads)
+    errors = errors / typical_change(truth, led.lengths)[sequence][:, None]
+    return Intervals.of(np.where(inside[..., None], errors, np.nan))
+
+
+def typical_change(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """How much a value changes from step to step, on average: (sequences, columns); never 0."""
+    changes = np.abs(np.diff(values, axis=0, append=values[-1:])).astype("float64")
+    ends = np.cumsum(lengths)
+    changes[ends - 1] = 0  # from one sequence to the next
+    totals = np.add.reduceat(changes, ends - lengths, axis=0)
+    means = totals / np.maximum(lengths - 1, 1)[:, None]
+    return np.where(means > 0, means, 1.0)
+
+
+# What was trained on.
+
+
+def seen_in(task: Task, sequences: Sequences, ends: np.ndarray) -> list[list]:
+    """Steps and fingerprints of what was trained on: each sequence up to its end.
+
+    Returns:
+        Of each sequence its steps, the fingerprint of the first few, and that of all of them.
+    """
+    values = task.inputs_of(sequences, lenient=True)
+    return [
+        [int(end), *(_fingerprint(values[begin : begin + each]) for each in (min(end, FEW), end))]
+        for begin, end in zip(sequences.offsets[:-1], ends, strict=True)
+        if end
+    ]
+
+
+def unseen_from(task: Task, sequences: Sequences, seen: list[list]) -> np.ndarray:
+    """(sequences,): the first step of each that was not trained on; the length if there is none.
+
+    A sequence is known by how it begins, whatever it is called. One that ends before what was
+    trained on of such a sequence does is taken for a part of it.
+
+    Args:
+        task: what was trained for.
+        sequences: the data.
+        seen: from ``seen_in``.
+
+    Raises:
+        InputError: there is none in any.
+    """
+    known: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    for steps, head, mark in seen:
+        known.setdefault((min(steps, FEW), head), []).append((steps, mark))
+    sizes = {size for size, _ in known}
+    values = task.inputs_of(sequences, lenient=True)
+    begins = np.zeros(len(sequences), int)
+    for at, length in enumerate(sequences.lengths):
+        own = values[sequences.offsets[at] : sequences.offsets[at + 1]]
+        heads = [(size, _fingerprint(own[:size])) for size in sizes if size <= length]
+        for steps, mark in (each for head in heads for each in known.get(head, ())):
+            if length < steps or _fingerprint(own[:steps]) == mark:
+                begins[at] = max(begins[at], min(steps, length))
+    if (begins >= sequences.lengths).all():
+        raise InputError(
+            f"{sequences.source} holds nothing but what the model was trained on, so there is "
+            "nothing to score it by. Give data that go on after it, or other sequences."
+        )
+    return begins
+
+
+def _fingerprint(values: np.ndarray) -> str:
+    """What tells numbers from others, in 16 characters."""
+    return hashlib.sha256(np.ascontiguousarray(values, "float32").tobytes()).hexdigest()[:16]

@@ -1,0 +1,146 @@
+"""Forecasts: what comes after the end of each sequence, with intervals from past errors.
+
+An interval's ends are quantiles of the errors the model made while it walked forward through data
+it was not trained on, each error measured in the sequence's own usual change from step to step, so
+that sequences of different liveliness can share them.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from legato._forecasting.forecast_metrics import residual_quantiles
+from legato._series.frequency import moment, spacing_of
+from legato._series.sequences import Sequences
+
+LEVELS = (0.8, 0.95)
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """How far below and above a forecast the truth may lie.
+
+    Attributes:
+        ends: (levels, 2, steps ahead, targets), in units of the usual change; NaN where too few
+            errors are known to vouch for the level.
+        errors: (steps ahead,), how many are known.
+    """
+
+    ends: np.ndarray
+    errors: np.ndarray
+
+    @classmethod
+    def of(cls, errors: np.ndarray) -> "Intervals":
+        """From errors, truth - forecast, in usual changes.
+
+        Args:
+            errors: (forecasts, steps ahead, targets); NaN where the truth is not known.
+        """
+        _, leads, targets = errors.shape
+        ends = np.full((len(LEVELS), 2, leads, targets), np.nan)
+        counts = np.zeros(leads, int)
+        for lead in range(leads):
+            known = errors[~np.isnan(errors[:, lead]).any(-1), lead]
+            counts[lead] = len(known)
+            if len(known):
+                found, vouched = residual_quantiles(known[:, None], LEVELS)
+                enough = vouched >= np.array(LEVELS) - 1e-9
+                ends[enough, :, lead] = found[enough, :, 0]
+        return cls(ends, counts)
+
+    def around(self, values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """The ends (levels, 2, sequences, steps, targets) around forecasts; NaN where unknown.
+
+        Args:
+            values: (sequences, steps, targets), the forecasts.
+            scale: (sequences, targets), the usual change of each.
+        """
+        ends = np.full((len(LEVELS), 2, *values.shape), np.nan)
+        known = min(values.shape[1], self.ends.shape[2])
+        ends[:, :, :, :known] = self.ends[:, :, None, :known] * scale[:, None] + values[:, :known]
+        return ends
+
+    def as_numbers(self) -> dict[str, Any]:
+        """The same, as JSON takes it."""
+        ends = {"ends": _or_none(self.ends), "shape": list(self.ends.shape)}
+        return {**ends, "errors": self.errors.tolist()}
+
+    @classmethod
+    def from_numbers(cls, numbers: dict) -> "Intervals":
+        """What ``as_numbers`` gave."""
+        ends = np.array(numbers["ends"], float).reshape(numbers["shape"])
+        return cls(ends, np.array(numbers["errors"]))
+
+
+@dataclass(frozen=True, eq=False)
+class Forecast:
+    """What comes after the end of each sequence.
+
+    Attributes:
+        names: the sequences.
+        targets: what is forecast.
+        values: (sequences, steps ahead, targets).
+        times: (sequences, steps ahead), as far apart as those before; None without times.
+        ends: (levels, 2, sequences, steps ahead, targets), lower and upper ends of the intervals of
+            each of ``levels``; NaN where too few errors are known to vouch for it. None without a
+            test part.
+        before: the data it goes on from.
+        levels: the coverage of each interval, as shares.
+    """
+
+    levels: ClassVar[tuple[float, ...]] = LEVELS
+
+    names: tuple[str, ...]
+    targets: tuple[str, ...]
+    values: np.ndarray
+    times: np.ndarray | None
+    ends: np.ndarray | None
+    before: Sequences
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def after(
+        cls,
+        sequences: Sequences,
+        targets: tuple[str, ...],
+        values: np.ndarray,
+        ends: np.ndarray | None,
+    ) -> "Forecast":
+        """A forecast for the steps that follow some sequences."""
+        times = None
+        if sequences.times is not None:
+            spacing = spacing_of(sequences.times, sequences.lengths)
+            if spacing is not None:
+                last = sequences.times[sequences.offsets[1:] - 1]
+                times = spacing.after(last, values.shape[1])
+        return cls(sequences.names, targets, values, times, ends, sequences)
+
+    def columns(self) -> dict[str, list]:
+        """The forecast as a table: a row for each sequence and step ahead."""
+        count, steps, _ = self.values.shape
+        table: dict[str, list] = {}
+        if count > 1 or self.before.group:
+            names = [name for name in self.names for _ in range(steps)]
+            table[self.before.group or "sequence"] = names
+        taken = {*self.targets, self.before.group, self.before.time}
+        step = "steps ahead" if "step" in taken else "step"
+        table[step] = np.tile(np.arange(1, steps + 1), count).tolist()
+        if self.times is not None:
+            table[self.before.time or "time"] = [moment(each) for each in self.times.reshape(-1)]
+        for at, target in enumerate(self.targets):
+            table[target] = _or_none(self.values[:, :, at])
+            of = f"{target} " if len(self.targets) > 1 else ""
+            known = [] if self.ends is None else self.ends[..., at]
+            for level, (low, high) in zip(self.levels, known, strict=False):
+                if not np.isnan(low).all():
+                    table[f"{of}low {100 * level:g} %"] = _or_none(low)
+                    table[f"{of}high {100 * level:g} %"] = _or_none(high)
+        return table
+
+
+def _or_none(values: np.ndarray) -> list[float | None]:
+    """Numbers one after another, None for NaN."""
+    return [None if np.isnan(each) else float(each) for each in values.reshape(-1)]

@@ -1,0 +1,235 @@
+"""How good forecasts are, beside baselines that cost nothing, and in a sentence.
+
+Mean absolute and root mean squared error, and the skill, 1 - MAE / MAE of persistence; intervals
+from past errors. Errors are compared as they are: a small difference over few or overlapping
+forecasts may be chance.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._platform.wording import listed
+
+
+class Scores(Protocol):
+    """What a model's score beside those of baselines tells, whatever was predicted."""
+
+    @property
+    def predictions(self) -> int:
+        """How many were scored."""
+        ...
+
+    @property
+    def best_baseline(self) -> str:
+        """The name of the baseline that is best by the measure the verdict goes by."""
+        ...
+
+    @property
+    def verdict(self) -> str:
+        """What came out, in a sentence."""
+        ...
+
+    def as_numbers(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        ...
+
+
+@dataclass(frozen=True)
+class ForecastScore:
+    """The errors of one forecaster, in the targets' own unit.
+
+    Attributes:
+        mae, rmse: over everything; the largest target weighs most.
+        mae_by_lead, rmse_by_lead: for each step ahead, the next one first.
+        mae_by_target, rmse_by_target: for each target.
+    """
+
+    mae: float
+    rmse: float
+    mae_by_lead: tuple[float, ...]
+    rmse_by_lead: tuple[float, ...]
+    mae_by_target: tuple[float, ...]
+    rmse_by_target: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ForecastScores:
+    """A model's errors beside those of baselines.
+
+    Attributes:
+        model: its errors.
+        baselines: those of each baseline by name, ``"persistence"`` among them.
+        horizon: steps ahead of each forecast.
+        predictions: forecasts, each of all steps ahead.
+    """
+
+    model: ForecastScore
+    baselines: Mapping[str, ForecastScore]
+    horizon: int
+    predictions: int
+
+    @property
+    def skill(self) -> float | None:
+        """1 - MAE / MAE of persistence: 1 is perfect, 0 no better; None if persistence is."""
+        persistence = self.baselines["persistence"].mae
+        return 1 - self.model.mae / persistence if persistence else None
+
+    @property
+    def best_baseline(self) -> str:
+        """The name of the baseline with the smallest MAE."""
+        return min(self.baselines, key=lambda name: self.baselines[name].mae)
+
+    @property
+    def verdict(self) -> str:
+        """The model's MAE against each baseline's, and what it beats."""
+        mae = self.model.mae
+        beside = [
+            f"{_compared(mae, score.mae)} {name}'s ({_number(score.mae)})"
+            for name, score in self.baselines.items()
+        ]
+        if mae >= self.baselines["persistence"].mae:
+            end = "it does not beat persistence"
+        elif mae >= self.baselines[self.best_baseline].mae:
+            end = "it does not beat the best baseline"
+        else:
+            end = "it beats " + ("every baseline" if len(beside) > 1 else "persistence")
+        return f"The model's error (MAE {_number(mae)}) is {listed(beside)}: {end}."
+
+    def as_numbers(self) -> dict[str, Any]:
+        """All of it, ready for JSON."""
+        return {
+            "model": as_lists(self.model),
+            "baselines": {name: as_lists(score) for name, score in self.baselines.items()},
+            "horizon": self.horizon,
+            "predictions": self.predictions,
+            "skill": self.skill,
+            "best_baseline": self.best_baseline,
+            "verdict": self.verdict,
+        }
+
+
+def forecast_scores(
+    truth: np.ndarray, predicted: np.ndarray, baselines: Mapping[str, np.ndarray]
+) -> ForecastScores:
+    """Score a model's forecasts and those of baselines for the same steps.
+
+    Args:
+        truth: (origins, horizon, targets), what came.
+        predicted: the model's, of the same shape.
+        baselines: each one's by name, of the same shape; ``"persistence"`` must be among them.
+
+    Raises:
+        InputError: there is nothing to score, a shape differs, or something is NaN or infinite.
+
+    Example:
+        >>> truth = np.array([[[2.0], [4.0]]])
+        >>> scores = forecast_scores(truth, truth + 1, {"persistence": truth * 0})
+        >>> scores.verdict
+        "The model's error (MAE 1) is 67 % below persistence's (3): it beats persistence."
+    """
+    if "persistence" not in baselines:
+        raise InputError(f"Persistence must be among the baselines, which are {[*baselines]}.")
+    truth = finite("The true values", truth, ndim=3)
+    scores = [
+        _forecast_score(truth, finite(f"The forecasts of {name}", forecasts, ndim=3), name)
+        for name, forecasts in [("the model", predicted), *baselines.items()]
+    ]
+    by_name = dict(zip(baselines, scores[1:], strict=True))
+    return ForecastScores(scores[0], by_name, horizon=truth.shape[1], predictions=len(truth))
+
+
+def _forecast_score(truth: np.ndarray, predicted: np.ndarray, name: str) -> ForecastScore:
+    if predicted.shape != truth.shape:
+        raise InputError(
+            f"The forecasts of {name} have shape {predicted.shape} and the true values "
+            f"{truth.shape}: both must be (origins, horizon, targets)."
+        )
+    error = predicted - truth
+    means = []
+    for axes in [None, (0, 2), (0, 1)]:
+        means += [np.abs(error).mean(axes).tolist(), np.sqrt((error**2).mean(axes)).tolist()]
+    return ForecastScore(*means[:2], *map(tuple, means[2:]))
+
+
+def residual_quantiles(
+    residuals: np.ndarray, levels: Sequence[float] = (0.8, 0.95)
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far below and above a forecast the truth may lie: split conformal intervals.
+
+    Of n residuals in order, the ends are number floor((n + 1) (1 - level) / 2) from below and the
+    same from above, each target and each step ahead by itself. The next one then lies between
+    them with at least the level's probability, whatever the distribution, if all are exchangeable
+    (Lei, G'Sell, Rinaldo, Tibshirani and Wasserman, "Distribution-free predictive inference for
+    regression", JASA 113, 2018; an end for each sign as in Linusson, Johansson and Löfström,
+    "Signed-error conformal regression", PAKDD 2014). So they must be of data that did not train
+    the model, and those of a series do as far as it goes on as it was.
+
+    Args:
+        residuals: (origins, horizon, targets), truth - predicted.
+        levels: probabilities, each between 0 and 1.
+
+    Returns:
+        (levels, 2, horizon, targets), what is to be added to a forecast: the lower and the upper
+        end; and (levels,), the probability that is vouched for. Where that is less than the level,
+        the residuals were too few, and the interval is as wide as they reach.
+
+    Raises:
+        InputError: there are no residuals, one is NaN or infinite, or a level is not one.
+
+    Example:
+        >>> ends, vouched = residual_quantiles(np.arange(-4.0, 5.0).reshape(9, 1, 1), [0.8, 0.95])
+        >>> ends[0, :, 0, 0].tolist(), vouched.tolist()
+        ([-4.0, 4.0], [0.8, 0.8])
+    """
+    ordered = np.sort(finite("The residuals", residuals, ndim=3), axis=0)
+    count = len(ordered)
+    wanted = np.asarray(levels, float)
+    if not ((wanted > 0) & (wanted < 1)).all():
+        raise InputError(f"levels={levels} must each lie between 0 and 1, such as 0.8 and 0.95.")
+    beyond = np.floor((count + 1) * (1 - wanted) / 2 + 1e-9).astype(int)  # 1 - 0.8 is below 0.2
+    lower = np.maximum(beyond, 1)
+    ends = np.stack([ordered[lower - 1], ordered[count - lower]], axis=1)
+    return ends, (count + 1 - 2 * lower) / (count + 1)
+
+
+def finite(what: str, values: Any, ndim: int) -> np.ndarray:
+    """Values as float64, if they are there, of so many axes, and numbers all."""
+    values = np.asarray(values, np.float64)
+    if values.ndim != ndim:
+        axes = "(origins, horizon, targets)" if ndim == 3 else "(predictions, classes)"
+        raise InputError(f"{what} have shape {values.shape}; expected {axes}.")
+    if not values.size:
+        raise InputError(f"{what} are none, {values.shape}: the test part is empty.")
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        first = tuple(int(at) for at in np.argwhere(wrong)[0])
+        raise InputError(
+            f"{what} are NaN or infinite in {wrong.sum():,} of {wrong.size:,} places, first at "
+            f"{first}, so there is no score."
+        )
+    return values
+
+
+def as_lists(score: Any) -> dict[str, Any]:
+    """A score's fields, tuples as lists."""
+    fields = asdict(score).items()
+    return {name: list(each) if isinstance(each, tuple) else each for name, each in fields}
+
+
+def _compared(error: float, other: float) -> str:
+    """Where an error stands: 34 % below, equal to, above."""
+    if error == other:
+        return "equal to"
+    way = "below" if error < other else "above"
+    if not other:
+        return way
+    percent = 100 * abs(error / other - 1)
+    return f"{percent:,.0f} % {way}" if percent >= 1 else f"less than 1 % {way}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"

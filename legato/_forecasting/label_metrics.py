@@ -1,0 +1,215 @@
+"""How good predicted labels are, beside baselines that cost nothing, and in a sentence.
+
+Accuracy with Wilson's interval ("Probable inference, the law of succession, and statistical
+inference", JASA 22, 1927), which takes predictions as independent: neighbouring steps of one
+sequence tell less than their number says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._forecasting.forecast_metrics import as_lists, finite
+from legato._platform.wording import listed
+
+NORMAL_975 = 1.959963984540054  # the normal distribution's quantile
+MOST_CONFUSED = 100  # classes, whose square is written down
+LEAST_PROBABILITY = 1e-7  # as in Keras's losses, so that the numbers agree
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """How often one labeller is right, and how sure it was.
+
+    Attributes:
+        accuracy: the share of labels that are right.
+        interval: the 95 % Wilson interval of the accuracy.
+        cross_entropy_nats: mean negative logarithm of what it gave the right class, or None.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    cross_entropy_nats: float | None
+
+    @property
+    def cross_entropy_bits(self) -> float | None:
+        """The same in bits a label: bits per character where labels are characters."""
+        nats = self.cross_entropy_nats
+        return None if nats is None else nats / float(np.log(2))
+
+
+@dataclass(frozen=True, eq=False)
+class LabelScores:
+    """A model's labels beside those of baselines.
+
+    Attributes:
+        model: its score.
+        baselines: that of each baseline by name.
+        classes: what the labels are called.
+        truth, labels: (predictions,), the true classes and the model's, counted from 0.
+    """
+
+    model: LabelScore
+    baselines: Mapping[str, LabelScore]
+    classes: tuple[str, ...]
+    truth: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def predictions(self) -> int:
+        """How many labels were scored."""
+        return len(self.truth)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """(classes, classes), how often the model gave a true class, down, each label, across."""
+        counts = np.zeros((len(self.classes), len(self.classes)), int)
+        np.add.at(counts, (self.truth, self.labels), 1)
+        return counts
+
+    @property
+    def recall(self) -> dict[str, float | None]:
+        """The share of each class that the model found; None of a class that did not come."""
+        there = np.bincount(self.truth, minlength=len(self.classes)).tolist()
+        found = np.bincount(self.truth[self.labels == self.truth], minlength=len(there)).tolist()
+        shares = [right / of if of else None for right, of in zip(found, there, strict=True)]
+        return dict(zip(self.classes, shares, strict=True))
+
+    @property
+    def best_baseline(self) -> str:
+        """The name of the baseline that is right most often."""
+        return max(self.baselines, key=lambda name: self.baselines[name].accuracy)
+
+    @property
+    def verdict(self) -> str:
+        """The model's accuracy and its interval against the best baseline's accuracy."""
+        best = self.best_baseline
+        low, high = self.model.interval
+        accuracy = self.baselines[best].accuracy
+        if accuracy < low:
+            end = "it beats"
+        else:
+            end = "it falls behind" if accuracy > high else "it cannot be told from"
+        beside = [f"{_percent(each.accuracy)} ({name})" for name, each in self.baselines.items()]
+        return (
+            f"The model is right in {_percent(self.model.accuracy)} of {self.predictions:,} "
+            f"predictions (95 % interval {_percent(low)} to {_percent(high)}), against "
+            f"{listed(beside)}: {end} {best}."
+        )
+
+    def as_numbers(self) -> dict[str, Any]:
+        """All of it, ready for JSON; the confusion counts up to 100 classes."""
+        few = len(self.classes) <= MOST_CONFUSED
+        return {
+            "model": as_lists(self.model) | {"cross_entropy_bits": self.model.cross_entropy_bits},
+            "baselines": {
+                name: as_lists(score) | {"cross_entropy_bits": score.cross_entropy_bits}
+                for name, score in self.baselines.items()
+            },
+            "classes": list(self.classes),
+            "confusion": self.confusion.tolist() if few else None,
+            "recall": self.recall,
+            "predictions": self.predictions,
+            "best_baseline": self.best_baseline,
+            "verdict": self.verdict,
+        }
+
+
+def label_scores(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    baselines: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+) -> LabelScores:
+    """Score a model's labels and those of baselines for the same samples or steps.
+
+    Args:
+        truth: (predictions,), the true classes, integers from 0.
+        predicted: the model's: classes, or probabilities (predictions, classes).
+        baselines: each one's by name, either way: ``"majority"``, or ``"last label"`` where a
+            model knows the labels before the one it predicts.
+        classes: what they are called, in order.
+
+    Raises:
+        InputError: there is nothing to score or to compare with, a shape differs, a label is of no
+            class, or probabilities are not such.
+
+    Example:
+        >>> scores = label_scores(np.array([0, 1]), np.array([0, 1]), {"majority": [0, 0]}, "ab")
+        >>> scores.model.accuracy, scores.baselines["majority"].accuracy
+        (1.0, 0.5)
+    """
+    if not baselines:
+        raise InputError("There is no baseline to compare with: give the majority at least.")
+    truth = _classes("The true labels", truth, len(classes))
+    labels, score = _label_score(truth, predicted, "the model", len(classes))
+    beside = {
+        name: _label_score(truth, each, name, len(classes))[1] for name, each in baselines.items()
+    }
+    return LabelScores(score, beside, tuple(classes), truth, labels)
+
+
+def _label_score(
+    truth: np.ndarray, predicted: Any, name: str, classes: int
+) -> tuple[np.ndarray, LabelScore]:
+    """The labels themselves, and their score."""
+    predicted = np.asarray(predicted)
+    nats = None
+    expected = (len(truth), classes)
+    if predicted.shape not in (expected, expected[:1]):
+        raise InputError(
+            f"The labels of {name} have shape {predicted.shape}; expected {expected[:1]} classes, "
+            f"or probabilities {expected}."
+        )
+    if predicted.ndim == 2:
+        chances = finite(f"The probabilities of {name}", predicted, ndim=2)
+        totals = chances.sum(1, keepdims=True)
+        if chances.min() < 0 or np.abs(totals - 1).max() > 0.01:
+            raise InputError(
+                f"The probabilities of {name} run from {chances.min():.3g} to {chances.max():.3g} "
+                f"and add up to {totals.min():.3g} to {totals.max():.3g}: none may be negative and "
+                "those of a prediction must add up to 1. A softmax makes them so."
+            )
+        right = (chances / totals)[np.arange(len(truth)), truth]
+        nats = float(-np.log(np.maximum(right, LEAST_PROBABILITY)).mean())
+        predicted = chances.argmax(1)
+    labels = _classes(f"The labels of {name}", predicted, classes)
+    right = int((labels == truth).sum())
+    return labels, LabelScore(right / len(truth), wilson(right, len(truth)), nats)
+
+
+def wilson(right: int, predictions: int) -> tuple[float, float]:
+    """The 95 % interval of a share of which a sample is known.
+
+    Example:
+        >>> low, high = wilson(8, 10)
+        >>> round(low, 3), round(high, 3)
+        (0.49, 0.943)
+    """
+    share, weight = right / predictions, NORMAL_975**2 / predictions
+    middle = share + weight / 2
+    reach = np.sqrt(weight * (share * (1 - share) + weight / 4))
+    low, high = (middle - reach) / (1 + weight), (middle + reach) / (1 + weight)
+    return min(share, max(0.0, float(low))), max(share, min(1.0, float(high)))
+
+
+def _classes(what: str, labels: Any, classes: int) -> np.ndarray:
+    """Labels as integers, if there are any and each is of a class."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not labels.size:
+        raise InputError(f"{what} have shape {labels.shape}; expected (predictions,), not empty.")
+    if labels.dtype.kind not in "biuf" or (labels != np.floor(labels)).any():
+        raise InputError(f"{what} are not whole numbers; expected classes counted from 0.")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise InputError(
+            f"{what} run from {labels.min()} to {labels.max()}, and there are {classes} classes, "
+            "counted from 0."
+        )
+    return labels.astype(int)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,184 @@
+"""The network for a task: raw numbers in, raw numbers or probabilities out.
+
+Scaling and vocabularies are Keras preprocessing layers inside the network, with what they were
+fitted on in their configuration, so that a saved model needs nothing beside it and opens in plain
+Keras. A category comes in as the number that stands for it, and a ``Discretization`` layer finds
+its place (Keras's lookup layers need TensorFlow, and programs of JAX take no text).
+
+A forecast is the last value plus a change the network answers in units of the usual change, so
+that a network that has learnt nothing is the persistence forecast, and a level that was never
+reached in training is no trouble.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from legato import layers
+from legato._errors import InputError
+from legato._forecasting.task import Task
+from legato._models.model import Model
+from legato._platform.checks import is_count
+
+CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
+LEAST_SPREAD, MOST_SPREAD = 1e-7, 1e18  # that Keras's Normalization scales by, in 32-bit floats
+ROUNDING = 1e-6  # of a value's size: changes that vary by less are rounding
+MOST_FLAGS = 64  # categories that are told to the network by one flag each; more are embedded
+Framing = Literal["chunks", "window", "features", "prefix", "runs"]
+FRAMINGS = ("chunks", "window", "features", "prefix", "runs")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a network is made of.
+
+    Attributes:
+        cell: one of ``CELLS``.
+        units: of each recurrent layer.
+        layers: recurrent layers, one on another.
+        stateful: whether they carry state.
+        framing: one of ``FRAMINGS``; all but ``"chunks"`` answer at the last step only.
+        steps: time steps of a sample.
+    """
+
+    cell: str = "lstm"
+    units: int = 32
+    layers: int = 1
+    stateful: bool = True
+    framing: Framing = "chunks"
+    steps: int = 1
+
+    @property
+    def at_every_step(self) -> bool:
+        """Whether there is an answer at every time step of a sample."""
+        return self.framing == "chunks"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Two models of the same layers.
+
+    Attributes:
+        core: what is trained; it forecasts in units of the usual change.
+        model: what is used; raw numbers in and out.
+        pad: the number that, in every column of a step, marks the step as padding.
+        scale: (horizon × targets,), mean and standard deviation of the changes; None for labels.
+    """
+
+    core: Model
+    model: Model
+    pad: float
+    scale: tuple[np.ndarray, np.ndarray] | None
+
+
+def build(task: Task, shape: Shape, values: np.ndarray, changes: np.ndarray | None) -> Networks:
+    """Make the network for a task.
+
+    Args:
+        task: what it is asked.
+        shape: what it is made of.
+        values: (time steps, inputs), what the scaling is fitted on: the training part alone.
+        changes: (time steps, horizon × targets), what is added to the last value there; None where
+            labels are answered.
+
+    Raises:
+        InputError: no such cell or framing, or sizes below 1.
+    """
+    check_shape(shape)
+    steps = shape.steps if shape.framing in ("window", "features") else None
+    inputs = keras.Input((steps, len(task.inputs)), name="steps")
+    features = encoded(task, inputs, values)
+    pad = padding_of(values)
+    mask: dict[str, Any] = {"mask": keras.ops.any(keras.ops.not_equal(inputs, pad), axis=-1)}
+    if shape.framing == "features":
+        features = layers.Reshape((1, shape.steps * features.shape[-1]))(features)
+        mask = {}
+    for level in range(shape.layers):
+        every = shape.at_every_step or level < shape.layers - 1
+        cell = CELLS[shape.cell](shape.units, stateful=shape.stateful, return_sequences=every)
+        features = cell(features, **mask)
+    if task.kind != "forecast":
+        answers = layers.Dense(len(task.labels), activation="softmax", name="labels")(features)
+        model = Model(inputs, answers)
+        return Networks(model, model, pad, None)
+    if changes is None:
+        raise ValueError("a forecast needs the changes")
+    size = np.tile(np.abs(values[:, task.places]).max(0), task.horizon)
+    least = np.maximum(ROUNDING * size, LEAST_SPREAD)
+    mean, spread = changes.mean(0), np.maximum(changes.std(0), least)
+    scaled = layers.Dense(len(mean), name="scaled")(features)
+    change = layers.Normalization(mean=mean, variance=spread**2, invert=True, name="change")(scaled)
+    last = inputs if shape.at_every_step else keras.ops.take(inputs, -1, axis=1)
+    last = keras.ops.take(last, task.places * task.horizon, axis=-1)
+    answers = layers.Add(name="forecast")([last, change])
+    return Networks(Model(inputs, scaled), Model(inputs, answers), pad, (mean, spread))
+
+
+def encoded(task: Task, inputs, values: np.ndarray):
+    """Raw numbers → features: quantities scaled, categories as flags or embedded."""
+    quantities = [at for at, column in enumerate(task.inputs) if column.is_numeric]
+    parts = []
+    if quantities:
+        part = values[:, quantities].astype("float64")
+        _check_spread([task.inputs[at].name for at in quantities], part)
+        scaling = layers.Normalization(
+            mean=part.mean(0), variance=_spread(part) ** 2, name="scaling"
+        )
+        parts.append(scaling(keras.ops.take(inputs, quantities, axis=-1)))
+    for at, column in enumerate(task.inputs):
+        if column.numbers is not None:
+            numbers = keras.ops.take(inputs, at, axis=-1)
+            parts.append(_category(column.numbers, numbers, f"vocabulary_{at}"))
+    return parts[0] if len(parts) == 1 else layers.Concatenate(name="features")(parts)
+
+
+def _category(numbers: tuple[float, ...], inputs, name: str):
+    """Each known number's own flag, or point; padding, which is below them all, has none."""
+    bounds = np.array(numbers) - 0.5
+    places = layers.Discretization(bin_boundaries=bounds.tolist(), name=name)(inputs)
+    if len(numbers) > MOST_FLAGS:
+        return layers.Embedding(len(numbers) + 1, MOST_FLAGS // 2, name=f"{name}_points")(places)
+    return keras.ops.one_hot(places - 1, len(numbers))  # no flag for padding, at -1
+
+
+def padding_of(values: np.ndarray) -> float:
+    """A number far below all values, that a 32-bit float holds exactly."""
+    least, most = float(values.min()), float(values.max())
+    return float(np.float32(np.floor(least - 1 - 2 * (most - least) - abs(least) / 100)))
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Standard deviations; 1 where nothing varies."""
+    spread = values.std(0)
+    return np.where(spread > 0, spread, 1.0)
+
+
+def _check_spread(names: list[str], values: np.ndarray) -> None:
+    """Raise an InputError if quantities are too small or too large to be scaled."""
+    for name, spread in zip(names, _spread(values), strict=True):
+        if not LEAST_SPREAD <= spread <= MOST_SPREAD:
+            way = "Multiply" if spread < LEAST_SPREAD else "Divide"
+            raise InputError(
+                f"The column {name!r} varies by {spread:.1g}, and from {LEAST_SPREAD:g} to "
+                f"{MOST_SPREAD:g} was expected. {way} it by a power of ten: another unit will do."
+            )
+
+
+def check_shape(shape: Shape) -> None:
+    """Raise an InputError if there is no such network."""
+    if shape.cell not in CELLS:
+        raise InputError(f"The cell {shape.cell!r} is none of {', '.join(CELLS)}.")
+    if shape.framing not in FRAMINGS:
+        raise InputError(f"The framing {shape.framing!r} is none of {', '.join(FRAMINGS)}.")
+    for name in ("units", "layers", "steps"):
+        if not is_count(getattr(shape, name)):
+            raise InputError(
+                f"{name} is {getattr(shape, name)!r}; a whole number of at least 1 was expected."
+            )
+    if shape.stateful and not shape.at_every_step:
+        raise InputError(
+            f"The framing {shape.framing!r} makes samples that stand alone, so there is nothing to "
+            "carry: stateful=False (--stateless), or the framing 'chunks'."
+        )

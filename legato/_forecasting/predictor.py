@@ -1,0 +1,150 @@
+"""A network with the task it was made for: what it takes of data, and what it answers.
+
+The ground that training, scoring and asking stand on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._forecasting.network import Shape
+from legato._forecasting.rollout import Walker
+from legato._forecasting.task import Task
+from legato._models.model import Model
+from legato._series.rows import number_in
+from legato._series.sequences import Sequences
+from legato._streams.model_methods import stepper
+from legato._streams.streams import Streams
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A model and its task.
+
+    Attributes:
+        model: takes raw numbers (rows, time steps, inputs) and gives forecasts (…, horizon ×
+            targets) in raw numbers, the nearest step first, or probabilities (…, labels).
+        task: what it is asked.
+        shape: what it is made of.
+        pad: the number that marks padding in its input.
+    """
+
+    model: Model
+    task: Task
+    shape: Shape
+    pad: float
+
+    @property
+    def walker(self) -> Walker:
+        """Leads the model along sequences."""
+        return Walker(stepper(self.model, **self.looks_back))
+
+    @property
+    def looks_back(self) -> dict[str, Any]:
+        """On how much of the past an answer rests, as in training: ``window`` and ``pad`` of
+        ``Model.stream``."""
+        if self.shape.stateful:
+            return {"window": None, "pad": None}
+        padded = self.shape.framing not in ("window", "features")  # others were, in training
+        return {"window": self.shape.steps, "pad": self.pad if padded else None}
+
+    def inputs_of(self, sequences: Sequences, lenient: bool = False) -> np.ndarray:
+        """What the model takes, checked: (time steps of all, inputs); see ``Task.inputs_of``."""
+        values = self.task.inputs_of(sequences, lenient)
+        padding = (values == np.float32(self.pad)).all(1)
+        if padding.any():
+            raise InputError(
+                f"Step {int(np.argmax(padding))} of {sequences.source} holds {self.pad:g} in every "
+                "column, the number that marks padding for this model. Leave that step out."
+            )
+        return values
+
+    def truth(self, sequences: Sequences) -> np.ndarray:
+        """The targets, as they are: (time steps of all, targets)."""
+        places = [sequences.place(column.name) for column in self.task.targets]
+        return sequences.values[:, places]
+
+    def answers(self, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """What it answers at every step, (time steps of all, outputs); NaN where it does not."""
+        found = np.full((len(values), self.model.output_shape[-1]), np.nan, "float32")
+        for positions, outputs in self.walker.answers(values, lengths):
+            found[positions] = outputs
+        return found
+
+    def ahead(self, values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
+        """Forecasts after the end of each sequence, (sequences, steps, targets)."""
+        horizon, places = self.task.horizon, self.task.places
+        # What is fed in is in the order of the inputs, what comes out in that of the targets.
+        order = np.argsort(places) if self.task.feeds_itself else np.arange(len(places))
+
+        def feedback(answers: np.ndarray) -> np.ndarray:
+            return answers.reshape(len(answers), horizon, -1)[..., order]
+
+        found = self.walker.ahead(values, lengths, steps, feedback, horizon)
+        return found[..., np.argsort(order)]
+
+    # One step at a time.
+
+    def streams(self, limit: int | None = None, **options) -> Streams:
+        """Live sequences by name, each answered as it would be by ``forecast`` or ``classify``.
+
+        They are fed what ``numbers_of`` makes of rows; ``told`` says what they answer.
+
+        Args:
+            limit, options: as for ``Model.streams``. What an answer looks back on is as in
+                training, if ``window`` and ``pad`` do not say otherwise.
+
+        Raises:
+            StateError, InputError, OutputError: as ``Model.streams`` does.
+
+        Example:
+            >>> import legato
+            >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+            >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+            >>> pool = trained.streams()
+            >>> answers = pool.feed({"ada": trained.numbers_of({"load": "2.5"})})
+            >>> list(trained.told(answers["ada"]))
+            ['load']
+        """
+        looks_back = {} if "window" in options else self.looks_back
+        return self.model.streams(limit, **{**looks_back, **options})
+
+    def numbers_of(self, row: Mapping[str, Any]) -> np.ndarray:
+        """What the model takes of one step, (inputs,).
+
+        Args:
+            row: values by column name: numbers, or words as a file would have them; columns that
+                were not trained on are left alone.
+
+        Raises:
+            InputError: a column is missing, or holds what is no number, or no label it knows.
+        """
+        numbers = np.array([number_in(row, each) for each in self.task.inputs], "float32")
+        if (numbers == np.float32(self.pad)).all():
+            raise InputError(
+                f"The row holds {self.pad:g} in every column, the number that marks padding for "
+                "this model. Leave it out."
+            )
+        return numbers
+
+    def told(self, answer: np.ndarray) -> dict[str, Any]:
+        """One answer, (outputs,), in the words of what it was trained on, as JSON takes it.
+
+        Returns:
+            Of a forecast, target → its next value, or a list of the next if it looks several steps
+            ahead. Of labels, the likeliest ``"label"`` and its ``"probability"``. None where there
+            is no answer yet.
+        """
+        if self.task.kind == "forecast":
+            values = answer.reshape(self.task.horizon, -1).astype(float)
+            ahead = [[None if np.isnan(v) else v for v in each] for each in values.T.tolist()]
+            names = [column.name for column in self.task.targets]
+            alone = self.task.horizon == 1
+            return {n: each[0] if alone else each for n, each in zip(names, ahead, strict=True)}
+        if np.isnan(answer).any():
+            return {"label": None, "probability": None}
+        at = int(answer.argmax())
+        return {"label": self.task.labels[at], "probability": float(answer[at])}

@@ -1,0 +1,183 @@
+"""How a network is trained: built, fitted, and led on; and for how many epochs that is worth it."""
+
+import random
+import time as clock
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from legato._errors import InputError
+from legato._forecasting.network import Networks, Shape, build
+from legato._forecasting.partition import Parts
+from legato._forecasting.task import Task
+from legato._forecasting.training_set import Lessons, in_lanes, lanes_for, standing_alone
+from legato._platform.checks import is_count
+from legato._series.sequences import Sequences, ranges
+
+MOST_SEED = 2**32  # of NumPy's
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a network is trained; see ``train``."""
+
+    epochs: int
+    early_stop: int
+    learning_rate: float
+    seed: int
+    verbose: int | str
+
+    def __post_init__(self):
+        for name, least in (("epochs", 1), ("early_stop", 0)):
+            if not is_count(number := getattr(self, name), least):
+                raise InputError(
+                    f"{name} is {number!r}; a whole number of at least {least} was expected."
+                )
+        if not is_count(self.seed, 0) or self.seed >= MOST_SEED:
+            raise InputError(
+                f"seed is {self.seed!r}; a whole number from 0 to {MOST_SEED - 1} was expected."
+            )
+        if not 0 < self.learning_rate < np.inf:
+            raise InputError(
+                f"learning_rate is {self.learning_rate}; a number above 0 was expected, such as "
+                "0.003."
+            )
+
+
+class School:
+    """Trains networks of one kind for one task."""
+
+    def __init__(self, task: Task, shape: Shape, course: Course, rows: int | None):
+        if rows is not None and not is_count(rows):
+            raise InputError(f"rows is {rows!r}; a whole number of at least 1 was expected.")
+        self.task, self.shape, self.course, self.rows = task, shape, course, rows
+
+    def trial(self, parts: Parts, sequences: Sequences) -> dict[str, Any]:
+        """Find how many epochs are worth it: the part that decides is not fitted to."""
+        stop = keras.callbacks.EarlyStopping(patience=self.course.early_stop, monitor="val_loss")
+        decides = parts.stopping(sequences)
+        if decides is None:
+            raise InputError(
+                f"early_stop is {self.course.early_stop}, and validation 0 leaves nothing to "
+                "decide by when to stop. Give a share for validation, or leave early_stop out."
+            )
+        _, told = self.teach(parts.fitting(sequences), decides, [stop])
+        losses = np.array(told["history"]["val_loss"])
+        best = int(np.where(np.isfinite(losses), losses, np.inf).argmin())
+        return {**told, "best_epochs": best + 1}
+
+    def teach(
+        self, learnt: Sequences, judged=None, callbacks: list | None = None
+    ) -> tuple[Networks, dict[str, Any]]:
+        """Build a network and train it; returns it, and what the training was like.
+
+        Args:
+            learnt: what it is fitted on.
+            judged: sequences and (sequences,) the first step of each from which on they judge
+                every epoch.
+            callbacks: Keras's.
+        """
+        begun, course = clock.perf_counter(), self.course
+        _check_enough(self.task, self.shape, learnt)
+        with _planted(course.seed):
+            networks = build(self.task, self.shape, *_fitted_on(self.task, learnt))
+            core = networks.core
+            core.compile(
+                optimizer=keras.optimizers.Adam(course.learning_rate),
+                loss="mse" if networks.scale else "sparse_categorical_crossentropy",
+                weighted_metrics=None if networks.scale else ["accuracy"],
+            )
+            lessons = self.lessons(networks, learnt, 0 * learnt.lengths)
+            options: dict[str, Any] = {}
+            if judged is not None:
+                tests = self.lessons(networks, *judged)
+                options["validation_data"] = tests.validation
+                options["validation_batch_size"] = tests.rows
+            ready = clock.perf_counter()
+            history = core.fit(
+                lessons.x,
+                lessons.y,
+                batch_size=lessons.rows,
+                sample_weight=lessons.weight,
+                starts=lessons.starts,
+                epochs=course.epochs,
+                verbose=course.verbose,
+                callbacks=callbacks,
+                **options,
+            ).history
+        core.reset_states()
+        losses = history["loss"]
+        if not np.isfinite(losses).all():
+            raise InputError(
+                f"The loss is no longer a number from epoch {np.argmin(np.isfinite(losses)) + 1} "
+                f"on: the training ran away. Take a smaller learning rate than "
+                f"{course.learning_rate:g} (--learning-rate)."
+            )
+        return networks, {
+            "history": history,
+            "samples": len(lessons.x),
+            "rows": lessons.rows,
+            "padding": lessons.lanes.padding if lessons.lanes else 0.0,
+            "seconds_preparing": ready - begun,
+            "seconds": clock.perf_counter() - ready,
+        }
+
+    def lessons(self, networks: Networks, led: Sequences, begins: np.ndarray) -> Lessons:
+        """What ``fit`` takes of some sequences, asked for what comes from ``begins`` on."""
+        task, shape, seed = self.task, self.shape, self.course.seed
+        x, (y, there) = task.inputs_of(led), task.answers_of(led)
+        step = ranges(0 * led.lengths, led.lengths)
+        there &= step + task.horizon >= np.repeat(begins, led.lengths)
+        if networks.scale is not None:
+            mean, spread = networks.scale
+            y = (y - np.tile(x[:, task.places], task.horizon) - mean) / spread
+        y = y.astype("float32" if networks.scale else "int32")
+        if shape.framing != "chunks":
+            pad, rows = networks.pad, self.rows
+            return standing_alone(led.lengths, shape, x, y, there, pad, seed, rows)
+        lanes = lanes_for(led.lengths, self.rows, shape.steps)
+        return in_lanes(lanes, shape, x, y, there, networks.pad)
+
+
+def _check_enough(task: Task, shape: Shape, learnt: Sequences) -> None:
+    """Raise an InputError if sequences are too short to learn anything from."""
+    window = shape.steps if shape.framing in ("window", "features") else 1
+    most = int(learnt.lengths.max())
+    short = np.flatnonzero(learnt.lengths < window)
+    if len(short):
+        raise InputError(
+            f"Sequence {learnt.names[short[0]]!r} has {learnt.lengths[short[0]]} steps to learn "
+            f"from, and a window takes {window}. Take a smaller one, steps={most} at most (--steps)"
+            f", or leave out the {len(short):,} of {len(learnt):,} sequences that are too short."
+        )
+    if most < window + task.horizon:
+        raise InputError(
+            f"The longest sequence has {most} steps to learn from, and to {task.kind} "
+            f"{window + task.horizon} are needed: {window} to see and {task.horizon} ahead. Give "
+            "longer sequences, or take a smaller window, horizon or test part."
+        )
+
+
+def _fitted_on(task: Task, fit: Sequences) -> tuple[np.ndarray, np.ndarray | None]:
+    """The inputs that scaling is fitted on, and the changes a forecast adds to the last value."""
+    values = task.inputs_of(fit)
+    if task.kind != "forecast":
+        return values, None
+    answers, there = task.answers_of(fit)
+    return values, (answers - np.tile(values[:, task.places], task.horizon))[there]
+
+
+@contextmanager
+def _planted(seed: int):
+    """Initial weights and orders of samples from a seed; the process's own generators are left."""
+    kept, orders = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(kept)
+        np.random.set_state(orders)

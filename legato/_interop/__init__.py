@@ -1,0 +1,1 @@
+"""Other formats: PyTorch weights and ONNX."""

@@ -1,0 +1,1 @@
+"""``Model`` and ``Sequential``: Keras's verbs, with recurrent state carried."""

@@ -1,0 +1,1 @@
+"""What Keras, JAX and the operating system need: the backend, private names, files, checks."""

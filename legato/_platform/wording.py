@@ -1,0 +1,36 @@
+"""Numbers and lists as words, for messages, tables and plans."""
+
+from collections.abc import Iterable
+
+
+def counted(number: int, one: str, plural: str = "s") -> str:
+    """``1 step``, ``1,000 steps``."""
+    return f"{number:,} {one}{plural if number != 1 else ''}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """``a, b and c``."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: ``0.4 s``, ``12 s``, ``1 min 12 s``, ``2 h 5 min``."""
+    if seconds < 1:
+        return f"{seconds:.1g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours:,} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def short_duration(seconds: float) -> str:
+    """A time in one unit, as Keras's progress line has it: ``12ms``, ``3.1s``."""
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f}us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.0f}ms"
+    if seconds < 90:
+        return f"{seconds:.0f}s" if seconds >= 10 else f"{seconds:.1f}s"
+    return f"{seconds / 60:.0f}min"

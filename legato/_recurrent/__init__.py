@@ -1,0 +1,1 @@
+"""Recurrent layers, the state they carry, and the kernels that compute them."""

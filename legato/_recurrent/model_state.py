@@ -1,0 +1,296 @@
+"""A Keras model and its memories: found, opened for a batch's rows, built where missing.
+
+One engine belongs to one model. The state as a value comes out of the memories here, and goes in.
+"""
+
+import jax
+import keras
+import numpy as np
+
+from legato._errors import InputError, StateError, UnsupportedError
+from legato._platform import keras_private
+from legato._recurrent.layer_memory import Memory, lent_memories, other_rows
+from legato._recurrent.state import State, numberless
+from legato._recurrent.stateful_layers import Carries, adopt
+
+
+class Engine:
+    """What stands between the verbs of a model and its compiled programs.
+
+    Args:
+        model: a ``legato.Model`` or ``legato.Sequential``.
+    """
+
+    def __init__(self, model):
+        self.model = model
+        self._memories: list[Memory] | None = None
+        self._inputs: list | None = None
+
+    # Layers and their memory.
+
+    def adopt(self) -> None:
+        """Let every stateful layer carry; also those that were added since the last look."""
+        self._memories = None
+        adopt(self.model)
+
+    @property
+    def stateful_layers(self) -> list:
+        """The layers that carry state, in order; one that runs backwards has none to carry."""
+        layers = keras_private.flatten_layers(self.model)
+        layers = [each for each in layers if isinstance(each, Carries)]
+        return [each for each in layers if each.stateful and not each.go_backwards]
+
+    @property
+    def memories(self) -> list[Memory]:
+        """What they remember, or were lent; layers that are not built yet remember nothing."""
+        if (lent := lent_memories()) is not None:
+            return lent
+        if self._memories is not None:
+            return self._memories
+        layers = [
+            each for each in keras_private.flatten_layers(self.model) if isinstance(each, Carries)
+        ]
+        found = [layer.memory for layer in layers]
+        found = [memory for memory in found if memory is not None]
+        if not keras_private.in_stateless_scope() and self.model.built:
+            self._memories = found
+            for layer in layers:
+                layer.runs_in(self.model)
+        return found
+
+    def agreed_rows(self) -> int:
+        """Rows remembered; 0 when nothing is.
+
+        A layer that was reset by itself, or is fresh, gets as many as the others.
+
+        Raises:
+            StateError: layers remember different numbers of rows.
+        """
+        counts = {memory.rows for memory in self.memories}
+        if len(counts) < 2:
+            return max(counts, default=0)
+        fed = {memory.rows for memory in self.memories if not memory.is_fresh}
+        if len(fed) > 1:
+            raise StateError(_other_rows_each(self._by_path()))
+        rows = max(fed or counts)
+        for memory in self.memories:
+            memory.open(rows)
+        return rows
+
+    def check_rows(self, rows: int) -> None:
+        """Refuse a batch of another number of rows than is remembered.
+
+        Raises:
+            StateError: naming both counts and the remedies.
+        """
+        remembered = self.agreed_rows()
+        if remembered in (0, rows):
+            return
+        if not all(memory.is_fresh for memory in self.memories):
+            raise StateError(other_rows(remembered, rows))
+        self.reset()
+
+    def check_batch(self, batch: int, rows: int) -> int:
+        """The rows of state that a batch of another size than the first runs with.
+
+        Raises:
+            StateError: it has more samples than there are rows.
+        """
+        if not self.memories:
+            return batch
+        if batch > rows:
+            raise StateError(other_rows(rows, batch))
+        return rows
+
+    def memory_values(self, rows: int, fresh: bool = False) -> list:
+        """The memory variables' values for a batch, blank where nothing is remembered."""
+        if not fresh:
+            self.check_rows(rows)
+        return [
+            value
+            for memory in self.memories
+            for value in (
+                keras_private.values_of(memory.variables)
+                if memory.rows and not fresh
+                else memory.blank(rows)
+            )
+        ]
+
+    def hold_memory(self, values: list) -> None:
+        """Put values into the memory variables, whatever their rows."""
+        variables = [each for memory in self.memories for each in memory.variables]
+        for variable, value in zip(variables, values, strict=True):
+            variable.hold(value)
+
+    @property
+    def declared_rows(self) -> int | None:
+        """The batch size the model was declared with, if any."""
+        return self.inputs[0].shape[0] if self.inputs else None
+
+    @property
+    def inputs(self) -> list | None:
+        """The model's input tensors, flat; None while they are not known."""
+        if self._inputs is None:
+            self._inputs = keras_private.known_inputs(self.model)
+        return self._inputs
+
+    # The state as a value.
+
+    def state(self) -> State:
+        """What the model remembers; fresh rows show the initial state they will start from."""
+        self.agreed_rows()
+        values, fresh = {}, {}
+        for path, memory in self._by_path().items():
+            shown = memory.states
+            if memory.rows and bool(memory.fresh.value.any()):
+                shown = memory.start(memory.layer.get_initial_state(memory.rows))
+            values[path] = [
+                each.value if hasattr(each, "value") else each for each in keras.tree.flatten(shown)
+            ]
+            fresh[path] = memory.fresh.value
+        return State(values, fresh)
+
+    def initial_state(self, rows: int) -> State:
+        """The state of rows that have seen nothing."""
+        by_path = self._by_path()
+        self._check_place(by_path)
+        values = {
+            path: [
+                part.astype(variable.dtype)
+                for part, variable in zip(
+                    keras.tree.flatten(memory.layer.get_initial_state(rows)),
+                    memory.variables[:-1],
+                    strict=True,
+                )
+            ]
+            for path, memory in by_path.items()
+        }
+        return State(values, {path: memory.blank(rows)[-1] for path, memory in by_path.items()})
+
+    def set_state(self, state: State) -> None:
+        """Remember what a state holds.
+
+        Raises:
+            StateError: it is another model's: other layers, shapes or dtypes.
+        """
+        if not isinstance(state, State):
+            raise StateError(
+                f"A legato.State was expected, and {type(state).__name__} came: read one from "
+                "model.states, model.initial_states(rows) or State.load(path), or make one of "
+                "arrays, legato.State({layer path: [array, …]})."
+            )
+        by_path = self._by_path()
+        self._check_place(by_path)
+        if [numberless(path) for path in by_path] != [numberless(path) for path in state]:
+            raise StateError(
+                f"This state is another model's: it has layers {list(state)}, and this model has "
+                f"{list(by_path)}."
+            )
+        values = []
+        for (path, memory), parts, fresh in zip(
+            by_path.items(), state.values(), state.fresh.values(), strict=True
+        ):
+            *expected, flag = memory.variables
+            wanted = [(each.shape[1:], each.dtype) for each in expected]
+            came = [(tuple(each.shape[1:]), str(each.dtype)) for each in parts]
+            if wanted != came:
+                raise StateError(
+                    f"The state of layer {path!r} does not fit: it has {readable(came)} a row, "
+                    f"and the layer keeps {readable(wanted)}."
+                )
+            values += [*parts, fresh.astype(flag.dtype)]
+        self.hold_memory(values)
+
+    def _check_place(self, by_path: dict) -> None:
+        if not by_path and self.stateful_layers:
+            raise StateError(
+                "The model is not built yet, so it has no place for a state: build it first, by "
+                "model.build(input_shape) or by running it once."
+            )
+
+    def reset(self, rows=None) -> None:
+        """Forget everything, or only some rows.
+
+        Raises:
+            StateError: a row that is not remembered.
+        """
+        if rows is None:
+            for memory in self.memories:
+                memory.clear()
+            return
+        if not self.agreed_rows() and np.size(rows):
+            raise StateError(
+                f"Rows {rows!r} were to be reset, but the model remembers none yet: every row "
+                "still starts from the initial state. model.reset_states() is right at any time."
+            )
+        for memory in self.memories:
+            chosen = _indices(rows, memory.rows)
+            outside = [row for row in chosen if not 0 <= row < memory.rows]
+            if outside:
+                raise StateError(
+                    f"Row {outside[0]} cannot be reset: the model remembers {memory.rows} rows, "
+                    f"numbered from 0."
+                )
+            chosen = jax.numpy.asarray(chosen, "int32")  # also of none
+            memory.fresh.hold(memory.fresh.value.at[chosen].set(True))
+
+    def _by_path(self) -> dict[str, Memory]:
+        return self.by_path(self.memories)
+
+    def by_path(self, memories: list[Memory]) -> dict[str, Memory]:
+        """Layer paths below the model → memories; layers of one name are numbered."""
+        found: dict[str, Memory] = {}
+        for memory in memories:
+            path = memory.layer.path.removeprefix(f"{self.model.name}/")
+            unique, number = path, 1
+            while unique in found:
+                unique, number = f"{path}_{number}", number + 1
+            found[unique] = memory
+        return found
+
+    # What the verbs ask before they run.
+
+    @property
+    def is_built(self) -> bool:
+        """Whether the forward pass has all its variables and every layer was looked at."""
+        return self._memories is not None
+
+    def check_supported(self) -> None:
+        """Refuse what would need another way of running, rather than run it without state.
+
+        Raises:
+            UnsupportedError: a device distribution is set.
+        """
+        if keras.distribution.distribution() is not None:
+            raise UnsupportedError(
+                "A keras.distribution is set; legato runs on one device so far. Unset it with "
+                "keras.distribution.set_distribution(None)."
+            )
+
+
+def _other_rows_each(memories: dict[str, Memory]) -> str:
+    counts = ", ".join(f"{path} {memory.rows}" for path, memory in memories.items())
+    return (
+        f"The layers of this model remember different numbers of rows: {counts}. One of them was "
+        "run outside this model, alone or in another. Forget with model.reset_states(), or run "
+        "it with as many rows as the others."
+    )
+
+
+def readable(parts: list[tuple]) -> str:
+    """Shapes and dtypes of a state's arrays, in words."""
+    return " and ".join(f"{dtype} {shape}" for shape, dtype in parts)
+
+
+def _indices(rows, count: int) -> list[int]:
+    """Row indices out of indices, one index, or a mask of the right length."""
+    array = np.atleast_1d(np.asarray(rows))
+    if array.dtype == bool:
+        if len(array) != count:
+            raise StateError(
+                f"A mask of {len(array)} rows was given, and the model remembers {count}."
+            )
+        return [int(row) for row in array.nonzero()[0]]
+    if array.size and not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"Rows are given as indices or a boolean mask; {rows!r} came.")
+    return [int(row) for row in array]

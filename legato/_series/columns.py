@@ -1,0 +1,152 @@
+"""A column of a frame → numbers, each checked: quantities, or what stands for categories.
+
+A word is a number if it reads as one. A column of words in which at least half look like numbers is
+a column of numbers with faults, which are named, and never silently one of categories.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._series.parsing import numbers_in, tidy
+from legato._series.sequences import Column
+from legato._series.tables import Table
+
+if TYPE_CHECKING:
+    import polars
+
+FLOAT32 = np.finfo(np.float32)
+_DECORATION = r"[,'\s%$€£¥]"  # what stands in and around numbers that are written for people
+_DATE = r"^(\d{4}[-/]\d{1,2}([-/]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]|$)"
+BOOLEANS = {"false": 0.0, "true": 1.0}
+
+
+def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.ndarray]:
+    """Read one column of values.
+
+    Args:
+        table: where it stands.
+        name: what it is called.
+        is_labels: whether numbers in it are labels too.
+
+    Returns:
+        What it is, and numbers (rows,), NaN where one is missing.
+
+    Raises:
+        InputError: it holds dates, a few values that are no numbers, infinity, or nothing.
+    """
+    import polars
+
+    series = tidy(table.take(name))
+    if series.null_count() == len(series):
+        raise InputError(
+            f"{table.source}: column {name!r} holds no value at all. Leave it out with columns=."
+        )
+    if series.dtype == polars.String:
+        series = _from_words(series, table, is_labels)
+    if series.dtype in (polars.Date, polars.Datetime):
+        raise InputError(
+            f"{table.source}: column {name!r} holds dates. Name it with time={name!r}, or leave it "
+            "out with columns=."
+        )
+    if series.dtype == polars.String:
+        labels = sorted(series.drop_nulls().unique().to_list())
+        places = series.cast(polars.Enum(labels)).to_physical()
+        return Column(name, tuple(labels), tuple(map(float, range(len(labels))))), places.to_numpy()
+    if not (series.dtype.is_numeric() or series.dtype == polars.Boolean):
+        raise InputError(
+            f"{table.source}: column {name!r} holds {series.dtype}; numbers, text or booleans were "
+            "expected. Leave it out with columns=."
+        )
+    values = _floats(series)
+    _check_finite(table, name, values)
+    if not is_labels:
+        return Column(name), values
+    if series.dtype == polars.Boolean:
+        return Column(name, tuple(BOOLEANS), tuple(BOOLEANS.values())), values
+    numbers = np.unique(values[~np.isnan(values)]).tolist()
+    return Column(name, tuple(map(label_of, numbers)), tuple(numbers)), values
+
+
+def _from_words(series: "polars.Series", table: Table, is_labels: bool) -> "polars.Series":
+    """A column of words as what they are: numbers, booleans, dates or words."""
+    import polars
+
+    numbers, bad = numbers_in(series)
+    if not bad.any():
+        padded = is_labels and series.str.contains(r"^[-+]?0\d").any()
+        return series if padded else numbers
+    words = (series if bad.all() else series.filter(bad)).value_counts()
+    each, counts = words[series.name], words["count"]
+    if not is_labels:
+        alike = each.str.replace_all(_DECORATION, "").cast(polars.Float64, strict=False)
+        like_numbers = counts.filter(alike.is_not_null()).sum()
+        values = len(series) - series.null_count()
+        if 2 * (values - int(bad.sum()) + like_numbers) >= values:
+            raise InputError(_fault(series, int(bad.arg_max() or 0), int(bad.sum()), table))
+        dates = counts.filter(each.str.contains(_DATE)).sum()
+        if 2 * dates >= values:
+            return polars.Series(series.name, [None], polars.Date)
+    lower = each.str.to_lowercase()
+    if int(bad.sum()) == len(series) - series.null_count() and lower.is_in(list(BOOLEANS)).all():
+        return series.str.to_lowercase() == "true"
+    return series
+
+
+def _fault(series: "polars.Series", at: int, count: int, table: Table) -> str:
+    """What is wrong with the first value of a column of numbers that is none."""
+    word = str(series[at])
+    digits = word.lstrip("+-").partition(",")
+    others = f", the first of {count:,} such" if count > 1 else ""
+    if digits[0].isdigit() and digits[2].isdigit():
+        advice = f"Write decimals with a point, {word.replace(',', '.')}, and thousands plainly."
+    else:
+        advice = (
+            f"Mend it, leave the field empty if the value is missing, or say that the column holds "
+            f"labels with categorical=[{series.name!r}]."
+        )
+    return (
+        f"{table.cell(at, series.name)}: {word!r} is not a number{others}, and the column looks "
+        f"like one of numbers. {advice}"
+    )
+
+
+def _floats(series: "polars.Series") -> np.ndarray:
+    import polars
+
+    return series.cast(polars.Float64).to_numpy()
+
+
+def label_of(number: float) -> str:
+    """What a number is called where numbers are labels."""
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _check_finite(table: Table, name: str, values: np.ndarray) -> None:
+    """See that float32 holds every value.
+
+    Raises:
+        InputError: one is infinite or too large.
+    """
+    bad = np.flatnonzero(np.abs(values) > FLOAT32.max)
+    if len(bad):
+        raise InputError(
+            f"{table.cell(int(bad[0]), name)}: the value is {values[bad[0]]:g}, the first of "
+            f"{len(bad):,} that are infinite or beyond {FLOAT32.max:.1g}. Mend it, or leave the "
+            "field empty if the value is missing."
+        )
+
+
+def check_spread(name: str, values: np.ndarray, source: str) -> None:
+    """See that float32, in which networks compute, can tell a column's values apart.
+
+    Raises:
+        InputError: it cannot.
+    """
+    low, high = values.min(), values.max()
+    if 0 < high - low < 1e-6 * max(abs(low), abs(high)):
+        raise InputError(
+            f"{source}: column {name!r} lies between {low!r} and {high!r}, a spread of less than a "
+            "millionth of its size, which float32 cannot tell apart. Subtract a constant from it."
+        )

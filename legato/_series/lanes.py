@@ -1,0 +1,267 @@
+"""Sequences of any lengths → batches whose rows carry on: each is cut, none is cut short.
+
+A sequence is cut into chunks of one truncation length; a row of the batch holds one sequence after
+another, chunk by chunk, and only the last chunk of a sequence is padded, at its end. Which row that
+is, and how many rows and steps there are where nobody says, is settled in ``packing``.
+
+Limits: gradients stop where chunks meet, as everywhere in legato; a padded step is a step like any
+other to a layer that mixes rows, such as batch normalisation, and to a loss without weights.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._platform.checks import is_count, padded_step
+from legato._platform.wording import counted
+from legato._series.packing import chosen_rows, chosen_steps, chunks_of, packed
+from legato._series.sequences import ranges
+
+COLUMNS, LINES = 100, 16  # of the picture
+CELL_COLUMNS = 8  # of a sample in it, where labels need no more
+
+
+class Lanes:
+    """A plan that lays sequences of any lengths into batches whose rows carry on.
+
+    Sample ``k * rows + r`` is row r of batch k, which is what ``fit(batch_size=rows, starts=...,
+    shuffle=False)`` of a stateful model takes. A row with nothing left has wholly padded samples.
+
+    Args:
+        lengths: time steps of each sequence, integers (sequences,), each at least 1.
+        rows: positions of the batch; more than there are sequences leaves some empty. None: the
+            most, up to 32 and one a sequence, that are without a sequence for at most 3 % of
+            the time.
+        steps: time steps of a chunk, the truncation length. None: the longest from 8 to 64 that
+            keeps padding at 5 % or less, else the one with the least padding; then as short as the
+            same number of batches allows. Where no sequence has 8 steps, the longest one's steps.
+
+    Attributes:
+        lengths: as given, an integer array (sequences,).
+        rows, steps: as given or chosen.
+        batches: how many there are.
+        samples: ``batches * rows``.
+        sequence: (samples,) the index of the sequence a sample is a chunk of, -1 for none.
+        begin, end: (samples,) the chunk's first time step within its sequence, and the one after
+            its last; 0 and 0 where there is none.
+        starts: booleans (samples,): the first chunk of a sequence. Where there is no sequence
+            nothing starts: what the row carries there is weighted 0 and ends nowhere.
+        padding: the share of all steps that are padding, 0 to 1.
+
+    Raises:
+        InputError: there is no sequence, a length is not an integer or below 1, rows or steps are.
+
+    Example:
+        >>> import numpy as np
+        >>> from legato import Lanes
+        >>> lanes = Lanes([7, 3, 5, 2], rows=2, steps=3)
+        >>> print(lanes)
+        4 sequences of 2 to 7 steps, 17 in all, in 2 rows: 8 samples of 3 steps in 4 batches, \
+29.2 % padding
+        [ a sequence begins   | it carries on   · padding
+        batch   0   1   2   3
+        row 0  [0--|0--|0··[3-·
+        row 1  [2--|2-·[1--|···
+        >>> lanes.lay(np.arange(17))[:3]
+        array([[ 0,  1,  2],
+               [10, 11, 12],
+               [ 3,  4,  5]])
+    """
+
+    def __init__(self, lengths, rows: int | None = None, steps: int | None = None):
+        self.lengths = _read_lengths(lengths)
+        rows, steps = _read_count("rows", rows), _read_count("steps", steps)
+        self.rows = rows or chosen_rows(chunks_of(self.lengths, steps or 1))
+        self.steps = steps or chosen_steps(self.lengths, self.rows)
+
+        chunks = chunks_of(self.lengths, self.steps)
+        first, self.batches = packed(chunks, self.rows)
+        self.samples = self.batches * self.rows
+        owner = np.repeat(np.arange(len(chunks)), chunks)
+        number = ranges(0 * chunks, chunks)
+        self._at = first[owner] + number * self.rows  # samples, sequence by sequence
+
+        self.sequence = np.full(self.samples, -1)
+        self.begin, self.end = np.zeros((2, self.samples), int)
+        self.sequence[self._at] = owner
+        self.begin[self._at] = number * self.steps
+        self.end[self._at] = np.minimum((number + 1) * self.steps, self.lengths[owner])
+        self.starts = (self.sequence >= 0) & (self.begin == 0)
+        for array in (self.lengths, self.sequence, self.begin, self.end, self.starts):
+            array.setflags(write=False)
+
+    @property
+    def padding(self) -> float:
+        """The share of all steps that are padding, 0 to 1."""
+        return 1 - int(self.lengths.sum()) / (self.samples * self.steps)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """Booleans (samples, steps): the step is a time step of a sequence."""
+        mask = np.arange(self.steps) < (self.end - self.begin)[:, None]
+        mask.setflags(write=False)
+        return mask
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """Loss weights (samples, steps), float32: 1, and 0 for padding.
+
+        With these as ``sample_weight`` of a loss at every time step, Keras divides a batch's loss
+        by all its steps, padded ones too: sequences that fill one batch, each in one chunk, have
+        the gradient sum(length * gradient of the sequence alone) / (rows * steps).
+        """
+        weights = self.mask.astype("float32")
+        weights.setflags(write=False)
+        return weights
+
+    @cached_property
+    def _places(self) -> np.ndarray:
+        """(all time steps,) where each is when the steps of all samples are one axis."""
+        return ranges(self._at * self.steps, (self.end - self.begin)[self._at])
+
+    def lay(self, values, pad=0.0) -> np.ndarray:
+        """Lay what each time step has into the samples.
+
+        Args:
+            values: (all time steps, ...): the time steps of all sequences, one sequence after
+                the other, in the order of ``lengths``.
+            pad: what a padded step holds: a number, or an array like one step.
+
+        Returns:
+            (samples, steps, ...), of the dtype of ``values``.
+
+        Raises:
+            InputError: another number of time steps, or ``pad`` does not fit a step.
+        """
+        values = _read_values(values, int(self.lengths.sum()), len(self.lengths))
+        shape = (self.samples * self.steps, *values.shape[1:])
+        laid = np.full(shape, padded_step(pad, values))
+        laid[self._places] = values
+        return laid.reshape(self.samples, self.steps, *values.shape[1:])
+
+    def gather(self, outputs) -> np.ndarray:
+        """The inverse of ``lay``: padding is dropped, sequences are back in their own order.
+
+        Args:
+            outputs: (samples, steps, ...), such as ``predict`` gives.
+
+        Returns:
+            (all time steps, ...), one sequence after the other. ``np.split`` at
+            ``np.cumsum(lengths)[:-1]`` makes an array of each.
+
+        Raises:
+            InputError: another number of samples or steps.
+        """
+        outputs = np.asarray(outputs)
+        if outputs.shape[:2] != (self.samples, self.steps):
+            raise InputError(
+                f"gather() got shape {outputs.shape}; expected ({self.samples}, {self.steps}, "
+                "...), a value at every step of every sample. A recurrent layer gives that with "
+                "return_sequences=True."
+            )
+        return outputs.reshape(-1, *outputs.shape[2:])[self._places]
+
+    def __repr__(self) -> str:
+        return (
+            f"Lanes({counted(len(self.lengths), 'sequence')}, rows={self.rows}, "
+            f"steps={self.steps}, batches={self.batches})"
+        )
+
+    def __str__(self) -> str:
+        least, most, total = self.lengths.min(), self.lengths.max(), int(self.lengths.sum())
+        span = counted(most, "step") if least == most else f"{least:,} to {most:,} steps"
+        return "\n".join(
+            [
+                f"{counted(len(self.lengths), 'sequence')} of {span}, {total:,} in all, in "
+                f"{counted(self.rows, 'row')}: {counted(self.samples, 'sample')} of "
+                f"{counted(self.steps, 'step')} in {counted(self.batches, 'batch', 'es')}, "
+                f"{100 * self.padding:.1f} % padding",
+                *_picture(self),
+            ]
+        )
+
+
+def _read_lengths(lengths) -> np.ndarray:
+    """The lengths, checked."""
+    given = list(lengths) if np.iterable(lengths) else []
+    if not given:
+        raise InputError(
+            f"Lanes got lengths={lengths!r}: no sequence. Give the time steps of each, such as "
+            "[len(each) for each in sequences]."
+        )
+    wrong = (at for at, length in enumerate(given) if not is_count(length))
+    if (at := next(wrong, None)) is not None:
+        shape = getattr(given[at], "shape", ())
+        came = f"an array of shape {shape}" if shape else repr(given[at])
+        raise InputError(
+            f"The length of sequence {at} is {came}; an integer of at least 1 was expected. Leave "
+            "out sequences without a time step; of arrays give [len(each) for each in sequences]."
+        )
+    return np.array(given, int)
+
+
+def _read_count(name: str, count) -> int | None:
+    """Rows or steps, checked."""
+    if count is None or is_count(count):
+        return None if count is None else int(count)
+    raise InputError(
+        f"{name}={count!r} is not an integer of at least 1; None has legato choose it."
+    )
+
+
+def _read_values(values, total: int, count: int) -> np.ndarray:
+    """What each time step has, checked."""
+    try:
+        values = np.asarray(values)
+    except ValueError:  # sequences of different lengths, side by side
+        values = np.empty(0)
+        came = "arrays of different shapes"
+    else:
+        came = f"{len(values):,} time steps" if values.ndim else "a single number"
+    if not values.ndim or len(values) != total:
+        raise InputError(
+            f"lay() got {came}; the {counted(count, 'sequence')} of this plan have {total:,} in "
+            "all. Give them one after the other in one array, such as np.concatenate(sequences)."
+        )
+    return values
+
+
+# The plan as one reads it.
+
+
+def _picture(lanes: Lanes) -> list[str]:
+    """One line a row, one cell a sample, the middle left out where there are too many."""
+    lines = min(lanes.rows, LINES)
+    names = [f"row {row}" for row in range(lines)]
+    labels = len(str(max(len(lanes.lengths), lanes.batches) - 1))
+    width = max(labels + (lanes.steps > 1), min(lanes.steps, CELL_COLUMNS))
+    heading = max(map(len, ("batch", *names)))
+    room = max(3, (COLUMNS - heading - 2) // (width + 1))
+    shown = list(range(lanes.batches))
+    if lanes.batches > room:
+        last = room // 4
+        shown = [*range(room - 1 - last), None, *range(lanes.batches - last, lanes.batches)]
+
+    def line(name: str, cell) -> str:
+        cells = (f" {'…':<{width}}" if batch is None else cell(batch) for batch in shown)
+        return f"{name:<{heading}}  {''.join(cells)}".rstrip()
+
+    return [
+        "[ a sequence begins   | it carries on   · padding",
+        line("batch", lambda batch: f" {batch:<{width}}"),
+        *[
+            line(name, lambda batch, row=row: _cell(lanes, batch * lanes.rows + row, width))
+            for row, name in enumerate(names)
+        ],
+        *([f"… {counted(lanes.rows - lines, 'more row')}"] if lanes.rows > lines else []),
+    ]
+
+
+def _cell(lanes: Lanes, sample: int, width: int) -> str:
+    """A sample: whose chunk it is, and how much of it is padding."""
+    edge = "[" if lanes.starts[sample] else "|"
+    valid = int(lanes.end[sample] - lanes.begin[sample])
+    label = str(lanes.sequence[sample]) if valid else ""
+    filled = max(len(label), width * valid // lanes.steps)
+    return f"{edge}{label:-<{filled}}".ljust(width + 1, "·")

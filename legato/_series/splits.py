@@ -1,0 +1,194 @@
+"""Splits that do not cheat: what a model is scored on comes later than what it saw, or elsewhere.
+
+By time: the last steps of every sequence are the test part, and it is forecast from rolling
+origins, each of which sees the past only (Tashman, "Out-of-sample tests of forecasting accuracy",
+International Journal of Forecasting 16, 2000). By group: whole sequences are kept apart. Cuts that
+are shares of each sequence lie at different times; where what happens to one sequence tells about
+the others at the same time, cut them all ``at`` one time.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._series.sequences import Sequences, ranges
+
+LEAST_TRAINING_STEPS = 2  # one to see, one to predict
+
+
+def by_time(sequences: Sequences, share: float = 0.2, least: int = 1, at: Any = None) -> np.ndarray:
+    """Where the test part of each sequence begins: its last steps.
+
+    Args:
+        sequences: what is split.
+        share: the part of each sequence's steps that is kept for the test, between 0 and 1,
+            rounded to steps; an integer: that many steps of each sequence.
+        least: steps a test part has at least.
+        at: a time instead, for sequences that have times: of every sequence, all from then on is
+            the test part, which may be nothing for some. A date may be a string.
+
+    Returns:
+        (sequences,): the first time step of each test part; the sequence's length if it has none.
+
+    Raises:
+        InputError: a test part leaves fewer than 2 steps of its sequence to train on, or no
+            sequence has a test part, or there are no times to cut at.
+
+    Example:
+        >>> from legato._series.sequences import Column
+        >>> two = Sequences(np.ones((15, 1)), np.array([10, 5]), (Column("sold"),), ("a", "b"))
+        >>> by_time(two, share=0.2).tolist()
+        [8, 4]
+    """
+    lengths = np.asarray(sequences.lengths)
+    if at is None:
+        tests = np.maximum(_part(share, lengths), _at_least_1("least", least))
+    else:
+        tests = _since(sequences, at)
+    greedy = np.flatnonzero((tests > 0) & (lengths - tests < LEAST_TRAINING_STEPS))
+    if len(greedy):
+        first = greedy[0]
+        raise InputError(
+            f"Sequence {sequences.names[first]!r} has length {lengths[first]:,} and its test part "
+            f"would take {tests[first]:,}; at least {LEAST_TRAINING_STEPS} time steps must be left "
+            f"to train on. Take a {'smaller share' if at is None else 'later time'}, or leave out "
+            f"the {len(greedy):,} of {len(lengths):,} sequences that are too short for it: "
+            f"shortest={lengths[greedy].max() + 1}."
+        )
+    return lengths - tests
+
+
+def _since(sequences: Sequences, at: Any) -> np.ndarray:
+    """How many steps of each sequence are at a time or later."""
+    times = sequences.times
+    if times is None:
+        raise InputError(
+            f"There are no times to cut at {at!r}: the sequences came without a time column. Name "
+            "that column when they are read, or give a share."
+        )
+    try:
+        moment = np.datetime64(at) if times.dtype.kind == "M" else np.float64(at)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{at!r} is not a time such as {times[0]}, the first there is.") from error
+    later = times >= moment  # never true of NaN and NaT
+    if not later.any():
+        raise InputError(
+            f"No time step is at {at} or later, so the test part is empty; the times are "
+            f"{times.min()} to {times.max()}."
+        )
+    return np.add.reduceat(later, sequences.offsets[:-1], dtype=int)
+
+
+def _part(share: float, of: np.ndarray) -> np.ndarray:
+    """How many of some things a share is, or an integer that stands for itself."""
+    if isinstance(share, int | np.integer) and not isinstance(share, bool):
+        return np.full(of.shape, _at_least_1("share", share))
+    if not 0 < share < 1 or isinstance(share, bool):
+        raise InputError(
+            f"share={share!r} is neither a share between 0 and 1, such as 0.2, nor a whole number."
+        )
+    return np.rint(share * of).astype(int)
+
+
+def _at_least_1(name: str, number: int | np.integer) -> int:
+    if number < 1:
+        raise InputError(f"{name}={number} is too small: at least 1 is needed.")
+    return int(number)
+
+
+def by_group(
+    sequences: Sequences, share: float = 0.2, seed: int = 0, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which whole sequences train and which test, drawn at random.
+
+    Args:
+        sequences: what is split, two or more.
+        share: the part of the sequences that is kept for the test, between 0 and 1; an integer:
+            about that many.
+        seed: of the draw.
+        labels: (sequences,): the share is then taken of every class, rounded, but so that each is
+            in both parts; a class with one member trains.
+
+    Returns:
+        The indices of those that train and of those that test, ascending.
+
+    Raises:
+        InputError: one of the two parts would be empty, or the labels are not one a sequence.
+
+    Example:
+        >>> from legato._series.sequences import Column
+        >>> five = Sequences(np.ones((5, 1)), np.ones(5, int), (Column("x"),), tuple("abcde"))
+        >>> train, test = by_group(five, share=0.4)
+        >>> len(train), len(test)
+        (3, 2)
+    """
+    count = len(sequences)
+    if count < 2:
+        raise InputError("One sequence cannot be split by group: split it by time.")
+    classes, members = _classes(labels, count)
+    if share >= count:
+        raise InputError(f"share={share} of {count:,} sequences leaves none to train on.")
+    wanted = _part(share / count if share >= 1 else share, members)
+    tests = np.clip(wanted, 1, members - 1)  # none of a single one
+    if not tests.any():
+        raise InputError(
+            f"Each of the {count:,} sequences has a class of its own, so none can be in both "
+            "parts. Split without labels."
+        )
+    order = np.random.default_rng(seed).permutation(count)
+    order = order[np.argsort(classes[order], kind="stable")]  # class by class, each at random
+    chosen = order[ranges(np.cumsum(members) - members, tests)]
+    return np.setdiff1d(np.arange(count), chosen), np.sort(chosen)
+
+
+def _classes(labels: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The class of each sequence, counted from 0, and how many members each class has."""
+    labels = np.zeros(count) if labels is None else np.asarray(labels)
+    if labels.shape != (count,):
+        raise InputError(
+            f"The labels have shape {labels.shape} and there are {count:,} sequences: one label a "
+            f"sequence is needed, ({count},)."
+        )
+    _, classes, members = np.unique(labels, return_inverse=True, return_counts=True)
+    return classes, members
+
+
+def origins(
+    cuts: np.ndarray, lengths: np.ndarray, horizon: int, stride: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """The time steps t from which t + 1 to t + horizon are predicted, all within the test parts.
+
+    Args:
+        cuts: (sequences,), the first time step of each test part.
+        lengths: (sequences,), time steps.
+        horizon: steps ahead that are predicted.
+        stride: steps from one origin to the next.
+
+    Returns:
+        The sequence of each origin, and its t: the first is the last training step, the last has
+        just ``horizon`` steps after it. A test part shorter than the horizon has none.
+
+    Raises:
+        InputError: no test part is as long as the horizon; a cut has nothing before it.
+
+    Example:
+        >>> sequence, t = origins(np.array([8, 4]), np.array([10, 5]), horizon=1)
+        >>> sequence.tolist(), t.tolist()
+        ([0, 0, 1], [7, 8, 3])
+    """
+    horizon, stride = _at_least_1("horizon", horizon), _at_least_1("stride", stride)
+    cuts, lengths = np.asarray(cuts), np.asarray(lengths)
+    if cuts.shape != lengths.shape:
+        raise InputError(f"There are {cuts.size:,} cuts and {lengths.size:,} sequences.")
+    if (cuts < 1).any():
+        raise InputError(f"Sequence {np.argmin(cuts)} is cut at {cuts.min()}: nothing is before.")
+    counts = np.maximum(0, (lengths - cuts - horizon) // stride + 1)
+    if not counts.any():
+        longest = max(0, (lengths - cuts).max(initial=0))
+        raise InputError(
+            f"There is nothing to score: the horizon is {horizon} steps and the longest test part "
+            f"has {longest}. Take a larger test part or a shorter horizon."
+        )
+    step = ranges(np.zeros_like(counts), counts)
+    return np.repeat(np.arange(len(cuts)), counts), np.repeat(cuts - 1, counts) + stride * step

@@ -1,0 +1,146 @@
+"""Times: read from a column, put in order, and looked through for gaps.
+
+A gap is a step longer than the most common one (``frequency`` counts them); where no step is common
+there are no gaps, and the note says that.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._series.frequency import duration, goes_on, moment, spacing_of
+from legato._series.parsing import tidy, times_in
+from legato._series.tables import Table
+
+if TYPE_CHECKING:
+    import polars
+
+
+def read_times(table: Table, name: str) -> np.ndarray:
+    """The column of times, as numbers or datetime64.
+
+    Returns:
+        (rows,): int64 or float64, or datetime64 in microseconds, in nanoseconds if they matter;
+        times with a zone are in UTC.
+
+    Raises:
+        InputError: a time is missing, or it is none.
+    """
+    import polars
+
+    series = tidy(table.take(name))
+    check_filled(table, series)
+    if series.dtype == polars.String:
+        words, series = series, times_in(series)
+        if count := series.null_count():
+            at = int(series.is_null().arg_max() or 0)
+            raise InputError(
+                f"{table.cell(at, name)}: {words[at]!r} is no time, the first of {count:,}. Write "
+                "dates as ISO 8601 has them, 2001-03-31 or 2001-03-31 18:30:00, or write numbers."
+            )
+    if series.dtype == polars.Date:
+        series = series.cast(polars.Datetime("us"))
+    if isinstance(series.dtype, polars.Datetime):
+        if series.dtype.time_zone is not None:
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        coarse = series.cast(polars.Datetime("us"))
+        return (coarse if (coarse == series).all() else series).to_numpy()
+    whole = series.cast(polars.Int64, strict=False) if series.dtype.is_integer() else None
+    if whole is not None and not whole.null_count():
+        return whole.to_numpy()
+    if not series.dtype.is_numeric():
+        raise InputError(
+            f"{table.source}: column {name!r} holds {series.dtype}; times are numbers or dates."
+        )
+    times = series.cast(polars.Float64).to_numpy()
+    if not np.isfinite(times).all():
+        at = int(np.flatnonzero(~np.isfinite(times))[0])
+        raise InputError(f"{table.cell(at, name)}: the time is {times[at]}, which is never.")
+    return times
+
+
+def check_filled(table: Table, series: "polars.Series") -> None:
+    """See that a column that tells rows apart has a value in each.
+
+    Raises:
+        InputError: one is missing.
+    """
+    if count := series.null_count():
+        at = int(series.is_null().arg_max() or 0)
+        raise InputError(
+            f"{table.cell(at, series.name)}: the value is missing, the first of {count:,}. A "
+            "column named as group= or time= must have one in every row: fill it in, or take the "
+            "row out."
+        )
+
+
+def is_in_order(times: np.ndarray, lengths: np.ndarray) -> bool:
+    """Whether no time comes before the one above it in the same sequence."""
+    return not ((times[1:] < times[:-1]) & goes_on(lengths)).any()
+
+
+def check_once(
+    table: Table,
+    times: np.ndarray,
+    lengths: np.ndarray,
+    names: tuple[str, ...],
+    rows: np.ndarray,
+    group: str | None,
+) -> None:
+    """See that no time comes twice in a sequence.
+
+    Raises:
+        InputError: one does; both rows are named.
+    """
+    places = np.flatnonzero((times[1:] == times[:-1]) & goes_on(lengths))
+    if not len(places):
+        return
+    at = places[rows[places + 1].argmin()]
+    one, other = sorted(rows[at : at + 2].tolist())
+    what = "lines" if table.lines is not None else "rows (counted from 0)"
+    advice = (
+        "Take one out."
+        if group is not None
+        else "Take one out, or name the column that tells sequences apart with group=."
+    )
+    raise InputError(
+        f"{table.source}: the time {moment(times[at])} comes twice"
+        f"{_within(names, lengths, at)}, in {what} {one} and {other}. {advice}"
+    )
+
+
+def _within(names: tuple[str, ...], lengths: np.ndarray, at: int) -> str:
+    """In which sequence a row is, if there are several."""
+    sequence = np.searchsorted(np.cumsum(lengths), at, side="right")
+    return f" in {names[sequence]!r}" if len(names) > 1 else ""
+
+
+def gaps(times: np.ndarray, lengths: np.ndarray, names: tuple[str, ...]) -> tuple[str, ...]:
+    """A note on the gaps between times.
+
+    Args:
+        times: (time steps of all sequences,), ascending within each.
+        lengths: (sequences,): the time steps of each.
+        names: what each is called.
+
+    Returns:
+        One sentence, or none where every step is alike.
+    """
+    spacing = spacing_of(times, lengths)
+    if spacing is None or (spacing.steps == spacing.steps[0]).all():
+        return ()
+    steps, unit, common = spacing.steps, spacing.unit, spacing.common
+    shortest, longest = duration(steps.min(), unit), duration(steps.max(), unit)
+    if 2 * (steps == common).sum() < len(steps):
+        return (f"Times are irregular: steps of {shortest} to {longest}.",)
+    many = int((steps > common).sum())
+    if not many:
+        return (f"Steps are of {spacing}, and some shorter, from {shortest}.",)
+    at = np.flatnonzero(goes_on(lengths))[steps.argmax()]
+    shown = times[at].astype("datetime64[M]") if unit == "month" else times[at]
+    told = f"{many:,} gaps: the longest, " if many > 1 else "1 gap: "
+    return (
+        f"Steps are of {spacing}, with {told}{longest}, after {moment(shown)}"
+        f"{_within(names, lengths, at)}.",
+    )

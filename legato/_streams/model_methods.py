@@ -1,0 +1,107 @@
+"""``stream`` and ``streams``, mixed into the models."""
+
+import os
+from typing import TYPE_CHECKING
+
+import keras
+
+from legato._streams.batched_steps import BATCH
+from legato._streams.compiled_steps import Stepper
+from legato._streams.step import LookBack, OneStep
+from legato._streams.stream import Stream
+from legato._streams.streams import Streams
+
+_KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mixed into
+
+
+class Streaming(_KerasModel):
+    """Live sequences of a model, each with a state of its own."""
+
+    def stream(
+        self,
+        *,
+        window: LookBack = "auto",
+        pad: float | None = None,
+        compile: bool = False,  # noqa: A002  what it does
+    ) -> Stream:
+        """One live sequence, fed as it arrives, however the model was trained.
+
+        Args:
+            window: how many time steps an answer looks back on, its own included; None: all since
+                the beginning, carried in the recurrent layers. ``"auto"`` is what the model was
+                trained on: it carries if a layer is stateful, or samples may have any number of
+                time steps; a stateless model of samples of n steps (its input's shape says so) sees
+                the last n, afresh at every step.
+            pad: the number that stands in a window before the first step, as in training on
+                sequences padded in front. Default: no answer (NaN) before a window is full.
+            compile: compile now what a step takes, not when the first is fed.
+
+        Returns:
+            A stream that has seen nothing. ``model.states`` has no part in it.
+
+        Raises:
+            StateError: the model is not built yet.
+            InputError: a window that cannot be.
+            UnsupportedError: the model cannot be fed step by step; the message says why.
+
+        Example:
+            >>> import legato
+            >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.GRU(2)])
+            >>> stream = model.stream()
+            >>> stream.warm([[0.1], [0.2]]).feed([0.3]).shape
+            (2,)
+        """
+        leading = stepper(self, window, pad)
+        if compile:
+            leading.compile()
+        return Stream(leading)
+
+    def streams(
+        self,
+        limit: int | None = None,
+        *,
+        folder: str | os.PathLike | None = None,
+        file: str | os.PathLike | None = None,
+        other_weights: bool = False,
+        window: LookBack = "auto",
+        pad: float | None = None,
+        compile: bool = False,  # noqa: A002  what it does
+    ) -> Streams:
+        """Many live sequences by name, of which any subset is fed at a time.
+
+        Args:
+            limit: the most streams in memory. Default: as many as fit into a GiB.
+            folder: where ``evict`` puts streams; made if it is missing.
+            file: where the streams in memory are kept. What was answered is in it, and in FILE.log
+                beside it, even if the process is killed; opened again, they go on to the bit. Close
+                the pool, or use it in a ``with`` statement, so that all is in the one file. (A loss
+                of power may take the last seconds: nothing is forced onto the disk.)
+            other_weights: take up a file's streams also if the model's weights are others now.
+            window, pad: as for ``stream``.
+            compile: compile now what a step of any number of streams takes.
+
+        Raises:
+            StateError, InputError, UnsupportedError: as ``stream`` does.
+            StateError: the file is damaged, or of another model or other weights.
+            InputError: the file has more streams than the limit.
+            OutputError: the folder or the file cannot be written, or another pool has it open.
+
+        Example:
+            >>> import legato
+            >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.GRU(2)])
+            >>> pool = model.streams()
+            >>> sorted(pool.feed({"ada": [0.1], "bob": [0.2]}))
+            ['ada', 'bob']
+        """
+        leading = stepper(self, window, pad)
+        if compile:
+            leading.compile([1 << power for power in range(BATCH.bit_length())])
+        return Streams(leading, limit, folder, file, other_weights)
+
+
+def stepper(model, window: LookBack, pad: float | None) -> Stepper:
+    """What leads streams of a model, made once for each way to look back."""
+    made = model.__dict__.setdefault("_legato_steppers", {})
+    if (window, pad) not in made:
+        made[window, pad] = Stepper(OneStep(model._engine, window, pad))
+    return made[window, pad]

@@ -1,0 +1,197 @@
+"""How a stream goes on by itself: an answer → a choice, and the choice → the next input.
+
+Everything here runs inside a compiled loop, one step at a time. Random draws depend on a seed and
+on the number of steps a stream has seen, so that ten steps at once are five and five.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from legato._errors import InputError
+from legato._streams.step_inputs import Input
+
+
+def argmax(answer):
+    """The place of the greatest number of an answer: the likeliest class.
+
+    Args:
+        answer: (…, classes).
+
+    Returns:
+        (…), whole numbers.
+
+    Example:
+        >>> import numpy as np
+        >>> int(argmax(np.array([0.1, 0.7, 0.2])))
+        1
+    """
+    return jnp.argmax(answer, axis=-1)
+
+
+@dataclass(frozen=True)
+class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.7)
+    """Draw a class as an answer's probabilities have it.
+
+    Attributes:
+        temperature: below 1 the likely becomes likelier, above 1 the unlikely; 0: the likeliest.
+        seed: of the draws, 0 to 2**32 - 1. Default: another one in every ``generate``.
+        logits: whether the answer is logits, of a model that does not end in softmax.
+
+    Raises:
+        InputError: a temperature below 0, or a seed that is none.
+
+    Example:
+        >>> sample(0.7, seed=1)
+        sample(temperature=0.7, seed=1, logits=False)
+    """
+
+    temperature: float = 1.0
+    seed: int | None = None
+    logits: bool = False
+
+    def __post_init__(self):
+        if not (isinstance(self.temperature, (int, float)) and 0 <= self.temperature < np.inf):
+            raise InputError(f"temperature is {self.temperature!r}; a number from 0 up is one.")
+        if self.seed is not None and not (
+            isinstance(self.seed, (int, np.integer)) and 0 <= self.seed < 2**32
+        ):
+            raise InputError(f"seed is {self.seed!r}; a whole number from 0 to 2**32 - 1 is one.")
+
+    def check(self, answer) -> None:
+        """See that an answer is what it takes.
+
+        Raises:
+            InputError: it is not probabilities, nor said to be logits.
+        """
+        sums = np.sum(answer, axis=-1, dtype="float64") if np.ndim(answer) == 1 else np.nan
+        if not self.logits and not (abs(sums - 1) < 0.02 and np.min(answer) >= 0):
+            raise InputError(
+                "The stream's answer is not the probabilities of classes (numbers from 0 that sum "
+                "to 1), so nothing can be drawn from it. If they are logits, say "
+                "legato.sample(..., logits=True)."
+            )
+
+    def __call__(self, answer, numbers, step):
+        """A class, drawn from probabilities or logits (classes,)."""
+        temperature, seed = numbers
+        key = jax.random.fold_in(jax.random.key(seed), step)
+        logits = answer.astype(jnp.float32)
+        if not self.logits:
+            logits = jnp.log(jnp.maximum(logits, 1e-37))
+        drawn = jax.random.categorical(key, logits / jnp.maximum(temperature, 1e-6))
+        return jnp.where(temperature > 0, drawn, jnp.argmax(answer))
+
+
+class Choosing:
+    """``choose`` and ``encode`` for one model.
+
+    Args:
+        choose: answer → choice. ``argmax``, ``sample(...)``, a pure function, or None: ``argmax``
+            where the answer is probabilities, else the answer itself.
+        encode: choice → the next input, a pure function; None: the choice itself where its shape
+            fits, or one-hot.
+        given: the model's input.
+        probabilities: whether the model's answer is known to be probabilities.
+    """
+
+    def __init__(
+        self, choose: Callable | None, encode: Callable | None, given: Input, probabilities: bool
+    ):
+        for name, function in (("choose", choose), ("encode", encode)):
+            if function is not None and not callable(function):
+                raise InputError(
+                    f"{name} is {function!r}; legato.argmax, legato.sample(temperature) or a "
+                    "function was expected."
+                )
+        self._choose = choose or (argmax if probabilities else _same)
+        self._encode = encode
+        self._shape = tuple(each or 1 for each in given.shape)
+        self._dtype = given.dtype
+
+    @property
+    def key(self) -> tuple:
+        """Equal for what compiles to one program."""
+        draws = isinstance(self._choose, sample)
+        choose = (sample, self._choose.logits) if draws else _identity(self._choose)
+        return choose, _identity(self._encode)
+
+    def check(self, answer) -> None:
+        """See that an answer is what is chosen from.
+
+        Raises:
+            InputError: it is not.
+        """
+        if isinstance(self._choose, sample):
+            self._choose.check(answer)
+
+    def numbers(self) -> tuple:
+        """What the program takes as arguments: temperature and seed."""
+        if not isinstance(self._choose, sample):
+            return ()
+        seed = self._choose.seed
+        if seed is None:
+            seed = np.random.SeedSequence().generate_state(1)[0]
+        return np.float32(self._choose.temperature), np.uint32(seed)
+
+    def choose(self, answer, numbers: tuple, step):
+        """The choice, as an array."""
+        if isinstance(self._choose, sample):
+            return self._choose(answer, numbers, step)
+        return jnp.asarray(self._choose(answer))
+
+    def encode(self, choice):
+        """The next input, of the shape and dtype of a step.
+
+        Raises:
+            InputError: the choice, or what ``encode`` makes of it, has another shape.
+        """
+        x = choice if self._encode is None else jnp.asarray(self._encode(choice))
+        whole = jnp.issubdtype(x.dtype, jnp.integer)
+        if self._encode is None and whole and jnp.dtype(self._dtype).kind == "f":
+            if x.shape == () and len(self._shape) == 1 and self._shape[0] > 1:
+                return jax.nn.one_hot(x, self._shape[0], dtype=self._dtype)
+            raise InputError(
+                f"The choice is a whole number, and a step of the model's input has shape "
+                f"{self._shape}: how a number is told to the model is not known. Say it with "
+                "encode=, such as encode=lambda letter: letter / 26."
+            )
+        if x.size != np.prod(self._shape, dtype=int):
+            of = "The answer" if self._encode is None else "What encode gives"
+            raise InputError(
+                f"{of} has shape {x.shape}, and a step of the model's input {self._shape}: give "
+                "encode=, a function that makes an input of a choice."
+            )
+        return x.reshape(self._shape).astype(self._dtype)
+
+
+def _same(answer):
+    return answer
+
+
+def _identity(function: Callable | None) -> Any:
+    """Equal for functions that do the same: a ``lambda`` written in a loop is another one each time
+    round, and shall not be compiled each time."""
+    if not isinstance(function, FunctionType):
+        return function
+    cells = [each.cell_contents for each in function.__closure__ or ()]
+    return function.__code__, *map(_Held, [*cells, *(function.__defaults__ or ())])
+
+
+class _Held:
+    """Something a function refers to: equal if it is the same thing, or the same plain number."""
+
+    def __init__(self, value):
+        self._value = value
+        self._as = (type(value), value) if isinstance(value, (bool, int, float, str)) else id(value)
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _Held) and self._as == other._as
+
+    def __hash__(self) -> int:
+        return hash(self._as)

@@ -1,0 +1,346 @@
+"""A model as one pure step: what is carried and a step's inputs → answers, and what goes on.
+
+It is Keras's own ``predict_step`` on a sample of one time step, or of a window of the last ones
+(``lookback``). What the recurrent layers remember, stateful or not, is lent to them while the step
+is traced; the model's own state has no part in it. What is carried is one vector a row
+(``Packing``), and the answers follow it there, so that a step takes one array and gives one.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+
+from legato._errors import InputError, StateError, UnsupportedError
+from legato._execution.program_cache import Programs
+from legato._platform import keras_private
+from legato._platform.checks import is_count
+from legato._recurrent.layer_memory import Memory, lent, rows_as
+from legato._recurrent.model_state import Engine, readable
+from legato._recurrent.state import State, numberless
+from legato._streams.flat_state import Packing, word
+from legato._streams.lookback import Memories, Past, Window
+from legato._streams.step_inputs import Feed, Input, inputs_of, pieces
+from legato._streams.supported_models import carriers, check_reads_forward, keeps_to_steps
+
+LookBack = int | Literal["auto"] | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One output of the model.
+
+    Attributes:
+        in_time: whether a sample's output has an axis of time, which a step's answer lacks.
+        shape: of a step's answer.
+        dtype: of its numbers.
+    """
+
+    in_time: bool
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class OneStep:
+    """One step of a model's streams.
+
+    Args:
+        engine: the model's engine.
+        window: time steps each answer looks back on, that step included; None: all since the
+            stream's beginning, carried in the recurrent layers; ``"auto"``: what it was trained
+            on (see ``Model.stream``).
+        pad: the number that stands in a window before the stream's beginning; None: no answer
+            (NaN) before a window is full.
+
+    Attributes:
+        model: whose step it is.
+        window: settled.
+        pad: as given.
+        feed: reads inputs.
+        variables: those whose values a step takes.
+        words: of the vector that is carried.
+        blank: (1, all words), a stream that has seen nothing; NaN in the place of answers.
+
+    Raises:
+        StateError: the model is not built.
+        InputError: a window that cannot be.
+        UnsupportedError: it cannot be fed step by step; says why.
+    """
+
+    def __init__(self, engine: Engine, window: LookBack = "auto", pad: float | None = None):
+        engine.adopt()
+        self._engine, self.model = engine, engine.model
+        inputs, steps = inputs_of(engine)
+        self.window, self.pad = self._settled(window, inputs, steps), pad
+        if pad is not None and (self.window is None or not np.isfinite(pad)):
+            raise InputError(
+                f"pad={pad!r} is what stands before the first step of a window, a finite number; "
+                f"window is {self.window!r}."
+            )
+        if self.window is None:
+            check_reads_forward(self.model)
+        self._memories = [Memory(each) for each in carriers(self.model)]
+        self._memory_variables = [v for memory in self._memories for v in memory.variables]
+        values = Programs(engine).variables("predict")
+        self.variables = [*values.trainable, *values.non_trainable]
+        self._inputs, outputs = self._taken(inputs, steps)
+        self._answers = self._found(outputs)
+        self._answers_structure = jax.tree.structure(outputs)
+        several = len(inputs) > 1 and engine.inputs is not None
+        self.feed = Feed(self._inputs, self.model.input if several else None)
+        self._past: Past = (
+            Memories(engine, self._memories, self._inputs)
+            if self.window is None
+            else Window(self.window, pad, self._memories, self._inputs)
+        )
+        self._pack()
+
+    def _settled(self, window: LookBack, inputs: list[Input], steps: int | None) -> int | None:
+        if window == "auto":
+            if self._engine.stateful_layers or (steps is None and inputs[0].in_time):
+                return None
+            return steps or 1
+        if window is None:
+            return None
+        if not is_count(window):
+            raise InputError(
+                f"window is {window!r}; a number of time steps from 1 up was expected, None to "
+                'carry state instead, or "auto".'
+            )
+        if window > 1 and not any(each.in_time for each in inputs):
+            raise InputError(
+                f"window={window}, but the model's inputs have no time steps: each sample is a "
+                "step of its streams. window=1 answers each by itself."
+            )
+        return int(window)
+
+    # Shapes, found by tracing: nothing is computed.
+
+    def _taken(self, inputs: list[Input], steps: int | None) -> tuple[list[Input], Any]:
+        """What a step is, and the shapes of the outputs for a sample of one, or of a window.
+
+        Raises:
+            UnsupportedError: the model takes no such sample, or uses a layer twice.
+        """
+        length = self.window or 1
+        try:
+            outputs = self._traced(inputs, length)
+        except (TypeError, ValueError) as error:
+            if self.window is not None or steps in (None, 1):
+                raise self._untraceable(length, error) from error
+            inputs = pieces(inputs, steps)  # it takes its samples whole
+            outputs = self._traced(inputs, length)
+        for memory in self._memories:
+            if memory.times_fed > 1 and self.window is None:
+                raise UnsupportedError(
+                    f"Model {self.model.name!r} cannot be streamed: its layer "
+                    f"{memory.layer.name!r} is used {memory.times_fed} times, and one state cannot "
+                    "be carried for all. window=n lets it see the last n steps instead."
+                )
+        return inputs, outputs
+
+    def _traced(self, inputs: list[Input], steps: int):
+        """The shapes of the outputs for samples of so many steps."""
+        for memory in self._memories:
+            memory.times_fed = memory.times_begun = 0
+        samples = [each.sample(steps) for each in inputs]
+        outputs, _ = jax.eval_shape(self._call, self.weights(), self._fresh(1), samples)
+        return outputs
+
+    def _fresh(self, rows: int) -> list:
+        """The memory of rows that have seen nothing."""
+        return [value for memory in self._memories for value in memory.blank(rows)]
+
+    def _untraceable(self, steps: int, error: Exception) -> UnsupportedError:
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        remedy = "window=n lets it see the last n steps at once."
+        if self.window is not None:
+            remedy = "Choose another window."
+        return UnsupportedError(
+            f"Model {self.model.name!r} cannot be streamed: it takes no sample of {steps} time "
+            f"step{'s' * (steps != 1)} ({told[0].rstrip('.')}). {remedy}"
+        )
+
+    def _found(self, outputs) -> list[Answer]:
+        """What the outputs are, by what one more time step makes of them."""
+        steps, longer = self.window or 1, None
+        leaves = jax.tree.leaves(outputs)
+        if any(each.in_time for each in self._inputs):
+            try:
+                longer = jax.tree.leaves(self._traced(self._inputs, steps + 1))
+            except (TypeError, ValueError):  # it takes no other number
+                longer = None
+        answers = []
+        for output, more in zip(leaves, longer or leaves, strict=True):
+            shape = output.shape[1:]
+            in_time = shape[:1] == (steps,) and more.shape[1:2] == (steps + 1,)
+            answers.append(Answer(in_time, shape[in_time:], str(output.dtype)))
+        return answers
+
+    def _pack(self) -> None:
+        """Settle how what is carried and the answers stand in a vector."""
+        carried, answers = self._past.specs, [(each.shape, each.dtype) for each in self._answers]
+        words = word([*carried, *answers])
+        self._carried_as, self._answered_as = Packing(carried, words), Packing(answers, words)
+        self.words = self._carried_as.words
+        self.blank = np.full((1, self.words + self._answered_as.words), np.nan, words)
+        self.blank[:, : self.words] = self._carried_as.join_host(self._past.first())
+        self._one_answer = jax.tree_util.treedef_is_leaf(self._answers_structure)
+
+    # The step.
+
+    def step(self, weights: list, rows, xs: tuple):
+        """One step of several streams.
+
+        Args:
+            weights: values of ``variables``.
+            rows: (rows, at least ``words``), what is carried; what follows it is not looked at.
+            xs: for each input, (rows, *its shape).
+
+        Returns:
+            (rows, words and more): what is carried on, and the answers after it.
+        """
+        carried = self._carried_as.split(rows)
+        samples, memory = self._past.shown(carried, xs)
+        outputs, memory = self._call(weights, memory, samples)
+        leaves = jax.tree.leaves(outputs)
+        answers = [
+            self._past.told(carried, y[:, -1] if each.in_time else y)
+            for each, y in zip(self._answers, leaves, strict=True)
+        ]
+        carried = self._past.handed_on(carried, samples, memory)
+        return jnp.concatenate(
+            [self._carried_as.join(carried), self._answered_as.join(answers)], axis=1
+        )
+
+    def step_alone(self, weights: list, rows, *xs):
+        """The same for one row: ``xs`` have no axis of rows."""
+        return self.step(weights, rows, tuple(x[None] for x in xs))
+
+    def _call(self, weights: list, memory: list, samples: list[Any]) -> tuple[Any, list]:
+        """Keras's ``predict_step`` with what is lent; the outputs and the memory after it."""
+        given = dict(zip(map(id, self.variables), weights, strict=True))
+        given |= zip(map(id, self._memory_variables), memory, strict=True)
+        x, rows = samples[0], len(samples[0])
+        if len(samples) > 1:
+            x = samples
+            if self._engine.inputs is not None:
+                x = keras.tree.pack_sequence_as(self.model.input, samples)
+        with lent(self._memories), rows_as(self._memory_variables, rows):
+            trainable = [given[id(each)] for each in self.model.trainable_variables]
+            others = [given[id(each)] for each in self.model.non_trainable_variables]
+            outputs, others = self.model.predict_step((trainable, others), (x,))
+        return outputs, list(others)[len(others) - len(memory) :]
+
+    def answers_of(self, rows):
+        """The answers of one row, (1, all words), nested as the outputs, inside a program."""
+        parts = [each[0] for each in self._answered_as.split(rows[:, self.words :])]
+        return jax.tree.unflatten(self._answers_structure, parts)
+
+    # Whether it is what ``predict`` does.
+
+    @property
+    def is_known_to_agree(self) -> bool:
+        """Whether it is sure, without trying, that whole sequences are answered as their steps."""
+        if self.window is not None or not any(each.in_time for each in self._inputs):
+            return True
+        begun = any(memory.times_begun for memory in self._memories)
+        return keeps_to_steps(self.model) and not begun
+
+    def differs(self, steps: int) -> bool:
+        """Whether a short sequence, drawn at random, is answered otherwise step by step."""
+        samples = [each.sample(steps) for each in self._inputs]
+        outputs, _ = jax.jit(self._call)(self.weights(), self._fresh(1), samples)
+        step, rows, answered = jax.jit(self.step), self.blank, []
+        for at in range(steps):
+            pairs = zip(self._inputs, samples, strict=True)
+            now = tuple(x[:, at] if each.in_time else x for each, x in pairs)
+            rows = np.asarray(step(self.weights(), rows, now))
+            answered.append(self._answered_as.split_host(rows[:, self.words :]))
+        leaves = jax.tree.leaves(outputs)
+        for at, (each, output) in enumerate(zip(self._answers, leaves, strict=True)):
+            mine = np.stack([parts[at] for parts in answered], axis=1).astype("float32")
+            mine, whole = mine if each.in_time else mine[:, -1], np.asarray(output, "float32")
+            near = 1e-4 if jnp.dtype(each.dtype).itemsize >= 4 else 5e-2
+            if not np.allclose(mine, whole, near, near, equal_nan=True):
+                return True
+        return False
+
+    # On the host.
+
+    def __str__(self) -> str:
+        return str(self._past)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the one answer comes out of a softmax."""
+        last = self.model
+        while isinstance(last, keras.Model):
+            graph = keras_private.graph_of(last)
+            last = None if graph is None else graph.operations[-1]
+        activation = getattr(last, "activation", None)
+        ends = isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+        return ends and len(self._answers) == 1
+
+    @property
+    def carried(self) -> list[list]:
+        """What the words are, as JSON takes it: name, shape and dtype of each array."""
+        names = [*self._past.names, *["answer"] * len(self._answers)]
+        parts = [*self._carried_as.parts, *self._answered_as.parts]
+        pairs = zip(names, parts, strict=True)
+        return [[name, list(part.shape), part.dtype.name] for name, part in pairs]
+
+    def example(self, rows: int) -> tuple[np.ndarray, ...]:
+        """A step of each input for some rows, for looking at shapes."""
+        pairs = [(each, each.sample(1, rows)) for each in self._inputs]
+        return tuple(x[:, 0] if each.in_time else x for each, x in pairs)
+
+    def weights(self) -> list:
+        """The values of ``variables`` now."""
+        return keras_private.values_of(self.variables)
+
+    def answers(self, rows: np.ndarray):
+        """The answers in vectors (…, words of answers): arrays, nested as the model's outputs."""
+        if self._one_answer:
+            return self._answered_as.only_host(rows)
+        parts = self._answered_as.split_host(rows)
+        return jax.tree.unflatten(self._answers_structure, parts)
+
+    def state(self, rows: np.ndarray) -> State:
+        """What rows (rows, words) carry, as a value; fresh ones show the state they start from."""
+        return self._past.state(self._carried_as.split_host(rows))
+
+    def rows_of(self, state: State) -> np.ndarray:
+        """The vectors (rows, words) that carry a state.
+
+        Raises:
+            StateError: it is another model's, or of another window.
+        """
+        if not isinstance(state, State):
+            raise StateError(f"A legato.State was expected, and {type(state).__name__} came.")
+        own = self.state(self.blank)
+        mine, its = ([*map(numberless, each)] for each in (own, state))
+        if mine != its:
+            raise StateError(
+                f"This state has {_listed(state)}, and the stream carries {_listed(own)}: it is "
+                "another model's, or that of a stream with another window=."
+            )
+        for expected, (path, came) in zip(own.values(), state.items(), strict=True):
+            wanted, given = map(_specs, (expected, came))
+            if wanted != given:
+                raise StateError(
+                    f"The state of {path!r} has {readable(given)} a row, and the stream carries "
+                    f"{readable(wanted)}."
+                )
+        return self._carried_as.join_host(self._past.kept(state))
+
+
+def _specs(parts) -> list[tuple]:
+    return [(tuple(each.shape[1:]), str(each.dtype)) for each in parts]
+
+
+def _listed(state: State) -> str:
+    return f"layers {', '.join(state)}" if len(state) else "no layers"

@@ -1,0 +1,279 @@
+"""What a stream of a model is fed, step by step: inputs as the model takes them, and as given.
+
+A model takes samples, (time steps, …) for each input; a stream is fed steps. An input whose sample
+has a time axis is fed without it, and one that has none goes along with every feed. A model none of
+whose inputs has a time axis is fed whole samples: each is a step.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from legato._errors import InputError, StateError
+from legato._execution.samples import read_array
+from legato._recurrent.model_state import Engine
+
+FEW = 16  # numbers that Python looks through as quickly as NumPy
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a model.
+
+    Attributes:
+        name: of the input.
+        shape: of one step; None for an axis of any size.
+        dtype: of its numbers.
+        by_step: whether every step has its own; else one feed has one, of this shape.
+        in_time: whether the model takes an axis of time that a step lacks.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    by_step: bool = True
+    in_time: bool = True
+
+    def is_step(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape is one step."""
+        return len(shape) == len(self.shape) and all(
+            expected in (None, came) for expected, came in zip(self.shape, shape, strict=True)
+        )
+
+    def sample(self, steps: int, rows: int = 1) -> np.ndarray:
+        """Numbers as a sample of this input might have, for looking at shapes; axes of any size get
+        one place."""
+        axes = [each or 1 for each in self.shape]
+        if self.in_time:
+            axes = [steps, *axes]
+        if np.dtype(self.dtype).kind != "f":
+            return np.ones((rows, *axes), self.dtype)
+        rng = np.random.default_rng(0)
+        return rng.uniform(0.1, 0.9, (rows, *axes)).astype(self.dtype)
+
+    def __str__(self) -> str:
+        axes = ", ".join("any" if each is None else str(each) for each in self.shape)
+        return f"({axes}{',' * (len(self.shape) == 1)})"
+
+
+def inputs_of(engine: Engine) -> tuple[list[Input], int | None]:
+    """A model's inputs, in Keras's order, and the time steps of a sample; None where they are open
+    or no input has any.
+
+    Raises:
+        StateError: the model is not built, so nobody knows.
+    """
+    model = engine.model
+    if not model.built:
+        raise StateError(
+            f"Model {model.name!r} is not built yet, so nobody knows what a step of it is: build "
+            "it first, by model.build(input_shape) or by running it once."
+        )
+    if engine.inputs is None:
+        return _inputs_built_for(model), None
+    axes = [(tensor.name, tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in engine.inputs]
+    in_time = [bool(shape) and shape[0] is None for _, shape, _ in axes]
+    if not any(in_time):
+        in_time = [
+            len(shape) > 1 or (bool(shape) and np.dtype(dtype).kind in "iu")
+            for _, shape, dtype in axes
+        ]
+    lengths = {shape[0] for (_, shape, _), timed in zip(axes, in_time, strict=True) if timed}
+    if len(lengths) != 1:
+        return [Input(*each, in_time=False) for each in axes], None
+    inputs = [
+        Input(name, shape[timed:], dtype, by_step=timed, in_time=timed)
+        for (name, shape, dtype), timed in zip(axes, in_time, strict=True)
+    ]
+    return inputs, lengths.pop()
+
+
+def _inputs_built_for(model) -> list[Input]:
+    """Inputs of a model with a ``call`` of its own, as far as the shapes it was built for tell."""
+    shapes = (model.get_build_config() or {}).get("input_shape")
+    if shapes is None:
+        raise StateError(
+            f"Model {model.name!r} does not say what it takes: its call has several arguments. "
+            "Make it a functional model, legato.Model(inputs, outputs)."
+        )
+    several = not shapes or isinstance(shapes[0], (list, tuple))
+    dtype = keras.config.floatx()
+    return [
+        Input(f"input {at}", tuple(shape[2:]), dtype)
+        for at, shape in enumerate(shapes if several else [shapes])
+    ]
+
+
+def pieces(inputs: Sequence[Input], steps: int) -> list[Input]:
+    """The inputs of a model that only takes whole samples of so many time steps."""
+    return [
+        replace(each, shape=(steps, *each.shape), in_time=False) if each.in_time else each
+        for each in inputs
+    ]
+
+
+class Feed:
+    """Reads what a stream is fed.
+
+    Args:
+        inputs: the model's.
+        structure: how Keras nests them; one tensor if there is one.
+    """
+
+    def __init__(self, inputs: Sequence[Input], structure: Any):
+        self.inputs = list(inputs)
+        self._structure = structure
+        self._first = next(each for each in inputs if each.by_step)
+        self._shape, self._dtype = self._first.shape, np.dtype(self._first.dtype)
+
+    def read(self, x) -> tuple[tuple[np.ndarray, ...], int | None]:
+        """One step, or several.
+
+        Args:
+            x: numbers of the shape of a step, or (steps, *shape of a step); of a model with
+                several inputs a list, tuple or dictionary of those, where an input without time
+                axis has no steps.
+
+        Returns:
+            An array for each input, and the number of steps; None if it was one step.
+
+        Raises:
+            InputError: a shape that does not fit, or NaN or infinity.
+            UnsupportedError: something that is not arrays.
+        """
+        if len(self.inputs) == 1:
+            if type(x) is np.ndarray and x.shape == self._shape and x.dtype is self._dtype:
+                if not _is_finite(x):
+                    self._check_finite(self._first, x)
+                return (x,), None
+            array, steps = self._read(self._first, x)
+            return (array,), steps
+        parts = self._parts(x)
+        first = parts[self.inputs.index(self._first)]
+        _, steps = self._read(self._first, first)
+        arrays = [self._read(each, part)[0] for each, part in zip(self.inputs, parts, strict=True)]
+        for each, array in zip(self.inputs, arrays, strict=True):
+            came = len(array) if each.by_step and not each.is_step(array.shape) else None
+            if each.by_step and came != steps:
+                raise InputError(
+                    f"The inputs have different numbers of steps: {self._first.name!r} "
+                    f"{_counted(steps)}, {each.name!r} {_counted(came)}."
+                )
+        return tuple(arrays), steps
+
+    def several(self, x) -> tuple[tuple[np.ndarray, ...], int]:
+        """The same, one step as a number of them."""
+        arrays, steps = self.read(x)
+        if steps is not None:
+            return arrays, steps
+        pairs = zip(self.inputs, arrays, strict=True)
+        return tuple(array[None] if each.by_step else array for each, array in pairs), 1
+
+    def together(self, steps: list) -> np.ndarray | None:
+        """One step of each of several streams, stacked; None where that takes a closer look."""
+        if len(self.inputs) > 1 or self._dtype.kind != "f" or not steps:
+            return None
+        try:
+            with np.errstate(over="ignore"):
+                array = np.array(steps, self._dtype)
+        except (TypeError, ValueError):
+            return None
+        fits = self._first.is_step(array.shape[1:]) and np.isfinite(array).all()
+        return array if fits else None
+
+    def _parts(self, x) -> list:
+        """What came for each input, in order."""
+        names = [each.name for each in self.inputs]
+        if isinstance(x, dict) and set(x) == set(names):
+            return [x[name] for name in names]
+        keyed = isinstance(x, dict) and isinstance(self._structure, dict)
+        if keyed and set(x) == set(self._structure):
+            return [x[key] for key in sorted(x)]  # as Keras flattens dictionaries
+        if isinstance(x, (list, tuple)) and len(x) == len(names):
+            return list(x)
+        came = f"a {type(x).__name__}"
+        if isinstance(x, dict):
+            came = f"a dictionary of {', '.join(map(repr, x))}"
+        elif isinstance(x, (list, tuple)):
+            came = f"{len(x)} of them"
+        raise InputError(
+            f"The model has {len(names)} inputs, {', '.join(map(repr, names))}, and {came} came: "
+            "give a list of one array for each, in this order, or a dictionary by these names."
+        )
+
+    def _read(self, given: Input, x) -> tuple[np.ndarray, int | None]:
+        number = np.isscalar(x) or (isinstance(x, np.ndarray) and x.ndim == 0)
+        array = np.asarray(x) if number else read_array("x", x)
+        if array.dtype.kind not in "fiubV":
+            raise InputError(f"x is {x!r}; numbers were expected.")
+        shape = array.shape
+        steps: int | None = None
+        if not given.is_step(shape):
+            if given.shape[-1:] == (1,) and given.is_step((*shape, 1)):
+                array = array[..., None]
+            elif given.by_step and given.is_step(shape[1:]) and shape:
+                steps = len(array)
+            elif given.by_step and given.shape[-1:] == (1,) and given.is_step((*shape[1:], 1)):
+                array, steps = array[..., None], len(array)
+            else:
+                raise InputError(_other_shape(given, shape, len(self.inputs)))
+        array = _as(given, array) if array.dtype != given.dtype else array
+        self._check_finite(given, array)
+        return array, steps
+
+    @staticmethod
+    def _check_finite(given: Input, array: np.ndarray) -> None:
+        if array.dtype.kind in "fV" and not _is_finite(array):
+            where = tuple(map(int, np.argwhere(~np.isfinite(array))[0]))
+            of = "x" if not where else f"x[{', '.join(map(str, where))}]"
+            raise InputError(
+                f"{of} for the input {given.name!r} is {array[where]}: every number must be "
+                "finite. The stream has not moved: fill the gap, or mask that step with "
+                "keras.layers.Masking."
+            )
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    if array.size <= FEW:  # at a quarter of the cost
+        return all(map(math.isfinite, array.ravel().tolist()))
+    return bool(np.isfinite(array).all())
+
+
+def _as(given: Input, array: np.ndarray) -> np.ndarray:
+    """An array in the input's dtype.
+
+    Raises:
+        InputError: numbers that are not whole where whole ones are taken.
+    """
+    into = np.dtype(given.dtype)
+    if into.kind in "iu" and array.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            whole = array.astype(into)
+        if not np.array_equal(whole, array):  # NaN too
+            raise InputError(
+                f"x holds {array[whole != array].flat[0]}, and the input {given.name!r} takes "
+                "whole numbers."
+            )
+        return whole
+    with np.errstate(over="ignore"):
+        return array.astype(into)
+
+
+def _other_shape(given: Input, shape: tuple, count: int) -> str:
+    of = f"x for the input {given.name!r}" if count > 1 else "x"
+    if not given.by_step:
+        return f"{of} has shape {shape}; it has no steps, and {given} was expected."
+    axes = ", ".join(["steps", *("any" if each is None else str(each) for each in given.shape)])
+    unit = "one step" if given.in_time else "one sample, which is a step here"
+    return (
+        f"{of} has shape {shape}; {unit} is {given}, and several are ({axes}). A stream is one "
+        "sequence: it has no axis of rows."
+    )
+
+
+def _counted(steps: int | None) -> str:
+    return "one step" if steps is None else f"{steps} steps"

@@ -1,0 +1,147 @@
+"""Questions about other tasks: a time series and a classification, by the calls of the alphabet.
+
+The series: international airline passengers by month, 1949 to 1960, in thousands (Box and Jenkins,
+*Time Series Analysis*, 1970, series G). The classification: whether five letters are in
+alphabetical order; both classes hold the same letters, so that only their order tells.
+"""
+
+import numpy as np
+
+import legato
+from legato import layers
+from legato.alphabet._experiment import Effort, shares, told
+from legato.alphabet._networks import LETTERS
+from legato.alphabet._question_types import Found, Group, Question
+
+_PASSENGERS = np.array(
+    """
+    112 118 132 129 121 135 148 148 136 119 104 118  115 126 141 135 125 149 170 170 158 133 114 140
+    145 150 178 163 172 178 199 199 184 162 146 166  171 180 193 181 183 218 230 242 209 191 172 194
+    196 196 236 235 229 243 264 272 237 211 180 201  204 188 235 227 234 264 302 293 259 229 203 229
+    242 233 267 269 270 315 364 347 312 274 237 278  284 277 317 313 318 374 413 405 355 306 271 306
+    315 301 356 348 355 422 465 467 404 347 305 336  340 318 362 348 363 435 491 505 404 359 310 337
+    360 342 406 396 420 472 548 559 463 407 362 405  417 391 419 461 472 535 622 606 508 461 390 432
+    """.split(),
+    dtype="float64",
+)
+_YEAR, _TRAINED = 12, 115  # months
+_LETTERS_A_SAMPLE, _SAMPLES = 5, 1000
+
+
+def _recurrent(steps: int, outputs: int, activation: str | None, loss: str):
+    """Builds the alphabet's network with another end."""
+
+    def build() -> "legato.Sequential":
+        model = legato.Sequential([layers.Input((steps, 1)), layers.LSTM(32)])
+        model.add(layers.Dense(outputs, activation=activation))
+        model.compile(loss=loss, optimizer="adam")
+        return model
+
+    return build
+
+
+def _series(effort: Effort) -> Found:
+    """A month ahead from the changes of the twelve before it, on 29 months kept from training."""
+    n = effort.of(20, 5)
+    changes = np.diff(np.log(_PASSENGERS))
+    scale = changes[: _TRAINED - 1].std()
+    windows = np.lib.stride_tricks.sliding_window_view(changes / scale, _YEAR)[:-1]
+    x, y = windows[..., None].astype("float32"), changes[_YEAR:, None].astype("float32") / scale
+    first = _TRAINED - _YEAR - 1  # of the samples whose target is kept from training
+    runs = effort.train(
+        f"passengers, {n} seeds", _recurrent(_YEAR, 1, None, "mse"), x[:first], y[:first],
+        n=n, epochs=100, batch_size=1,
+    )  # fmt: skip
+    told_changes = runs.predict(x[first:])[..., 0] * scale  # (seeds, months)
+    true, before = _PASSENGERS[_TRAINED:], _PASSENGERS[_TRAINED - 1 : -1]
+    year_before = _PASSENGERS[_TRAINED - _YEAR : -_YEAR]
+    growth = before / _PASSENGERS[_TRAINED - _YEAR - 1 : -_YEAR - 1]
+    line = _line(x[:first, :, 0], y[:first, 0], x[first:, :, 0]) * scale
+    rivals = {
+        "as last month": before,
+        "as a year before": year_before,
+        "grown as a year before": year_before * growth,
+        "a straight line on the same changes": before * np.exp(line),
+    }
+    error = np.abs(before * np.exp(told_changes) - true).mean(axis=1)
+    errors = {name: float(np.abs(each - true).mean()) for name, each in rivals.items()}
+    plain, sharp = list(errors.values())[:2], list(errors.values())[2:]
+    if error.mean() < min(plain + sharp):
+        verdict, lead = "holds", "Yes"
+    elif error.mean() < min(plain):
+        verdict, lead = "holds in part", "Yes, though a simpler way does better"
+    else:
+        verdict, lead = "does not hold", "No"
+    others = ", ".join(f"{name} by {each:.1f}" for name, each in errors.items())
+    return Found(
+        verdict,
+        f"{lead}: over {len(true)} months kept from training the network is wrong by "
+        f"{error.mean():.1f} ± {error.std(ddof=1):.1f} thousand passengers ({n} seeds), "
+        f"forecasts {others}.",
+        (
+            Group("network", error),
+            *(Group(name, np.array([each])) for name, each in errors.items()),
+        ),
+    )
+
+
+def _line(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Least squares on the inputs and a constant."""
+    weights, *_ = np.linalg.lstsq(np.c_[x, np.ones(len(x))], y, rcond=None)
+    return np.c_[asked, np.ones(len(asked))] @ weights
+
+
+def _labels(effort: Effort) -> Found:
+    """Five letters in alphabetical order, or with two exchanged; asked about letters never met."""
+    n = effort.of(20, 5)
+    runs = effort.train(
+        f"letters in order, {n} seeds",
+        _recurrent(_LETTERS_A_SAMPLE, 2, "softmax", "categorical_crossentropy"),
+        _ordered_or_not, n=n, epochs=100, batch_size=1,
+    )  # fmt: skip
+    met = {each.tobytes() for seed in runs.seeds for each in _ordered_or_not(seed)[0]}
+    x, y = _ordered_or_not(max(runs.seeds) + 1)
+    new = np.array([each.tobytes() not in met for each in x])
+    x, y = x[new], y[new]
+    score = shares(runs.predict(x).argmax(-1) == y.argmax(-1))
+    guess = max(y.mean(axis=0))
+    holds = bool(score.min() > guess + 0.25)
+    return Found(
+        "holds" if holds else "does not hold",
+        f"{'Yes' if holds else 'No'}: whether five letters are in order, which guessing the larger "
+        f"class answers for {100 * guess:.1f} % of {len(x)} samples never met, the network tells "
+        f"for {told(score)} of them, with the worst of {n} seeds for {100 * score.min():.1f} %.",
+        (Group("network", score), Group("the larger class", np.array([guess]))),
+    )
+
+
+def _ordered_or_not(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Five letters a sample, in every other one two exchanged; classes: in order, not in order."""
+    drawn = np.random.default_rng(seed)
+    x = np.empty((_SAMPLES, _LETTERS_A_SAMPLE, 1), "float32")
+    classes = np.arange(_SAMPLES) % 2
+    for sample, exchanged in zip(x, classes, strict=True):
+        letters = np.sort(drawn.choice(len(LETTERS), _LETTERS_A_SAMPLE, replace=False))
+        if exchanged:
+            one, other = drawn.choice(_LETTERS_A_SAMPLE, 2, replace=False)
+            letters[[one, other]] = letters[[other, one]]
+        sample[:, 0] = letters / len(LETTERS)
+    return x, np.eye(2, dtype="float32")[classes]
+
+
+ELSEWHERE = (
+    Question(
+        "series",
+        "Does the method carry over to time-series prediction?",
+        "The method should carry over to time-series prediction.",
+        _series,
+        what="mean absolute error",
+        unit="thousand passengers",
+    ),
+    Question(
+        "labels",
+        "Does the method carry over to sequence classification?",
+        "The method should carry over to sequence classification.",
+        _labels,
+    ),
+)

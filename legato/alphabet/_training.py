@@ -1,0 +1,149 @@
+"""The six networks trained, under one seed or many, and examined."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+import legato
+from legato.alphabet._letter_predictions import examine, next_letter_probabilities
+from legato.alphabet._networks import Network
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trained network and what it answers.
+
+    Attributes:
+        network: which of the six.
+        seed: what it was drawn from.
+        accuracy, loss: on the training set, after training.
+        history: loss and accuracy of every epoch.
+        seconds: building, compiling and training, wall time; side by side, its share of it.
+        steps_per_s: training steps a second, compilation left out.
+        answers: for each demonstration of the published text its heading and lines (asked,
+            answered).
+        probabilities: (26, 26): for a pattern ending in each letter, the probability of each next
+            one; NaN where the network has no such pattern.
+    """
+
+    network: Network
+    seed: int
+    accuracy: float
+    loss: float
+    history: dict[str, list[float]]
+    seconds: float
+    steps_per_s: float
+    answers: dict[str, list[tuple[str, str]]]
+    probabilities: np.ndarray
+
+
+def train(network: Network, seed: int = 7, verbose=0) -> tuple["legato.Sequential", Outcome]:
+    """Train a network and examine it.
+
+    Args:
+        network: one of ``NETWORKS``.
+        seed: for the random runs, the initial weights and the sample orders.
+        verbose: what ``fit`` shows: 0 nothing, 1 one line, 2 a line an epoch.
+
+    Returns:
+        The trained model, its state reset, and what came out.
+    """
+    samples = network.samples(seed)
+    plant(seed)
+    began = time.perf_counter()
+    model, fit = network.build(), network.fit_options
+    first = model.fit(samples.x, samples.y, epochs=1, verbose=0, **fit)  # compiles
+    model.reset_states()
+    compiled = time.perf_counter()
+    rest = model.fit(
+        samples.x, samples.y, epochs=network.epochs, initial_epoch=1, verbose=verbose, **fit
+    )
+    ended = time.perf_counter()
+    history = {name: first.history[name] + rest.history[name] for name in first.history}
+    speed = _steps(network, network.epochs - 1) / (ended - compiled)
+    return model, _outcome_of(model, network, seed, history, ended - began, speed)
+
+
+def train_side_by_side(
+    network: Network, seeds: Sequence[int], verbose=0
+) -> Iterator[tuple["legato.Sequential", Outcome]]:
+    """Train a network under several seeds; what ``train`` gives for each.
+
+    Args:
+        network: one of ``NETWORKS``.
+        seeds: two or more.
+        verbose: 0 nothing, 1 one line for all, 2 a line a seed.
+    """
+    began = time.perf_counter()
+    runs = legato.replicate(
+        network.build,
+        network.data,
+        seeds=seeds,
+        epochs=network.epochs,
+        verbose=verbose,
+        **network.fit_options,
+    )
+    share = (time.perf_counter() - began) / len(runs)
+    speeds = [_steps(network, network.epochs) / each for each in runs.seconds]
+    speeds[0] = sum(speeds[1:]) / len(speeds[1:])  # it compiled
+    for k, (seed, speed) in enumerate(zip(runs.seeds, speeds, strict=True)):
+        model = runs.model(k)
+        yield model, _outcome_of(model, network, seed, runs.histories[k], share, speed)
+
+
+def _steps(network: Network, epochs: int) -> int:
+    """How many training steps so many epochs are."""
+    return -(-len(network.samples().x) // network.batch_size) * epochs
+
+
+def _outcome_of(model, network: Network, seed: int, history, seconds, steps_per_s) -> Outcome:
+    """Score and examine a trained network; its state is reset."""
+    samples = network.samples(seed)
+    model.reset_states()
+    loss, accuracy = model.evaluate(samples.x, samples.y, batch_size=network.batch_size, verbose=0)
+    answers = examine(model, network, samples, seed)
+    table = next_letter_probabilities(model, network)
+    model.reset_states()
+    return Outcome(network, seed, accuracy, loss, history, seconds, steps_per_s, answers, table)
+
+
+def plant(seed: int) -> None:
+    """Seed everything a run draws from: Python's and NumPy's global generators.
+
+    ``keras.utils.set_random_seed`` does that too, and imports TensorFlow where it is installed.
+    """
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def train_all(
+    networks: Sequence[Network],
+    seeds: Sequence[int],
+    verbose=0,
+    on_outcome: Callable[[Outcome, "legato.Sequential"], None] = lambda outcome, model: None,
+    on_begin: Callable[[Network], None] = lambda network: None,
+) -> list[Outcome]:
+    """Train each network under each seed, side by side; what came out, network by network.
+
+    Args:
+        networks, seeds: which.
+        verbose: as in ``train``.
+        on_outcome: called with each outcome as it comes, and its model.
+        on_begin: called before a network is trained.
+    """
+    outcomes = []
+    for network in networks:
+        on_begin(network)
+        alone = len(seeds) == 1
+        several = (
+            [train(network, seeds[0], verbose)]
+            if alone
+            else train_side_by_side(network, seeds, verbose)
+        )
+        for model, outcome in several:
+            outcomes.append(outcome)
+            on_outcome(outcome, model)
+    return outcomes

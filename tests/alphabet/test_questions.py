@@ -1,0 +1,309 @@
+"""The alphabet's questions: what each is asked of is what it says, and verdicts follow the scores.
+
+The quick ones are answered for real: what is tested of them holds for any sensible training. What a
+verdict is for other scores is tested on scores made up.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from interrupting import interrupted
+from typer.testing import CliRunner
+
+import legato
+from legato import alphabet, report
+from legato._platform.wording import listed
+from legato.alphabet import (
+    LETTERS,
+    _other_task_questions,
+    _run_length_question,
+    _state_questions,
+    _window_questions,
+)
+from legato.alphabet._experiment import Effort, after, perfect, told
+from legato.cli import app
+
+NAMES = "window perceptron batch prefix cold rows runs series labels".split()
+
+
+def answered(name):
+    (answer,) = alphabet.answer(alphabet.find_questions([name]), quick=True)
+    return answer
+
+
+def scores_of(answer):
+    return {group.name: group.scores for group in answer.found.groups}
+
+
+def test_each_question_of_the_published_text_has_a_name():
+    assert [each.name for each in alphabet.QUESTIONS] == NAMES
+    assert alphabet.find_questions([]) == list(alphabet.QUESTIONS)
+    assert [each.name for each in alphabet.find_questions(["ROWS", "batch"])] == ["batch", "rows"]
+    with pytest.raises(legato.InputError, match="no question 'row'; they are window, perceptron"):
+        alphabet.find_questions(["cold", "row"])
+
+
+def test_carried_state_counts_letters_and_is_the_same_in_any_number_of_rows():
+    cold, rows = answered("cold"), answered("rows")
+    scores = scores_of(cold)
+    assert cold.found.verdict == "holds in part"
+    assert (scores["cold"] == 1 / 25).all()  # A alone
+    assert (scores["after the letters before it"] == 1).all()
+    assert "cold 1 (K → B), after the letters before it 25 (K → L)" in cold.found.sentence
+    assert rows.found.verdict == "holds"
+    for group in rows.found.groups[:3]:
+        assert (group.scores == 1).all()
+    assert cold.quick
+    assert cold.seconds > 0
+
+
+def test_a_batch_owes_nothing_to_its_order():
+    answer = answered("batch")
+    scores = scores_of(answer)
+    assert answer.found.verdict == "does not hold"
+    assert "600 of 600 influences of one sample on another are exactly 0" in answer.found.sentence
+    np.testing.assert_array_equal(scores["in order"], scores["in one other order"])
+    assert scores["as many updates, batches of 1"].max() < 0.6
+
+
+def test_carried_state_is_the_whole_prefix_if_its_padding_is_masked():
+    answer = answered("prefix")
+    scores = scores_of(answer)
+    assert answer.found.verdict == "holds in part"
+    np.testing.assert_array_equal(scores["state carried"], scores["its weights, masked prefixes"])
+    assert scores["its weights, prefixes with zeros"].max() < 0.5
+
+
+def test_other_tasks_are_learnt_by_the_same_calls():
+    series, labels = answered("series"), answered("labels")
+    scores = scores_of(series)
+    assert scores["network"].max() < scores["as a year before"]
+    assert (scores_of(labels)["network"] > 0.75).all()
+    assert labels.found.verdict == "holds"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["window", "perceptron", "runs"])
+def test_the_longer_ones_are_answered_too(name):
+    answer = answered(name)
+    for group in answer.found.groups:
+        assert len(group.scores) > 1
+        assert ((group.scores > 0) & (group.scores <= 1)).all()
+    if name == "runs":
+        assert (scores_of(answer)["each of the 114 runs once, as many updates"] > 0.98).all()
+
+
+def test_the_simple_forecasts_are_those_of_the_months_kept():
+    """By a plain loop over the months, without windows or logarithms."""
+    series = _other_task_questions._PASSENGERS
+    assert (len(series), series[0], series[-1]) == (144, 112, 432)
+    errors = {"as last month": [], "as a year before": [], "grown as a year before": []}
+    for month in range(115, 144):
+        forecasts = (
+            series[month - 1],
+            series[month - 12],
+            series[month - 1] * series[month - 12] / series[month - 13],
+        )
+        for name, forecast in zip(errors, forecasts, strict=True):
+            errors[name].append(abs(forecast - series[month]))
+    scores = scores_of(answered("series"))
+    for name, each in errors.items():
+        np.testing.assert_allclose(scores[name], np.mean(each))
+
+
+def test_letters_are_in_order_or_two_are_exchanged():
+    x, y = _other_task_questions._ordered_or_not(3)
+    assert x.shape == (1000, 5, 1)
+    assert y.sum(axis=0).tolist() == [500, 500]
+    for letters, label in zip(x[..., 0], y.argmax(-1), strict=True):
+        places = np.flatnonzero(letters != np.sort(letters))
+        assert len(places) == 2 * label
+        assert len(set(letters)) == 5
+    other, _ = _other_task_questions._ordered_or_not(4)
+    assert (x != other).any()
+
+
+def test_prefixes_end_in_their_letter():
+    for masking, padding in ((True, -1.0), (False, 0.0)):
+        x = _state_questions._prefixes(masking)
+        for at, row in enumerate(x[..., 0]):
+            expected = [padding] * (24 - at) + [code / 26 for code in range(at + 1)]
+            np.testing.assert_allclose(row, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "way",
+    _run_length_question._ways(False) + _run_length_question._ways(True),
+    ids=lambda w: w.name,
+)
+def test_runs_are_drawn_from_all_that_there_are(way):
+    around = LETTERS * 2
+    every = way.every()
+    assert len(set(every)) == len(every)
+    assert max(map(len, every)) == way.longest
+    for run in every:
+        assert run in (around if way.loops else LETTERS[:-1])
+    assert set(way.drawn(0)) <= set(every)
+    assert way.network.samples_of(every[:3]).x.shape == (3, way.longest, 1)
+    if way.patterns:
+        assert way.drawn(1) != way.drawn(2)
+        assert len(way.drawn(1)) == way.patterns
+
+
+def test_runs_past_z_are_followed_by_the_letter_after():
+    (network,) = alphabet.find(["variable"])
+    samples = network.samples_of(["XYZ", "YZAB", "Z"])
+    assert samples.targets == ["A", "C", "A"]
+
+
+class Told:
+    """In the place of replicates: answers as told, right about this many of the samples."""
+
+    def __init__(self, samples, counts):
+        self._samples, self._counts = samples, counts
+
+    def predict(self, x, batch_size=None):
+        right = self._samples.y
+        return np.stack([np.where(np.arange(len(x)) < k, right.T, 0).T for k in self._counts])
+
+
+@pytest.mark.parametrize(
+    ("window", "verdict", "lead"),
+    [
+        ([18, 19, 20, 19, 18, 20], "does not hold", "No: the window's accuracy (8"),
+        ([22, 23, 23, 22, 23, 22], "holds", "Yes: the window's accuracy (9"),
+        ([16, 23, 19, 22, 15, 20], "undecided", "Whether the window's accuracy (8"),
+    ],
+)
+def test_the_window_s_verdict_follows_the_scores(monkeypatch, window, verdict, lead):
+    naive, wide = alphabet.find(["naive", "window"])
+
+    def train_network(self, what, network, n, **fit):
+        counts = window if network.name == "window" else [20, 21, 22, 21, 20, 22]
+        return Told((naive if network.name == "naive" else wide).samples(), counts)
+
+    monkeypatch.setattr(Effort, "train_network", train_network)
+    monkeypatch.setattr(_window_questions, "_MARGIN", 0.06)
+    found = _window_questions._lift(Effort())
+    assert found.verdict == verdict
+    assert found.sentence.startswith(lead)
+    naive_same = (np.array([20, 21, 22, 21, 20, 22]) - 2) / 23  # without A and B, which it knows
+    np.testing.assert_allclose(found.groups[1].scores, naive_same)
+
+
+@pytest.mark.parametrize(
+    ("once", "longer", "more", "verdict"),
+    [
+        (1.0, 0.98, 1.0, "holds"),
+        (1.0, 0.98, 0.99, "holds in part"),
+        (0.97, 0.5, 1.0, "holds in part"),
+        (0.97, 0.5, 0.99, "does not hold"),
+    ],
+)
+def test_the_verdict_on_runs_follows_the_scores(once, longer, more, verdict):
+    def every(score):
+        return np.array([score, score])
+
+    scores = {
+        "as published": every(0.98),
+        "200 patterns": np.array([0.7, 0.9]),
+        "each of the 114 runs once, as many updates": every(once),
+        "runs past Z, up to 26": every(longer),
+        "64 units": every(more),
+    }
+    met = {"as published": 114.0, "200 patterns": 95.0}
+    found = _run_length_question._found(scores, met, {"200 patterns": (0.99, 0.25)}, 2)
+    assert found.verdict == verdict
+    assert "which are 95 different runs, 80.0 ± 14.1 %" in found.sentence
+    assert ("Fewer patterns do" in found.sentence) is (once > 0.98)
+    assert "99.0 % of the runs that it has met and 25.0 % of the others" in found.remarks[0]
+
+
+def test_numbers_are_told_with_their_spread():
+    assert told(np.array([0.5, 0.75])) == "62.5 ± 17.7 %"
+    assert told(np.array([1.0, 1.0])) == "100.0 %"
+    assert perfect(np.array([1, 0.99, 1])) == "2 of 3 seeds"
+    assert [listed("abc"[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+    assert after("No: ", "The end.") == "No: the end."
+    assert after("", "The end.") == "The end."
+
+
+def test_an_effort_tells_what_it_tries():
+    heard = []
+    (network,) = alphabet.find(["naive"])
+    Effort(True, heard.append).train_network("two of them", network, 2, epochs=2)
+    assert heard == ["two of them"]
+    assert (Effort(True).of(1, 2), Effort(False).of(1, 2)) == (2, 1)
+
+
+def made_up(verdict="does not hold"):
+    groups = (
+        alphabet.Group("one", np.array([0.5, 0.75])),
+        alphabet.Group("other", np.array([1.0])),
+    )
+    compared = legato.compare([0.5, 0.75], [0.5, 1.0], unit="%")
+    found = alphabet.Found(verdict, "It is [so].", groups, (compared,), ("As ever.",))
+    question = alphabet.Question("why", "Why?", "Because.", lambda effort: found)
+    return alphabet.Answer(question, found, True, 1.25)
+
+
+def test_an_answer_is_printed_whole_or_in_brief(capsys):
+    report.print_answer(made_up())
+    whole = capsys.readouterr().out
+    lines = [line.rstrip() for line in whole.splitlines()]
+    assert lines[:6] == [
+        "why · the claim does not hold",
+        "asked    Why?",
+        "claimed  Because.",
+        "answer   It is [so].",
+        "also     As ever.",
+        "took     1.2 s (quick: fewer seeds and settings)",
+    ]
+    assert lines[8].split() == "one 62.5 ± 17.7 % 50.0–75.0 2".split()
+    assert lines[9].split() == "other 100.0 % 100.0–100.0 1".split()
+    report.print_answer(made_up("undecided"), brief=True)
+    assert capsys.readouterr().out == "why · undecided\n  It is [so].\n"
+
+
+def test_an_answer_is_plain_numbers():
+    facts = json.loads(json.dumps(report.answer_facts(made_up())))
+    assert facts["scores"] == {"one": [0.5, 0.75], "other": [1.0]}
+    assert (facts["question"], facts["verdict"], facts["quick"]) == ("why", "does not hold", True)
+    assert facts["comparisons"][0]["finding"] == "undecided"
+
+
+def test_the_command_answers_and_says_what_it_does_not_know():
+    done = CliRunner().invoke(app, ["alphabet", "questions", "series", "--quick", "--json"])
+    assert done.exit_code == 0
+    (facts,) = json.loads(done.output)["answers"]
+    assert facts["question"] == "series"
+    assert len(facts["scores"]["network"]) == 5
+    refused = CliRunner().invoke(app, ["alphabet", "questions", "serie"])
+    assert refused.exit_code == 2
+    assert "no question 'serie'" in refused.output
+    told_all = CliRunner().invoke(app, ["alphabet", "questions", "--help"]).output
+    assert all(name in told_all for name in NAMES)
+
+
+def test_an_interrupted_question_says_how_many_were_answered():
+    code = """
+import time
+from legato import alphabet
+def wait(effort):
+    print("begun", flush=True)
+    time.sleep(60)
+alphabet._questions.QUESTIONS = (alphabet.Question("a", "Is it?", "It is.", wait),)
+from legato.cli import app
+app(["alphabet", "questions"])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    assert interrupted(process) == (
+        "Interrupted: 0 of 1 questions were answered; no file was written."
+    )

@@ -1,0 +1,571 @@
+"""Comparisons: every arrangement written out, SciPy, and simulated runs as oracles.
+
+Whether a difference is found is simulated both ways: where nothing differs it may be found in one
+of 20 tries, and with as many seeds as are said to be needed it must be found in 4 of 5.
+"""
+
+import dataclasses
+import itertools
+import json
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from legato import Comparison, InputError, compare, corrected, interval
+from legato._analysis.statistics.power import least_seeds, seeds_needed
+
+thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+whole = st.integers(-9, 9)
+sides = st.tuples(st.lists(whole, min_size=2, max_size=5), st.lists(whole, min_size=2, max_size=5))
+pairs = st.lists(st.tuples(whole, whole), min_size=2, max_size=8).map(
+    lambda each: [*zip(*each, strict=True)]
+)
+either = st.one_of(sides.map(lambda both: (*both, False)), pairs.map(lambda both: (*both, True)))
+
+
+def ends(found):
+    return [found.low, found.high]
+
+
+# Every arrangement.
+
+
+def two_sided(seen, arrangements):
+    above = sum(each >= seen for each in arrangements)
+    below = sum(each <= seen for each in arrangements)
+    return min(Fraction(1), 2 * Fraction(min(above, below), len(arrangements)))
+
+
+def squared_t(x, y):
+    """Welch's t with its sign, squared, exactly; and where nothing varies, infinite."""
+    means = [Fraction(sum(side), len(side)) for side in (x, y)]
+    squares = [
+        sum((score - mean) ** 2 for score in side) / (len(side) - 1) / len(side)
+        for side, mean in zip((x, y), means, strict=True)
+    ]
+    difference, error = means[0] - means[1], sum(squares)
+    if error:
+        return difference * abs(difference) / error
+    return Fraction(0) if not difference else math.copysign(math.inf, difference)
+
+
+def ways(x, y):
+    """Everything that can stand on either side."""
+    for chosen in itertools.combinations(range(len(x) + len(y)), len(x)):
+        rest = [at for at in range(len(x) + len(y)) if at not in chosen]
+        both = [*x, *y]
+        yield [both[at] for at in chosen], [both[at] for at in rest]
+
+
+@thorough
+@given(both=sides)
+def test_p_of_two_sides_is_the_share_of_arrangements_as_far_out(both):
+    x, y = both
+    found = compare(x, y)
+    arrangements = [squared_t(*way) for way in ways(x, y)]
+    assert (found.seed, found.arrangements) == (None, len(arrangements))
+    assert found.p == pytest.approx(float(two_sided(squared_t(x, y), arrangements)), abs=1e-12)
+
+
+@thorough
+@given(both=pairs)
+def test_p_of_pairs_is_the_share_of_turned_pairs_as_far_out(both):
+    apart = [one - other for one, other in zip(*both, strict=True)]
+    sums = [
+        sum(sign * each for sign, each in zip(signs, apart, strict=True))
+        for signs in itertools.product([1, -1], repeat=len(apart))
+    ]
+    found = compare(*both, paired=True)
+    assert (found.seed, found.arrangements) == (None, len(sums))
+    assert found.p == pytest.approx(float(two_sided(sum(apart), sums)), abs=1e-12)
+
+
+@thorough
+@given(both=sides.filter(lambda both: len(both[0]) == len(both[1])))
+def test_of_as_many_on_both_sides_it_is_the_difference_of_means(both):
+    seen = sum(both[0]) - sum(both[1])
+    arrangements = [sum(x) - sum(y) for x, y in ways(*both)]
+    assert compare(*both).p == pytest.approx(float(two_sided(seen, arrangements)), abs=1e-12)
+
+
+def test_scores_that_float32_has_rounded_still_tie():
+    right = np.array([[19, 20, 21, 22, 22, 21], [18, 19, 20, 20, 21, 22]])
+    as_float32 = (right / 23).astype(np.float32).astype(float)
+    for paired in (False, True):
+        exact, rounded = compare(*right, paired=paired), compare(*as_float32, paired=paired)
+        assert (exact.p, exact.dominance) == (rounded.p, rounded.dominance)
+
+
+def test_drawn_arrangements_come_close_and_say_what_drew_them(rng):
+    x, y = rng.normal([[0.8], [0]], size=(2, 8))
+    for paired, most in [(False, 9_999), (True, 200)]:
+        exact = compare(x, y, paired=paired)
+        drawn = compare(x, y, paired=paired, permutations=most, seed=3)
+        assert exact.seed is None
+        assert (drawn.seed, drawn.arrangements) == (3, most)
+        assert abs(drawn.p - exact.p) < 4 * math.sqrt(exact.p / most) + 2 / most
+        assert drawn == compare(x, y, paired=paired, permutations=most, seed=3)
+        assert drawn.p != compare(x, y, paired=paired, permutations=most, seed=4).p
+
+
+def test_no_p_is_zero(rng):
+    found = compare(rng.normal(size=30), rng.normal(9, size=30), permutations=999)
+    assert found.p == 2 / 1_000
+    assert f"p = {2 / 1_000} of 999 drawn" in str(found)
+
+
+# Intervals and effects.
+
+
+@thorough
+@given(case=either, level=st.sampled_from([0.8, 0.95, 0.99]))
+def test_intervals_are_scipys(case, level):
+    x, y, paired = case
+    found = compare(x, y, paired=paired, level=level)
+    np.testing.assert_allclose(found.difference, np.mean(x) - np.mean(y), atol=1e-12)
+    if not (np.std(np.subtract(x, y)) if paired else np.std(x) + np.std(y)):
+        assert ends(found) == [None, None]
+        assert found.effect is None
+        return
+    test = stats.ttest_rel(x, y) if paired else stats.ttest_ind(x, y, equal_var=False)
+    np.testing.assert_allclose(ends(found), test.confidence_interval(level), rtol=1e-9, atol=1e-9)
+    assert (found.one, found.other) == (interval(x, level), interval(y, level))
+
+
+@thorough
+@given(case=either)
+def test_dominance_is_how_much_more_often_the_one_is_higher(case):
+    x, y, paired = case
+    against = [*zip(x, y, strict=True)] if paired else [*itertools.product(x, y)]
+    lead = sum((one > other) - (one < other) for one, other in against)
+    dominance = compare(x, y, paired=paired, permutations=99).dominance
+    assert dominance == pytest.approx(lead / len(against))
+    if not paired:
+        u = stats.mannwhitneyu(x, y, method="asymptotic").statistic if len({*x, *y}) > 1 else None
+        assert u is None or dominance == pytest.approx(2 * u / len(against) - 1)
+
+
+def test_an_effect_is_a_difference_in_deviations_and_not_too_large_on_average(rng):
+    """Of 3,000 draws from normal scores that lie 1 deviation apart; standard error below 0.02."""
+    x, y = rng.normal(1.0, size=(3_000, 4)), rng.normal(0.0, size=(3_000, 6))
+    found = [compare(*both, permutations=1).effect for both in zip(x, y, strict=True)]
+    assert abs(np.mean(found) - 1) < 0.06
+    apart = rng.normal(1.0, size=(3_000, 6))
+    found = [compare(a, a * 0, paired=True, permutations=1).effect for a in apart]
+    assert abs(np.mean(found) - 1) < 0.06
+    pooled = math.sqrt((2 * 1 + 3 * 4) / 5)
+    found = compare([1, 2, 3], [1, 1, 1 + math.sqrt(12), 1 + math.sqrt(12)]).effect
+    about = (1 - 3 / (4 * 5 - 1)) * (2 - 1 - math.sqrt(3)) / pooled  # Hedges' approximation
+    assert found == pytest.approx(about, rel=5e-3)
+    assert compare([1, 2], [2, 4], paired=True).effect is None
+
+
+@thorough
+@given(case=either, seed=st.integers(0, 9), permutations=st.sampled_from([50, 1_000]))
+def test_order_sides_shift_and_scale_change_what_they_should(case, seed, permutations):
+    x, y, paired = case
+
+    def by(x, y):
+        return compare(x, y, paired=paired, permutations=permutations, seed=seed)
+
+    def told(found):
+        return [found.difference, found.low or 0, found.high or 0]
+
+    def same(found, other, sign=1):
+        assert found.p == other.p
+        assert found.dominance == pytest.approx(sign * other.dominance)
+        assert (found.effect is None) == (other.effect is None)
+        if found.effect is not None:
+            assert found.effect == pytest.approx(sign * other.effect, abs=1e-9)
+
+    x, y, rng = np.array(x), np.array(y), np.random.default_rng(seed)
+    found, order = by(x, y), rng.permutation(len(x))
+    shuffled = by(x[order], y[order if paired else rng.permutation(len(y))])
+    same(shuffled, found)
+    np.testing.assert_allclose(told(shuffled), told(found), atol=1e-9)
+    swapped = by(y, x)
+    same(swapped, found, -1)
+    np.testing.assert_allclose(told(swapped), -np.array(told(found))[[0, 2, 1]], atol=1e-9)
+    moved = by(x + 5, y + 5)
+    same(moved, found)
+    np.testing.assert_allclose(told(moved), told(found), atol=1e-9)
+    scaled = by(x / 8, y / 8)
+    same(scaled, found)
+    np.testing.assert_allclose(told(scaled), np.array(told(found)) / 8, atol=1e-9)
+    apart = by(x + 1, y)
+    assert apart.difference == pytest.approx(found.difference + 1)
+
+
+any_scores = st.lists(st.floats(), min_size=1, max_size=6)
+
+
+@settings(thorough, max_examples=300)
+@given(x=any_scores, y=any_scores, paired=st.booleans(), unit=st.sampled_from(["", "%"]))
+def test_whatever_comes_is_told_or_refused(x, y, paired, unit):
+    try:
+        found = compare(x, y, paired=paired, unit=unit, permutations=99, margin=1)
+    except InputError:
+        return
+    assert str(found).endswith(".")
+    for each in found.one, corrected([found])[0]:
+        json.dumps(each.as_numbers(), allow_nan=False)
+
+
+# What is found.
+
+
+def share_found(draw, tries, **how):
+    """How often a difference is found, p alone and the interval alone say so."""
+    found = [compare(*draw(), permutations=999, **how) for _ in range(tries)]
+    return [
+        float(np.mean([each.finding != "undecided" for each in found])),
+        float(np.mean([each.p <= 0.05 for each in found])),
+        float(np.mean([not each.low <= 0 <= each.high for each in found])),
+    ]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda rng: rng.normal(size=(2, 10)),
+        lambda rng: rng.exponential(size=(2, 8)),
+        lambda rng: rng.binomial(25, 0.9, size=(2, 12)) + rng.normal(0, 1e-3, (2, 12)),
+        lambda rng: (rng.normal(size=5), rng.normal(size=25)),
+    ],
+)
+@pytest.mark.parametrize("paired", [False, True])
+def test_where_nothing_differs_little_is_found(rng, draw, paired):
+    """At most 5 %; of 500 tries the standard error is 1 %."""
+    if paired and len(draw(rng)[0]) == 5:
+        return
+    found, by_p, _ = share_found(lambda: draw(rng), 500, paired=paired)
+    assert found <= by_p <= 0.08
+
+
+def test_few_seeds_that_vary_more_than_many_deceive_one_road_but_not_both(rng):
+    def draw():
+        return rng.normal(0, 1, 25), rng.normal(0, 4, 5)
+
+    found, by_p, by_interval = share_found(draw, 500)
+    assert by_p > 0.1
+    assert found <= by_interval < 0.08
+
+
+@pytest.mark.parametrize(
+    ("difference", "deviations"),
+    [(1.0, (1.0, 1.0)), (3.0, (1.0, 1.0)), (1.5, (1.0, 3.0)), (1.0, (1.0,)), (0.8, (1.0,))],
+)
+def test_as_many_seeds_as_are_needed_find_it_in_4_of_5_tries(rng, difference, deviations):
+    """Of 500; the standard error is 1.8 %."""
+    seeds = seeds_needed(difference, deviations, alpha=0.05, power=0.8)
+
+    def draw():
+        other = rng.normal(0, deviations[-1], seeds)
+        if len(deviations) == 1:
+            return other * 3 + difference, other * 2
+        return rng.normal(difference, deviations[0], seeds), other
+
+    found = share_found(draw, 500, paired=len(deviations) == 1)[0]
+    assert 0.74 < found < 0.88
+
+
+@pytest.mark.parametrize("deviations", [(1.0,), (1.0, 1.0), (0.2, 3.0), (1.0, 0.0)])
+@pytest.mark.parametrize("difference", [0.2, 0.7, 5.0])
+@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.5), (0.2, 0.95)])
+def test_as_many_seeds_are_needed_as_a_t_test_needs(difference, deviations, alpha, power):
+    """Counted up from 2, with SciPy's distribution."""
+    variances = [each**2 for each in deviations]
+    for seeds in itertools.count(2):
+        df = sum(variances) ** 2 / sum(each**2 / (seeds - 1) for each in variances)
+        away = difference / math.sqrt(sum(variances) / seeds)
+        if stats.nct.sf(stats.t.isf(alpha / 2, df), df, away) >= power:
+            break
+    expected = max(seeds, least_seeds(alpha, paired=len(deviations) == 1))
+    assert seeds_needed(difference, deviations, alpha, power) == expected
+
+
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_with_fewer_seeds_than_the_least_nothing_can_be_found(paired, level):
+    seeds = least_seeds(1 - level, paired)
+    x, y = np.arange(seeds) + 1000.0, np.arange(seeds) * 1.5
+    assert compare(x, y, paired=paired, level=level).finding == "higher"
+    if seeds > 2:
+        assert compare(x[1:], y[1:], paired=paired, level=level).finding == "undecided"
+
+
+def test_seeds_needed_of_a_comparison(rng):
+    x, y = rng.normal(size=(2, 10))
+    found = compare(x, y)
+    asked = (found.one.deviation, found.other.deviation)
+    assert found.seeds_needed() == seeds_needed(abs(found.difference), asked, 0.05, 0.8)
+    assert found.seeds_needed(0.7, power=0.9) == seeds_needed(0.7, asked, 0.05, 0.9)
+    of_four = corrected([found] * 4)[0]
+    assert of_four.seeds_needed(0.7) == seeds_needed(0.7, asked, 0.05 / 4, 0.8)
+    in_pairs = compare(x, y, paired=True)
+    assert in_pairs.seeds_needed(0.7) == seeds_needed(0.7, [np.std(x - y, ddof=1)], 0.05, 0.8)
+    assert compare([1, 2], [1, 2]).seeds_needed() is None  # no difference
+    assert compare([1, 1], [2, 2]).seeds_needed() is None  # no spread
+    assert compare([1, 2], [1, 2.000001]).seeds_needed() is None  # some 10^13
+    assert found.seeds_needed(1e-300) is None
+    assert found.seeds_needed(1e300) == 4
+
+
+def found_with(low, high, p, margin=None, difference=1.0):
+    return dataclasses.replace(
+        compare([1, 2], [3, 5]), low=low, high=high, p=p, margin=margin, difference=difference
+    )
+
+
+@pytest.mark.parametrize(
+    ("comparison", "finding"),
+    [
+        (found_with(0.1, 2, p=0.04), "higher"),
+        (found_with(-2, -0.1, p=0.05, difference=-1), "lower"),
+        (found_with(0.1, 2, p=0.06), "undecided"),
+        (found_with(-0.1, 2, p=0.04), "undecided"),
+        (found_with(0.0, 2, p=0.04), "undecided"),
+        (found_with(None, None, p=0.04), "higher"),
+        (found_with(None, None, p=0.06), "undecided"),
+        (found_with(None, None, p=0.06, margin=9), "undecided"),
+        (found_with(-0.1, 2, p=0.4, margin=2.1), "equal"),
+        (found_with(0.1, 2, p=0.04, margin=2.1), "equal"),
+        (found_with(-0.1, 2, p=0.4, margin=2), "undecided"),
+        (found_with(-3, 2, p=0.4, margin=2.1), "undecided"),
+        (found_with(0.1, 2, p=0.04, margin=1.9), "higher"),
+    ],
+)
+def test_the_finding(comparison, finding):
+    assert comparison.finding == finding
+
+
+def test_a_p_of_just_1_minus_the_level_is_enough():
+    """Of 3 seeds each 2 of 20 arrangements are as far out, and 1 - 0.9 is not quite 0.1."""
+    assert compare([7, 8, 9], [1, 2, 3], level=0.9).finding == "higher"
+
+
+# Several.
+
+
+def closed(alone):
+    """Holm's p by the closure of Bonferroni's: the largest over all sets that one is in."""
+    sets = [
+        chosen
+        for size in range(1, len(alone) + 1)
+        for chosen in itertools.combinations(range(len(alone)), size)
+    ]
+    return [
+        max(min(1, len(each) * min(alone[at] for at in each)) for each in sets if one in each)
+        for one in range(len(alone))
+    ]
+
+
+def stepped_up(alone):
+    """Benjamini and Hochberg's: the smallest rate at which it is among those that are found."""
+    return [
+        min([1, *(p * len(alone) / sum(q <= p for q in alone) for p in alone if p >= one)])
+        for one in alone
+    ]
+
+
+@thorough
+@given(alone=st.lists(st.integers(1, 100).map(lambda each: each / 100), min_size=1, max_size=7))
+def test_corrections_are_what_they_are_defined_as(alone):
+    given_ = [dataclasses.replace(compare([1, 2], [3, 5]), p=p, p_alone=p) for p in alone]
+    for method, definition in [("holm", closed), ("benjamini-hochberg", stepped_up)]:
+        found = corrected(given_, method)
+        np.testing.assert_allclose([each.p for each in found], definition(alone), atol=1e-12)
+        assert [each.p_alone for each in found] == alone
+        assert {(each.correction, each.comparisons) for each in found} == {(method, len(alone))}
+        assert corrected(corrected(found, "holm"), method) == found
+
+
+def test_of_twenty_comparisons_of_equals_nothing_is_left_but_one_in_twenty_times(rng):
+    def any_found():
+        found = [compare(*rng.normal(size=(2, 8)), permutations=1_999) for _ in range(20)]
+        return [
+            any(each.finding != "undecided" for each in several)
+            for several in (found, corrected(found))
+        ]
+
+    alone, together = np.mean([any_found() for _ in range(60)], axis=0)
+    assert alone > 0.4
+    assert together < 0.13  # three standard errors above 0.05
+
+
+# Without spread.
+
+
+def test_scores_that_are_all_the_same_on_both_sides():
+    best = compare([1.0] * 30, [1.0] * 30, unit="%")
+    assert (best.finding, best.p, best.difference, best.dominance) == ("undecided", 1, 0, 0)
+    assert (best.low, best.high, best.effect, best.seeds_needed()) == (None, None, None, None)
+    apart = compare([1.0] * 10, [0.84] * 10)
+    assert (apart.finding, apart.low, apart.effect) == ("higher", None, None)
+    assert apart.p == 2 / math.comb(20, 10)
+    assert compare([1, 1], [2, 2]).finding == "undecided"
+    half = compare([1.0] * 10, [0.8, 0.9] * 5)
+    assert half.finding == "higher"
+    assert half.low > 0
+    zero = compare([0, 0], [0, 0])
+    assert (zero.p, zero.difference) == (1, 0)
+
+
+def test_pairs_that_all_differ_alike():
+    x = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.75])
+    found = compare(x + 0.1, x, paired=True)
+    assert (found.finding, found.low, found.effect, found.deviation) == ("higher", None, None, 0)
+    assert (found.p, found.dominance) == (2 / 2**6, 1)
+    same = compare(x, x, paired=True, margin=0.1)
+    assert (same.finding, same.p) == ("undecided", 1)
+
+
+# Sentences.
+
+OF_LETTERS = {"names": ("the window", "naive"), "what": "accuracy", "unit": "%"}
+WINDOW = [20, 20, 21, 19, 20, 21, 20, 20, 19, 20]
+NAIVE = [21, 21, 20, 21, 22, 21, 20, 21, 21, 22]
+
+
+def letters(shift=0, paired=False, **how):
+    window, naive = np.array(WINDOW) / 23, (np.array(NAIVE) + shift) / 25
+    return compare(window, naive, paired=paired, **OF_LETTERS, **how)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (
+            letters(),
+            "The window's accuracy (87.0 %) is higher than naive's (84.0 %) by 3.0 points, 95 % "
+            "interval 0.3 to 5.6, 10 seeds each (exact permutation p = 0.0308).",
+        ),
+        (
+            letters(2),
+            "The window's accuracy (87.0 %) is lower than naive's (92.0 %) by 5.0 points, 95 % "
+            "interval 2.4 to 7.7, 10 seeds each (exact permutation p = 0.000714).",
+        ),
+        (
+            letters(0.8),
+            "Whether the window's accuracy (87.0 %) is higher or lower than naive's (87.2 %) is "
+            "undecided: it differs by -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each "
+            "(exact permutation p = 0.734); about 2,100 seeds each would find such a difference "
+            "with 80 % power.",
+        ),
+        (
+            letters(0.8, margin=0.01),
+            "Whether the window's accuracy (87.0 %) is higher or lower than naive's (87.2 %) is "
+            "undecided: it differs by -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each "
+            "(exact permutation p = 0.734); about 130 seeds each would find a difference of 1 "
+            "point with 80 % power.",
+        ),
+        (
+            letters(0.8, margin=0.05),
+            "The window's accuracy (87.0 %) equals naive's (87.2 %) within 5 points: the "
+            "difference is -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each (exact "
+            "permutation p = 0.734).",
+        ),
+        (
+            letters(paired=True),
+            "Whether the window's accuracy (87.0 %) is higher or lower than naive's (84.0 %) is "
+            "undecided: it differs by 3.0 points, 95 % interval -0.2 to 6.1, 10 pairs of seeds "
+            "(exact permutation p = 0.0605); about 20 pairs of seeds would find such a difference "
+            "with 80 % power.",
+        ),
+        (
+            compare([1.5, 2, 3], [1, 2.5, 3.7, 2], names=("steps", "GRU"), what="loss"),
+            "Whether steps' loss (2.2) is higher or lower than GRU's (2.3) is undecided: it "
+            "differs by -0.1, 95 % interval -2.0 to 1.7, 3 and 4 seeds (exact permutation p = "
+            "0.914); about 820 seeds each would find such a difference with 80 % power.",
+        ),
+        (
+            compare([12, 12.5, 13], [1, 2, 3], unit="ms", level=0.9),
+            "The first's score (12.5 ms) is higher than the second's (2.0 ms) by 10.5 ms, 90 % "
+            "interval 9.0 to 12.0, 3 seeds each (exact permutation p = 0.1).",
+        ),
+        (
+            compare([1] * 4, [0.84] * 4, **OF_LETTERS),
+            "The window's accuracy (100 %) is higher than naive's (84 %) by 16 points, with no "
+            "spread to take an interval from, 4 seeds each (exact permutation p = 0.0286).",
+        ),
+        (
+            corrected([letters(), letters(0.3)])[0],
+            "Whether the window's accuracy (87.0 %) is higher or lower than naive's (84.0 %) is "
+            "undecided: it differs by 3.0 points, 95 % interval 0.3 to 5.6, 10 seeds each (exact "
+            "permutation p = 0.0615, corrected by Holm for 2 comparisons); about 19 seeds each "
+            "would find such a difference with 80 % power.",
+        ),
+        (
+            corrected([letters(2)], "benjamini-hochberg")[0],
+            "The window's accuracy (87.0 %) is lower than naive's (92.0 %) by 5.0 points, 95 % "
+            "interval 2.4 to 7.7, 10 seeds each (exact permutation p = 0.000714, corrected by "
+            "Benjamini and Hochberg for 1 comparison).",
+        ),
+        (
+            compare(range(40), range(30, 70), permutations=49_999),
+            "The first's score (20) is lower than the second's (50) by 30, 95 % interval 25 to "
+            "35, 40 seeds each (permutation p < 0.0001 of 49,999 drawn).",
+        ),
+    ],
+)
+def test_a_comparison_in_a_sentence(found: Comparison, sentence):
+    assert str(found) == sentence
+
+
+def test_numbers_are_ready_for_json():
+    for found in [
+        compare([1, 2], [3, 5]),
+        compare([1, 1], [1, 1], paired=True),
+        corrected([compare(np.float32([1, 2]), [3, 5], margin=np.float32(2), seed=np.int64(3))])[0],
+    ]:
+        numbers = found.as_numbers()
+        assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
+        assert numbers["sentence"] == str(found)
+        assert numbers["one"]["mean"] == found.one.mean
+        assert numbers["finding"] == found.finding
+
+
+# What cannot be.
+
+NAN = float("nan")
+ONES = [0.5, 0.75, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: compare(ONES, [0.5]), "The scores of the second are 1: the spread over seeds is"),
+        (
+            lambda: compare([0.5, NAN, NAN], ONES, names=("naive", "window")),
+            "scores of naive are NaN, infinite or beyond .* for 2 of 3 seeds, .*: 1 and 2. A run",
+        ),
+        (lambda: compare(ONES, [ONES, ONES]), r"scores of the second have shape \(2, 3\); exp"),
+        (lambda: compare(ONES, [True, False]), "The scores of the second are no numbers: bool"),
+        (
+            lambda: compare(ONES, ONES[:2], paired=True),
+            "Pairs need as many scores of both, and the first has 3, the second has 2. Give both",
+        ),
+        (lambda: compare([84, 88], ONES, unit="%"), "The scores of the first run from 84 to 88"),
+        (lambda: compare(ONES, ONES, level=95), "level=95 must lie between 0 and 1"),
+        (lambda: compare(ONES, ONES, margin=0), "margin=0 must be a number above 0, such as 0.02"),
+        (lambda: compare(ONES, ONES, margin=NAN), "margin=nan must be a number above 0"),
+        (lambda: compare(ONES, ONES, permutations=0), "permutations=0 must be a whole number, 1"),
+        (lambda: compare(ONES, ONES, permutations=1e5), "permutations=100000.0 must be a whole"),
+        (lambda: compare(ONES, ONES, seed=-1), "seed=-1 must be a whole number, 0 or more"),
+        (lambda: compare(ONES, ONES, names="ab"), r"names='ab' must be two, such as \('window'"),
+        (lambda: compare(ONES, ONES, names=("a", "b", "c")), r"names=\('a', 'b', 'c'\) must be"),
+        (lambda: compare(ONES, ONES).seeds_needed(-1), "difference=-1 must be a number above 0"),
+        (lambda: compare(ONES, ONES).seeds_needed(1, power=80), "power=80 must be at least 0.5"),
+        (lambda: corrected([]), "Comparisons are expected, from legato.compare; none came"),
+        (lambda: corrected([0.04]), r"from legato.compare; \['float'\] came"),
+        (lambda: corrected([compare(ONES, ONES)], "bonferroni"), "expected 'holm' or 'benjamini-"),
+    ],
+)
+def test_what_cannot_be_compared(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -1,0 +1,288 @@
+"""A run that was stopped and goes on from its backup ends as if it never had been: to the bit.
+
+Two roads to one number: a run left alone, and the same run broken off and begun again by the same
+lines, in this process and, killed at moments drawn at random, in processes of its own.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from cells import FEATURES, ROWS, STEPS, UNITS, inputs, spread
+
+import legato
+from legato import layers
+
+X = inputs(4 * ROWS + 1, seed=4)
+y = spread(np.random.default_rng(5), len(X), UNITS)
+EPOCHS = 6
+
+
+class StoppedError(Exception):
+    """What breaks a run off."""
+
+
+class StopsAt(keras.callbacks.Callback):
+    """Breaks a run off at a batch of an epoch."""
+
+    def __init__(self, epoch: int, batch: int):
+        super().__init__()
+        self.where = (epoch, batch)
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, batch) == self.where:
+            raise StoppedError
+
+
+class Patience(keras.callbacks.Callback):
+    """A callback of a user's own, which counts and remembers."""
+
+    def on_train_begin(self, logs=None):
+        self.count, self.best, self.seen = 0, np.inf, np.zeros(2)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.count += 1
+        self.best = min(self.best, logs["loss"])
+        self.seen = np.append(self.seen[-1:], logs["loss"])
+
+
+class Data(keras.utils.PyDataset):
+    """Batches by number."""
+
+    @property
+    def num_batches(self):
+        return 4
+
+    def __getitem__(self, number):
+        at = slice(number * ROWS, (number + 1) * ROWS)
+        return X[at], y[at]
+
+
+def model(stateful: bool, seed: int):
+    """A compiled model, its weights and its dropout drawn from a seed."""
+    keras.utils.set_random_seed(seed)
+    made = legato.Sequential(
+        [
+            keras.Input((STEPS, FEATURES)),
+            layers.GRU(UNITS, stateful=stateful, return_sequences=True, dropout=0.2),
+            layers.LSTM(UNITS, stateful=stateful, recurrent_dropout=0.2),
+        ]
+    )
+    made.compile(keras.optimizers.Adam(0.02), "mse", metrics=["mae"])
+    return made
+
+
+def counting() -> list:
+    """Callbacks that look back over epochs."""
+    return [
+        keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1.0),
+        keras.callbacks.EarlyStopping("mae", patience=3, min_delta=1.0, restore_best_weights=True),
+        Patience(),
+    ]
+
+
+RUNS = {
+    "stateful": {"stateful": True},
+    "shuffled": {"stateful": False, "shuffle": True},
+    "runs on": {"stateful": True, "reset": "never"},
+    "validated": {"stateful": True, "validation_data": (X[:ROWS], y[:ROWS])},
+    "looks back": {"stateful": False, "callbacks": counting},
+    "batches": {"stateful": True, "x": Data},
+    "shuffled batches": {"stateful": False, "x": Data, "shuffle": True},
+    "eagerly": {"stateful": True, "run_eagerly": True},
+}
+
+
+def fit(run: dict, backup: keras.callbacks.Callback | None, *stops, seed=1):
+    """One run; returns everything that came out."""
+    options = {"shuffle": False, "epochs": EPOCHS, "verbose": 0} | run
+    made = model(options.pop("stateful"), seed)
+    made.run_eagerly = options.pop("run_eagerly", False)
+    kind = options.pop("x", None)
+    data = {"x": kind()} if kind else {"x": X, "y": y, "batch_size": ROWS}
+    counts = options.pop("callbacks", list)()
+    told = [*([backup] if backup else []), *counts, *stops]
+    made.predict(X[:ROWS], verbose=0)  # something to begin with, and a built model
+    history = made.fit(**data, callbacks=told, **options).history
+    counted = [
+        {name: vars(each).get(name) for name in ("wait", "best", "count")} for each in counts
+    ]
+    variables = [*made.variables, *made.optimizer.variables]
+    return history, counted, [np.asarray(each) for each in variables], made.states
+
+
+def assert_same_end(one, other, epochs: int) -> None:
+    """Both ended alike; the logs of the last epochs are compared."""
+    for name, values in one[0].items():
+        assert values[-epochs:] == other[0][name], name
+    assert one[1] == other[1]
+    for mine, theirs in zip(one[2], other[2], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    for mine, theirs in zip(one[3].values(), other[3].values(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "eagerly")) for name in RUNS]
+)
+def test_stopped_after_an_epoch(name, tmp_path):
+    run = RUNS[name]
+    alone = fit(run, keras.callbacks.BackupAndRestore(tmp_path))
+    stopped_in = 3
+    with pytest.raises(StoppedError):
+        fit(run, keras.callbacks.BackupAndRestore(tmp_path), StopsAt(stopped_in, 1))
+    random.seed(99)
+    np.random.seed(99)
+    again = fit(run, keras.callbacks.BackupAndRestore(tmp_path), seed=2)
+    assert_same_end(alone, again, len(alone[0]["loss"]) - stopped_in)
+    assert not list(tmp_path.glob("*"))  # a run that has ended needs no backup
+
+
+@pytest.mark.parametrize("name", ["stateful", "shuffled", "validated", "batches"])
+@pytest.mark.parametrize("every", [1, 3])
+def test_stopped_in_the_middle_of_an_epoch(name, every, tmp_path):
+    run = RUNS[name]
+    alone = fit(run, keras.callbacks.BackupAndRestore(tmp_path))
+    with pytest.raises(StoppedError):
+        fit(run, keras.callbacks.BackupAndRestore(tmp_path, save_freq=every), StopsAt(3, 2))
+    again = fit(run, keras.callbacks.BackupAndRestore(tmp_path, save_freq=every), seed=2)
+    assert_same_end(alone, again, len(again[0]["loss"]))
+    assert EPOCHS - 4 <= len(again[0]["loss"]) <= EPOCHS - 2
+
+
+def test_stopped_twice(tmp_path):
+    run = RUNS["stateful"]
+    alone = fit(run, None)
+    for seed, epoch in ((1, 2), (5, 4)):
+        with pytest.raises(StoppedError):
+            fit(run, keras.callbacks.BackupAndRestore(tmp_path), StopsAt(epoch, 0), seed=seed)
+    again = fit(run, keras.callbacks.BackupAndRestore(tmp_path), seed=9)
+    assert_same_end(alone, again, EPOCHS - 4)
+
+
+def test_a_second_fit_begins_at_the_beginning(tmp_path):
+    """Keras goes on from the epoch at which an earlier fit of the same model was taken up."""
+    made = model(True, 1)
+    with pytest.raises(StoppedError):
+        made.fit(
+            X, y, ROWS, 3, verbose=0,
+            callbacks=[keras.callbacks.BackupAndRestore(tmp_path), StopsAt(1, 0)],
+        )  # fmt: skip
+    backup = [keras.callbacks.BackupAndRestore(tmp_path)]
+    assert made.fit(X, y, ROWS, 3, verbose=0, callbacks=backup).epoch == [1, 2]
+    assert made.fit(X, y, ROWS, 3, verbose=0).epoch == [0, 1, 2]
+
+
+def test_a_backup_of_plain_keras_is_taken_up(tmp_path):
+    plain = keras.Sequential([keras.Input((STEPS, FEATURES)), keras.layers.LSTM(UNITS)])
+    plain.compile("sgd", "mse")
+    told = [keras.callbacks.BackupAndRestore(tmp_path), StopsAt(2, 0)]
+    with pytest.raises(StoppedError):
+        plain.fit(X, y, ROWS, 4, verbose=0, callbacks=told)
+    mine = legato.Sequential([layers.Input((STEPS, FEATURES)), layers.LSTM(UNITS)])
+    mine.compile(keras.optimizers.SGD(0.0), "mse")
+    history = mine.fit(
+        X, y, ROWS, 4, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(tmp_path)]
+    )
+    assert history.epoch == [2, 3]
+    assert int(mine.optimizer.iterations) == 4 * -(-len(X) // ROWS)
+
+
+# Bad backups.
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """The file of a run that was broken off."""
+    told = [keras.callbacks.BackupAndRestore(tmp_path), StopsAt(2, 0)]
+    with pytest.raises(StoppedError):
+        model(True, 1).fit(X, y, ROWS, 3, verbose=0, callbacks=told)
+    return tmp_path / "training.safetensors"
+
+
+def test_a_backup_that_was_cut_short(kept):
+    kept.write_bytes(kept.read_bytes()[:-9])
+    with pytest.raises(legato.StateError, match="not a whole backup file"):
+        model(True, 1).fit(
+            X, y, ROWS, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(kept.parent)]
+        )
+
+
+def test_a_backup_of_another_model(kept):
+    other = legato.Sequential([keras.Input((STEPS, FEATURES)), layers.GRU(UNITS)])
+    other.compile("sgd", "mse")
+    before = other.get_weights()
+    with pytest.raises(legato.StateError, match="keeps a run of another model"):
+        other.fit(X, y, ROWS, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(kept.parent)])
+    for mine, theirs in zip(other.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+# Killed.
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import keras, numpy as np
+import execution.test_backup as here
+
+class Slow(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.02)  # so that there is a run to kill
+
+    def on_epoch_begin(self, epoch, logs=None):
+        print("epoch", epoch, flush=True)
+
+folder, end = sys.argv[1:]
+backup = [] if folder == "none" else [keras.callbacks.BackupAndRestore(folder, save_freq=2)]
+history, _, variables, states = here.fit(here.RUNS["shuffled" if {shuffled} else "stateful"],
+    backup[0] if backup else None, *([Slow()] if backup else []))
+arrays = variables + [part for parts in states.values() for part in parts]
+np.savez(end, *arrays, loss=history["loss"][-1])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_killed_at_any_moment(shuffled, tmp_path):
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), shuffled=shuffled))
+    environment = dict(os.environ, LEGATO_CACHE_DIR=str(tmp_path / "cache"))
+    command = [sys.executable, str(script)]
+    subprocess.run([*command, "none", str(tmp_path / "alone.npz")], check=True, env=environment)
+    kills = 0
+    drawn = random.Random(20_161_124)
+    while True:
+        run = subprocess.Popen(
+            [*command, str(tmp_path / "backup"), str(tmp_path / "again.npz")],
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+        assert run.stdout is not None
+        if kills == 4:
+            run.communicate()
+            break
+        run.stdout.readline()  # it has begun
+        time.sleep(drawn.uniform(0.02, 0.2))
+        run.send_signal(signal.SIGKILL)
+        run.communicate()
+        kills += run.returncode == -signal.SIGKILL
+        if run.returncode == 0:
+            break
+    assert kills
+    assert run.returncode == 0
+    with np.load(tmp_path / "alone.npz") as alone, np.load(tmp_path / "again.npz") as again:
+        assert alone.files == again.files
+        for name in alone.files:
+            np.testing.assert_array_equal(alone[name], again[name], err_msg=name)

@@ -1,0 +1,162 @@
+"""The compiled program: emitted as one function where it is small, and the same numbers either way.
+
+XLA's mark for that is not documented. If a jaxlib ignores it, ``test_the_mark_is_heeded`` fails;
+if it aborts on a program legato would mark, the process that runs these tests dies with it.
+"""
+
+import jax
+import keras
+import numpy as np
+import pytest
+
+import legato
+from legato import layers
+from legato._execution import compiled_loop
+from legato._execution import run as run_module
+from legato._execution.batches import Held
+from legato._execution.samples import read_samples
+from legato._platform.xla_small_programs import (
+    _EMITTED,
+    _ONE_FUNCTION_OPTIONS,
+    OneFunction,
+    _known_options,
+    _operations,
+    jit_rows,
+)
+
+
+def small_model(**options):
+    model = legato.Sequential(
+        [layers.Input((3, 2)), layers.LSTM(4, **options), layers.Dense(3, activation="softmax")]
+    )
+    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
+    return model
+
+
+def samples(count=7):
+    x = np.random.rand(count, 3, 2).astype("float32") + 0.1
+    y = np.eye(3, dtype="float32")[np.random.randint(3, size=count)]
+    return x, y
+
+
+def run_of(model):
+    """The program of the model's last ``fit``."""
+    return next(iter(model.train_function.ready.values())).run
+
+
+@pytest.mark.parametrize("stateful", [False, True])
+@pytest.mark.parametrize("batch_size", [1, 3, 7])
+def test_one_function_and_plain_give_the_same_run(monkeypatch, stateful, batch_size):
+    x, y = samples()
+    weights = None
+    histories, ends = [], []
+    for small in (True, False):
+        monkeypatch.setattr(compiled_loop, "is_small", lambda *_, small=small, **__: small)
+        model = small_model(stateful=stateful)
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        histories.append(model.fit(x, y, batch_size, 30, verbose=0, shuffle=False).history)
+        ends.append(model.get_weights())
+        assert isinstance(run_of(model), OneFunction) is small
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-5)
+    for one, plain in zip(*ends, strict=True):
+        np.testing.assert_allclose(one, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_the_mark_is_heeded():
+    """A marked program is one call in the optimised program; an unmarked one is a loop there."""
+    model = small_model()
+    model.fit(*samples(), batch_size=1, verbose=0)
+    x, y = samples()
+    run = run_module.Run(model._engine, "train")
+    (piece,) = Held(read_samples(x, y), 1).training(1)
+    run.prepare(piece)
+    span = np.array((0, 7, 0), np.int32)
+    feed = compiled_loop.Feed(piece.samples.packed, None, [], piece.order, span)
+    marked = run._run._marked().lower(run._values, run.memory, feed).compile().as_text()
+    entry = marked[marked.index("ENTRY") :]
+    assert "xla_cpu_small_call" in marked
+    assert " call(" in entry
+    assert " while(" not in entry
+    plain = jax.jit(run._run._run).lower(run._values, run.memory, feed).compile().as_text()
+    assert " while(" in plain[plain.index("ENTRY") :]
+
+
+def test_a_program_made_of_other_operations_is_left_plain():
+    class Sorts(keras.layers.Layer):
+        def call(self, inputs):
+            return keras.ops.sort(inputs, axis=-1)
+
+    model = legato.Sequential([layers.Input((3, 2)), layers.LSTM(4), Sorts(), layers.Dense(1)])
+    model.compile(loss="mse")
+    x, _ = samples()
+    model.fit(x, np.ones((7, 1)), batch_size=1, verbose=0)
+    chosen = run_of(model)
+    assert isinstance(chosen, OneFunction)
+    assert "sort" not in _EMITTED
+    assert chosen._compiled is not None
+    assert chosen._compiled.__qualname__.endswith("_run.<locals>.run") or hasattr(
+        chosen._compiled, "lower"
+    )
+
+
+def test_operations_are_found_at_any_depth():
+    def nested(x):
+        return jax.lax.scan(lambda c, _: (jax.jit(jax.numpy.sort)(c), None), x, length=2)[0]
+
+    assert {"scan", "sort"} <= _operations(jax.make_jaxpr(nested)(np.ones(3)).jaxpr)
+
+
+def test_large_steps_are_left_to_xla():
+    model = legato.Sequential([layers.Input((50, 8)), layers.LSTM(64), layers.Dense(1)])
+    model.compile(loss="mse")
+    model.fit(np.ones((8, 50, 8)), np.ones((8, 1)), batch_size=8, verbose=0)
+    assert not isinstance(run_of(model), OneFunction)
+
+
+@pytest.mark.parametrize("option", [{"run_eagerly": True}, {"jit_compile": False}])
+def test_step_by_step_is_the_compiled_run(option):
+    """``run_eagerly`` sees every step in Python, with a last smaller batch and state carried."""
+    x, y = samples()
+    results = []
+    weights = None
+    for options in ({}, option):
+        model = small_model(stateful=True)
+        model.compile(loss="mse", optimizer="sgd", metrics=["mae"], **options)
+        weights = weights or model.get_weights()
+        model.set_weights(weights)
+        history = model.fit(x, y, batch_size=3, epochs=2, verbose=0).history
+        model.reset_states()
+        scores = model.evaluate(x, y, batch_size=3, verbose=0)
+        outputs = model.predict(x, batch_size=3, verbose=0)
+        results.append([*history["loss"], *history["mae"], *scores, *outputs.ravel()])
+    np.testing.assert_allclose(*results, rtol=1e-5)
+
+
+def test_run_eagerly_shows_a_step_its_values():
+    seen = []
+
+    class Looks(legato.Sequential):
+        def train_step(self, state, data):
+            seen.append(float(data[0][0, 0, 0]))
+            return super().train_step(state, data)
+
+    model = Looks([layers.Input((3, 2)), layers.LSTM(2), layers.Dense(3)])
+    model.compile(loss="mse", run_eagerly=True)
+    x, y = samples(3)
+    model.fit(x, y, batch_size=1, verbose=0, shuffle=False)
+    np.testing.assert_allclose(seen, x[:, 0, 0])
+
+
+def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
+    _known_options.cache_clear()
+    assert _known_options() == _ONE_FUNCTION_OPTIONS
+    monkeypatch.setattr(
+        "legato._platform.xla_small_programs._ONE_FUNCTION_OPTIONS", {"xla_no_such_option": True}
+    )
+    _known_options.cache_clear()
+    try:
+        assert _known_options() == {}
+        assert float(jit_rows(lambda x: 2 * x, 1)(np.float32(3))) == 6
+    finally:
+        _known_options.cache_clear()

@@ -1,0 +1,124 @@
+"""Baselines: what they say, as loops over tiny series, and that none looks at the future."""
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from legato._errors import InputError
+from legato._forecasting import baselines
+from legato._forecasting.baselines import majority, persistence, seasonal
+
+thorough = settings(max_examples=150, deadline=None, derandomize=True, database=None)
+
+
+@st.composite
+def asked(draw):
+    """Values, offsets, and origins (sequence, t) in them; any number, in any order."""
+    lengths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    values = np.arange(1.0, 2 * offsets[-1] + 1).reshape(-1, 2) ** 2
+    places = st.integers(0, int(offsets[-1]) - 1)
+    steps = np.array(draw(st.lists(places, min_size=1, max_size=8)))
+    sequence = np.searchsorted(offsets, steps, side="right") - 1
+    return values, offsets, sequence, steps - offsets[sequence]
+
+
+def test_the_examples_of_the_room():
+    assert doctest.testmod(baselines).failed == 0
+
+
+@thorough
+@given(asked=asked(), horizon=st.integers(1, 7))
+def test_persistence_is_the_last_value(asked, horizon):
+    values, offsets, sequence, t = asked
+    expected = []
+    for s, step in zip(sequence, t, strict=True):
+        series = values[offsets[s] : offsets[s + 1]]
+        expected.append([series[step] for _ in range(horizon)])
+    np.testing.assert_array_equal(persistence(*asked, horizon), expected)
+
+
+@thorough
+@given(asked=asked(), horizon=st.integers(1, 7), season=st.integers(1, 5))
+def test_seasonal_persistence_is_the_value_some_seasons_before(asked, horizon, season):
+    values, offsets, sequence, t = asked
+    expected, early = [], 0
+    for s, step in zip(sequence, t, strict=True):
+        series = values[offsets[s] : offsets[s + 1]]
+        forecast = []
+        for target in range(step + 1, step + horizon + 1):
+            while target > step:
+                target -= season  # noqa: PLW2901
+            early += target < 0
+            forecast.append(series[target if target >= 0 else step])
+        expected.append(forecast)
+    found, short = seasonal(*asked, horizon, season)
+    np.testing.assert_array_equal(found, expected)
+    assert short == early
+
+
+@thorough
+@given(asked=asked(), horizon=st.integers(1, 7), season=st.integers(1, 5))
+def test_no_baseline_looks_at_the_future_or_at_another_sequence(asked, horizon, season):
+    values, offsets, sequence, t = asked
+    for s, step in zip(sequence, t, strict=True):
+        origin = (offsets, np.array([s]), np.array([step]), horizon)
+        other = np.full_like(values, np.nan)
+        past = slice(offsets[s], offsets[s] + step + 1)
+        other[past] = values[past]
+        np.testing.assert_array_equal(persistence(values, *origin), persistence(other, *origin))
+        for one, another in zip(
+            seasonal(values, *origin, season), seasonal(other, *origin, season), strict=True
+        ):
+            np.testing.assert_array_equal(one, another)
+
+
+def test_the_last_label_is_persistence_of_a_column_of_labels():
+    labels = np.array([[3], [1], [2]])
+    last = persistence(labels, np.array([0, 3]), np.array([0, 0]), np.array([0, 1]), 1)[:, 0, 0]
+    assert last.dtype.kind == "i"
+    assert last.tolist() == [3, 1]
+
+
+def test_a_season_of_one_step_is_persistence():
+    values = np.arange(1.0, 6)[:, None]
+    origin = (values, np.array([0, 5]), np.array([0, 0]), np.array([0, 3]), 3)
+    found, early = seasonal(*origin, season=1)
+    np.testing.assert_array_equal(found, persistence(*origin))
+    assert early == 0
+
+
+@thorough
+@given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=30))
+def test_the_majority_is_the_most_frequent_class(labels):
+    shares = majority(np.array(labels), classes=5, predictions=3)
+    counts = [labels.count(label) for label in range(5)]
+    np.testing.assert_allclose(shares, [[(n + 1) / (len(labels) + 5) for n in counts]] * 3)
+    assert shares.argmax(1).tolist() == [counts.index(max(counts))] * 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "Training labels are integers, one or more"),
+        ([0.5], "float64 came"),
+        ([0, 2], "run from 0 to 2, and there are 2 classes"),
+        ([-1, 0], "run from -1 to 0"),
+    ],
+)
+def test_labels_without_a_majority(labels, message):
+    with pytest.raises(InputError, match=message):
+        majority(labels, classes=2, predictions=1)
+
+
+def test_a_horizon_or_a_season_of_none():
+    origin = (np.ones((3, 1)), np.array([0, 3]), np.array([0]), np.array([1]))
+    with pytest.raises(InputError, match="horizon=0 is too small"):
+        persistence(*origin, 0)
+    with pytest.raises(InputError, match="horizon=0 is too small"):
+        seasonal(*origin, 0, 1)
+    with pytest.raises(InputError, match="season=0 is too small: at least 1 time step"):
+        seasonal(*origin, 1, 0)

@@ -1,0 +1,228 @@
+"""Networks for tasks: raw numbers in and out, the same as a few lines of NumPy give.
+
+By hand, one step at a time: quantities are scaled, categories become flags, a simple recurrent cell
+goes on over every step that is no padding, and its answer is added to the last value.
+"""
+
+import numpy as np
+import pytest
+from cells import set_weights
+
+from legato import Column, InputError
+from legato._forecasting.network import MOST_FLAGS, Shape, build
+from legato._forecasting.task import Task
+
+RNG = np.random.default_rng(5)
+STEPS = 40
+WEATHER = Column("weather", ("dry", "wet", "wild"), (2.0, 3.0, 7.0))
+LETTERS = Column("character", ("!", "a", "é", "😀"), (33.0, 97.0, 233.0, 128512.0))
+MANY = Column("item", tuple(map(str, range(100))), tuple(map(float, range(100))))
+A, B = Column("a"), Column("b")
+
+TASKS = {
+    "forecast": Task("forecast", (A, WEATHER, B), (B, A), 2),
+    "classify": Task("classify", (A, B), (WEATHER,), 0),
+    "characters": Task("generate", (LETTERS,), (LETTERS,), 1),
+    "many": Task("generate", (MANY,), (MANY,), 1),
+}
+SHAPES = {
+    "chunks": Shape("simple", 3),
+    "two layers": Shape("simple", 3, layers=2),
+    "stateless chunks": Shape("simple", 3, stateful=False),
+    "window": Shape("simple", 3, stateful=False, framing="window", steps=4),
+    "features": Shape("simple", 3, stateful=False, framing="features", steps=4),
+    "prefix": Shape("simple", 3, stateful=False, framing="prefix", steps=4),
+}
+
+
+def drawn(task: Task, steps: int = STEPS) -> np.ndarray:
+    """Inputs of a task, (steps, inputs), categories among those it knows."""
+    columns = [
+        RNG.normal(50, 3, steps) if each.numbers is None else RNG.choice(each.numbers, steps)
+        for each in task.inputs
+    ]
+    return np.stack(columns, axis=1).astype("float32")
+
+
+def made(task: Task, shape: Shape):
+    """Networks with weights that all differ, what they were fitted on, and the changes."""
+    values = drawn(task)
+    changes = None
+    if task.kind == "forecast":
+        changes = RNG.normal(1, 2, (STEPS, task.horizon * len(task.targets)))
+    networks = build(task, shape, values, changes)
+    fitted = {
+        each.name: each.get_weights()
+        for each in networks.model.layers
+        if each.name in ("scaling", "change")
+    }
+    set_weights(networks.core)
+    for name, weights in fitted.items():  # which are no weights to be learnt
+        networks.model.get_layer(name).set_weights(weights)
+    return networks, values, changes
+
+
+def features_by_hand(task: Task, values: np.ndarray, x: np.ndarray, points) -> np.ndarray:
+    """(inputs of one step,) → its features."""
+    parts = []
+    for at, column in enumerate(task.inputs):
+        if column.numbers is None:
+            fit = values[:, at].astype("float64")
+            parts.append([(x[at] - fit.mean()) / fit.std()])
+    for at, column in enumerate(task.inputs):
+        if column.numbers is not None:
+            place = column.numbers.index(x[at])
+            flags = [float(place == each) for each in range(len(column.numbers))]
+            parts.append(flags if points is None else points[place + 1])
+    return np.concatenate(parts)
+
+
+def by_hand(networks, task: Task, shape: Shape, values, changes, x: np.ndarray) -> np.ndarray:
+    """Answers to one sequence (time steps, inputs): at every step, or at the last."""
+    cells = [each.get_weights() for each in networks.model.layers if "simple" in each.name]
+    named = {each.name: each.get_weights() for each in networks.model.layers}
+    points = named.get("vocabulary_0_points", [None])[0]
+    kernel, bias = named["scaled" if task.kind == "forecast" else "labels"]
+    states, outputs = [np.zeros(shape.units) for _ in cells], []
+    steps = [
+        None if (step == networks.pad).all() else features_by_hand(task, values, step, points)
+        for step in x
+    ]
+    if shape.framing == "features":
+        steps = [np.concatenate(steps)]
+    answer = np.zeros(kernel.shape[1])
+    for at, step in enumerate(steps):
+        if step is not None:
+            below = step
+            for level, (W, U, b) in enumerate(cells):
+                states[level] = below = np.tanh(below @ W + states[level] @ U + b)
+            answer = below @ kernel + bias
+        if task.kind == "forecast":
+            last = x[-1 if shape.framing == "features" else at]
+            names = [column.name for column in task.inputs]
+            wanted = [last[names.index(each.name)] for each in task.targets] * task.horizon
+            outputs.append(wanted + changes.mean(0) + changes.std(0) * answer)
+        else:
+            outputs.append(np.exp(answer) / np.exp(answer).sum())
+    return np.array(outputs) if shape.at_every_step else outputs[-1]
+
+
+CASES = [
+    *(("forecast", name) for name in SHAPES),
+    ("classify", "chunks"),
+    ("classify", "prefix"),
+    ("characters", "chunks"),
+    ("many", "chunks"),
+]
+
+
+@pytest.mark.parametrize(("asked", "formed"), CASES)
+def test_a_network_is_what_a_few_lines_of_numpy_say(asked, formed):
+    task, shape = TASKS[asked], SHAPES[formed]
+    networks, values, changes = made(task, shape)
+    rows = np.stack([drawn(task, 4) for _ in range(3)])
+    if formed == "prefix":
+        rows[0, :3] = rows[1, :1] = networks.pad
+    expected = [by_hand(networks, task, shape, values, changes, row) for row in rows]
+    came = networks.model.predict(rows, verbose=0)
+    np.testing.assert_allclose(came, expected, rtol=2e-5, atol=1e-5)
+    inside = {each.name for each in networks.model.layers}
+    assert any(name.endswith("_points") for name in inside) == (asked == "many")
+    assert len(MANY.numbers) > MOST_FLAGS
+
+
+@pytest.mark.parametrize("asked", ["forecast", "characters"])
+def test_padding_changes_nothing_and_holds_the_state(asked):
+    task, shape = TASKS[asked], SHAPES["chunks"]
+    networks, values, changes = made(task, shape)
+    model, pad = networks.model, networks.pad
+    rows = np.stack([drawn(task, 5) for _ in range(2)])
+    whole = model.predict(rows, verbose=0)
+    model.reset_states()
+    short = rows[:, :3].copy()
+    padded = np.concatenate([short, np.full((2, 4, rows.shape[2]), pad, "float32")], axis=1)
+    came = model.predict(padded, verbose=0)
+    np.testing.assert_allclose(came[:, :3], whole[:, :3], rtol=1e-6)
+    rest = model.predict(rows[:, 3:], verbose=0)
+    np.testing.assert_allclose(rest, whole[:, 3:], rtol=1e-6)
+    expected = by_hand(networks, task, shape, values, changes, rows[0])
+    np.testing.assert_allclose(whole[0], expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("formed", ["chunks", "window", "features"])
+def test_a_network_that_has_learnt_nothing_is_persistence_and_the_mean_change(formed):
+    task, shape = TASKS["forecast"], SHAPES[formed]
+    networks, _, changes = made(task, shape)
+    dense = networks.model.get_layer("scaled")
+    dense.set_weights([0 * each for each in dense.get_weights()])
+    rows = np.stack([drawn(task, 4) for _ in range(3)])
+    last = rows if shape.at_every_step else rows[:, -1]
+    expected = np.tile(last[..., [2, 0]], task.horizon) + changes.mean(0)
+    np.testing.assert_allclose(networks.model.predict(rows, verbose=0), expected, rtol=1e-6)
+
+
+def test_what_is_trained_answers_in_units_of_the_usual_change():
+    task = TASKS["forecast"]
+    networks, _, changes = made(task, SHAPES["chunks"])
+    rows = drawn(task, 4)[None]
+    assert networks.scale is not None
+    mean, spread = networks.scale
+    np.testing.assert_allclose(mean, changes.mean(0))
+    np.testing.assert_allclose(spread, changes.std(0))
+    scaled = networks.core.predict(rows, verbose=0)
+    networks.model.reset_states()
+    came = networks.model.predict(rows, verbose=0)
+    expected = np.tile(rows[..., [2, 0]], 2) + mean + spread * scaled
+    np.testing.assert_allclose(came, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("values", [[[0.0]], [[-5.0, 3e6]], [[1e9], [1.1e9]], [[-4e7], [-4e7]]])
+def test_padding_is_a_number_that_does_not_come(values):
+    values = np.array(values, "float32")
+    columns = tuple(Column(str(at)) for at in range(values.shape[1]))
+    task = Task("forecast", columns, columns, 1)
+    pad = build(task, SHAPES["chunks"], values, np.ones((2, values.shape[1]))).pad
+    assert pad == np.float32(pad)
+    assert (np.float32(pad) < values).all()
+
+
+def test_changes_that_are_rounding_are_not_blown_up():
+    ramp = np.linspace(0, 600, 41)
+    task = Task("forecast", (A,), (A,), 1)
+    values = ramp[:-1, None].astype("float32")
+    networks = build(task, SHAPES["chunks"], values, ramp[1:, None] - values)
+    came = networks.model.predict(values[None], verbose=0)
+    np.testing.assert_allclose(came[0, :, 0], ramp[1:], rtol=1e-4)
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (Shape("lstn"), "The cell 'lstn' is none of lstm, gru, simple"),
+        (Shape(framing="windows"), "The framing 'windows' is none of chunks, window, features"),
+        (Shape(units=0), "units is 0; a whole number of at least 1 was expected"),
+        (Shape(units=2.5), r"units is 2\.5; a whole number"),
+        (Shape(layers=0), "layers is 0; a whole number"),
+        (Shape(steps=-1), "steps is -1; a whole number"),
+        (Shape(framing="window"), r"'window' makes samples that stand alone.* stateful=False"),
+    ],
+)  # fmt: skip
+def test_a_shape_that_cannot_be_is_refused(shape, message):
+    with pytest.raises(InputError, match=message):
+        build(TASKS["classify"], shape, drawn(TASKS["classify"]), None)
+
+
+@pytest.mark.parametrize(
+    ("factor", "message"),
+    [
+        (1e-9, r"'b' varies by .*e-09, and from 1e-07 to 1e\+18 was expected\. Multiply it by"),
+        (1e19, r"'b' varies by .*e\+19, and .* Divide it by a power of ten: another unit"),
+    ],
+)
+def test_quantities_that_cannot_be_scaled_are_refused(factor, message):
+    values = drawn(TASKS["classify"]) * np.array([1, factor], "float32")
+    with pytest.raises(InputError, match=message):
+        build(TASKS["classify"], SHAPES["chunks"], values, None)

@@ -1,0 +1,93 @@
+"""What is set aside for the score, whatever the task."""
+
+import numpy as np
+import pytest
+
+from legato import InputError
+from legato._forecasting.partition import parts_of
+from legato._forecasting.task import settle
+from legato._series.sequences import Column, Sequences
+
+
+def steps_with_labels() -> Sequences:
+    """Two sequences in which every step has its own label."""
+    values = np.stack([np.arange(30.0), np.arange(30) % 2], axis=-1)
+    columns = (Column("level"), Column("valve", ("shut", "open"), (0.0, 1.0)))
+    return Sequences(values, np.array([20, 10]), columns, ("a", "b"))
+
+
+@pytest.mark.parametrize("kind", ["forecast", "classify", "generate"])
+def test_the_last_steps_score_and_those_before_them_decide(kind):
+    data = steps_with_labels()
+    task = settle(data, kind, "level" if kind == "forecast" else "valve")
+    parts = parts_of(data, task, None, 0.2, 0.25, seed=1)
+    assert parts.by == "time"
+    assert parts.stops.tolist() == [16, 8]
+    assert parts.fits.tolist() == [12, 6]
+
+
+def test_whole_sequences_score_where_that_is_asked():
+    data = steps_with_labels()
+    task = settle(data, "forecast", "level")
+    parts = parts_of(data, task, "group", 1, 0, seed=1)
+    assert parts.by == "group"
+    assert sorted(parts.stops.tolist()) in ([0, 10], [0, 20])
+    assert parts.fits.tolist() == parts.stops.tolist()
+
+
+def test_a_split_that_is_none_is_refused():
+    data = steps_with_labels()
+    with pytest.raises(InputError, match="split is 'tiem'; 'time' or 'group' was expected"):
+        parts_of(data, settle(data), "tiem", 0.2, 0, seed=1)
+
+
+def there(part: tuple[Sequences, np.ndarray] | None) -> tuple[Sequences, np.ndarray]:
+    """A part that is not nothing."""
+    assert part is not None
+    return part
+
+
+def test_parts_by_time_follow_each_other_in_every_sequence():
+    lengths = np.array([11, 5, 8])
+    values = np.arange(48.0).reshape(24, 2)
+    sequences = Sequences(values, lengths, (Column("a"), Column("b")), ("r", "s", "t"))
+    task = settle(sequences, "forecast", "a")
+    parts = parts_of(sequences, task, None, test=0.2, validation=0.25, seed=1)
+    for at, length in enumerate(lengths.tolist()):
+        stop = length - max(round(0.2 * length), 1)
+        assert parts.stops[at] == stop
+        assert parts.fits[at] == stop - max(round(0.25 * stop), 1)
+    led, begins = there(parts.scoring(sequences))
+    assert led.lengths.tolist() == lengths.tolist()
+    assert begins.tolist() == parts.stops.tolist()
+    led, begins = there(parts.stopping(sequences))
+    assert led.lengths.tolist() == parts.stops.tolist()
+    assert begins.tolist() == parts.fits.tolist()
+    assert parts.learning(sequences).lengths.tolist() == parts.stops.tolist()
+    assert parts.fitting(sequences).lengths.tolist() == parts.fits.tolist()
+    none = parts_of(sequences, task, None, test=0, validation=0, seed=1)
+    assert none.scoring(sequences) is None
+    assert none.stopping(sequences) is None
+
+
+def test_parts_of_whole_sequences_have_every_label_and_no_sequence_twice():
+    count = 20
+    labels = np.repeat(np.arange(count) % 2, 3)
+    columns = (Column("x"), Column("y", ("u", "v"), (0.0, 1.0)))
+    values = np.column_stack([np.arange(60.0), labels])
+    names = tuple(map(str, range(count)))
+    sequences = Sequences(values, np.full(count, 3), columns, names)
+    task = settle(sequences)
+    assert task.whole
+    parts = parts_of(sequences, task, None, test=0.2, validation=0.25, seed=4)
+    fits = set(parts.fitting(sequences).names)
+    stops, scores = there(parts.stopping(sequences)), there(parts.scoring(sequences))
+    assert [len(fits), len(stops[0]), len(scores[0])] == [12, 4, 4]
+    assert fits.isdisjoint(stops[0].names)
+    assert not (fits | set(stops[0].names)) & set(scores[0].names)
+    assert set(parts.learning(sequences).names) == fits | set(stops[0].names)
+    for led, begins in (stops, scores):
+        assert not begins.any()
+        assert set(led.values[:, 1]) == {0, 1}
+    other = parts_of(sequences, task, None, test=0.2, validation=0.25, seed=5)
+    assert there(other.scoring(sequences))[0].names != scores[0].names

@@ -1,0 +1,210 @@
+"""Leading a network along sequences: as if each were fed alone, one step after another.
+
+Sequences lie side by side in few calls; here every one goes alone and, to look ahead, all that has
+come is fed again from the beginning for every answer.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cells import set_weights
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from legato import Column, InputError, Sequences
+from legato._forecasting import rollout
+from legato._forecasting.network import Shape, build
+from legato._forecasting.predictor import Asked
+from legato._forecasting.task import Task
+
+few = settings(deadline=None, derandomize=True, database=None, max_examples=12)
+LENGTHS = np.array([9, 1, 4, 7, 2, 1, 3])
+WINDOW = 3
+A, B = Column("a"), Column("b")
+LETTER = Column("character", ("x", "y", "z"), (120.0, 121.0, 122.0))
+FORECAST, AHEAD = Task("forecast", (A, B), (B, A), 1), Task("forecast", (A, B), (B, A), 3)
+GENERATE = Task("generate", (LETTER,), (LETTER,), 1)
+ALONE = Shape("gru", 3, stateful=False, steps=WINDOW)
+KINDS = {
+    "carrying": (FORECAST, Shape("lstm", 3)),
+    "carrying, three ahead": (AHEAD, Shape("gru", 3)),
+    "carrying letters": (GENERATE, Shape("gru", 3)),
+    "chunks": (FORECAST, ALONE),
+    "window": (FORECAST, replace(ALONE, framing="window")),
+    "features": (AHEAD, replace(ALONE, framing="features")),
+    "prefix": (FORECAST, replace(ALONE, framing="prefix")),
+    "runs": (GENERATE, replace(ALONE, framing="runs")),
+}
+
+
+def drawn(task: Task, steps: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    columns = [
+        rng.normal(20, 3, steps) if each.numbers is None else rng.choice(each.numbers, steps)
+        for each in task.inputs
+    ]
+    return np.stack(columns, axis=1).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def networks():
+    """A model of each kind, made when it is asked for and kept."""
+    kept = {}
+
+    def made(kind: str) -> Asked:
+        if kind not in kept:
+            task, shape = KINDS[kind]
+            outputs = task.horizon * len(task.targets)
+            changes = np.random.default_rng(1).normal(1, 2, (30, outputs))
+            found = build(task, shape, drawn(task, 30), changes)
+            fitted = [each for each in found.model.layers if each.name in ("scaling", "change")]
+            weights = [each.get_weights() for each in fitted]
+            set_weights(found.core)
+            for layer, each in zip(fitted, weights, strict=True):
+                layer.set_weights(each)
+            kept[kind] = Asked(found.model, task, shape, found.pad)
+        return kept[kind]
+
+    return made
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Few rows and steps in a call, so that a handful of sequences takes several."""
+    monkeypatch.setattr(rollout, "ROWS", 3)
+    monkeypatch.setattr(rollout, "STEPS", 4)
+
+
+def alone(asked: Asked, history: np.ndarray) -> np.ndarray:
+    """The answer after a history (time steps, inputs), everything fed from the beginning."""
+    model, shape = asked.model, asked.shape
+    if shape.stateful:
+        model.reset_states()
+        for step in history:
+            answer = model.predict_on_batch(step[None, None])[0, 0]
+        return answer
+    short = shape.framing in ("window", "features") and len(history) < WINDOW
+    if short or np.isnan(history).any():
+        return np.full(model.output_shape[-1], np.nan)
+    padding = np.full((max(WINDOW - len(history), 0), history.shape[1]), asked.pad, "float32")
+    answer = model.predict_on_batch(np.concatenate([padding, history[-WINDOW:]])[None])[0]
+    return answer[-1] if shape.at_every_step else answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_those_of_each_sequence_alone(kind, networks, small):
+    asked = networks(kind)
+    values = drawn(asked.task, LENGTHS.sum())
+    parts = np.split(values, np.cumsum(LENGTHS)[:-1])
+    expected = [alone(asked, part[: t + 1]) for part in parts for t in range(len(part))]
+    came = asked.answers(values, LENGTHS)
+    np.testing.assert_allclose(came, expected, rtol=1e-5, atol=1e-5)
+    unseen = [t < WINDOW - 1 for part in parts for t in range(len(part))]
+    needs = asked.shape.framing in ("window", "features")
+    assert np.isnan(came).all(1).tolist() == (unseen if needs else [False] * len(unseen))
+
+
+def slow_ahead(asked: Asked, history: np.ndarray, leads: int) -> list[np.ndarray]:
+    """Predict, append, predict again; (leads, targets)."""
+    task, found = asked.task, []
+    names = [column.name for column in task.targets]
+    while len(found) < leads:
+        answer = alone(asked, history)
+        for step in range(task.horizon):
+            predicted = answer[step * len(names) : (step + 1) * len(names)]
+            found.append(predicted)
+            row = [predicted[names.index(column.name)] for column in task.inputs]
+            history = np.concatenate([history, np.array([row], "float32")])
+    return found[:leads]
+
+
+@pytest.mark.parametrize("kind", [name for name, (task, _) in KINDS.items() if task != GENERATE])
+@pytest.mark.parametrize("leads", [1, 5])
+def test_looking_ahead_is_predicting_appending_and_predicting_again(kind, leads, networks, small):
+    asked = networks(kind)
+    values = drawn(asked.task, LENGTHS.sum())
+    parts = np.split(values, np.cumsum(LENGTHS)[:-1])
+    expected = [slow_ahead(asked, part, leads) for part in parts]
+    came = asked.ahead(values, LENGTHS, leads)
+    np.testing.assert_allclose(came, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["carrying letters", "runs"])
+def test_the_likeliest_letters_are_fed_in_again(kind, networks):
+    asked = networks(kind)
+    numbers = np.array(LETTER.numbers)
+    history = drawn(GENERATE, 5)
+    expected, fed = [], history
+    for _ in range(6):
+        expected.append(numbers[alone(asked, fed).argmax()])
+        fed = np.concatenate([fed, np.array([[expected[-1]]], "float32")])
+
+    def likeliest(answers):
+        return numbers[answers.argmax(1)][:, None, None].astype("float32")
+
+    came = asked.walker.ahead(history, np.array([5]), 6, likeliest, horizon=1)
+    assert came[0, :, 0].tolist() == expected
+
+
+@few
+@given(lengths=st.lists(st.integers(1, 20), min_size=1, max_size=30), rows=st.integers(1, 9))
+def test_blocks_hold_every_sequence_once_the_longest_first(lengths, rows):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollout, "ROWS", rows)
+        found = list(rollout.blocks(np.array(lengths)))
+    assert len({len(block) for block in found}) == 1
+    assert len(found[0]) <= rows
+    members = [at for block in found for at in block.tolist() if at >= 0]
+    assert sorted(members) == list(range(len(lengths)))
+    assert [lengths[at] for at in members] == sorted(lengths, reverse=True)
+
+
+# Nothing is left behind, and nothing comes from what is yet to be.
+
+
+class StopHereError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kind", ["carrying", "window"])
+def test_the_models_own_state_is_as_before(kind, networks, small):
+    asked = networks(kind)
+    values = drawn(FORECAST, LENGTHS.sum())
+    asked.model.reset_states()
+    asked.model.predict_on_batch(drawn(FORECAST, 2 * WINDOW, 4).reshape(2, WINDOW, 2))
+    before = asked.model.states
+    asked.answers(values, LENGTHS)
+    asked.ahead(values, LENGTHS, 4)
+    for _ in asked.walker.answers(values, LENGTHS):
+        break  # and the rest is never asked for
+
+    def stop(_):
+        raise StopHereError
+
+    with pytest.raises(StopHereError):
+        asked.walker.ahead(values, LENGTHS, 4, stop, horizon=1)
+    assert asked.model.states == before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_comes_later_changes_no_answer_before_it(kind, networks, small):
+    asked = networks(kind)
+    values = drawn(asked.task, LENGTHS.sum())
+    changed = values.copy()
+    other = drawn(asked.task, LENGTHS.sum(), seed=9)
+    offsets = np.cumsum(LENGTHS) - LENGTHS
+    late = np.concatenate([np.arange(length) > length // 2 for length in LENGTHS])
+    changed[late] = other[late]
+    one, two = asked.answers(values, LENGTHS), asked.answers(changed, LENGTHS)
+    np.testing.assert_array_equal(one[~late], two[~late])
+    assert (one[late] != two[late]).any()
+    assert not late[offsets].any()
+
+
+def test_a_step_that_looks_like_padding_is_refused(networks):
+    asked = networks("carrying")
+    values = np.array([[1.0, asked.pad], [asked.pad, asked.pad]])
+    data = Sequences(values, np.array([2]), (A, B), ("s",), source="t.csv")
+    with pytest.raises(InputError, match=r"Step 1 of t\.csv holds -.* in every column, the number"):
+        asked.inputs_of(data)

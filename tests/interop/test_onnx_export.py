@@ -1,0 +1,553 @@
+"""What an ONNX runtime computes from an exported file is what the model computes, state and all.
+
+Two roads to one number, over the list of cells and over every layer, activation and mask that can
+be exported: the file as a whole, in chunks and step by step with the state handed on, and the
+model. What cannot be exported is refused by name.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from cells import CARRY, CELLS, FEATURES, ROWS, STEPS, UNITS, inputs, predict, set_weights, spread
+
+import legato
+from legato import InputError, MissingError, OutputError, UnsupportedError, layers
+from legato._interop.onnx.layer_operators import ACTIVATIONS, NOTHING, PLAIN
+from legato._interop.onnx.recurrent_operators import _INSIDE
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-6}
+NOT_EXPORTED = {  # cell of the list → what is said of it
+    "warm-initial-state": r"Layer 'rnn.*' \(RNN\) .*: its cell WarmCell has a call of its own",
+    "learnt-initial-state": r"its cell LearntCell has a call of its own",
+    "subclassed": r"Model '.*' \(_Subclassed\) cannot be written as ONNX: it has a call of its own",
+    "ConvLSTM1D": r"Layer 'conv_lstm1d.*' \(ConvLSTM1D\) .*: known are models of LSTM, GRU",
+    "bfloat16": r"Layer 'simple_rnn.*' \(SimpleRNN\) .*: it computes in bfloat16, not in float32",
+}
+EXPORTED = [cell for cell in CELLS if cell.name not in NOT_EXPORTED]
+both = pytest.mark.parametrize("stateful", [False, True], ids=["stateless", "stateful"])
+
+
+class File:
+    """An exported model in an ONNX runtime.
+
+    Attributes:
+        first: what ``export_onnx`` returned, one row.
+    """
+
+    def __init__(self, model, folder: Path):
+        path = folder / "model.onnx"
+        self.first = legato.export_onnx(model, path)
+        self.session = onnxruntime.InferenceSession(path)
+        self.inputs = [each.name for each in self.session.get_inputs()]
+        self.outputs = [each.name for each in self.session.get_outputs()]
+        self.count = len(self.inputs) - len(self.first)  # inputs that are no states
+
+    def start(self, rows: int) -> dict:
+        """The initial state of some rows."""
+        return {name: np.repeat(one_row, rows, 0) for name, one_row in self.first.items()}
+
+    def run(self, *arrays, states: dict | None = None) -> tuple:
+        """Outputs, and the state after them."""
+        states = self.start(len(arrays[0])) if states is None else states
+        names = self.inputs[: self.count]
+        outputs = self.session.run(None, dict(zip(names, arrays, strict=True)) | states)
+        own = len(outputs) - len(states)
+        return outputs[:own], dict(zip(states, outputs[own:], strict=True))
+
+    def in_chunks(self, X, lengths: list[int]) -> tuple[np.ndarray, dict]:
+        """Outputs of chunks of these lengths in time, one behind the other."""
+        states, pieces = self.start(len(X)), []
+        for piece in np.split(X, np.cumsum(lengths)[:-1], axis=1):
+            (y,), states = self.run(piece, states=states)
+            pieces.append(y)
+        return np.concatenate(pieces, axis=1), states
+
+
+def feed(state: legato.State) -> dict:
+    """A model's state as an exported file takes it."""
+    parts = [(path, enumerate(arrays)) for path, arrays in state.items()]
+    return {f"{path}:{place}": np.asarray(part) for path, each in parts for place, part in each}
+
+
+def assert_same(one: dict, other: dict) -> None:
+    assert list(one) == list(other)
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], **CLOSE)
+
+
+def assert_exported(model, folder, *arrays) -> File:
+    """The file gives what the model gives, from the initial state."""
+    file = File(model, folder)
+    expected = keras.tree.flatten(model.predict(_one_or_all(arrays), verbose=0))
+    outputs, _ = file.run(*arrays)
+    for mine, theirs in zip(outputs, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, **CLOSE)
+    return file
+
+
+def _one_or_all(arrays):
+    return arrays[0] if len(arrays) == 1 else list(arrays)
+
+
+def sequential(*after, shape=(None, FEATURES)) -> legato.Sequential:
+    """A model of some layers, with weights that all differ."""
+    model = legato.Sequential([layers.Input(shape, name="signal"), *after])
+    set_weights(model)
+    return model
+
+
+# The laws, over the list of cells.
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
+@pytest.mark.parametrize("cell", EXPORTED, ids=lambda cell: cell.name)
+def test_the_file_goes_on_from_any_state_as_the_model_does(cell, masked, tmp_path):
+    if masked and not cell.masks:
+        pytest.skip("no mask reaches the layer")
+    model = cell.make(masked)
+    file = File(model, tmp_path)
+    for rows in (1, ROWS):
+        X = inputs(rows, seed=2)
+        if masked:
+            X[:, :2] = X[0, -1] = 0.0
+            X[1:, 4] = X[2:] = 0.0
+        model.reset_states()
+        predict(model, inputs(rows, 3, seed=1))
+        states = feed(model.states)
+        expected = predict(model, X)
+        (y,), after = file.run(X, states=states)
+        np.testing.assert_allclose(y, expected, **CLOSE)
+        assert_same(after, feed(model.states))
+
+
+@pytest.mark.parametrize("cell", EXPORTED, ids=lambda cell: cell.name)
+def test_whole_chunks_and_single_steps_are_one(cell, tmp_path):
+    model = cell.make()
+    file = File(model, tmp_path)
+    X = inputs()
+    (whole,), after = file.run(X)
+    np.testing.assert_allclose(whole, predict(model, X), **CLOSE)
+    for lengths in ([4, 2], [1] * STEPS):
+        y, states = file.in_chunks(X, lengths)
+        carried = slice(cell.carried)  # of a Bidirectional the forward half
+        np.testing.assert_allclose(y[..., carried], whole[..., carried], **CLOSE)
+        assert_same(states, after)
+
+
+@pytest.mark.parametrize(("name", "said"), NOT_EXPORTED.items(), ids=list(NOT_EXPORTED))
+def test_a_cell_that_cannot_be_exported_is_refused_by_name(name, said, tmp_path):
+    (cell,) = [each for each in CELLS if each.name == name]
+    with pytest.raises(UnsupportedError, match=said):
+        legato.export_onnx(cell.make(), tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+# State.
+
+
+@both
+def test_state_goes_in_and_out_whether_trained_with_it_or_not(stateful, tmp_path):
+    memory = layers.LSTM(UNITS, stateful=stateful, return_sequences=True, name="memory")
+    model = sequential(memory, layers.GRU(2, stateful=stateful, name="end"))
+    file = assert_exported(model, tmp_path, inputs())
+    assert file.inputs == ["signal", "memory:0", "memory:1", "end:0"]
+    assert file.outputs == ["end", "memory:0.next", "memory:1.next", "end:0.next"]
+    axes = [each.shape for each in file.session.get_inputs()]
+    assert axes[:2] == [["rows", "time_steps", FEATURES], ["rows", UNITS]]
+    last = None
+    states = file.start(ROWS)
+    for step in range(STEPS):
+        (last,), states = file.run(inputs()[:, step : step + 1], states=states)
+    model.reset_states()
+    np.testing.assert_allclose(last, predict(model, inputs()), **CLOSE)
+
+
+@both
+def test_a_model_built_by_its_data_takes_any_number_of_time_steps(stateful, tmp_path):
+    model = legato.Sequential([layers.SimpleRNN(UNITS, stateful=stateful)])
+    X = inputs()
+    expected = predict(model, X)
+    file = File(model, tmp_path)
+    _, states = file.run(X[:, :2])
+    (y,), _ = file.run(X[:, 2:], states=states)
+    np.testing.assert_allclose(y, expected, **CLOSE)
+
+
+def test_the_order_of_the_states_is_that_of_the_model(tmp_path):
+    first = layers.Input((None, FEATURES), name="signal")
+    inner = legato.Sequential([layers.GRU(2, **CARRY), layers.LSTM(3, **CARRY)], name="inner")
+    model = legato.Model(first, inner(layers.SimpleRNN(4, **CARRY)(first)))
+    file = assert_exported(model, tmp_path, inputs())
+    assert list(file.first) == list(feed(model.initial_states(1)))
+
+
+@keras.saving.register_keras_serializable("tests")
+class LearntLSTMCell(keras.layers.LSTMCell):
+    """Its initial h is a weight, its initial c is 0.5."""
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.first = self.add_weight(shape=(self.units,), name="first")
+
+    def get_initial_state(self, batch_size=None):
+        h = keras.ops.broadcast_to(self.first, (batch_size, self.units))
+        return [h, keras.ops.full((batch_size, self.units), 0.5)]
+
+
+@both
+def test_an_initial_state_that_is_not_zero_is_told(stateful, tmp_path):
+    model = sequential(layers.RNN(LearntLSTMCell(UNITS), stateful=stateful, name="memory"))
+    file = assert_exported(model, tmp_path, inputs())
+    h, c = file.first.values()
+    np.testing.assert_array_equal(h[0], model.layers[0].cell.first)
+    np.testing.assert_array_equal(c, np.full((1, UNITS), 0.5, "float32"))
+    told = file.session.get_modelmeta().custom_metadata_map["initial_states"]
+    for name, one_row in json.loads(told).items():
+        np.testing.assert_array_equal(np.float32(one_row), file.first[name])
+
+
+def test_a_backward_layer_starts_fresh_from_its_own_initial_state(tmp_path):
+    learnt = layers.RNN(LearntLSTMCell(UNITS), go_backwards=True, return_sequences=True)
+    file = assert_exported(sequential(learnt), tmp_path, inputs())
+    assert file.first == {}
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("merge_mode", ["sum", "mul", "ave", "concat", None])
+def test_both_halves_of_a_bidirectional(merge_mode, return_sequences, tmp_path):
+    first = layers.Input((None, FEATURES), name="signal")
+    inside = layers.LSTM(UNITS, return_sequences=return_sequences, return_state=True)
+    model = legato.Model(first, layers.Bidirectional(inside, merge_mode=merge_mode)(first))
+    set_weights(model)
+    file = assert_exported(model, tmp_path, inputs())
+    assert len(file.first) == 2
+
+
+def test_a_decoder_starts_from_its_encoder(tmp_path):
+    signal, heard = layers.Input((None, FEATURES), name="signal"), layers.Input((None, 2))
+    _, *state = layers.LSTM(UNITS, return_state=True, name="encoder")(signal)
+    said, *_ = layers.LSTM(UNITS, return_sequences=True, return_state=True, name="decoder")(
+        heard, initial_state=state
+    )
+    model = legato.Model([signal, heard], layers.Dense(2)(said))
+    set_weights(model)
+    file = assert_exported(model, tmp_path, inputs(), inputs(steps=4)[..., :2])
+    assert list(file.first) == ["encoder:0", "encoder:1"]
+
+
+def test_a_state_of_the_users_own_is_an_input_like_any_other(tmp_path):
+    signal = layers.Input((None, FEATURES), name="signal")
+    before = layers.Input((UNITS,), name="before")
+    y, after = layers.GRU(UNITS, return_state=True)(signal, initial_state=before)
+    model = legato.Model([signal, before], [y, after])
+    set_weights(model)
+    assert_exported(model, tmp_path, inputs(), spread(np.random.default_rng(8), ROWS, UNITS))
+
+
+def test_several_inputs_and_outputs(tmp_path):
+    signal = layers.Input((None, FEATURES), name="signal")
+    words = layers.Input((None,), dtype="int32", name="words")
+    mood = layers.Input((2,), name="mood")
+    heard, read = layers.LSTM(UNITS)(signal), layers.GRU(UNITS)(layers.Embedding(9, 3)(words))
+    both = layers.Dense(3, name="both")(layers.Concatenate()([heard, read, mood]) * 2 + 1)
+    model = legato.Model([signal, words, mood], [both, layers.Dense(1, name="one")(read - 0.5)])
+    set_weights(model)
+    numbers = np.arange(ROWS * 4, dtype="int32").reshape(ROWS, 4) % 9
+    file = assert_exported(model, tmp_path, inputs(), numbers, inputs()[:, 0, :2])
+    assert file.outputs[:2] == ["both", "one"]
+    axes = [each.shape for each in file.session.get_inputs()[:3]]
+    assert axes == [["rows", "signal.time_steps", 3], ["rows", "words.time_steps"], ["rows", 2]]
+
+
+def test_a_plain_keras_model_is_exported_too(tmp_path):
+    model = keras.Sequential([keras.layers.Input((None, FEATURES)), keras.layers.LSTM(UNITS)])
+    assert_exported(model, tmp_path, inputs())
+
+
+def test_time_steps_stay_fixed_where_a_layer_reshapes_them(tmp_path):
+    model = sequential(
+        layers.LSTM(UNITS, return_sequences=True), layers.Flatten(), shape=(STEPS, FEATURES)
+    )
+    file = assert_exported(model, tmp_path, inputs())
+    assert file.session.get_inputs()[0].shape == ["rows", STEPS, FEATURES]
+
+
+# Masks.
+
+
+def holes() -> np.ndarray:
+    """Inputs whose steps are left out at the start, in the middle, at the end, and all."""
+    X = inputs(5)
+    X[0, :2] = X[1, 2:4] = X[2, -1] = X[3] = 0.0
+    return X
+
+
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("zero", [False, True], ids=["repeat", "zero"])
+def test_steps_that_are_left_out_move_nothing(return_sequences, zero, tmp_path):
+    options = {"return_sequences": return_sequences, "zero_output_for_mask": zero}
+    cells = layers.StackedRNNCells([layers.LSTMCell(UNITS), layers.GRUCell(UNITS)])
+    for layer in (layers.RNN(cells, **options), layers.LSTM(UNITS, go_backwards=True, **options)):
+        assert_exported(sequential(layers.Masking(0.0), layer), tmp_path, holes())
+
+
+def test_a_mask_goes_on_through_layers_and_models(tmp_path):
+    inner = legato.Sequential([layers.Masking(0.0), layers.GRU(UNITS, return_sequences=True)])
+    distributed = layers.TimeDistributed(layers.Dense(UNITS, activation="tanh"))
+    model = sequential(inner, layers.Dropout(0.5), distributed, layers.SimpleRNN(UNITS))
+    assert_exported(model, tmp_path, holes())
+
+
+def test_a_word_that_is_0_is_left_out(tmp_path):
+    words = np.array([[0, 3, 0, 1], [2, 0, 0, 0]], "int32")
+    embedding = layers.Embedding(4, FEATURES, mask_zero=True)
+    for dtype in ("int32", "float32"):
+        model = legato.Sequential([layers.Input((None,), dtype=dtype), embedding, layers.LSTM(3)])
+        set_weights(model)
+        assert_exported(model, tmp_path, words.astype(dtype))
+
+
+# Layers without state, and activations.
+
+PLAIN_LAYERS = [
+    layers.Activation("softmax"),
+    layers.BatchNormalization(),
+    layers.BatchNormalization(scale=False, center=False),
+    layers.Dense(2, activation="gelu"),
+    layers.Dense(2, use_bias=False),
+    layers.ELU(0.3),
+    layers.LayerNormalization(),
+    layers.LayerNormalization(scale=False, center=False, epsilon=0.1),
+    layers.LeakyReLU(0.1),
+    layers.Permute((2, 1)),
+    layers.ReLU(),
+    layers.ReLU(max_value=0.4),
+    layers.Rescaling(2.0, 0.5),
+    layers.Reshape((FEATURES, -1)),
+    layers.Softmax(axis=1),
+    layers.TimeDistributed(layers.Dense(2)),
+    *[kind(0.5) for kind in NOTHING if kind is not keras.layers.Identity],
+    layers.Identity(),
+]
+MERGES = [
+    *(keras.layers.Add, keras.layers.Average, keras.layers.Concatenate, keras.layers.Maximum),
+    *(keras.layers.Minimum, keras.layers.Multiply, keras.layers.Subtract),
+]
+ELSEWHERE = {keras.layers.Embedding, keras.layers.Flatten, keras.layers.RepeatVector}
+
+
+@pytest.mark.parametrize("layer", PLAIN_LAYERS, ids=lambda layer: layer.name)
+def test_a_layer_without_state(layer, tmp_path):
+    model = sequential(layer, shape=(STEPS, FEATURES))
+    if isinstance(layer, keras.layers.BatchNormalization):
+        _mean, variance = layer.non_trainable_variables
+        variance.assign(np.abs(variance.value) + 0.1)
+    assert_exported(model, tmp_path, inputs())
+
+
+@pytest.mark.parametrize("kind", MERGES, ids=lambda kind: kind.__name__)
+def test_a_layer_that_joins(kind, tmp_path):
+    first = layers.Input((None, FEATURES))
+    branches = [layers.Dense(FEATURES)(first), first]
+    branches += (
+        [] if kind is keras.layers.Subtract else [layers.SimpleRNN(FEATURES, **CARRY)(first)]
+    )
+    model = legato.Model(first, kind()(branches))
+    set_weights(model)
+    assert_exported(model, tmp_path, inputs())
+
+
+def test_a_vector_is_repeated(tmp_path):
+    model = sequential(layers.LSTM(UNITS), layers.RepeatVector(3), layers.GRU(2))
+    assert_exported(model, tmp_path, inputs())
+
+
+def test_every_layer_has_its_case():
+    tested = {type(layer) for layer in PLAIN_LAYERS} | set(MERGES) | ELSEWHERE
+    assert tested == set(PLAIN)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_an_activation(name, tmp_path):
+    assert_exported(sequential(layers.Activation(name)), tmp_path, 5 * inputs())
+
+
+@pytest.mark.parametrize("name", _INSIDE)
+def test_an_activation_inside_a_recurrent_layer(name, tmp_path):
+    model = sequential(
+        layers.LSTM(2, activation=name, return_sequences=True, use_bias=False),
+        layers.LSTM(2, recurrent_activation=name, return_sequences=True),
+        layers.GRU(2, activation=name, recurrent_activation=name, return_sequences=True),
+        layers.SimpleRNN(2, activation=name, return_sequences=True),
+    )
+    assert_exported(model, tmp_path, inputs())
+
+
+# What is refused.
+
+
+def _used_twice():
+    first, memory = layers.Input((None, FEATURES)), layers.SimpleRNN(FEATURES, **CARRY)
+    return legato.Model(first, memory(memory(first)))
+
+
+def _of(tensor):
+    return legato.Model(keras.utils.get_source_inputs(tensor), tensor)
+
+
+def _started_and_stateful():
+    signal, before = layers.Input((None, FEATURES)), layers.Input((2,))
+    memory = layers.GRU(2, stateful=True, name="memory")
+    return legato.Model([signal, before], memory(signal, initial_state=before))
+
+
+REFUSED = {
+    "layer": (
+        lambda: sequential(layers.Conv1D(2, 2, name="look")),
+        r"Layer 'look' \(Conv1D\) cannot be written as ONNX: known are models of LSTM, .*Dense",
+    ),
+    "activation": (
+        lambda: sequential(layers.Dense(2, activation="sparsemax", name="out")),
+        r"Layer 'out' \(Dense\) .*: its activation sparsemax is none of linear, relu",
+    ),
+    "own activation": (
+        lambda: sequential(layers.Dense(2, activation=lambda x: 2 * x)),
+        r"its activation <lambda> is not one of Keras's own",
+    ),
+    "activation inside": (
+        lambda: sequential(layers.LSTM(2, activation="gelu", name="memory")),
+        r"Layer 'memory' \(LSTM\) .*: its activation gelu is none of elu",
+    ),
+    "used twice": (_used_twice, r"it is used twice, and one state cannot be handed on for both"),
+    "initial state of a stateful layer": (
+        _started_and_stateful,
+        r"Layer 'memory' \(GRU\) .*: it is stateful and given an initial_state in the model",
+    ),
+    "operation": (
+        lambda: _of(keras.ops.cumsum(layers.Input((None, FEATURES)), axis=1)),
+        r"Operation 'cumsum.*' \(Cumsum\) .*: of operations outside layers, known are Add, Any",
+    ),
+    "mask that is joined": (
+        lambda: _of(
+            layers.Concatenate(name="join")([*[layers.Masking()(layers.Input((2, 1)))] * 2])
+        ),
+        r"Layer 'join' \(Concatenate\) .*: a mask reaches it",
+    ),
+    "unrolled": (
+        lambda: sequential(layers.Masking(), layers.LSTM(2, unroll=True), shape=(3, FEATURES)),
+        r"it is unrolled and a mask reaches it",
+    ),
+    "halves apart": (
+        lambda: _of(
+            layers.Bidirectional(layers.GRU(2), merge_mode=None)(
+                layers.Masking()(layers.Input((None, FEATURES)))
+            )[0]
+        ),
+        r"it does not merge its halves, and a mask reaches it",
+    ),
+    "axis": (
+        lambda: sequential(layers.LayerNormalization(axis=1), shape=(STEPS, FEATURES)),
+        r"it normalizes axis \[1\], not the last one alone",
+    ),
+    "integers": (
+        lambda: _of(layers.Rescaling(2.0)(layers.Input((3,), dtype="int32"))),
+        r"it is fed int32, and only an Embedding takes that",
+    ),
+    "distributed": (
+        lambda: sequential(layers.TimeDistributed(layers.LayerNormalization())),
+        r"it distributes a LayerNormalization, not a Dense or Activation",
+    ),
+    "slope": (lambda: sequential(layers.ReLU(negative_slope=0.1)), r"it has a threshold or a"),
+}
+
+
+@pytest.mark.parametrize(("build", "said"), REFUSED.values(), ids=list(REFUSED))
+def test_what_cannot_be_exported_is_refused_by_name(build, said, tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_text("the old one")
+    with pytest.raises(UnsupportedError, match=said):
+        legato.export_onnx(build(), path)
+    assert path.read_text() == "the old one"
+    assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
+
+
+class OwnCall(legato.Sequential):
+    """Sequential, but for a call of its own."""
+
+    def call(self, inputs, training=None, mask=None):
+        return 2 * super().call(inputs, training=training, mask=mask)
+
+
+def test_a_call_of_its_own_is_refused_at_any_depth(tmp_path):
+    own = OwnCall([layers.Input((None, FEATURES)), layers.SimpleRNN(2)], name="own")
+    for model in (own, sequential(own)):
+        with pytest.raises(UnsupportedError, match=r"Model 'own' \(OwnCall\) .*a call of its own"):
+            legato.export_onnx(model, tmp_path / "model.onnx")
+
+
+def test_what_is_not_a_built_model_is_refused(tmp_path):
+    path = tmp_path / "model.onnx"
+    with pytest.raises(InputError, match=r"A Keras model was expected, and LSTM came"):
+        legato.export_onnx(layers.LSTM(2), path)
+    with pytest.raises(InputError, match=r"Model 'new' is not built yet, .*: begin it with an"):
+        legato.export_onnx(legato.Sequential([layers.LSTM(2)], name="new"), path)
+
+
+# The file.
+
+
+def test_bad_paths(tmp_path):
+    model = sequential(layers.SimpleRNN(2))
+    with pytest.raises(OutputError, match=r"is a folder. Name the file, for instance .*model.onnx"):
+        legato.export_onnx(model, tmp_path)
+    with pytest.raises(OutputError, match=r"cannot be written \(No such file or directory\)"):
+        legato.export_onnx(model, tmp_path / "nowhere" / "model.onnx")
+
+
+def test_an_old_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    path.write_text("the old one")
+
+    def stopped(self, data):
+        self.write_text("half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            legato.export_onnx(sequential(layers.SimpleRNN(2)), path)
+    assert path.read_text() == "the old one"
+    legato.export_onnx(sequential(layers.SimpleRNN(2)), path)
+    assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+
+
+def test_the_file_says_who_made_it_for_runtimes_of_2022(tmp_path):
+    path = tmp_path / "model.onnx"
+    legato.export_onnx(sequential(layers.LSTM(2)), path)
+    made = onnx.load(path)
+    assert (made.producer_name, made.ir_version) == ("legato", 8)
+    assert [each.version for each in made.opset_import] == [17]
+
+
+def test_the_state_of_the_model_stays_as_it_was(tmp_path):
+    model = sequential(layers.LSTM(2, stateful=True))
+    predict(model, inputs())
+    before = model.states
+    legato.export_onnx(model, tmp_path / "model.onnx")
+    assert model.states == before
+
+
+def test_without_onnx_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("legato._interop.onnx._")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(MissingError, match=r'pip install "legato\[onnx\]"') as caught:
+        legato.export_onnx(sequential(layers.SimpleRNN(2)), tmp_path / "model.onnx")
+    assert isinstance(caught.value, ImportError)

@@ -1,0 +1,616 @@
+"""Model files both ways: what legato saves opens in plain Keras, and the other way round.
+
+Every model shape goes through the same questions: does it open without legato, with the same
+answers from a fresh state, on every backend there is; does it open in legato as it was; and is
+saved and loaded the same as never stopped, to the bit.
+"""
+
+import copy
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from cells import assert_same_states
+from plain_keras import HalfCell
+
+import legato
+from legato import InputError, OutputError, layers
+from legato._models import saving
+from legato._platform.keras_private import known_inputs
+
+ROWS, STEPS, FEATURES, UNITS = 3, 4, 2, 3
+SEQUENCES = {"stateful": True, "return_sequences": True}
+
+
+def _input(**options):
+    return layers.Input((STEPS, FEATURES), **options)
+
+
+def _functional(make: Callable, **options) -> Callable:
+    def build():
+        first = _input(**options)
+        return legato.Model(first, layers.Dense(UNITS)(make()(first)))
+
+    return build
+
+
+def _functional_in_sequential():
+    first = _input()
+    inner = legato.Model(first, layers.LSTM(UNITS, **SEQUENCES)(first))
+    return legato.Sequential([_input(), inner, layers.GRU(UNITS, stateful=True)])
+
+
+def _sequential_in_functional():
+    first = _input()
+    inner = legato.Sequential([layers.GRU(UNITS, **SEQUENCES), layers.LSTM(UNITS, stateful=True)])
+    return legato.Model(first, inner(first))
+
+
+def _two_inputs():
+    one, other = _input(name="one"), _input(name="other")
+    first = layers.Dense(UNITS)(other[:, 0])
+    # The state that other inputs decide: the layer is built for several shapes.
+    return legato.Model([one, other], layers.GRU(UNITS, stateful=True)(one, initial_state=first))
+
+
+def _stacked():
+    return layers.RNN([layers.LSTMCell(2), layers.GRUCell(UNITS)], stateful=True)
+
+
+@keras.saving.register_keras_serializable("test_files")
+class Own(legato.Model):
+    """A model class of the user's own."""
+
+    def __init__(self, units: int):
+        super().__init__()
+        self.units = units
+        self.memory = layers.LSTM(units, stateful=True)
+        self.mixed = layers.Dense(units)
+
+    def call(self, x):
+        return self.mixed(self.memory(x))
+
+    def get_config(self):
+        return {"units": self.units}
+
+
+MODELS: dict[str, Callable] = {
+    "Sequential": lambda: legato.Sequential([_input(), layers.LSTM(UNITS, stateful=True)]),
+    "Sequential-without-Input": lambda: legato.Sequential(
+        [layers.LSTM(UNITS, **SEQUENCES), layers.GRU(UNITS, stateful=True), layers.Dense(UNITS)]
+    ),
+    "stateless": lambda: legato.Sequential([layers.LSTM(UNITS), layers.Dense(UNITS)]),
+    "no-recurrent-layer": lambda: legato.Sequential([_input(), layers.Dense(UNITS)]),
+    "functional": _functional(lambda: layers.GRU(UNITS, stateful=True)),
+    "functional-stateless": _functional(lambda: layers.SimpleRNN(UNITS)),
+    "declared": _functional(lambda: layers.LSTM(UNITS, stateful=True), batch_size=ROWS),
+    "plain-Keras-layer": lambda: legato.Sequential([keras.layers.LSTM(UNITS, stateful=True)]),
+    "stacked": _functional(_stacked),
+    "own-cell": _functional(lambda: layers.RNN(HalfCell(UNITS), stateful=True)),
+    "Bidirectional": _functional(lambda: layers.Bidirectional(layers.GRU(UNITS, stateful=True))),
+    "backwards": _functional(lambda: layers.GRU(UNITS, stateful=True, go_backwards=True)),
+    "ConvLSTM1D": lambda: legato.Sequential(
+        [layers.Reshape((STEPS, FEATURES, 1)), layers.ConvLSTM1D(2, 2, stateful=True)]
+    ),
+    "functional-in-Sequential": _functional_in_sequential,
+    "Sequential-in-functional": _sequential_in_functional,
+    "two-inputs": _two_inputs,
+}
+WITHOUT_H5 = ("two-inputs",)  # plain Keras's old format does not bring back layers called by name
+
+
+def data(model, rows: int = ROWS) -> list[np.ndarray]:
+    """The model's inputs, all different."""
+    rng = np.random.default_rng(5)
+    count = len(known_inputs(model) or [None])
+    return [rng.uniform(0.1, 0.9, (rows, STEPS, FEATURES)).astype("float32") for _ in range(count)]
+
+
+def predict(model, inputs: list, **options) -> np.ndarray:
+    x = inputs if len(inputs) > 1 else inputs[0]
+    return model.predict(x, batch_size=len(inputs[0]), verbose=0, **options)
+
+
+def made(name: str):
+    """A model of the list, built and with nothing remembered."""
+    model = MODELS[name]()
+    predict(model, data(model))
+    model.reset_states()
+    return model
+
+
+def rows_of(name: str) -> int:
+    """Rows that plain Keras takes of a file that was saved while nothing was remembered."""
+    return ROWS if name == "declared" else 1
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """A folder with every model of the list in a file, and its answers beside it."""
+    folder = tmp_path_factory.mktemp("saved")
+    for name in MODELS:
+        model = made(name)
+        inputs = data(model, rows_of(name))
+        model.save(folder / f"{name}.keras")
+        if name not in WITHOUT_H5:
+            model.save(folder / f"{name}.h5")
+        outputs = predict(model, inputs)
+        named = {f"x{at}": each for at, each in enumerate(inputs)}
+        np.savez(folder / f"{name}.npz", **named, outputs=outputs)
+    return folder
+
+
+def in_plain_keras(folder: Path, backend: str, *suffixes: str) -> dict:
+    """What a process that cannot import legato finds in a folder."""
+    script = Path(__file__).parents[1] / "plain_keras.py"
+    done = subprocess.run(
+        [sys.executable, script, folder, *suffixes],
+        env=os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("backend", "suffixes"),
+    [
+        ("jax", [".keras"]),
+        ("tensorflow", [".keras", ".h5"]),
+        pytest.param("torch", [".keras"], marks=pytest.mark.slow),
+    ],
+)
+def test_everything_opens_without_legato_and_answers_the_same(saved, backend, suffixes):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    found = in_plain_keras(saved, backend, *suffixes)
+    assert len(found) == sum(each.suffix in suffixes for each in saved.iterdir()) >= len(MODELS)
+    wrong = {name: far for name, far in found.items() if isinstance(far, str) or far > 1e-5}
+    assert not wrong
+
+
+def test_without_legato_means_without_it(saved, tmp_path):
+    """The check above can fail: a class of legato's own is not found there."""
+    model = Own(UNITS)
+    np.savez(tmp_path / "own.npz", x0=data(model)[0], outputs=predict(model, data(model)))
+    model.save(tmp_path / "own.keras")
+    assert "Could not locate class 'Own'" in in_plain_keras(tmp_path, "jax", ".keras")["own.keras"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_everything_opens_in_legato_as_it_was(saved, name):
+    before, after = made(name), legato.load_model(saved / f"{name}.keras")
+    assert isinstance(after, legato.Sequential) == isinstance(before, legato.Sequential)
+    assert isinstance(after, legato.Model)
+    assert after.stateful == before.stateful
+    assert after.input_shape == before.input_shape  # nothing declared that was not
+    after.reset_states()
+    before.set_weights(after.get_weights())
+    inputs = data(before)
+    for _ in range(2):
+        np.testing.assert_array_equal(predict(after, inputs), predict(before, inputs))
+    assert after.states.rows == before.states.rows
+    assert_same_states(after.states, before.states)
+    after.reset_states()
+    assert len(predict(after, data(before, rows=5))) == 5  # any number of rows, declared or not
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.parametrize("name", ["Sequential", "Bidirectional", "functional-in-Sequential"])
+def test_the_rows_remembered_are_those_plain_keras_takes(name, suffix, tmp_path):
+    model, path = made(name), tmp_path / f"m{suffix}"
+    x = data(model)[0]
+    outputs = model.predict(x[:2], verbose=0)
+    model.save(path)
+    plain = keras.saving.load_model(path)
+    np.testing.assert_allclose(plain.predict(x[:2], verbose=0), outputs, rtol=1e-5)
+    with pytest.raises(ValueError, match="Expected batch size: 2"):
+        plain.predict(x, verbose=0)
+
+
+def test_rows_that_were_only_remembered_are_not_declared_by_a_file(tmp_path):
+    model = made("Sequential")
+    predict(model, data(model))
+    model.save(tmp_path / "three.keras")
+    again = legato.load_model(tmp_path / "three.keras")
+    assert again.input_shape == (None, STEPS, FEATURES)
+    again.save(tmp_path / "fresh.keras")
+    plain = keras.saving.load_model(tmp_path / "fresh.keras")
+    assert plain.predict(data(model, rows=1)[0], verbose=0).shape == (1, UNITS)
+
+
+@pytest.mark.parametrize("kind", ["plain", "custom", "subclassed"])
+def test_nested_models_become_legatos_too(saved, kind, tmp_path):
+    if kind == "plain":
+        model = legato.load_model(saved / "functional-in-Sequential.keras")
+        assert isinstance(model.layers[0], legato.Model)
+        assert predict(model.layers[0], data(model)).shape == (ROWS, STEPS, UNITS)
+    if kind == "custom":
+        inner = keras.Sequential([keras.layers.LSTM(UNITS, stateful=True)])
+        plain = keras.Sequential([keras.Input((STEPS, FEATURES), batch_size=ROWS), inner])
+        plain.save(tmp_path / "plain.keras")
+        model = legato.load_model(tmp_path / "plain.keras")
+        assert isinstance(model.layers[0], legato.Sequential)
+        assert model.states.rows == 0
+    if kind == "subclassed":
+        model = Own(UNITS)
+        predict(model, data(model))
+        model.save(tmp_path / "own.keras")
+        again = legato.load_model(tmp_path / "own.keras")
+        assert type(again) is Own
+        model.reset_states()
+        np.testing.assert_array_equal(predict(again, data(model)), predict(model, data(model)))
+        assert again.states.rows == ROWS
+
+
+@keras.saving.register_keras_serializable("test_files")
+class PlainOwn(keras.Model):
+    """A model class of the user's own, written for plain Keras."""
+
+    def __init__(self, units: int):
+        super().__init__()
+        self.units = units
+        self.memory = keras.layers.LSTM(units, stateful=True)
+
+    def build(self, input_shape):
+        self.memory.build(input_shape)
+
+    def call(self, x):
+        return self.memory(x)
+
+    def predict(self, *args, **kwargs):
+        return -super().predict(*args, **kwargs)
+
+    def get_config(self):
+        return {"units": self.units}
+
+
+@keras.saving.register_keras_serializable("test_files")
+class PlainLSTM(keras.layers.LSTM):
+    """A layer class of the user's own, written for plain Keras."""
+
+
+def test_classes_written_for_plain_keras_carry_and_stay_themselves(tmp_path):
+    plain = PlainOwn(UNITS)
+    plain.build((ROWS, STEPS, FEATURES))
+    plain.save(tmp_path / "plain.keras")
+    model = legato.load_model(tmp_path / "plain.keras")
+    assert isinstance(model, (PlainOwn, legato.Model))
+    x = data(model)[0]
+    first = model.predict(x, verbose=0)  # the class's own verb, on legato's
+    assert model.states.rows == ROWS
+    model.save(tmp_path / "again.keras")
+    again = keras.saving.load_model(tmp_path / "again.keras")
+    assert type(again) is PlainOwn
+    np.testing.assert_allclose(again.predict(x, verbose=0), first, rtol=1e-5)
+
+    model = legato.Sequential([_input(), PlainLSTM(UNITS, stateful=True)])
+    model.save(tmp_path / "layer.keras")
+    plain = keras.saving.load_model(tmp_path / "layer.keras")
+    assert type(plain.layers[0]) is PlainLSTM
+    assert isinstance(legato.load_model(tmp_path / "layer.keras").layers[0], PlainLSTM)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+def test_what_plain_keras_saved_carries_in_legato(tmp_path, batched):
+    options = {"batch_size": ROWS} if batched else {}
+    plain = keras.Sequential(
+        [keras.Input((STEPS, FEATURES), **options), keras.layers.LSTM(UNITS, stateful=batched)]
+    )
+    plain.compile(optimizer="adam", loss="mse", metrics=["mae"])
+    x, y = np.random.rand(ROWS, STEPS, FEATURES), np.random.rand(ROWS, UNITS)
+    plain.fit(x, y, batch_size=ROWS, verbose=0)
+    plain.save(tmp_path / "plain.keras")
+    model = legato.load_model(tmp_path / "plain.keras")
+    assert type(model) is legato.Sequential
+    assert type(model.layers[0]) is layers.LSTM
+    assert model.input_shape == plain.input_shape
+    for mine, theirs in zip(model.optimizer.variables, plain.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert model.predict(np.random.rand(7, STEPS, FEATURES), verbose=0).shape == (7, UNITS)
+    assert model.states.rows == (ROWS if batched else 0)  # the batch size that was declared
+    model.reset_states()
+    assert set(model.fit(x, y, verbose=0).history) == {"loss", "mae"}
+
+
+# Saved and loaded = never stopped.
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: legato.Sequential(
+            [layers.LSTM(UNITS, dropout=0.3, stateful=True), layers.Dense(UNITS)]
+        ),
+        MODELS["functional"],
+        lambda: legato.Sequential([layers.SimpleRNN(UNITS), layers.BatchNormalization()]),
+        lambda: Own(UNITS),
+    ],
+    ids=["dropout", "functional", "stateless", "subclassed"],
+)
+def test_training_goes_on_to_the_bit(build, tmp_path):
+    model = build()
+    rate = keras.optimizers.schedules.ExponentialDecay(0.01, 2, 0.9)
+    model.compile(optimizer=keras.optimizers.Adam(rate), loss="mse", metrics=["mae"])
+    x, y = np.random.rand(6, STEPS, FEATURES), np.random.rand(6, UNITS)
+    options = {"batch_size": ROWS, "epochs": 2, "shuffle": False, "verbose": 0, "reset": "never"}
+    model.fit(x, y, **options)
+    model.save(tmp_path / "m.keras")
+    model.save_states(tmp_path / "m.state")
+    loaded = legato.load_model(tmp_path / "m.keras")
+    loaded.load_states(tmp_path / "m.state")
+    one, other = [each.fit(x, y, **options).history for each in (model, loaded)]
+    assert one == other
+    for mine, theirs in zip(loaded.variables, model.variables, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert_same_states(loaded.states, model.states)
+    assert loaded.optimizer.iterations == model.optimizer.iterations == 8
+
+
+def test_it_is_compiled_as_it_was_or_not_at_all(tmp_path):
+    model = made("functional")
+    model.compile(optimizer=keras.optimizers.SGD(0.25), loss="mae", run_eagerly=True)
+    with warnings.catch_warnings():  # Keras: the optimizer was never used
+        warnings.simplefilter("ignore")
+        model.save(tmp_path / "m.keras")
+        loaded = legato.load_model(tmp_path / "m.keras")
+    assert loaded.optimizer.learning_rate == 0.25
+    assert loaded.loss == "mae"
+    assert loaded.run_eagerly
+    assert not legato.load_model(tmp_path / "m.keras", compile=False).compiled
+
+
+def test_a_copied_or_unpickled_model_carries():
+    model = made("Sequential")
+    copied = copy.deepcopy(model)
+    assert type(copied) is legato.Sequential
+    np.testing.assert_array_equal(predict(copied, data(model)), predict(model, data(model)))
+    assert copied.states.rows == ROWS
+
+
+# Weights.
+
+
+@pytest.mark.parametrize("name", ["Sequential", "Bidirectional", "functional-in-Sequential"])
+def test_weights_go_both_ways(saved, name, tmp_path):
+    model, plain = made(name), keras.saving.load_model(saved / f"{name}.keras")
+    model.save_weights(tmp_path / "mine.weights.h5")
+    plain.save_weights(tmp_path / "theirs.weights.h5")
+    before = plain.get_weights()
+    plain.load_weights(tmp_path / "mine.weights.h5")
+    for mine, theirs in zip(model.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    model.load_weights(tmp_path / "theirs.weights.h5")
+    for mine, theirs in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    model.load_weights(saved / f"{name}.keras")
+    if name != "functional-in-Sequential":
+        model.load_weights(saved / f"{name}.h5")
+        for mine, theirs in zip(model.get_weights(), before, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in WITHOUT_H5])
+def test_the_old_format_opens_in_legato(saved, name):
+    model = legato.load_model(saved / f"{name}.h5")
+    with np.load(saved / f"{name}.npz") as answer:
+        np.testing.assert_allclose(predict(model, [answer["x0"]]), answer["outputs"], rtol=1e-5)
+    model.reset_states()
+    assert len(predict(model, data(model))) == ROWS
+
+
+# Lambdas, custom objects, warnings.
+
+
+def test_lambdas_and_unknown_classes_are_refused_as_keras_does(tmp_path):
+    model = legato.Sequential([_input(), layers.Lambda(lambda x: 2 * x), layers.LSTM(UNITS)])
+    model.save(tmp_path / "lambda.keras")
+    with pytest.raises(ValueError, match="safe_mode=False"):
+        legato.load_model(tmp_path / "lambda.keras")
+    loaded = legato.load_model(tmp_path / "lambda.keras", safe_mode=False)
+    np.testing.assert_array_equal(predict(loaded, data(model)), predict(model, data(model)))
+
+    class Unregistered(layers.Dense):
+        pass
+
+    model = legato.Sequential([_input(), layers.LSTM(UNITS), Unregistered(UNITS)])
+    model.save(tmp_path / "custom.keras")
+    with pytest.raises(TypeError, match="Could not locate class 'Unregistered'"):
+        legato.load_model(tmp_path / "custom.keras")
+    known = {"Unregistered": Unregistered}
+    assert legato.load_model(tmp_path / "custom.keras", known).layers[-1].units == UNITS
+
+
+def test_rule_10_is_said_once(saved):
+    with pytest.warns(UserWarning, match="runs backwards in time") as said:
+        legato.load_model(saved / "Bidirectional.keras")
+    assert len(said) == 1
+
+
+# Files that are whole or absent.
+
+
+@keras.saving.register_keras_serializable("test_files")
+class Interrupted(layers.Dense):
+    """A layer in the middle of whose saving something happens."""
+
+    happens: Callable = staticmethod(lambda: None)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        type(self).happens()
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5"])
+def test_an_interruption_leaves_the_old_file_whole(name, tmp_path, monkeypatch):
+    path = tmp_path / name
+    model = legato.Sequential([_input(), layers.LSTM(UNITS, stateful=True), Interrupted(2)])
+    save = model.save if name == "m.keras" else model.save_weights
+    save(path)
+    old = path.read_bytes()
+    seen = []
+
+    def stop():
+        seen.append(path.read_bytes())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Interrupted, "happens", stop)
+    with pytest.raises(KeyboardInterrupt):
+        save(path)
+    assert seen == [old]  # what a process killed just then would leave
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+    assert path.read_bytes() == old
+
+
+def test_a_file_that_may_not_be_overwritten_is_asked_for(tmp_path, monkeypatch):
+    model = made("Sequential")
+    path = tmp_path / "m.keras"
+    path.write_text("old")
+    asked = []
+    monkeypatch.setattr(saving.keras_private, "may_overwrite", asked.append)
+    model.save(path, overwrite=False)
+    assert asked == [path]
+    assert path.read_text() == "old"
+    model.save(tmp_path / "new.keras", overwrite=False)
+    assert asked == [path]
+
+
+def test_an_unzipped_model_is_written_by_keras(tmp_path):
+    model = made("Sequential")
+    model.save(tmp_path / "folder", zipped=False)
+    loaded = legato.load_model(tmp_path / "folder")
+    np.testing.assert_array_equal(predict(loaded, data(model)), predict(model, data(model)))
+
+
+def test_the_checkpoints_of_keras_are_written_whole_too(tmp_path):
+    model = legato.Sequential([_input(), layers.LSTM(UNITS, stateful=True)])
+    model.compile(loss="mse")
+    keep = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss")
+    model.fit(data(model)[0], np.zeros((ROWS, UNITS)), callbacks=[keep], verbose=0)
+    assert legato.load_model(tmp_path / "best.keras").optimizer.iterations == 1
+
+
+# Bad files.
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("m", r"must end in \.keras or \.h5"),
+        (".keras", r"must end in \.keras or \.h5"),
+        ("m.pb", r"must end in \.keras or \.h5"),
+        (None, r"A path that ends in \.keras or \.h5 or \.hdf5 was expected; None came"),
+    ],
+)
+def test_a_name_no_model_can_have(name, said, tmp_path):
+    with pytest.raises(InputError, match=said):
+        made("functional-stateless").save(name and tmp_path / name)
+
+
+def test_weights_that_cannot_be_written(tmp_path):
+    with pytest.raises(InputError, match=r"must end in \.weights\.h5"):
+        made("functional-stateless").save_weights(tmp_path / "m.h5")
+    with pytest.raises(InputError, match=r"not built.*model\.build"):
+        legato.Sequential([layers.LSTM(2)]).save_weights(tmp_path / "m.weights.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])
+def test_a_folder_that_is_missing(name, tmp_path):
+    model = made("functional-stateless")
+    save = model.save_weights if "weights" in name else model.save
+    with pytest.raises(OutputError, match=r"cannot be written.*folder that exists"):
+        save(tmp_path / "missing" / name)
+    (tmp_path / name).mkdir()
+    with pytest.raises(OSError, match="cannot be written"):
+        save(tmp_path / name)
+    assert [each.name for each in tmp_path.iterdir()] == [name]
+
+
+def _state(folder: Path) -> Path:
+    made("Sequential").save_states(folder / "past.keras")
+    return folder / "past.keras"
+
+
+def _weights(folder: Path) -> Path:
+    made("Sequential").save_weights(folder / "m.weights.h5")
+    return folder / "m.weights.h5"
+
+
+def _zip(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "m.keras", "w") as archive:
+        archive.writestr("a.txt", "a")
+    return folder / "m.keras"
+
+
+def _cut(name: str) -> Callable:
+    def make(folder: Path) -> Path:
+        path = folder / name
+        made("Sequential").save(path)
+        path.write_bytes(path.read_bytes()[:-200])
+        return path
+
+    return make
+
+
+def _altered(folder: Path) -> Path:
+    path = folder / "m.keras"
+    made("Sequential").save(path)
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"HDF") + 3_000
+    content[middle : middle + 500] = b"x" * 500
+    path.write_bytes(content)
+    return path
+
+
+def _text(name: str) -> Callable:
+    def make(folder: Path) -> Path:
+        (folder / name).write_text("not a model")
+        return folder / name
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda folder: folder / "no.keras", OutputError, r"no\.keras cannot be read \(No such"),
+        (_state, InputError, r"holds the state of a model.*model\.load_states"),
+        (_weights, InputError, r"HDF5 file without a model.*model\.load_weights"),
+        (_zip, InputError, r"zip archive, but not a Keras model"),
+        (_cut("m.keras"), InputError, r"not a whole model file.*cut short"),
+        (_cut("m.h5"), InputError, r"not a whole model file.*cut short"),
+        (_altered, InputError, r"not a whole model file.*altered"),
+        (_text("m.keras"), InputError, r"not a whole model file"),
+        (_text("m.h5"), InputError, r"not a whole model file"),
+        (_text("m.txt"), InputError, r"does not end in \.keras or \.h5"),
+    ],
+    ids=lambda each: getattr(each, "__name__", None),
+)
+def test_what_is_not_a_model_file(make, error, said, tmp_path):
+    path = make(tmp_path)
+    with pytest.raises(error, match=said):
+        legato.load_model(path)
+
+
+def test_a_missing_file_is_an_os_error(tmp_path):
+    with pytest.raises(OSError, match=r"no\.h5"):
+        legato.load_model(str(tmp_path / "no.h5"))
+
+
+def test_the_old_format_keeps_the_rest_of_the_file(saved):
+    with h5py.File(saved / "functional.h5") as file:
+        config = json.loads(file.attrs["model_config"])
+    shapes = [each["batch_shape"] for each in saving._input_configs(config)]
+    assert shapes == [[1, STEPS, FEATURES]]

@@ -1,0 +1,524 @@
+"""The page shows its numbers, all of them, and nothing else: whole, by itself, in any browser."""
+
+import dataclasses
+import json
+import re
+import shutil
+import subprocess
+import threading
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pages
+import pytest
+
+import legato
+from legato import alphabet, report
+from legato.alphabet import Answer, Found, Group, Outcome, Question
+from legato.report import _inspection_figures, _network_figures, _page_text, _panels, _strip_plot
+
+HOSTILE = "<script>alert('1')</script> & \"$x$\" </svg></p>"
+
+
+def outcome(network, seed: int, **others) -> Outcome:
+    """As a run could have ended; every number another."""
+    rng = np.random.default_rng([network.number, seed])
+    epochs = 300 + network.number
+    history = {
+        "loss": list(3 * np.exp(-np.linspace(0, 3, epochs)) * rng.uniform(0.9, 1, epochs)),
+        "accuracy": list(np.sort(rng.uniform(0, 1, epochs))),
+    }
+    probabilities = rng.dirichlet(np.ones(26), 26)
+    probabilities[: 0 if network.random_runs else network.window - 1] = np.nan
+    told = {"every <pattern>": [("A", "B"), ("U", "W"), ("XYZ", "A")]}
+    made = Outcome(
+        network,
+        seed,
+        0.8 + 0.01 * network.number + 0.003 * seed,
+        history["loss"][-1],
+        history,
+        2.0 + seed,
+        1000.0 * network.number + seed,
+        told,
+        probabilities,
+    )
+    return dataclasses.replace(made, **others)
+
+
+def answered(verdict="holds", scores=((0.84, 0.88, 0.8), (0.92, 0.9, 0.88)), unit="%", **others):
+    """As a question could have been answered."""
+    groups = tuple(Group(f"group {at}", np.array(each)) for at, each in enumerate(scores))
+    compared = ()
+    if len(groups) == 2 and all(len(each.scores) > 1 for each in groups):
+        compared = (legato.compare(groups[1].scores, groups[0].scores, unit=unit),)
+    found = Found(verdict, "It is by 6 points.", groups, compared, ("A remark.",))
+    words = {"name": "lift", "asks": "Is it real?", "claimed": "It may be.", **others}
+    question = Question(experiment=lambda effort: found, unit=unit, **words)
+    return Answer(question, found, True, 12.34)
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    return [outcome(network, seed) for network in alphabet.NETWORKS for seed in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def looks():
+    """Inside two untrained networks: one that carries, one that does not."""
+    alphabet.plant(7)
+    return [alphabet.look(each.build(), each) for each in alphabet.find(["steps", "stateful"])]
+
+
+@pytest.fixture(scope="module")
+def written(outcomes, looks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    verdicts = ("holds", "holds in part", "does not hold", "undecided")
+    answers = [answered(each) for each in verdicts]
+    return report.write_page(folder, outcomes, looks, answers, {"command": "legato alphabet"})
+
+
+@pytest.fixture(scope="module")
+def text(written):
+    return written[-1].read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    tree, faults = pages.read(text)
+    assert faults == []
+    return tree
+
+
+def page_of(folder, *given) -> pages.Element:
+    """What a page says of something."""
+    text = report.write_page(folder, *given)[-1].read_text(encoding="utf-8")
+    tree, faults = pages.read(text)
+    assert faults == []
+    return tree
+
+
+def section(page: pages.Element, name: str) -> pages.Element:
+    (found,) = page.all("section", id=name)
+    return found
+
+
+# What is said.
+
+
+def test_the_table_is_the_outcomes(page, outcomes):
+    rows = section(page, "accuracy").all("tbody")[0].all("tr")
+    assert len(rows) == 6
+    for row, network in zip(rows, alphabet.NETWORKS, strict=True):
+        scores = np.array([run.accuracy for run in outcomes if run.network is network])
+        mean = legato.interval(scores, unit="%")
+        share = legato.proportion(0, 3)
+        assert row.all("th")[0].words == f"{network.number} {network.name} {network.title}"
+        assert [cell.words for cell in row.all("td")] == [
+            f"{100 * network.published_accuracy:.2f} %",
+            f"{100 * scores.mean():.2f} ± {100 * scores.std(ddof=1):.2f} %",
+            f"{100 * mean.low:.1f}–{100 * mean.high:.1f} %",
+            f"{100 * scores.min():.1f}–{100 * scores.max():.1f} %",
+            "0 of 3",
+            f"0–{100 * share.high:.0f} %",
+            f"{1000 * network.number + 2:,.0f}",
+            "12.0 s",
+        ]
+
+
+def test_scores_without_spread_have_no_interval_but_a_share(tmp_path):
+    (network,) = alphabet.find(["steps"])
+    page = page_of(tmp_path, [outcome(network, seed, accuracy=1.0) for seed in range(10)])
+    cells = [cell.words for cell in section(page, "accuracy").all("td")]
+    assert cells[1:6] == ["100.00 ± 0.00 %", "no spread", "100.0 %", "10 of 10", "72–100 %"]
+
+
+def test_the_headline_compares_with_what_was_published():
+    naive, steps = alphabet.find(["naive", "steps"])
+    alone = [outcome(naive, 1, accuracy=0.84), outcome(steps, 1, accuracy=0.96)]
+    assert _page_text.headline(alone) == (
+        "2 of six small LSTM networks learnt which letter of the alphabet comes next, under seed "
+        "1; they were published with one run each.",
+        "The published accuracy equals the one here for naive; it is higher for steps.",
+    )
+    several = [outcome(naive, 1, accuracy=0.8), outcome(naive, 2, accuracy=0.88), *alone[1:]]
+    assert _page_text.headline(several)[1] == (
+        "The published accuracy lies within what the seeds gave for naive; it is above what any "
+        "seed gave for steps."
+    )
+
+
+def test_wrong_answers_are_told_by_a_sign_and_not_by_colour_alone(page):
+    replies = section(page, "answers").all("ul", **{"class": "letters"})[0].all("li")
+    assert [each.words for each in replies] == [
+        "A→ answered B",
+        "U→ answered W ✗, which is wrong; right is V",
+        "XYZ→ answered A",
+    ]
+    assert [each.attributes.get("class") for each in replies] == [None, "wrong", None]
+
+
+def test_an_answer_is_told_whole(page):
+    found = answered()
+    articles = section(page, "questions").all("article")
+    told = [each.all("span", **{"class": each.all("span")[0].attributes["class"]})[0].words
+            for each in articles]  # fmt: skip
+    assert told == ["✓ holds", "◐ holds in part", "✗ does not hold", "? undecided"]
+    words = articles[0].words
+    for each in (
+        "Is it real?",
+        "It may be.",
+        "It is by 6 points.",
+        "A remark.",
+        *(f"{each.name}: {legato.interval(each.scores, unit='%')}" for each in found.found.groups),
+        str(found.found.comparisons[0]),
+        "answered quickly, in 12.3 s",
+    ):
+        assert " ".join(each.split()) in words
+    assert "Of 4 claims 1 holds, 1 holds in part, 1 does not hold and 1 is undecided." in (
+        section(page, "questions").words
+    )
+
+
+def test_the_end_says_how_it_was_made(page):
+    told = section(page, "made")
+    names, values = ([each.words for each in told.all(tag)] for tag in ("dt", "dd"))
+    said = dict(zip(names, values, strict=True))
+    assert said["command"] == "legato alphabet"
+    assert said["runs"] == "seeds 1–3"
+    assert said["legato"] == legato.__version__
+    assert {"python", "machine", "keras", "jax"} <= said.keys()
+
+
+def test_sentences_on_influence_follow_from_the_map(looks):
+    steps, stateful = looks
+    assert _page_text.flows(steps) == (
+        "Exactly 0 off the diagonal, 506 of 506: nothing flows from sample to sample."
+    )
+    (batch,) = alphabet.find(["batch"])
+    together = dataclasses.replace(steps, network=batch)
+    assert _page_text.flows(together).endswith("though 23 samples stand in one batch.")
+    own = (stateful.influence.matrix.argmax(axis=1) == np.arange(25)).sum()
+    assert _page_text.flows(stateful) == (
+        "Above 0 for all 300 pairs of a prediction and an earlier sample, exactly 0 for all 300 of "
+        "a later one: each prediction depends on everything earlier. Its own sample has the "
+        f"largest influence in {own} of 25 predictions."
+    )
+    matrix = np.eye(3) + np.array([[0, 0, 2], [0, 0, 0], [1, 0, 0]])
+    some = dataclasses.replace(stateful, influence=legato.Influence(matrix, (*"ABC",), (*"ABC",)))
+    assert _page_text.flows(some) == (
+        "Off the diagonal 4 of 6 are exactly 0; above 0 are 1 of 3 of earlier samples and 1 of 3 "
+        "of later ones."
+    )
+
+
+def test_sentences_on_states_follow_from_them(looks):
+    h, c = looks[0].held.values()
+    told = _page_text.holds(looks[0])
+    assert f"h reaches {np.abs(h).max():.3f}, c {np.abs(c).max():.2f} in size" in told
+
+
+# What is drawn.
+
+
+def test_curves_are_the_median_and_all_seeds(outcomes):
+    runs = outcomes[:3]
+    above, below = _network_figures.curves(runs).alone().axes
+    for axes, name, scale in ((above, "loss", 1), (below, "accuracy", 100)):
+        values = scale * np.array([run.history[name] for run in runs])
+        at = _network_figures.shown_epochs(values.shape[1])
+        assert (at[0], at[-1], len(at)) == (0, 300, _network_figures.MOST_EPOCHS)
+        np.testing.assert_array_equal(axes.lines[0].get_xdata(), at + 1)
+        np.testing.assert_array_equal(axes.lines[0].get_ydata(), np.median(values, axis=0)[at])
+        band = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1].tolist()
+        assert {*values.min(axis=0)[at], *values.max(axis=0)[at]} == {*band}
+    assert below.lines[1].get_ydata()[0] == 100 * runs[0].network.published_accuracy
+
+
+def test_maps_are_the_numbers(outcomes, looks):
+    (axes,) = _network_figures.answers(outcomes[3:6]).alone().axes
+    shown = axes.images[0].get_array()
+    np.testing.assert_array_equal(shown.filled(np.nan), outcomes[3].probabilities)
+    ends = _inspection_figures.common_scale(looks)
+    matrices = [look.influence.matrix for look in looks]
+    smallest = min(each[each > 0].min() for each in matrices)
+    assert ends[0] <= smallest
+    assert ends[1] >= max(each.max() for each in matrices)
+    for look, matrix in zip(looks, matrices, strict=True):
+        (axes,) = _inspection_figures.influence(look, ends, "").alone().axes
+        shown = axes.images[0].get_array()
+        np.testing.assert_array_equal(shown.filled(0), matrix)
+        np.testing.assert_array_equal(np.ma.getmaskarray(shown), matrix == 0)
+        assert axes.images[0].get_clim() == ends
+        order = _inspection_figures.rising(look)
+        assert sorted(order) == list(range(look.network.units))
+        for axes, values in zip(
+            _inspection_figures.traces(look, "").alone().axes, look.held.values(), strict=True
+        ):
+            np.testing.assert_array_equal(axes.images[0].get_array(), values[:, order].T)
+
+
+@pytest.mark.parametrize("unit", ["%", "letters", ""])
+@pytest.mark.parametrize("groups", [2, 12])
+def test_strips_are_the_scores(groups, unit):
+    scores = [np.random.default_rng(at).uniform(0, 1, 5).round(1) for at in range(groups)]
+    found = answered(scores=scores, unit=unit)
+    (axes,) = _strip_plot.strips(found, "a").alone().axes
+    scale = 100 if unit == "%" else 1
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    means = [line for line in axes.lines if line.get_marker() == "d"]
+    bars = [line for line in axes.lines if line.get_marker() == "None" and line.get_lw() > 1]
+    for at, each in enumerate(scores):
+        mean = legato.interval(each, unit=unit)
+        np.testing.assert_allclose(dots[at].get_xdata(), scale * np.sort(each))
+        np.testing.assert_allclose(means[at].get_xdata(), [scale * mean.mean])
+        np.testing.assert_allclose(bars[at].get_xdata(), [scale * mean.low, scale * mean.high])
+        places = np.column_stack([dots[at].get_xdata(), dots[at].get_ydata()])
+        assert len({*map(tuple, places)}) == len(each)  # none lies on another
+    assert [text.get_text() for text in axes.texts] == [f"group {at}" for at in range(groups)]
+
+
+def test_pictures_are_files_too(written):
+    names = ["learning", "answers", "influence", "traces", "questions"]
+    assert [path.name for path in written] == [*(f"{each}.png" for each in names), "alphabet.html"]
+    assert sorted(written[0].parent.iterdir()) == sorted(written)
+    for path in written[:-1]:
+        assert path.read_bytes().startswith(b"\x89PNG")
+
+
+# What is not to be averaged.
+
+
+def test_what_is_no_number_is_told_and_not_averaged(tmp_path):
+    (naive,) = alphabet.find(["naive"])
+    broken = outcome(naive, 2, accuracy=np.nan)
+    broken.history["loss"][40:] = [np.nan] * 261
+    runs = [outcome(naive, 1), broken]
+    page = page_of(tmp_path, runs, [], [answered(scores=[[0.5, np.nan, 0.7], [np.inf]])])
+    assert "not finite in 1 of 2" in section(page, "accuracy").words
+    assert "cannot be compared" in page.all("header")[0].words
+    assert (
+        "Seed 2: the loss is not finite in 261 of 301 epochs, first in epoch 41; neither line nor "
+        "band is drawn there."
+    ) in section(page, "learning").words
+    assert "group 0: 1 of 3 scores are not finite, so no mean is told." in page.words
+    assert "group 1: 1 of 1 scores are not finite" in page.words
+    line = _network_figures.curves(runs).alone().axes[0].lines[0].get_ydata()
+    at = _network_figures.shown_epochs(301)
+    np.testing.assert_array_equal(np.isfinite(line), at < 40)
+
+
+# How it is written.
+
+
+def test_ids_are_unique_and_what_is_referred_to_is_there(text):
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    labels = " ".join(re.findall(r'aria-labelledby="([^"]+)"', text)).split()
+    links = re.findall(r'href="#([^"]+)"', text) + re.findall(r"url\(#([^)]+)\)", text)
+    assert {*labels, *links} <= set(ids)
+    assert links
+
+
+def test_headings_are_in_order_and_pictures_are_told(page):
+    headings = [int(each.tag[1]) for each in _all(page) if re.fullmatch(r"h\d", each.tag)]
+    assert headings[0] == 1
+    assert headings.count(1) == 1
+    assert all(below <= above + 1 for above, below in pairwise(headings))
+    pictures = page.all("svg")
+    assert len(pictures) == 6 + 6 + 1 + 2 + 2 + 4
+    for each in pictures:
+        assert each.attributes["role"] == "img"
+        assert each.attributes["aria-label"]
+
+
+def _all(element: pages.Element) -> list[pages.Element]:
+    return [each for child in element.children for each in (child, *_all(child))]
+
+
+def test_colours_of_lines_and_words_follow_the_ground(text):
+    body = text[text.index("<body") :]
+    for light, dark in _panels.COLOURS.values():
+        assert light not in body
+        assert f"{light};" in text
+        assert f"{dark};" in text
+    assert "var(--ink)" in body
+    assert "font-family" not in body
+    assert "#000000" not in body
+
+
+def test_nothing_is_loaded_from_elsewhere(text):
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "<script" not in text
+    assert "src=" not in text
+    assert "@import" not in text
+    links = re.findall(r'href="([^"]+)"', text)
+    assert all(each == "data:," or each.startswith(("data:image/png", "#")) for each in links)
+    assert len(text) < 3_000_000
+
+
+def test_hostile_words_stay_words(tmp_path, looks):
+    (naive,) = alphabet.find(["naive"])
+    network = dataclasses.replace(naive, title=HOSTILE, published_behaviour=HOSTILE)
+    run = outcome(network, 1, answers={HOSTILE: [("A", HOSTILE)]})
+    found = Found("holds", HOSTILE, (Group(HOSTILE, np.array([1.0, 2])),), (), (HOSTILE,))
+    question = Question("a", HOSTILE, HOSTILE, lambda effort: found, HOSTILE, HOSTILE)
+    look = dataclasses.replace(looks[0], network=network)
+    given = ([run], [look], [Answer(question, found, False, 1.0)], {HOSTILE: HOSTILE})
+    page = page_of(tmp_path, *given)
+    assert not page.all("script")
+    assert page.text.count("alert('1')") > 10
+    words = page.all("article")[0].all("p", **{"class": "answer"})[0].text
+    assert words == HOSTILE
+
+
+@pytest.mark.parametrize("name", ["naive", "variable"])
+def test_one_network_under_one_seed_without_answers_is_a_page(name, tmp_path):
+    (network,) = alphabet.find([name])
+    page = page_of(tmp_path, [outcome(network, 4)])
+    assert "under seed 4" in page.words
+    assert [each.words for each in section(page, "accuracy").all("td")][1] == (
+        f"{100 * (0.8 + 0.01 * network.number + 0.012):.2f} %"
+    )
+    assert "legato alphabet --report DIR" in section(page, "questions").words
+    assert not page.all("section", id="influence")
+    assert not page.all("a", href="#influence")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "alphabet.html",
+        "answers.png",
+        "learning.png",
+    ]
+
+
+def test_the_same_again_is_the_same_to_the_byte(outcomes, looks, tmp_path):
+    given = (outcomes[:3], looks[:1], [answered()])
+    first, second = (tmp_path / each for each in "ab")
+    for folder in (first, second):
+        folder.mkdir()
+        report.write_page(folder, *given)
+    for path in first.iterdir():
+        assert path.read_bytes() == (second / path.name).read_bytes()
+
+
+def test_a_page_is_whole_or_as_it_was(outcomes, tmp_path, monkeypatch):
+    with pytest.raises(legato.OutputError, match="cannot be written"):
+        report.write_page(tmp_path / "none", outcomes[:1])
+    page = tmp_path / "alphabet.html"
+    page.write_text("as it was")
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pathlib.Path.write_text", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        report.write_page(tmp_path, outcomes[:1])
+    assert page.read_text() == "as it was"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "alphabet.html",
+        "answers.png",
+        "learning.png",
+    ]
+
+
+def test_a_page_that_does_not_nest_would_be_seen():
+    assert pages.read("<p><div>a</div></p>")[1] == ["div in p"]
+    assert "</ul> closes p" in pages.read("<ul><p>a</ul>")[1]
+    assert pages.read("<td>a</td>")[1] == ["td in "]
+
+
+# In a browser.
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next((found for found in map(shutil.which, BROWSERS) if found), "")
+FRAME = """<!doctype html><link rel="icon" href="data:,"><body style="margin:0">
+<iframe id="f" src="alphabet.html" style="width:{width}px;height:2000px;border:0"></iframe><script>
+f.onload = () => {{
+  const page = f.contentDocument;
+  const small = [...page.querySelectorAll("svg text")].map(e => e.getBoundingClientRect().height);
+  const loaded = f.contentWindow.performance.getEntriesByType("resource").map(e => e.name);
+  document.title = JSON.stringify({{loaded, wide: page.documentElement.scrollWidth,
+    least: Math.min(...small), ground: getComputedStyle(page.body).backgroundColor}});
+}};
+</script>"""
+
+
+@contextmanager
+def served(folder):
+    """A folder on this machine's own network: only there does a browser tell what it loads."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, format, *args):  # noqa: A002  as its base says
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Seen(NamedTuple):
+    """What a browser says of a page."""
+
+    wide: int
+    least: float
+    ground: str
+    console: list[str]
+    loaded: list[str]
+
+
+def browsed(folder, width: int, *options: str) -> Seen:
+    """A page in a frame of some width, where no other machine can be reached."""
+    (folder / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
+    with served(folder) as address:
+        done = subprocess.run(
+            [
+                *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+                f"--user-data-dir={folder / 'profile'}",
+                "--enable-logging=stderr",
+                "--virtual-time-budget=5000",
+                *options,
+                *("--dump-dom", f"{address}/frame.html"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    title = re.search("<title>(.*)</title>", done.stdout)
+    assert title, done.stderr
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return Seen(**json.loads(title[1]), console=console)
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium here")
+def test_a_browser_shows_it_on_a_phone_and_loads_nothing(written, tmp_path):
+    shutil.copy(written[-1], tmp_path)
+    for width in (360, 1280):
+        seen = browsed(tmp_path, width)
+        assert seen.console == []
+        assert seen.loaded == []
+        assert seen.wide == width
+        assert seen.least >= 9  # pixels
+        assert seen.ground == "rgb(253, 253, 251)"
+    dark = browsed(tmp_path, 360, "--blink-settings=preferredColorScheme=0")
+    assert dark.ground == "rgb(21, 24, 27)"
+
+
+@pytest.mark.skipif(not BROWSER, reason="no Chromium here")
+def test_a_page_with_faults_would_be_seen(tmp_path):
+    page = '<p style="width:500px">a</p><svg><text>a</text></svg><img src="there.png">'
+    page += '<img src="https://example.org/a.png"><script>nothing()</script>'
+    (tmp_path / "alphabet.html").write_text(f"<!doctype html>{page}")
+    (tmp_path / "there.png").touch()
+    seen = browsed(tmp_path, 360)
+    assert seen.wide > 360
+    assert [each.rpartition("/")[2] for each in seen.loaded] == ["there.png", "a.png"]
+    assert "nothing is not defined" in " ".join(seen.console)

@@ -1,0 +1,80 @@
+"""How far apart times are: what comes next, and which season that suggests."""
+
+import numpy as np
+import pytest
+
+from legato._series.frequency import Spacing, duration, goes_on, moment, spacing_of
+
+
+def known(spacing: Spacing | None) -> Spacing:
+    """A spacing that must be there."""
+    assert spacing is not None
+    return spacing
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "step", "season", "told"),
+    [
+        ("2020-01", "2023-01", np.timedelta64(1, "M"), 12, "1 month"),
+        ("2020-01", "2023-01", np.timedelta64(3, "M"), 4, "3 months"),
+        ("2020-01-01", "2021-01-01", np.timedelta64(7, "D"), 52, "7 days"),
+        ("2020-01-01", "2020-03-01", np.timedelta64(1, "D"), 7, "1 day"),
+        ("2020-01-01T00", "2020-01-09T00", np.timedelta64(1, "h"), 24, "1 hour"),
+        ("2020-01-01T00:00", "2020-01-03T00:00", np.timedelta64(30, "m"), 48, "30 minutes"),
+        ("2020-01-01T00:00", "2020-01-01T09:00", np.timedelta64(1, "m"), 60, "1 minute"),
+        ("2020-01-01T00:00", "2020-01-01T09:00", np.timedelta64(7, "m"), None, "7 minutes"),
+        ("2000", "2020", np.timedelta64(1, "Y"), None, "1 year"),
+    ],
+)
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_times_tell_their_spacing_their_season_and_what_comes_next(
+    begin, end, step, season, told, unit
+):
+    times = np.arange(begin, end, step, dtype="datetime64")
+    fine = times.astype(f"datetime64[{unit}]")
+    spacing = known(spacing_of(fine[:-3], np.array([len(fine) - 3])))
+    assert (spacing.season, str(spacing)) == (season, told)
+    assert np.array_equal(spacing.after(fine[-4:-3], 3)[0], fine[-3:])
+    if len(times) > 12:  # gaps, and a second sequence that begins before the first ends
+        panel = np.delete(np.concatenate([fine, fine[3:]]), [5, 9])
+        again = known(spacing_of(panel, np.array([len(fine) - 2, len(fine) - 3])))
+        assert (again.season, str(again)) == (season, told)
+
+
+@pytest.mark.parametrize(
+    ("last", "after"),
+    [
+        (["2023-11-30", "2023-12-31"], ["2024-01-31", "2024-02-29", "2024-03-31"]),
+        (["2023-11-28", "2023-12-30"], ["2024-01-30", "2024-02-29", "2024-03-30"]),
+        (["2022-11-01T06:30", "2022-12-01T06:30"], ["2023-01-01T06:30", "2023-02-01T06:30"]),
+    ],
+)
+def test_months_go_on_by_the_calendar(last, after):
+    times = np.array(last, "datetime64[us]")
+    spacing = known(spacing_of(times, np.array([2])))
+    assert spacing.after(times[-1:], len(after))[0].tolist() == [
+        each.item() for each in np.array(after, "datetime64[us]")
+    ]
+
+
+def test_numbers_go_on_and_tell_no_season():
+    times = np.array([0.1, 0.2, 0.3, 5.0, 5.1])
+    spacing = known(spacing_of(times, np.array([3, 2])))
+    assert spacing.season is None
+    assert np.allclose(spacing.after(times[[2, 4]], 2), [[0.4, 0.5], [5.2, 5.3]])
+
+
+def test_one_time_tells_nothing():
+    assert spacing_of(np.array([3.0, 1.0]), np.array([1, 1])) is None
+
+
+def test_steps_stay_within_a_sequence():
+    assert goes_on(np.array([2, 1, 3])).tolist() == [True, False, False, True, True]
+    assert goes_on(np.array([1])).tolist() == []
+
+
+def test_times_for_people_say_no_more_than_they_must():
+    fine = np.array(["2001-03-01T00:00", "2001-03-01T06:00"], "datetime64[us]")
+    assert [moment(each) for each in fine] == ["2001-03-01", "2001-03-01T06:00"]
+    assert (moment(np.datetime64("2001-03")), moment(2.5)) == ("2001-03", "2.5")
+    assert duration(90 * 10**6, "us") == "90 seconds"

@@ -1,0 +1,192 @@
+"""Streams in files: to the bit, in another process, and whatever happened to the file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cells import BY_NAME, FEATURES, assert_same_states, inputs
+
+import legato
+from legato import OutputError, StateError, layers
+
+HERE = Path(__file__).parents[1]
+
+
+def network(units: int = 4, seed: int = 1, cell=layers.LSTM):
+    model = legato.Sequential([layers.Input((None, 2)), cell(units), layers.Dense(3, "softmax")])
+    rng = np.random.default_rng(seed)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    return model
+
+
+def steps(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, (count, 2)).astype("float32")
+
+
+def encode(choice):
+    return [choice / 3, 1.0]
+
+
+def go_on(stream) -> list[np.ndarray]:
+    """What both the stream that never stopped and the one that was loaded do next."""
+    return [
+        stream.feed(steps(1)[0]),
+        stream.generate(5, legato.sample(1.0, 3), encode=encode),
+        stream.feed(steps(6)),
+        stream.answer,
+        np.array(stream.steps),
+    ]
+
+
+def assert_same(one: list, other: list) -> None:
+    for mine, its in zip(one, other, strict=True):
+        np.testing.assert_array_equal(mine, its)
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_loaded_into_a_model_of_the_same_weights(window, tmp_path):
+    stream = network().stream(window=window).warm(steps(5))
+    stream.save(tmp_path / "a.state")
+    loaded = network().stream(window=window).load(tmp_path / "a.state")
+    assert_same(go_on(loaded), go_on(stream))
+
+
+TRAVELLERS = ["LSTM", "StackedRNNCells", "learnt-initial-state", "bfloat16"]
+IN_ANOTHER_PROCESS = """
+import sys
+sys.path[:0] = sys.argv[2:]
+import legato
+from pathlib import Path
+from streams.test_stream_files import continue_saved
+continue_saved(Path(sys.argv[1]))
+"""
+
+
+def continue_saved(folder: Path) -> None:
+    """Load weights and streams, go on, and write down what came of it."""
+    for name in TRAVELLERS:
+        model = BY_NAME[name].make()
+        stream = model.stream().load(folder / f"{name}.state")
+        np.save(folder / f"{name}.npy", stream.feed(inputs(1, seed=2)[0]).astype("float32"))
+
+
+def test_loaded_in_another_process_is_never_stopped_to_the_bit(tmp_path):
+    expected = {}
+    for name in TRAVELLERS:
+        stream = BY_NAME[name].make().stream().warm(inputs(1, seed=1)[0])
+        stream.save(tmp_path / f"{name}.state")
+        expected[name] = stream.feed(inputs(1, seed=2)[0]).astype("float32")
+        assert expected[name].shape[-1] >= FEATURES
+    paths = [str(HERE), str(Path(legato.__file__).parents[1])]
+    command = [sys.executable, "-W", "ignore", "-c", IN_ANOTHER_PROCESS, str(tmp_path), *paths]
+    subprocess.run(command, check=True)
+    for name, answers in expected.items():
+        np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), answers, err_msg=name)
+
+
+# Whose file it is.
+
+
+def test_other_weights_are_refused_with_both_fingerprints_or_taken_when_asked(tmp_path):
+    path = tmp_path / "a.state"
+    stream = network(seed=1).stream().warm(steps(5))
+    stream.save(path)
+    other = network(seed=2).stream().warm(steps(1))
+    before = other.state
+    with pytest.raises(StateError, match="written with other weights: theirs are ") as told:
+        other.load(path)
+    theirs, mine = str(told.value).split("theirs are ")[1].split(", this model's ")
+    assert len(theirs) == len(mine[:12]) == 12
+    assert theirs != mine[:12]
+    assert other.state == before
+    other.load(path, other_weights=True)
+    assert_same_states(other.state, stream.state)
+    assert other.steps == 5
+
+
+def test_training_makes_other_weights(tmp_path):
+    model = network()
+    stream = model.stream().warm(steps(3))
+    stream.save(tmp_path / "a.state")
+    stream.load(tmp_path / "a.state")
+    model.compile("sgd", "mse")
+    model.fit(steps(4)[None], np.ones((1, 3)), verbose=0)
+    with pytest.raises(StateError, match="other weights"):
+        stream.load(tmp_path / "a.state")
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (lambda: network(units=5).stream(), r"lstm:0 float32\(5,\)"),
+        (lambda: network(cell=layers.GRU).stream(), "gru:0"),
+        (lambda: network().stream(window=2), "window:"),
+        (lambda: network().streams(window=2), "another window"),
+    ],
+)
+def test_another_shape_is_refused_even_when_asked(other, told, tmp_path):
+    network().stream().warm(steps(3)).save(tmp_path / "a.state")
+    for other_weights in (False, True):
+        with pytest.raises(StateError, match=told):
+            other().load(tmp_path / "a.state", other_weights=other_weights)
+
+
+# What happened to the file.
+
+
+def test_a_file_cut_anywhere_or_altered_anywhere_is_seen(tmp_path):
+    path = tmp_path / "a.state"
+    stream = network().stream().warm(steps(3))
+    stream.save(path)
+    content = path.read_bytes()
+    for end in range(0, len(content), 97):
+        path.write_bytes(content[:end])
+        with pytest.raises(StateError, match="not a whole stream file"):
+            network().stream().load(path)
+    data = len(content) - stream.nbytes
+    for at in range(data, len(content), 41):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+        with pytest.raises(StateError, match="not a whole stream file"):
+            network().stream().load(path)
+
+
+def test_steps_that_were_altered_in_the_header_do_not_pass(tmp_path):
+    path = tmp_path / "a.state"
+    network().stream().warm(steps(3)).save(path)
+    path.write_bytes(path.read_bytes().replace(b'"weights":"', b'"weights":"0', 1))
+    with pytest.raises(StateError):
+        network().stream().load(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(99)])
+def test_other_files_are_refused(content, tmp_path):
+    (tmp_path / "a.state").write_bytes(content)
+    with pytest.raises(StateError, match="not a whole stream file"):
+        network().stream().load(tmp_path / "a.state")
+
+
+def test_a_state_file_is_no_stream_file(tmp_path):
+    network().stream().state.save(tmp_path / "a.state")
+    with pytest.raises(StateError, match=r"its format is 'legato\.state\.1'"):
+        network().stream().load(tmp_path / "a.state")
+
+
+def test_no_file_and_no_folder(tmp_path):
+    stream = network().stream()
+    with pytest.raises(StateError, match="no stream file"):
+        stream.load(tmp_path / "none.state")
+    with pytest.raises(OutputError, match="cannot be written"):
+        stream.save(tmp_path / "none" / "a.state")
+
+
+def test_several_streams_are_not_one(tmp_path):
+    pool = network().streams()
+    pool.feed({"ada": steps(1)[0], "bob": steps(1)[0]})
+    pool.save(tmp_path / "pool.state")
+    with pytest.raises(StateError, match=r"holds 2 streams, and one was expected.*model\.streams"):
+        network().stream().load(tmp_path / "pool.state")
+    pool.drop("bob")
+    pool.save(tmp_path / "pool.state")
+    assert_same_states(network().stream().load(tmp_path / "pool.state").state, pool.state("ada"))

@@ -1,0 +1,113 @@
+"""The folders import downwards, public names have one definition, ``import legato`` stays light."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from loading import loaded_after
+
+import legato
+
+PACKAGE = Path(legato.__file__).parent
+PROJECT = PACKAGE.parent
+
+
+def lint_imports(project: Path) -> subprocess.CompletedProcess:
+    """Run import-linter with the contracts of ``pyproject.toml`` on a checkout."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    return subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_imports_go_down():
+    done = lint_imports(PROJECT)
+    assert done.returncode == 0, done.stdout
+
+
+WRONG = [
+    ("_recurrent/state.py", "from legato._models.model import Model", "legato._recurrent.state"),
+    (
+        "_recurrent/layer_memory.py",
+        "def f():\n    from legato import layers",
+        "legato._recurrent.layer_memory",
+    ),
+    ("_execution/run.py", "import legato", "legato._execution.run -> legato (l."),
+    (
+        "alphabet/_networks.py",
+        "from legato._recurrent.model_state import ModelState",
+        "legato.alphabet._networks -> legato._recurrent.model_state",
+    ),
+    ("alphabet/_training.py", "import legato.cli", "legato.alphabet._training -> legato.cli"),
+    ("_series/lanes.py", "import keras", "legato._series.lanes -> keras"),
+    (
+        "_series/windows.py",
+        "from legato._recurrent import state",
+        "legato._series.windows -> legato._recurrent.state",
+    ),
+]
+
+
+def test_a_wrong_import_would_be_seen(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "legato")
+    shutil.copy(PROJECT / "pyproject.toml", tmp_path)
+    for module, source, _ in WRONG:
+        path = tmp_path / "legato" / module
+        path.write_text(f"{path.read_text(encoding='utf-8')}\n\n{source}\n", encoding="utf-8")
+    done = lint_imports(tmp_path)
+    reported = " ".join(done.stdout.split())
+    assert done.returncode == 1
+    assert "4 broken" in reported
+    assert [seen for *_, seen in WRONG if seen not in reported] == []
+
+
+def test_no_two_modules_have_one_name():
+    names = Counter(path.stem.strip("_") for path in PACKAGE.rglob("*.py"))
+    allowed = {"init", "main"}
+    assert [name for name, count in names.items() if count > 1 and name not in allowed] == []
+
+
+def test_public_names_are_sorted_and_all_there():
+    assert sorted(legato.__all__) == list(legato.__all__)
+    for name in legato.__all__:
+        assert getattr(legato, name) is not None
+        assert name in dir(legato)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'legato' has no attribute 'Stream_'"):
+        _ = legato.Stream_  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import legato",
+        "import legato.cli",
+        "import legato, contextlib\nfrom legato.cli import app\n"
+        "with contextlib.suppress(SystemExit):\n    app(['alphabet', '--help'])",
+    ],
+)
+def test_the_front_door_loads_neither_keras_nor_jax(code):
+    assert not {"keras", "jax", "numpy", "matplotlib"} & loaded_after(code)
+
+
+def test_statistics_load_neither_keras_nor_jax_and_scipy_only_when_asked():
+    assert not {"keras", "jax", "scipy"} & loaded_after("import legato\nlegato.interval")
+    assert not {"keras", "jax"} & loaded_after("import legato\nlegato.compare([1, 2], [3, 4])")
+
+
+@pytest.mark.parametrize("code", ["legato.frame(range(9))", "print(legato.Lanes([3, 4]))"])
+def test_rooms_of_numpy_only_load_neither_keras_nor_jax(code):
+    assert not {"keras", "jax", "scipy"} & loaded_after(f"import legato\n{code}")
+
+
+def test_the_version_is_the_changelogs():
+    changelog = (PACKAGE.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    first = next(line for line in changelog.splitlines() if line.startswith("## "))
+    assert first.split()[1] == legato.__version__
