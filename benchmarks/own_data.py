@@ -28,7 +28,7 @@ from legato import layers
 from legato._series.lanes import Lanes
 from legato._forecasting.network import Shape
 from legato._forecasting.partition import parts_of
-from legato._forecasting.trainer import Course, School
+from legato._forecasting.trainer import TrainingOptions, Trainer
 from legato._forecasting.task import settle
 
 HOW = {"group": "machine", "time": "at"}
@@ -65,7 +65,7 @@ def prepared(path: Path) -> tuple[dict[str, float], tuple]:
     parts = parts_of(data, task, None, 0.2, 0, 7)
     learnt = parts.learning(data)
     shape = Shape(steps=Lanes(learnt.lengths).steps)
-    school = School(task, shape, Course(EPOCHS, 0, 0.003, 7, 0), None)
+    school = Trainer(task, shape, TrainingOptions(EPOCHS, 0, 0.003, 7, 0), None)
     networks, _ = school.teach(learnt)
     begun = time.perf_counter()
     lessons = school.lessons(networks, learnt, 0 * learnt.lengths)

@@ -16,15 +16,15 @@ import jax
 import keras
 import numpy as np
 
-from legato._analysis.jacobians import Derivatives, Path
-from legato._analysis.propagation import Flow, Slopes
+from legato._analysis.jacobians import Derivatives, DifferentiatedRun
+from legato._analysis.propagation import BatchJacobians, Propagation
 from legato._errors import InputError
 from legato._execution.callbacks import Progress
-from legato._execution.data_adapter import Intake
+from legato._execution.data_adapter import DataAdapter
 from legato._models.model import Model, Sequential
 from legato._platform import keras_private
 from legato._platform.wording import duration
-from legato._recurrent.model_state import Engine
+from legato._recurrent.model_state import ModelState
 from legato._recurrent.state import State
 
 TINY = 1e-30  # below it, float32 soon makes a derivative zero
@@ -136,12 +136,12 @@ def influence(
             "legato.load_model opens the file of any Keras model."
         )
     engine = model._engine
-    held = Intake(engine).held(X, batch_size, starts)
+    held = DataAdapter(engine).held(X, batch_size, starts)
     _check_embeds_nothing(model)
     named = _names(names, held.samples.count)
     memory = _memory(engine, state, held.rows)
     samples = held.samples._replace(x=_floating(engine, held.samples.x))
-    path = Path(engine, samples, held.rows, memory, outputs, steps)
+    path = DifferentiatedRun(engine, samples, held.rows, memory, outputs, steps)
     _check_cost(path, samples.count)
     progress = Progress(verbose, 1, path.batches, patience_s=2.0, stream=sys.stderr)
     matrix = _mapped(path, progress)[: samples.count * path.leaving.parts]
@@ -165,7 +165,7 @@ def _check_embeds_nothing(model) -> None:
             )
 
 
-def _floating(engine: Engine, x):
+def _floating(engine: ModelState, x):
     """Inputs as floating point, which a model converts them to anyway if it says so.
 
     Raises:
@@ -202,7 +202,7 @@ def _by_step(names: tuple[str, ...], steps: int) -> tuple[str, ...]:
     return tuple(f"{name}:{step}" for name in names for step in range(steps))
 
 
-def _memory(engine: Engine, state: State | None, rows: int) -> list:
+def _memory(engine: ModelState, state: State | None, rows: int) -> list:
     """What to begin with."""
     if state is None:
         return engine.memory_values(rows, fresh=True)
@@ -218,7 +218,7 @@ def _memory(engine: Engine, state: State | None, rows: int) -> list:
 # The map.
 
 
-def _mapped(path: Path, progress: Progress) -> np.ndarray:
+def _mapped(path: DifferentiatedRun, progress: Progress) -> np.ndarray:
     """All of it, with room for as many samples in the last batch as in the others."""
     lanes, batches = path.lanes, path.batches
     sides = [each.times(path.together) for each in (path.leaving, path.entering)]
@@ -231,7 +231,7 @@ def _mapped(path: Path, progress: Progress) -> np.ndarray:
     left, entered = sides
     state = path.together * path.state
     carries = path.carries
-    flow = Flow(lanes, state, len(entered.part), len(left.part), batches if carries else 0)
+    flow = Propagation(lanes, state, len(entered.part), len(left.part), batches if carries else 0)
     every, at = np.arange(lanes), 0
     for block in path.blocks(backward):
         for slopes, own in _each(block, backward):
@@ -244,7 +244,7 @@ def _mapped(path: Path, progress: Progress) -> np.ndarray:
     return matrix.reshape(batches * lanes * rows, batches * lanes * columns)
 
 
-def _warn_of_underflow(matrix: np.ndarray, path: Path) -> None:
+def _warn_of_underflow(matrix: np.ndarray, path: DifferentiatedRun) -> None:
     """Say so where zeros within a sample may be what float32 made of something."""
     sample = np.arange(len(matrix)) // path.leaving.parts
     of_steps = path.entering.parts
@@ -260,22 +260,22 @@ def _warn_of_underflow(matrix: np.ndarray, path: Path) -> None:
             return
 
 
-def _backward(path: Path) -> bool:
+def _backward(path: DifferentiatedRun) -> bool:
     """Whether a sample has fewer outputs than inputs, so that they are the ones to take along."""
     return len(path.leaving.part) < len(path.entering.part)
 
 
-def _each(block: Derivatives, backward: bool) -> Iterator[tuple[Slopes, np.ndarray]]:
+def _each(block: Derivatives, backward: bool) -> Iterator[tuple[BatchJacobians, np.ndarray]]:
     """The batches of a block as they go by, each with the sizes of its own."""
     carried, written, read, own = block[2:]
     if backward:
         turned = (each[::-1].swapaxes(2, 3) for each in (carried, read, written, own))
         carried, written, read, own = turned
     for at, each in enumerate(own):
-        yield Slopes(carried[at], written[at], read[at]), each
+        yield BatchJacobians(carried[at], written[at], read[at]), each
 
 
-def _check_cost(path: Path, samples: int) -> None:
+def _check_cost(path: DifferentiatedRun, samples: int) -> None:
     """Refuse what would take too much memory.
 
     Raises:
@@ -296,7 +296,7 @@ def _check_cost(path: Path, samples: int) -> None:
     )
 
 
-def _seconds(path: Path) -> float:
+def _seconds(path: DifferentiatedRun) -> float:
     """How long the map would take, by timing a part of it."""
     end = min(16, max(path.batches - 1, 1))
     path.derivatives(0, end)  # which compiles

@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from legato._analysis.numbers import Numbers, counted
+from legato._analysis.numbers import InfluenceAxes, influence_axes
 from legato._errors import InputError, UnsupportedError
-from legato._execution.compiled_loop import Plan
-from legato._execution.program_cache import Programs
-from legato._execution.samples import Samples
+from legato._execution.compiled_loop import LoopPlan
+from legato._execution.program_cache import ProgramCache
+from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
-from legato._recurrent.model_state import Engine
+from legato._recurrent.model_state import ModelState
 
 BLOCK_BYTES = 64 * 2**20  # of derivatives at once, about
 BLOCK_BATCHES = 256
@@ -46,7 +46,7 @@ class Derivatives(NamedTuple):
     own: np.ndarray
 
 
-class Path:
+class DifferentiatedRun:
     """The way of a state through the batches of ``predict``.
 
     Args:
@@ -71,16 +71,16 @@ class Path:
 
     def __init__(
         self,
-        engine: Engine,
-        samples: Samples,
+        engine: ModelState,
+        samples: SampleArrays,
         rows: int,
         memory: list,
         output: int | None,
         by_step: bool,
     ):
         self._samples, self._rows, self._output = samples, rows, output
-        self._program = Programs(engine).of("predict")
-        self._variables = Programs(engine).variables("predict")
+        self._program = ProgramCache(engine).of("predict")
+        self._variables = ProgramCache(engine).variables("predict")
         self._values = type(self._variables)(*map(keras_private.values_of, self._variables))
         self._full, self._last = divmod(samples.count, rows)
         self.batches = self._full + (self._last > 0)
@@ -179,17 +179,17 @@ class Path:
 
     # What a batch is.
 
-    def _counted(self, memory: list, by_step: bool) -> tuple[Numbers, Numbers]:
+    def _counted(self, memory: list, by_step: bool) -> tuple[InfluenceAxes, InfluenceAxes]:
         x, _ = self._batch(0, 1)
         x = jax.tree.map(lambda each: each[0], x)
         rows = len(jax.tree.leaves(x)[0])
         outputs, *_ = jax.eval_shape(self._step(rows), self._values, memory, (x,), None)
         came, made = ([each.shape[1:] for each in jax.tree.leaves(side)] for side in (x, outputs))
-        return counted(came, made, self._output, by_step)
+        return influence_axes(came, made, self._output, by_step)
 
     def _step(self, rows: int) -> Callable:
         """``step(values, memory, data, starts)`` → outputs, changed values, memory: predict's."""
-        return self._program.once(Plan(rows, rows, rows, 1, "never", 1, 1), compiled=False)
+        return self._program.once(LoopPlan(rows, rows, rows, 1, "never", 1, 1), compiled=False)
 
     def _batch(self, begin: int, end: int) -> tuple[Any, Any]:
         """Inputs and flags of batches of one size, (batches, rows, …)."""

@@ -8,7 +8,7 @@ from legato._errors import InputError
 
 
 @dataclass(frozen=True)
-class Numbers:
+class InfluenceAxes:
     """How many numbers one side of a sample is, and what they are summed up in.
 
     Attributes:
@@ -19,10 +19,10 @@ class Numbers:
     parts: int
     part: np.ndarray
 
-    def times(self, samples: int) -> "Numbers":
+    def times(self, samples: int) -> "InfluenceAxes":
         """The same for samples side by side."""
         part = np.arange(samples)[:, None] * self.parts + self.part
-        return Numbers(samples * self.parts, part.reshape(-1))
+        return InfluenceAxes(samples * self.parts, part.reshape(-1))
 
     def summed(self, values: np.ndarray, axis: int, first: int = 0) -> np.ndarray:
         """Sums over those of a part; ``values`` are of consecutive numbers from ``first`` on."""
@@ -37,9 +37,9 @@ class Numbers:
         return np.moveaxis(sums, 0, axis)
 
 
-def counted(
+def influence_axes(
     came: list[tuple], made: list[tuple], output: int | None, by_step: bool
-) -> tuple[Numbers, Numbers]:
+) -> tuple[InfluenceAxes, InfluenceAxes]:
     """Both sides of a sample.
 
     Args:
@@ -80,9 +80,9 @@ def _without(index: int, shape: tuple) -> tuple:
     return shape[:-1]
 
 
-def _numbers(shapes: list[tuple], steps: int | None) -> Numbers:
+def _numbers(shapes: list[tuple], steps: int | None) -> InfluenceAxes:
     """Numbers of arrays of such shapes, told apart by their first axis if it is of time."""
     sizes = [int(np.prod(shape)) for shape in shapes]
     if steps is None:
-        return Numbers(1, np.zeros(sum(sizes), int))
-    return Numbers(steps, np.concatenate([np.arange(size) * steps // size for size in sizes]))
+        return InfluenceAxes(1, np.zeros(sum(sizes), int))
+    return InfluenceAxes(steps, np.concatenate([np.arange(size) * steps // size for size in sizes]))

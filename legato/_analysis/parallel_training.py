@@ -21,8 +21,8 @@ from typing import NamedTuple
 import jax
 
 from legato._analysis.replicate_builder import (
-    Builder,
-    Content,
+    ModelContent,
+    ReplicateBuilder,
     Start,
     check_alike,
     content_of,
@@ -30,9 +30,9 @@ from legato._analysis.replicate_builder import (
     settings_of,
 )
 from legato._errors import InputError
-from legato._execution.batches import drawn_by
+from legato._execution.batches import drawing_orders_from
 from legato._execution.callbacks import Progress
-from legato._execution.program_cache import Programs
+from legato._execution.program_cache import ProgramCache
 from legato._platform import keras_private
 from legato._platform.backend import device_share_bytes
 
@@ -40,7 +40,7 @@ GROUP = 64  # seeds built before they are trained, if what they begin with takes
 _LOOK_S = 0.1  # how often the main thread shows progress and hears Ctrl-C
 
 
-class Ended(NamedTuple):
+class FinishedReplicate(NamedTuple):
     """A replicate that was trained.
 
     Attributes:
@@ -51,10 +51,10 @@ class Ended(NamedTuple):
 
     history: dict[str, list[float]]
     seconds: float
-    content: Content
+    content: ModelContent
 
 
-class SideBySide:
+class ParallelTraining:
     """The trainings of all seeds: the first one compiles, the others share the cores.
 
     Args:
@@ -66,7 +66,7 @@ class SideBySide:
         model: the first seed's; it holds whatever was put into it last.
     """
 
-    def __init__(self, builder: Builder, fit: Callable, seeds: Sequence[int]):
+    def __init__(self, builder: ReplicateBuilder, fit: Callable, seeds: Sequence[int]):
         self._builder, self._fit, self._seeds = builder, fit, seeds
         self.model, self._first = builder(seeds[0], whole=True)
         self._metrics = keras_private.values_of(self.model.metrics_variables)
@@ -77,7 +77,7 @@ class SideBySide:
         self._stopped = False
         _check_room(self._first.content.nbytes, len(seeds))
 
-    def __call__(self, show: Callable[[int], Progress]) -> list[Ended]:
+    def __call__(self, show: Callable[[int], Progress]) -> list[FinishedReplicate]:
         """Train them; what came out, seed by seed.
 
         Args:
@@ -86,7 +86,7 @@ class SideBySide:
         Raises:
             KeyboardInterrupt: saying how many had finished.
         """
-        ended: dict[int, Ended] = {}
+        ended: dict[int, FinishedReplicate] = {}
         room = device_share_bytes() / 4 // max(self._first.content.nbytes, 1)
         size = int(min(GROUP, max(room, self._workers)))
         others = self._seeds[1:]
@@ -142,12 +142,12 @@ class SideBySide:
         check_alike(self._first, start, self._settings, settings_of(model))
         if len(self._made) < self._workers:  # train on this model too
             self._builder.finish(model)
-            Programs(model._engine).share(Programs(self.model._engine))
+            ProgramCache(model._engine).share(ProgramCache(self.model._engine))
             self._made.append(model)
             self._free.append(model)
         return start
 
-    def _train(self, start: Start) -> Ended:
+    def _train(self, start: Start) -> FinishedReplicate:
         """One training, on a model that nobody trains on."""
         with self._lock:
             model = self._free.pop(0)
@@ -157,15 +157,15 @@ class SideBySide:
             put(model, start.content)
             keras_private.set_values(model.metrics_variables, self._metrics)
             began = time.perf_counter()
-            with drawn_by(start.orders):
+            with drawing_orders_from(start.orders):
                 history = self._fit(model, start.seed)
-            return Ended(history, time.perf_counter() - began, content_of(model))
+            return FinishedReplicate(history, time.perf_counter() - began, content_of(model))
         finally:
             with self._lock:
                 self._free.append(model)
 
 
-def _tell(progress: Progress, ended: dict[int, Ended], steps: int, seed: int) -> None:
+def _tell(progress: Progress, ended: dict[int, FinishedReplicate], steps: int, seed: int) -> None:
     """One seed more has finished."""
     progress.steps(len(ended) - 1, steps)
     logs = {name: values[-1] for name, values in ended[seed].history.items()}
@@ -174,7 +174,7 @@ def _tell(progress: Progress, ended: dict[int, Ended], steps: int, seed: int) ->
 
 def _cores(model) -> int:
     """How many train at a time; step by step, Python itself is what takes the time."""
-    if jax.default_backend() != "cpu" or Programs(model._engine).runs_eagerly:
+    if jax.default_backend() != "cpu" or ProgramCache(model._engine).runs_eagerly:
         return 1
     counted = getattr(os, "sched_getaffinity", None)
     return len(counted(0)) if counted else os.cpu_count() or 1

@@ -19,7 +19,7 @@ WORTHWHILE = 16  # columns at once, at least
 SMALLEST, LARGEST = np.nextafter(0.0, 1.0), np.finfo(float).max
 
 
-class Slopes(NamedTuple):
+class BatchJacobians(NamedTuple):
     """The derivatives of a batch, each (lanes, …).
 
     Attributes:
@@ -36,7 +36,7 @@ class Slopes(NamedTuple):
 Summed = Callable[[np.ndarray, int], np.ndarray]
 
 
-class Flow:
+class Propagation:
     """What entered the lanes, in the state that they carry now.
 
     Args:
@@ -54,7 +54,7 @@ class Flow:
         self._begin = self._end = 0
 
     def go_by(
-        self, batch: Slopes, sum_outputs: Summed, sum_entries: Summed
+        self, batch: BatchJacobians, sum_outputs: Summed, sum_entries: Summed
     ) -> tuple[int, np.ndarray]:
         """A batch goes by.
 

@@ -18,14 +18,14 @@ import keras
 import numpy as np
 
 from legato._errors import InputError
-from legato._execution.compiled_loop import Values
-from legato._execution.program_cache import Programs
-from legato._execution.samples import Samples
+from legato._execution.compiled_loop import LoopValues
+from legato._execution.program_cache import ProgramCache
+from legato._execution.samples import SampleArrays
 from legato._models.model import Model, Sequential
 from legato._platform import keras_private
 
 
-class Content(NamedTuple):
+class ModelContent(NamedTuple):
     """All that is in a model's variables.
 
     Attributes:
@@ -33,7 +33,7 @@ class Content(NamedTuple):
         memory: what each of its memories holds.
     """
 
-    values: Values
+    values: LoopValues
     memory: list[list]
 
     @property
@@ -51,11 +51,11 @@ class Start(NamedTuple):
     """
 
     seed: int
-    content: Content
+    content: ModelContent
     orders: np.random.RandomState
 
 
-class Builder:
+class ReplicateBuilder:
     """Makes the model of a seed, and what its training begins with.
 
     Args:
@@ -66,7 +66,7 @@ class Builder:
     def __init__(self, build: Callable, X, y):
         self._build, self._data = build, (X, y)
         self._takes_seed = _takes_seed(build)
-        self._sample: Samples | None = None
+        self._sample: SampleArrays | None = None
 
     def __call__(self, seed: int, whole: bool = False) -> tuple[Any, Start]:
         """The model, its weights and its optimizer's variables there, and its beginning.
@@ -75,7 +75,7 @@ class Builder:
             seed: whose.
             whole: whether its metrics' variables are wanted as well.
         """
-        with keras_private.planted(seed):
+        with keras_private.temporary_seed(seed):
             model = self._build(seed) if self._takes_seed else self._build()
             _check_model(model, seed)
             self.finish(model, whole)
@@ -121,22 +121,22 @@ def _check_model(model, seed: int) -> None:
         )
 
 
-def content_of(model) -> Content:
+def content_of(model) -> ModelContent:
     """What is in a model's variables, on the host."""
     engine = model._engine
-    variables = Programs(engine).variables("train")._replace(metrics=[])
+    variables = ProgramCache(engine).variables("train")._replace(metrics=[])
     values = [[np.asarray(each) for each in keras_private.values_of(part)] for part in variables]
     memory = [
         [np.asarray(each) for each in keras_private.values_of(memory.variables)]
         for memory in engine.memories
     ]
-    return Content(Values(*values), memory)
+    return ModelContent(LoopValues(*values), memory)
 
 
-def put(model, content: Content) -> None:
+def put(model, content: ModelContent) -> None:
     """Let a model hold what another one of its kind held."""
     engine = model._engine
-    variables = Programs(engine).variables("train")._replace(metrics=[])
+    variables = ProgramCache(engine).variables("train")._replace(metrics=[])
     for own, values in zip(variables, content.values, strict=True):
         keras_private.set_values(own, map(jax.numpy.asarray, values))
     for memory, values in zip(engine.memories, content.memory, strict=True):

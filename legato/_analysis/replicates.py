@@ -18,12 +18,12 @@ import jax
 import keras
 import numpy as np
 
-from legato._analysis.parallel_training import Ended, SideBySide
-from legato._analysis.replicate_builder import Builder, Content, put
+from legato._analysis.parallel_training import FinishedReplicate, ParallelTraining
+from legato._analysis.replicate_builder import ModelContent, ReplicateBuilder, put
 from legato._errors import InputError, UnsupportedError
 from legato._execution.callbacks import Progress
-from legato._execution.program_cache import Programs
-from legato._execution.samples import hands_out_batches
+from legato._execution.program_cache import ProgramCache
+from legato._execution.samples import yields_batches
 
 _OPTIONS = """
 validation_split validation_data shuffle class_weight sample_weight validation_batch_size
@@ -58,8 +58,8 @@ class Replicates:
     seeds: tuple[int, ...]
     histories: tuple[dict[str, list[float]], ...]
     seconds: tuple[float, ...]
-    _contents: tuple[Content, ...] = field(repr=False)
-    _builder: "Builder" = field(repr=False)
+    _contents: tuple[ModelContent, ...] = field(repr=False)
+    _builder: "ReplicateBuilder" = field(repr=False)
     _model: Any = field(repr=False)  # one of them, that holds anyone's values in turn
 
     def __len__(self) -> int:
@@ -74,7 +74,7 @@ class Replicates:
     @property
     def weights(self) -> list[list[np.ndarray]]:
         """The weights of each, as ``model.get_weights()`` gives them."""
-        variables = Programs(self._model._engine).variables("train")
+        variables = ProgramCache(self._model._engine).variables("train")
         known = [id(each) for each in (*variables.trainable, *variables.non_trainable)]
         at = [known.index(id(each)) for each in self._model.weights]
         every = [[*each.values.trainable, *each.values.non_trainable] for each in self._contents]
@@ -87,7 +87,7 @@ class Replicates:
         """
         model, _ = self._builder(self.seeds[range(len(self))[k]])
         put(model, self._contents[k])
-        Programs(model._engine).share(Programs(self._model._engine))
+        ProgramCache(model._engine).share(ProgramCache(self._model._engine))
         return model
 
     def predict(self, X, batch_size=None, *, starts=None) -> Any:
@@ -201,7 +201,7 @@ def replicate(
     if callable(X) and y is not None:
         raise InputError("X is a function of the seed, which gives X and y: leave y out.")
     first = data(chosen[0])
-    if hands_out_batches(first[0]):
+    if yields_batches(first[0]):
         raise InputError(
             f"X is a {type(first[0]).__name__}, which hands out batches: replicates share their "
             "data, so arrays were expected. Read it into arrays, or call fit seed by seed."
@@ -213,8 +213,8 @@ def replicate(
             '[keras.callbacks.EarlyStopping("loss")].'
         )
     options = {"epochs": epochs, "batch_size": batch_size, **fit}
-    builder = Builder(build, *first)
-    runs = SideBySide(builder, partial(_fit, data, callbacks, options), chosen)
+    builder = ReplicateBuilder(build, *first)
+    runs = ParallelTraining(builder, partial(_fit, data, callbacks, options), chosen)
     ended = runs(lambda steps: Progress(verbose, len(chosen), steps, 2.0, unit="seed"))
     _warn_of_nan(chosen, ended)
     histories, took, contents = zip(*ended, strict=True)
@@ -268,7 +268,7 @@ def _fit(data: Callable, callbacks: Callable | None, options: dict, model, seed:
     return model.fit(X, y, verbose=0, callbacks=watching or None, **options).history
 
 
-def _warn_of_nan(seeds: Sequence[int], ended: Sequence[Ended]) -> None:
+def _warn_of_nan(seeds: Sequence[int], ended: Sequence[FinishedReplicate]) -> None:
     lost = [
         str(seed)
         for seed, each in zip(seeds, ended, strict=True)

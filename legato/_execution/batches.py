@@ -1,10 +1,10 @@
-"""Data on their way to a program: arrays as a whole, or batches that arrive, in blocks.
+"""Data on their way to a compiled loop: arrays as a whole, or batches that arrive, in blocks.
 
-A program takes arrays whose axis 0 is the sample and the order in which batches pick from them.
-Arrays that fit are one such piece for many epochs (``Held``). What comes from an iterator, or would
-take more than a set share of the device's memory, is handed over in blocks (``Fed``): several
-batches of one shape stacked into arrays, the next block read, checked and sent on another thread
-while this one runs. Memory is bounded by three blocks, however long the data are.
+A compiled loop takes arrays whose axis 0 is the sample, and the order in which batches pick from
+them. Arrays that fit are one block for many epochs (``WholeData``). What comes from an iterator, or
+would take more than a set share of the device's memory, is handed over in blocks (``BlockedData``):
+several batches of one shape stacked into arrays, the next block read, checked and sent on another
+thread while this one runs. Memory is bounded by three blocks, however long the data are.
 """
 
 import warnings
@@ -20,7 +20,7 @@ import numpy as np
 
 from legato._errors import InputError, LegatoError
 from legato._execution.compiled_loop import ENDLESS
-from legato._execution.samples import Samples
+from legato._execution.samples import SampleArrays
 
 ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at least an epoch's
 OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
@@ -33,7 +33,7 @@ _DRAWN_BY: ContextVar[Any] = ContextVar("what draws sample orders", default=np.r
 
 
 @contextmanager
-def drawn_by(generator: np.random.RandomState):
+def drawing_orders_from(generator: np.random.RandomState):
     """Let the feedings that are made here draw their orders from a generator of their own.
 
     NumPy's global one has one sequence of numbers for a process, and runs beside each other would
@@ -46,7 +46,7 @@ def drawn_by(generator: np.random.RandomState):
         _DRAWN_BY.reset(token)
 
 
-class Piece(NamedTuple):
+class Block(NamedTuple):
     """What a program can be called on without other data.
 
     Attributes:
@@ -59,7 +59,7 @@ class Piece(NamedTuple):
         slots: emissions there is room for.
     """
 
-    samples: Samples
+    samples: SampleArrays
     order: np.ndarray | jax.Array
     begin: int
     end: int
@@ -74,7 +74,7 @@ class Piece(NamedTuple):
         return self.begin if self.steps == ENDLESS else 0
 
 
-class Held:
+class WholeData:
     """Samples that are there as a whole.
 
     Args:
@@ -82,7 +82,7 @@ class Held:
         rows: samples in a full batch, at most ``samples.count``.
         shuffle: whether each epoch has an order of its own, drawn with NumPy's global generator,
             so that ``numpy.random.seed`` and ``keras.utils.set_random_seed`` govern it, unless it
-            is ``drawn_by`` another;
+            is ``drawing_orders_from`` another;
             ``"batch"``: within each batch only.
 
     Attributes:
@@ -90,7 +90,7 @@ class Held:
         steps: batches in an epoch.
     """
 
-    def __init__(self, samples: Samples, rows: int, shuffle: Shuffle = False):
+    def __init__(self, samples: SampleArrays, rows: int, shuffle: Shuffle = False):
         self.samples, self.rows = samples, rows
         self._shuffle: Shuffle = shuffle
         self._random = _DRAWN_BY.get()
@@ -102,7 +102,7 @@ class Held:
         """Send the data over once, for several calls."""
         self.samples = self.samples.on_device()
 
-    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Piece]:
+    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Block]:
         """One piece: as many epochs, up to ``epochs``, as the program has room for."""
         slots = max(1, ORDER_INDICES // (self.steps * self.rows))
         epochs = min(epochs, slots)
@@ -111,19 +111,19 @@ class Held:
             epoch[:] = epoch_order(self.samples.count, self.rows, self._shuffle, self._random)
         yield self._piece(order, epochs * self.steps, slots, calls=by_batch > 0)
 
-    def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
+    def once(self, slots: int, by_batch: int = 0) -> Iterator[Block]:
         """One piece: all samples in order."""
         order = np.zeros((1, self.steps * self.rows), np.int32)
         order[0, : self.samples.count] = np.arange(self.samples.count)
         yield self._piece(order, self.steps, min(slots, self.steps), calls=by_batch > 0)
 
-    def _piece(self, order: np.ndarray, end: int, slots: int, calls: bool) -> Piece:
+    def _piece(self, order: np.ndarray, end: int, slots: int, calls: bool) -> Block:
         order = order.reshape(-1, self.rows)
         at_hand = jax.device_put(order) if calls else order  # which costs more than one call gains
-        return Piece(self.samples, at_hand, 0, end, self.rows, self._last, self.steps, slots)
+        return Block(self.samples, at_hand, 0, end, self.rows, self._last, self.steps, slots)
 
 
-class Reader:
+class BackgroundReader:
     """A thread on which all of a source is read, since a source may be bound to one."""
 
     def __init__(self):
@@ -145,7 +145,7 @@ class Reader:
                 coming = self._worker.submit(next, items, end)
 
 
-class Fed:
+class BlockedData:
     """Batches that arrive, an epoch's at a time.
 
     Args:
@@ -159,16 +159,16 @@ class Fed:
 
     def __init__(
         self,
-        read: Callable[[], Iterator[Samples]],
+        read: Callable[[], Iterator[SampleArrays]],
         steps: int | None = None,
-        reader: Reader | None = None,
+        reader: BackgroundReader | None = None,
     ):
-        self._read, self.steps, self._reader = read, steps, reader or Reader()
+        self._read, self.steps, self._reader = read, steps, reader or BackgroundReader()
 
     def keep_on_device(self) -> None:
         """Blocks come and go; nothing is kept."""
 
-    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Piece]:
+    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Block]:
         """The blocks of one epoch.
 
         Args:
@@ -196,13 +196,13 @@ class Fed:
             )
         self.steps = step
 
-    def once(self, slots: int, by_batch: int = 0) -> Iterator[Piece]:
+    def once(self, slots: int, by_batch: int = 0) -> Iterator[Block]:
         """The blocks of all that comes."""
         for piece in self.training(1, by_batch):
             yield piece._replace(slots=min(slots, len(piece.order)))
 
 
-Feeding = Held | Fed
+DataSource = WholeData | BlockedData
 
 
 def epoch_order(count: int, rows: int, shuffle: Shuffle, random: Any = np.random) -> np.ndarray:
@@ -220,24 +220,27 @@ def epoch_order(count: int, rows: int, shuffle: Shuffle, random: Any = np.random
     return np.concatenate([random.permutation(batch) for batch in batches])
 
 
-def sliced(samples: Samples, rows: int, shuffle: Shuffle) -> Fed:
+def in_blocks(samples: SampleArrays, rows: int, shuffle: Shuffle) -> BlockedData:
     """Arrays that are too large to be sent as a whole, batch by batch."""
 
     random = _DRAWN_BY.get()  # here: reading is done on another thread
 
-    def read() -> Iterator[Samples]:
+    def read() -> Iterator[SampleArrays]:
         count = samples.count
         order = epoch_order(count, rows, shuffle, random)
         for begin in range(0, count, rows):
             at = order[begin : begin + rows] if shuffle else slice(begin, begin + rows)
             yield samples.take(at)
 
-    return Fed(read, -(-samples.count // rows))
+    return BlockedData(read, -(-samples.count // rows))
 
 
-def arriving(
-    source: Any, reader: Reader, to_samples: Callable[..., Samples], again: bool = False
-) -> Fed:
+def blocks_from_iterator(
+    source: Any,
+    reader: BackgroundReader,
+    to_samples: Callable[..., SampleArrays],
+    again: bool = False,
+) -> BlockedData:
     """Batches of what Keras iterates over.
 
     Args:
@@ -248,7 +251,7 @@ def arriving(
             is told how many batches an epoch has goes on instead.
     """
 
-    def read() -> Iterator[Samples]:
+    def read() -> Iterator[SampleArrays]:
         if again:
             source.reset()
         with source.catch_stop_iteration():
@@ -259,12 +262,12 @@ def arriving(
                     raise type(error)(f"Batch {number} does not do: {error}") from error
                 yield samples
 
-    return Fed(read, source.num_batches, reader)
+    return BlockedData(read, source.num_batches, reader)
 
 
-def _blocks(batches: Iterator[Samples], most: int, steps: int | None) -> Iterator[Piece]:
+def _blocks(batches: Iterator[SampleArrays], most: int, steps: int | None) -> Iterator[Block]:
     """Consecutive batches of one shape, put together."""
-    waiting: list[Samples] = []
+    waiting: list[SampleArrays] = []
     room = 1
     for batch in batches:
         if waiting and batch.shapes != waiting[0].shapes:
@@ -280,7 +283,7 @@ def _blocks(batches: Iterator[Samples], most: int, steps: int | None) -> Iterato
         yield _block(waiting, room)
 
 
-def _block(batches: list[Samples], room: int) -> Piece:
+def _block(batches: list[SampleArrays], room: int) -> Block:
     """One piece of some batches, in arrays with room for a fixed number, so that one program does.
 
     A batch that is alone among others of another shape is left as it is.
@@ -289,10 +292,10 @@ def _block(batches: list[Samples], room: int) -> Piece:
     room = room if len(batches) > 1 else 1
     order = np.arange(room * size, dtype=np.int32).reshape(room, size)
     samples = _stacked(batches, room).on_device()
-    return Piece(samples, order, 0, len(batches), size, size, ENDLESS, 1)
+    return Block(samples, order, 0, len(batches), size, size, ENDLESS, 1)
 
 
-def _stacked(batches: list[Samples], room: int) -> Samples:
+def _stacked(batches: list[SampleArrays], room: int) -> SampleArrays:
     if room == 1:
         return batches[0]
 
@@ -302,4 +305,4 @@ def _stacked(batches: list[Samples], room: int) -> Samples:
         return whole
 
     parts = jax.tree.map(stack, *[batch[:4] for batch in batches])
-    return Samples(*parts, count=room * batches[0].count)
+    return SampleArrays(*parts, count=room * batches[0].count)

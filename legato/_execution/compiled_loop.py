@@ -28,8 +28,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from legato._platform.xla_small_programs import OneFunction, is_small
-from legato._recurrent.layer_memory import Memory, rows_as
+from legato._platform.xla_small_programs import SingleFunctionProgram, is_small
+from legato._recurrent.layer_memory import LayerMemory, expecting_rows
 
 Reset = Literal["epoch", "batch", "never"]
 Verb = Literal["train", "test", "predict"]
@@ -37,7 +37,7 @@ ENDLESS = np.iinfo(np.int32).max  # batches in an epoch whose end is not known
 
 
 @dataclass(frozen=True)
-class Plan:
+class LoopPlan:
     """What a program is compiled for, beside the shapes of its arguments.
 
     Attributes:
@@ -60,7 +60,7 @@ class Plan:
     slots: int
 
 
-class Values(NamedTuple):
+class LoopValues(NamedTuple):
     """A model's variables, or their values, as Keras's steps take them.
 
     What a verb does not use is empty; what it does not change comes back empty.
@@ -72,7 +72,7 @@ class Values(NamedTuple):
     metrics: list
 
 
-class Feed(NamedTuple):
+class LoopInputs(NamedTuple):
     """What a call of a program runs over.
 
     Attributes:
@@ -94,14 +94,14 @@ class Feed(NamedTuple):
     validation: Any = None
 
 
-class Program:
+class CompiledLoop:
     """The compiled loop of one verb over one model.
 
     Args:
         step: ``step(values, batch) -> (emitted, values)``, pure: Keras's ``train_step`` or alike,
             with the memory's variables at the end of ``values.non_trainable``.
         memories: what the model's stateful layers remember, in the order of those variables.
-        changed: the fields of ``Values`` that the step changes.
+        changed: the fields of ``LoopValues`` that the step changes.
 
     Attributes:
         ready: what was prepared for the shapes met so far; its owner's to fill.
@@ -112,19 +112,23 @@ class Program:
     def __init__(
         self,
         step: Callable,
-        memories: list[Memory],
+        memories: list[LayerMemory],
         changed: tuple[str, ...],
     ):
         self.ready: dict[tuple, Any] = {}
         self.runs: dict[tuple, Callable] = {}
         self._step = step
-        self._kept = tuple(name for name in Values._fields if name not in changed)
+        self._kept = tuple(name for name in LoopValues._fields if name not in changed)
         self._variables = [variable for memory in memories for variable in memory.variables]
         ends = np.cumsum([len(memory.variables) for memory in memories], dtype=int)
         self._fresh_at = frozenset(int(end) - 1 for end in ends)
 
     def compiled(
-        self, plan: Plan, values: Values, empty_metrics: list, validate: Callable | None = None
+        self,
+        plan: LoopPlan,
+        values: LoopValues,
+        empty_metrics: list,
+        validate: Callable | None = None,
     ) -> Callable:
         """The loop for a plan, compiled when it is first called.
 
@@ -147,9 +151,9 @@ class Program:
 
         weights = sum(each.size for each in values.trainable)
         small = is_small(plan.batch, weights, training=bool(values.optimizer))
-        return OneFunction(run) if small else jax.jit(run)
+        return SingleFunctionProgram(run) if small else jax.jit(run)
 
-    def once(self, plan: Plan, compiled: bool = True) -> Callable:
+    def once(self, plan: LoopPlan, compiled: bool = True) -> Callable:
         """One batch that holds all samples, for a verb whose outputs are wanted.
 
         Returns:
@@ -163,14 +167,14 @@ class Program:
 
         return jax.jit(run) if compiled else run
 
-    def step_by_step(self, plan: Plan, empty_metrics: list) -> Callable:
+    def step_by_step(self, plan: LoopPlan, empty_metrics: list) -> Callable:
         """The loop as plain Python, for ``run_eagerly=True`` and ``jit_compile=False``.
 
         Returns:
             ``run`` as ``compiled`` gives it; what is emitted has only the slots that were filled.
         """
 
-        def run(values, memory, feed: Feed):
+        def run(values, memory, feed: LoopInputs):
             begin, end, first = map(int, feed.span)
             values, kept = self._split(values)
             data = jax.tree.map(jnp.asarray, feed.data)
@@ -191,11 +195,11 @@ class Program:
 
     def loop(
         self,
-        plan: Plan,
+        plan: LoopPlan,
         empty_metrics: list,
-        values: Values,
+        values: LoopValues,
         memory: list,
-        feed: Feed,
+        feed: LoopInputs,
         validate: Callable | None = None,
     ) -> tuple:
         """What ``compiled`` compiles, to be traced: there, or inside another program's loop."""
@@ -245,12 +249,12 @@ class Program:
 
         return jax.lax.fori_loop(begin, end, body, (slots, values, memory))
 
-    def _split(self, values: Values) -> tuple[Values, dict]:
+    def _split(self, values: LoopValues) -> tuple[LoopValues, dict]:
         """The values the step changes, and those it only reads."""
         kept = {name: getattr(values, name) for name in self._kept}
         return values._replace(**{name: [] for name in kept}), kept
 
-    def _advance(self, plan: Plan, data, starts, kept, rows: int, values, memory, indices):
+    def _advance(self, plan: LoopPlan, data, starts, kept, rows: int, values, memory, indices):
         """One step on the first ``rows`` rows of a batch; the other rows keep their memory."""
         batch = data
         if indices is not None:
@@ -264,7 +268,7 @@ class Program:
                 each | reset if at in self._fresh_at else each for at, each in enumerate(before)
             ]
         own = len(values.non_trainable)
-        with rows_as(self._variables, rows):
+        with expecting_rows(self._variables, rows):
             given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])
             emitted, values = self._step(given, batch)
         after = values.non_trainable[own:]

@@ -13,20 +13,27 @@ import keras
 import numpy as np
 
 from legato._errors import InputError, StateError
-from legato._execution.batches import Feeding, Held, Reader, Shuffle, arriving, sliced
+from legato._execution.batches import (
+    BackgroundReader,
+    DataSource,
+    Shuffle,
+    WholeData,
+    blocks_from_iterator,
+    in_blocks,
+)
 from legato._execution.samples import (
-    Samples,
+    SampleArrays,
     check_shapes,
     class_weights,
-    hands_out_batches,
     read_samples,
+    yields_batches,
 )
 from legato._platform import keras_private
 from legato._platform.backend import device_share_bytes
-from legato._recurrent.model_state import Engine
+from legato._recurrent.model_state import ModelState
 
 
-class Batches(NamedTuple):
+class BatchIterable(NamedTuple):
     """Data that hand out batches.
 
     Attributes:
@@ -52,27 +59,27 @@ class Batches(NamedTuple):
             ) from error
 
 
-class Intake:
+class DataAdapter:
     """The way of data into a model.
 
     Args:
         engine: the model's engine.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: ModelState):
         self.engine, self._model = engine, engine.model
 
     def samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
         self.engine.check_supported()
         samples = read_samples(x, y, sample_weight, starts, self.engine.inputs, **options)
-        return weighted(samples, class_weight)
+        return with_class_weights(samples, class_weight)
 
     def read(self, x, y=None, sample_weight=None, starts=None, class_weight=None):
         """What a verb was handed: checked samples, or a way to get at its batches.
 
         ``class_weight`` is for batches; samples get theirs once a validation's are taken out.
         """
-        if not hands_out_batches(x):
+        if not yields_batches(x):
             return self.samples(x, y, sample_weight, starts)
         if starts is not None or y is not None or sample_weight is not None:
             raise InputError(
@@ -81,11 +88,11 @@ class Intake:
             )
         if hasattr(x, "__next__") and not isinstance(x, GeneratorType):
             x = (each for each in x)  # Keras takes generators, and no other iterators
-        return Batches(x, class_weight)
+        return BatchIterable(x, class_weight)
 
-    def training(self, data, batch_size, steps: int | None, shuffle: Shuffle) -> Feeding:
+    def training(self, data, batch_size, steps: int | None, shuffle: Shuffle) -> DataSource:
         """How data come to a training run."""
-        if isinstance(data, Samples):
+        if isinstance(data, SampleArrays):
             self.build_for(data)
             rows = self._rows(batch_size, data, steps)
             if steps is None or steps >= -(-data.count // rows):
@@ -97,13 +104,15 @@ class Intake:
                 )
             arrays = (data.x, data.y, data.weight)
             source = keras_private.batches(arrays, steps, shuffle, rows)
-            return arriving(source, Reader(), partial(self.samples, check_values=False))
+            return blocks_from_iterator(
+                source, BackgroundReader(), partial(self.samples, check_values=False)
+            )
         to_samples = partial(self.samples, class_weight=data.class_weight)
-        return arriving(*self._source(data, steps, shuffle), to_samples)
+        return blocks_from_iterator(*self._source(data, steps, shuffle), to_samples)
 
-    def once(self, data, batch_size, steps: int | None, loss=True) -> Feeding:
+    def once(self, data, batch_size, steps: int | None, loss=True) -> DataSource:
         """How data come to an evaluation, or a prediction, which has no loss."""
-        if isinstance(data, Samples):
+        if isinstance(data, SampleArrays):
             self.build_for(data, loss)
             if self.engine.inputs is not None:
                 check_shapes(data.x, self.engine.inputs)  # which may be known only now
@@ -111,52 +120,52 @@ class Intake:
             if steps is not None:
                 data = data.take(slice(steps * rows))
             return self._at_hand(data, min(rows, data.count), shuffle=False)
-        return arriving(*self._source(data, steps, loss=loss), self.samples, again=True)
+        return blocks_from_iterator(*self._source(data, steps, loss=loss), self.samples, again=True)
 
-    def held(self, x, batch_size: int | None, starts=None) -> Held:
+    def held(self, x, batch_size: int | None, starts=None) -> WholeData:
         """Arrays as ``predict`` takes them, for what looks at all samples at once.
 
         Raises:
             InputError: batches, or arrays too large to be held.
         """
-        if hands_out_batches(x):
+        if yields_batches(x):
             raise InputError(
                 f"x is a {type(x).__name__}, which hands out batches; arrays were expected."
             )
         feeding = self.once(self.samples(x, starts=starts), batch_size, None, loss=False)
-        if not isinstance(feeding, Held):
+        if not isinstance(feeding, WholeData):
             raise InputError(
                 "x takes more memory than data may take as a whole. Give fewer samples, such as "
                 "x[:1000]."
             )
         return feeding
 
-    def _at_hand(self, samples: Samples, rows: int, shuffle: Shuffle) -> Feeding:
+    def _at_hand(self, samples: SampleArrays, rows: int, shuffle: Shuffle) -> DataSource:
         """Samples sent as a whole, or batch by batch if they would take too much room."""
         large = samples.nbytes > device_share_bytes()
-        return (sliced if large else Held)(samples, rows, shuffle)
+        return (in_blocks if large else WholeData)(samples, rows, shuffle)
 
-    def _source(self, data: Batches, steps: int | None, shuffle: Shuffle = False, loss=True):
+    def _source(self, data: BatchIterable, steps: int | None, shuffle: Shuffle = False, loss=True):
         """Keras's iterator over batches, with the thread to read it on; the model is built."""
-        reader = Reader()
+        reader = BackgroundReader()
         source = reader(data.iterator, steps, shuffle)
         if not self._is_ready(loss):
             # What Keras reads ahead on threads comes out of order once it was interrupted: ask
             # another iterator, unless the data can be read only once (and Keras remembers them).
             once = isinstance(data.source, GeneratorType)
             asked = source if once else reader(data.iterator, steps, shuffle)
-            first = next(arriving(asked, reader, self.samples).training(1, 1))
+            first = next(blocks_from_iterator(asked, reader, self.samples).training(1, 1))
             self.build_for(first.samples, loss)
             reader(asked.reset)
         reader(source.reset)
         return source, reader
 
-    def single(self, samples: Samples, loss=True) -> Held:
+    def single(self, samples: SampleArrays, loss=True) -> WholeData:
         """All the samples as one batch."""
         self.build_for(samples, loss)
-        return Held(samples, samples.count)
+        return WholeData(samples, samples.count)
 
-    def build_for(self, samples: Samples, loss=True) -> None:
+    def build_for(self, samples: SampleArrays, loss=True) -> None:
         """Make the variables that are still missing; with ``loss``, those ``compile`` needs too."""
         if not self._is_ready(loss):
             _check_first_layer(self._model, samples)
@@ -184,7 +193,7 @@ class Intake:
         parts = (model.optimizer, model._compile_loss, model._compile_metrics)
         return all(each is None or each.built for each in parts)
 
-    def _rows(self, batch_size: int | None, samples: Samples, steps: int | None = None) -> int:
+    def _rows(self, batch_size: int | None, samples: SampleArrays, steps: int | None = None) -> int:
         """Rows of a full batch; ``steps`` batches share the samples if nothing else is said."""
         if batch_size is None:
             shared = -(-samples.count // steps) if steps else 32
@@ -198,7 +207,7 @@ class Intake:
         return min(int(batch_size), samples.count)
 
 
-def _check_first_layer(model, samples: Samples) -> None:
+def _check_first_layer(model, samples: SampleArrays) -> None:
     """Say what a first recurrent layer takes before Keras fails to build it."""
     layers = model.layers if isinstance(model, keras.Sequential) else []
     first = layers[0] if layers else None
@@ -215,7 +224,7 @@ def _check_first_layer(model, samples: Samples) -> None:
 
 def unpacked(data) -> tuple:
     """``(x, y)``, with weights, with starts, or data that hand out batches as they are."""
-    if hands_out_batches(data):
+    if yields_batches(data):
         return (data,)
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3, 4):
         raise InputError(
@@ -225,9 +234,9 @@ def unpacked(data) -> tuple:
     return tuple(data)
 
 
-def split(samples, share: float) -> tuple[Samples, Samples]:
+def split_validation(samples, share: float) -> tuple[SampleArrays, SampleArrays]:
     """Training part and validation part, the last ``share`` of the samples."""
-    if not isinstance(samples, Samples):
+    if not isinstance(samples, SampleArrays):
         raise InputError(
             "validation_split cuts arrays; batches cannot be cut before they have come. Give "
             "validation_data instead."
@@ -242,7 +251,7 @@ def split(samples, share: float) -> tuple[Samples, Samples]:
     return samples.take(slice(cut)), samples.take(slice(cut, None))
 
 
-def weighted(samples: Samples, class_weight: dict | None) -> Samples:
+def with_class_weights(samples: SampleArrays, class_weight: dict | None) -> SampleArrays:
     """Samples with the weights of their classes."""
     if class_weight is None:
         return samples

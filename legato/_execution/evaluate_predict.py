@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 import jax
 import numpy as np
 
-from legato._execution.batches import OUTPUT_SLOTS, Feeding, Piece
+from legato._execution.batches import OUTPUT_SLOTS, Block, DataSource
 from legato._execution.callbacks import Progress, watches_batches
 from legato._execution.compiled_loop import ENDLESS, Verb
 from legato._execution.run import Run, fetch, logs_of
@@ -37,8 +37,8 @@ class Execution:
         self._first: int | None = None  # the step it began with; None between two of them
 
     def calls(
-        self, pieces: Iterable[Piece], most: Callable[[Piece], int]
-    ) -> Iterator[tuple[Piece, int, int]]:
+        self, pieces: Iterable[Block], most: Callable[[Block], int]
+    ) -> Iterator[tuple[Block, int, int]]:
         """Piece, first step and step after the last of each call of the program.
 
         Args:
@@ -75,10 +75,12 @@ class Execution:
         return True
 
 
-def test(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: bool) -> dict:
+def run_evaluate(
+    run: Run, feeding: DataSource, callbacks, progress: Progress, advance: bool
+) -> dict:
     """Evaluate; returns the logs of the whole data.
 
-    ``advance`` says whether the model remembers what it saw, here and in ``predict``.
+    ``advance`` says whether the model remembers what it saw, here and in ``run_predict``.
     """
     model = run.engine.model
     execution = Execution(run, "test", callbacks, advance)
@@ -101,7 +103,7 @@ def test(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: boo
     return logs
 
 
-def predict(run: Run, feeding: Feeding, callbacks, progress: Progress, advance: bool):
+def run_predict(run: Run, feeding: DataSource, callbacks, progress: Progress, advance: bool):
     """Predict; returns the outputs of all samples, as NumPy arrays of the caller's own."""
     model = run.engine.model
     execution = Execution(run, "predict", callbacks, advance)
@@ -133,7 +135,7 @@ def _joined(parts: list):
     return jax.tree.map(lambda *each: np.concatenate(each), *parts)
 
 
-def _outputs(run: Run, piece: Piece, begin: int, end: int):
+def _outputs(run: Run, piece: Block, begin: int, end: int):
     """The outputs of some steps, (samples, …)."""
     if piece.steps == 1:
         return jax.tree.map(np.array, run.call_once(piece))

@@ -14,7 +14,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._execution.backup import BackupAndRestore, random_state
-from legato._execution.batches import Feeding, Held, Piece
+from legato._execution.batches import Block, DataSource, WholeData
 from legato._execution.callbacks import (
     Pace,
     Progress,
@@ -24,12 +24,12 @@ from legato._execution.callbacks import (
     watches_tests,
 )
 from legato._execution.compiled_loop import Reset
-from legato._execution.evaluate_predict import Execution, test
-from legato._execution.program_cache import Check, Programs
+from legato._execution.evaluate_predict import Execution, run_evaluate
+from legato._execution.program_cache import Check, ProgramCache
 from legato._execution.run import Run, fetch, logs_of
 from legato._platform import keras_private
-from legato._recurrent.layer_memory import StateVariable, other_rows
-from legato._recurrent.model_state import Engine
+from legato._recurrent.layer_memory import StateVariable, row_count_message
+from legato._recurrent.model_state import ModelState
 
 
 @dataclass
@@ -43,8 +43,8 @@ class Validation:
         due: whether it is done after an epoch.
     """
 
-    engine: Engine
-    feeding: Feeding
+    engine: ModelState
+    feeding: DataSource
     fresh: bool
     due: Callable[[int], bool]
 
@@ -55,17 +55,17 @@ class Validation:
             StateError: naming both counts and the remedies.
         """
         if not self.fresh and self.engine.stateful_layers and rows != training_rows:
-            raise StateError(other_rows(training_rows, rows))
+            raise StateError(row_count_message(training_rows, rows))
 
-    def check_feeding(self, training: Feeding) -> None:
+    def check_feeding(self, training: DataSource) -> None:
         """The same, where both are known before anything runs."""
-        if isinstance(self.feeding, Held) and isinstance(training, Held):
+        if isinstance(self.feeding, WholeData) and isinstance(training, WholeData):
             self.check_rows(self.feeding.rows, training.rows)
 
     @property
     def check(self) -> Check | None:
         """It as a part of the training's program; None where its data come in blocks."""
-        if not isinstance(self.feeding, Held):
+        if not isinstance(self.feeding, WholeData):
             return None
         self.feeding.keep_on_device()
         (piece,) = self.feeding.once(1)
@@ -81,7 +81,9 @@ class Validation:
             return training.memory
 
         run = Run(self.engine, "test", memory=memory)
-        return validated(test(run, self.feeding, callbacks, Progress(0, 1, 1), advance=False))
+        return validated(
+            run_evaluate(run, self.feeding, callbacks, Progress(0, 1, 1), advance=False)
+        )
 
 
 def validated(logs: dict) -> dict:
@@ -89,7 +91,7 @@ def validated(logs: dict) -> dict:
     return {f"val_{name}": value for name, value in logs.items()}
 
 
-class Training:
+class FitLoop:
     """A training run, and what the callbacks are told of it: what Keras would tell them.
 
     Args:
@@ -104,7 +106,7 @@ class Training:
     def __init__(
         self,
         model,
-        feeding: Feeding,
+        feeding: DataSource,
         reset: Reset,
         callbacks: keras.callbacks.Callback,
         progress: Progress,
@@ -115,12 +117,14 @@ class Training:
         self._by_epoch = (
             watches_batches(callbacks, "train")
             or watches_epochs(callbacks)
-            or not isinstance(feeding, Held)
+            or not isinstance(feeding, WholeData)
         )
         check = None
         if validation is not None:
             alone = (
-                self._by_epoch or watches_tests(callbacks) or Programs(model._engine).runs_eagerly
+                self._by_epoch
+                or watches_tests(callbacks)
+                or ProgramCache(model._engine).runs_eagerly
             )
             check = None if alone else validation.check
             self._by_epoch |= check is None
@@ -214,12 +218,12 @@ class Training:
     def _variables(self) -> list:
         engine = self.run.engine
         parts = [
-            *Programs(engine).variables("train"),
+            *ProgramCache(engine).variables("train"),
             *[memory.variables for memory in engine.memories],
         ]
         return [each for part in parts for each in part]
 
-    def _call(self, piece: Piece, begin: int, end: int, epoch: int) -> int:
+    def _call(self, piece: Block, begin: int, end: int, epoch: int) -> int:
         """One call of the program; returns how many epochs have ended with it."""
         self._execution.begin(begin)
         began = time.perf_counter()
@@ -248,7 +252,7 @@ class Training:
         if self._execution.end(self._logs):
             self._keep()
 
-    def _due(self, piece: Piece, begin: int, epoch: int) -> np.ndarray | None:
+    def _due(self, piece: Block, begin: int, epoch: int) -> np.ndarray | None:
         """Which epochs, from that of step ``begin`` on, a validation inside the program follows."""
         if self._check is None:
             return None

@@ -12,13 +12,20 @@ import jax
 import numpy as np
 
 from legato._errors import UnsupportedError
-from legato._execution.batches import Piece
-from legato._execution.compiled_loop import Feed, Plan, Program, Reset, Values, Verb
+from legato._execution.batches import Block
+from legato._execution.compiled_loop import (
+    CompiledLoop,
+    LoopInputs,
+    LoopPlan,
+    LoopValues,
+    Reset,
+    Verb,
+)
 from legato._platform import keras_private
-from legato._recurrent.model_state import Engine
+from legato._recurrent.model_state import ModelState
 
 _CHANGED: dict[Verb, tuple[str, ...]] = {
-    "train": Values._fields,
+    "train": LoopValues._fields,
     "test": ("non_trainable", "metrics"),
     "predict": ("non_trainable",),
 }
@@ -34,7 +41,7 @@ class Ready(NamedTuple):
             Python where ``run_eagerly`` or ``jit_compile=False`` ask for it.
     """
 
-    variables: Values
+    variables: LoopValues
     run: Callable
 
 
@@ -46,54 +53,54 @@ class Check(NamedTuple):
         fresh: whether it starts from the initial state, or goes on from the epoch's end.
     """
 
-    piece: Piece
+    piece: Block
     fresh: bool
 
     @property
-    def feed(self) -> Feed:
+    def feed(self) -> LoopInputs:
         """What it runs over: all of the piece."""
         samples, span = self.piece.samples, np.array((0, self.piece.end, 0), np.int32)
-        return Feed(samples.packed, samples.starts, [], self.piece.order, span)
+        return LoopInputs(samples.packed, samples.starts, [], self.piece.order, span)
 
 
-class Programs:
+class ProgramCache:
     """What runs the verbs of a model.
 
     Args:
         engine: the model's engine.
     """
 
-    def __init__(self, engine: Engine):
+    def __init__(self, engine: ModelState):
         self._engine, self._model = engine, engine.model
 
-    def variables(self, verb: Verb) -> Values:
+    def variables(self, verb: Verb) -> LoopValues:
         """The variables a verb uses, without the memory's."""
         model = self._model
         non_trainable = model.non_trainable_variables
         remembered = sum(len(each.variables) for each in self._engine.memories)
-        return Values(
+        return LoopValues(
             model.trainable_variables,
             non_trainable[: len(non_trainable) - remembered],
             model.optimizer.variables if verb == "train" else [],
             [] if verb == "predict" else model.metrics_variables,
         )
 
-    def of(self, verb: Verb) -> Program:
+    def of(self, verb: Verb) -> CompiledLoop:
         """The compiled loop of a verb; ``compile`` drops it, as it drops Keras's own functions."""
         name = f"{verb}_function"
-        if not isinstance(getattr(self._model, name), Program):
+        if not isinstance(getattr(self._model, name), CompiledLoop):
             step = {"train": self._train, "test": self._test, "predict": self._predict}[verb]
-            program = Program(step, self._engine.memories, _CHANGED[verb])
+            program = CompiledLoop(step, self._engine.memories, _CHANGED[verb])
             setattr(self._model, name, program)
         return getattr(self._model, name)
 
     def ready(
         self,
         verb: Verb,
-        piece: Piece,
+        piece: Block,
         rows: int,
         reset: Reset,
-        program: Program | None = None,
+        program: CompiledLoop | None = None,
         check: Check | None = None,
     ) -> Ready:
         """What runs a piece; made when its shapes are first met."""
@@ -108,7 +115,7 @@ class Programs:
             program.ready[key] = Ready(variables, program.runs[key])
         return program.ready[key]
 
-    def share(self, other: "Programs") -> None:
+    def share(self, other: "ProgramCache") -> None:
         """Run every verb by what another model compiles, and it by what this one does.
 
         The models must be made the same way, so that they differ in nothing but their variables'
@@ -119,12 +126,17 @@ class Programs:
             self.of(verb).runs = other.of(verb).runs
 
     def _prepare(
-        self, program: Program, verb: Verb, plan: Plan, variables: Values, check: Check | None
+        self,
+        program: CompiledLoop,
+        verb: Verb,
+        plan: LoopPlan,
+        variables: LoopValues,
+        check: Check | None,
     ) -> Callable:
         eagerly = self.runs_eagerly
         if verb == "predict" and plan.steps == 1:
             return program.once(plan, compiled=not eagerly)
-        values = Values(*[[each.value for each in part] for part in variables])
+        values = LoopValues(*[[each.value for each in part] for part in variables])
         empty = self._empty_metrics(variables.metrics)
         if eagerly:
             return program.step_by_step(plan, empty)
@@ -136,7 +148,7 @@ class Programs:
         program, piece = self.of("test"), check.piece
         plan = _plan("test", piece, piece.batch, "never")
 
-        def validate(values: Values, memory: list, feed: Feed):
+        def validate(values: LoopValues, memory: list, feed: LoopInputs):
             if check.fresh:
                 memory = self._engine.memory_values(piece.batch, fresh=True)
             values = values._replace(optimizer=[])
@@ -170,11 +182,11 @@ class Programs:
         model = self._model
         return model.compiled and (model.run_eagerly or not model.jit_compile)
 
-    def of_call(self, training: bool | None, on_losses: Callable[[], None]) -> Program:
+    def of_call(self, training: bool | None, on_losses: Callable[[], None]) -> CompiledLoop:
         """The compiled forward pass, as calling the model is; says if the call added losses."""
         kwargs = {} if training is None else {"training": training}
 
-        def step(values: Values, batch):
+        def step(values: LoopValues, batch):
             keras_private.check_inputs(self._model, batch[0])
             outputs, non_trainable, losses = self._model.stateless_call(
                 values.trainable, values.non_trainable, batch[0], return_losses=True, **kwargs
@@ -184,19 +196,19 @@ class Programs:
                 on_losses()
             return outputs, values._replace(non_trainable=non_trainable)
 
-        return Program(step, self._engine.memories, _CHANGED["predict"])
+        return CompiledLoop(step, self._engine.memories, _CHANGED["predict"])
 
-    def _train(self, values: Values, batch):
+    def _train(self, values: LoopValues, batch):
         with self._metrics_outside():
             emitted, state = self._model.train_step(tuple(values), batch)
-        return _scalars(emitted), Values(*map(list, state))
+        return _scalars(emitted), LoopValues(*map(list, state))
 
-    def _test(self, values: Values, batch):
+    def _test(self, values: LoopValues, batch):
         trainable, non_trainable, _, metrics = values
         with self._metrics_outside():
             emitted, state = self._model.test_step((trainable, non_trainable, metrics), batch)
         trainable, non_trainable, metrics = map(list, state)
-        return _scalars(emitted), Values(trainable, non_trainable, [], metrics)
+        return _scalars(emitted), LoopValues(trainable, non_trainable, [], metrics)
 
     @contextmanager
     def _metrics_outside(self):
@@ -222,15 +234,15 @@ class Programs:
                 "an output, or update the metric in the model's compute_metrics."
             ) from error
 
-    def _predict(self, values: Values, batch):
+    def _predict(self, values: LoopValues, batch):
         state = (values.trainable, values.non_trainable)
         outputs, non_trainable = self._model.predict_step(state, batch)
         return outputs, values._replace(non_trainable=list(non_trainable))
 
 
-def _plan(verb: Verb, piece: Piece, rows: int, reset: Reset) -> Plan:
+def _plan(verb: Verb, piece: Block, rows: int, reset: Reset) -> LoopPlan:
     every = 1 if verb == "predict" else piece.steps
-    return Plan(rows, piece.batch, piece.last, piece.steps, reset, every, piece.slots)
+    return LoopPlan(rows, piece.batch, piece.last, piece.steps, reset, every, piece.slots)
 
 
 def _scalars(logs):

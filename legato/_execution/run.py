@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from legato._execution.batches import Piece
-from legato._execution.compiled_loop import Feed, Program, Reset, Values, Verb
-from legato._execution.program_cache import Check, Programs
-from legato._execution.samples import Samples
+from legato._execution.batches import Block
+from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues, Reset, Verb
+from legato._execution.program_cache import Check, ProgramCache
+from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
-from legato._recurrent.model_state import Engine
+from legato._recurrent.model_state import ModelState
 
 
 class Run:
@@ -38,11 +38,11 @@ class Run:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: ModelState,
         verb: Verb,
         reset: Reset = "never",
         memory: Callable[[int], list] | None = None,
-        program: Program | None = None,
+        program: CompiledLoop | None = None,
         check: Check | None = None,
     ):
         self.engine = engine
@@ -53,11 +53,11 @@ class Run:
         self.memory: Any = None
         self.first_memory: list = []
         self.rows = 0
-        self._prepared: Samples | None = None
+        self._prepared: SampleArrays | None = None
         self._values: Any = None
-        self._changed: Values | None = None  # what is not held yet
+        self._changed: LoopValues | None = None  # what is not held yet
 
-    def prepare(self, piece: Piece) -> None:
+    def prepare(self, piece: Block) -> None:
         """Get ready for a piece: the memory for its rows, the program for its shapes.
 
         Raises:
@@ -71,28 +71,28 @@ class Run:
             if self._reset == "epoch":
                 self.first_memory = self.first_memory or self.memory
         rows = self.engine.check_batch(piece.batch, self.rows)
-        self._variables, self._run = Programs(self.engine).ready(
+        self._variables, self._run = ProgramCache(self.engine).ready(
             self._verb, piece, rows, self._reset, self._program, self._check
         )
         self._prepared = piece.samples
         if self._values is None:
             self._values = self._read()
 
-    def call(self, piece: Piece, begin: int, end: int, due: np.ndarray | None = None):
+    def call(self, piece: Block, begin: int, end: int, due: np.ndarray | None = None):
         """Run steps ``begin`` to ``end`` of a piece; returns what they emitted."""
         self.prepare(piece)
         span = np.array((begin, end, piece.first), np.int32)
         samples = piece.samples
-        feed = Feed(samples.packed, samples.starts, self.first_memory, piece.order, span)
+        feed = LoopInputs(samples.packed, samples.starts, self.first_memory, piece.order, span)
         if self._check is not None:
             feed = feed._replace(due=due, validation=self._check.feed)
         emitted, changed, memory = self._run(self._values, self.memory, feed)
         pairs = zip(changed, self._values, strict=True)
-        values = Values(*(new or old for new, old in pairs))
+        values = LoopValues(*(new or old for new, old in pairs))
         self._values, self._changed, self.memory = values, changed, memory  # all, or none
         return emitted
 
-    def call_once(self, piece: Piece):
+    def call_once(self, piece: Block):
         """Run all samples of a piece as one batch; returns its outputs."""
         self.prepare(piece)
         samples = piece.samples
@@ -132,8 +132,8 @@ class Run:
         """What predicts another batch like the one that was just run."""
         return Again(self.engine, self.rows, self._variables, self._run, x)
 
-    def _read(self) -> Values:
-        return Values(*map(keras_private.values_of, self._variables))
+    def _read(self) -> LoopValues:
+        return LoopValues(*map(keras_private.values_of, self._variables))
 
 
 class Again:
@@ -148,7 +148,9 @@ class Again:
         x: the batch, as read.
     """
 
-    def __init__(self, engine: Engine, rows: int, variables: Values, run: Callable, x: np.ndarray):
+    def __init__(
+        self, engine: ModelState, rows: int, variables: LoopValues, run: Callable, x: np.ndarray
+    ):
         self._engine, self._rows, self._dtype = engine, rows, x.dtype
         self._variables, self._run = variables, run
         self._memories = engine.memories
@@ -161,7 +163,7 @@ class Again:
         x = x.astype(self._dtype, copy=False)
         if not np.isfinite(x).all():
             return None
-        values = Values(*map(keras_private.values_of, self._variables))
+        values = LoopValues(*map(keras_private.values_of, self._variables))
         memory = keras_private.values_of(self._memory)
         outputs, changed, memory = self._run(values, memory, (x,), None)
         keras_private.set_values(self._variables.non_trainable, changed[1])

@@ -17,7 +17,7 @@ from legato._platform import keras_private
 _DENSE = ("toarray", "todense")  # how sparse arrays of SciPy and of JAX are made dense
 
 
-class Samples(NamedTuple):
+class SampleArrays(NamedTuple):
     """Arrays with the sample on axis 0.
 
     Attributes:
@@ -52,17 +52,17 @@ class Samples(NamedTuple):
         """Bytes of all arrays."""
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self[:4]))
 
-    def on_device(self) -> "Samples":
+    def on_device(self) -> "SampleArrays":
         """The same, where programs run."""
-        return Samples(*jax.device_put(self[:4]), count=self.count)
+        return SampleArrays(*jax.device_put(self[:4]), count=self.count)
 
-    def take(self, rows) -> "Samples":
+    def take(self, rows) -> "SampleArrays":
         """The samples at some indices, or in a slice."""
         part = jax.tree.map(lambda each: each[rows], (self.x, self.y, self.weight, self.starts))
-        return Samples(*part, count=len(jax.tree.leaves(part[0])[0]))
+        return SampleArrays(*part, count=len(jax.tree.leaves(part[0])[0]))
 
 
-def hands_out_batches(x) -> bool:
+def yields_batches(x) -> bool:
     """Whether this is no data as a whole, but gives one batch after another."""
     if isinstance(x, (dict, list, tuple, str, bytes)) or _is_array_like(x):
         return False
@@ -71,7 +71,7 @@ def hands_out_batches(x) -> bool:
 
 def read_samples(
     x, y=None, weight=None, starts=None, inputs: list | None = None, check_values: bool = True
-) -> Samples:
+) -> SampleArrays:
     """Read and check a verb's data.
 
     Args:
@@ -98,7 +98,7 @@ def read_samples(
         check_shapes(x, inputs)
     if check_values and not all(map(_is_finite, leaves)):
         raise InputError(_not_finite(parts))
-    return Samples(x, y, weight, starts, counts.pop())
+    return SampleArrays(x, y, weight, starts, counts.pop())
 
 
 def _read(name: str, value, several: bool | None):

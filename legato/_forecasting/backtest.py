@@ -14,7 +14,7 @@ from legato._forecasting.baselines import majority, persistence, seasonal
 from legato._forecasting.forecast import Intervals
 from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
 from legato._forecasting.label_metrics import LabelScores, label_scores
-from legato._forecasting.predictor import Asked
+from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
 from legato._series.sequences import Sequences, ranges
 from legato._series.splits import origins
@@ -25,7 +25,7 @@ MOST_LEADS, MOST_ORIGINS, MOST_BEFORE = 24, 256, 1024  # of the walk that interv
 
 
 def score_forecasts(
-    asked: Asked, sequences: Sequences, begins: np.ndarray, season: int | None
+    asked: Predictor, sequences: Sequences, begins: np.ndarray, season: int | None
 ) -> ForecastScores:
     """Score forecasts of each sequence from some step on, led there from the beginning.
 
@@ -59,7 +59,7 @@ def score_forecasts(
 
 
 def score_labels(
-    asked: Asked, sequences: Sequences, begins: np.ndarray, label_counts: list[int]
+    asked: Predictor, sequences: Sequences, begins: np.ndarray, label_counts: list[int]
 ) -> LabelScores:
     """Score labels of each sequence from some step on, led there from the beginning.
 
@@ -95,7 +95,7 @@ def score_labels(
     return label_scores(labels[at], answered, {**chances, **beside}, classes)
 
 
-def intervals_of(asked: Asked, led: Sequences, begins: np.ndarray) -> Intervals:
+def intervals_of(asked: Predictor, led: Sequences, begins: np.ndarray) -> Intervals:
     """How far forecasts may be off, from the errors of a walk through data that did not train.
 
     Errors are taken at up to ``MOST_ORIGINS`` steps, for each step ahead where the truth is known;

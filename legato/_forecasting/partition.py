@@ -18,7 +18,7 @@ Split = Literal["time", "group"]
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class Partition:
     """Where the parts of each sequence end.
 
     Attributes:
@@ -60,7 +60,7 @@ def _led(
 
 def parts_of(
     sequences: Sequences, task: Task, by: Split | None, test: float, validation: float, seed: int
-) -> Parts:
+) -> Partition:
     """Set parts aside for a task.
 
     Args:
@@ -89,9 +89,9 @@ def parts_of(
         least = max(1, task.horizon)
         stops = by_time(sequences, test, least=least) if test else sequences.lengths
         if not validation:
-            return Parts(stops, stops, "time")
+            return Partition(stops, stops, "time")
         before = sequences.between(0 * stops, stops)
-        return Parts(by_time(before, validation, least=least), stops, "time")
+        return Partition(by_time(before, validation, least=least), stops, "time")
     labels = np.zeros(len(sequences))
     if task.whole:
         labels = sequences.values[sequences.offsets[:-1], sequences.place(task.targets[0].name)]
@@ -105,4 +105,4 @@ def parts_of(
     ends[0, fits] = sequences.lengths[fits]
     within = np.concatenate([fits, parts[1]])
     ends[1, within] = sequences.lengths[within]
-    return Parts(ends[0], ends[1], "group")
+    return Partition(ends[0], ends[1], "group")

@@ -11,17 +11,17 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.network import Shape
-from legato._forecasting.rollout import Walker
+from legato._forecasting.rollout import Rollout
 from legato._forecasting.task import Task
 from legato._models.model import Model
 from legato._series.rows import number_in
 from legato._series.sequences import Sequences
-from legato._streams.model_methods import stepper
+from legato._streams.model_methods import compiled_steps_of
 from legato._streams.streams import Streams
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Predictor:
     """A model and its task.
 
     Attributes:
@@ -38,9 +38,9 @@ class Asked:
     pad: float
 
     @property
-    def walker(self) -> Walker:
+    def walker(self) -> Rollout:
         """Leads the model along sequences."""
-        return Walker(stepper(self.model, **self.looks_back))
+        return Rollout(compiled_steps_of(self.model, **self.looks_back))
 
     @property
     def looks_back(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from legato._streams.compiled_steps import Stepper
+from legato._streams.compiled_steps import CompiledSteps
 
 ROWS, STEPS = 256, 64  # sequences side by side, and time steps in a call, at most
 
@@ -22,7 +22,7 @@ class Follower:
         rows: how many sequences.
     """
 
-    def __init__(self, stepper: Stepper, rows: int):
+    def __init__(self, stepper: CompiledSteps, rows: int):
         self._stepper = stepper
         self._rows = np.repeat(stepper.one.blank, rows, axis=0)
 
@@ -44,14 +44,14 @@ class Follower:
         return outputs
 
 
-class Walker:
+class Rollout:
     """Leads a network along sequences; what it remembers itself has no part in it.
 
     Args:
         stepper: of the network's streams.
     """
 
-    def __init__(self, stepper: Stepper):
+    def __init__(self, stepper: CompiledSteps):
         self._stepper = stepper
 
     def answers(

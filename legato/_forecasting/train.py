@@ -16,10 +16,10 @@ import numpy as np
 from legato._errors import InputError
 from legato._forecasting.backtest import intervals_of, seen_in
 from legato._forecasting.network import Framing, Shape, check_shape
-from legato._forecasting.partition import Parts, Split, parts_of
+from legato._forecasting.partition import Partition, Split, parts_of
 from legato._forecasting.task import Task, settle
 from legato._forecasting.trained import Trained
-from legato._forecasting.trainer import Course, School
+from legato._forecasting.trainer import Trainer, TrainingOptions
 from legato._forecasting.training_set import lanes_for
 from legato._series.frequency import moment, spacing_of
 from legato._series.lanes import Lanes
@@ -47,10 +47,10 @@ class Plan:
     shape: Shape
     lanes: Lanes | None
     data: dict[str, Any]
-    course: Course
+    course: TrainingOptions
     season: int | None
     _sequences: Sequences
-    _parts: Parts
+    _parts: Partition
     _rows: int | None
     _how: dict[str, Any]
 
@@ -191,7 +191,7 @@ def _settled(
     else:
         sequences = read(data, **how)
     sequences = sequences.of_at_least(shortest)
-    course = Course(epochs, early_stop, learning_rate, seed, verbose)
+    course = TrainingOptions(epochs, early_stop, learning_rate, seed, verbose)
     draft = settle(sequences, task, target, horizon)
     parts = parts_of(sequences, draft, split, test, validation if early_stop else 0, seed)
     learnt = parts.learning(sequences)
@@ -213,7 +213,7 @@ def _carried_out(plan: Plan, waiting: AbstractContextManager) -> Trained:
     asked, season, course = plan.task, plan.season, plan.course
     sequences, parts = plan._sequences, plan._parts
     learnt = parts.learning(sequences)
-    school = School(asked, plan.shape, course, plan._rows)
+    school = Trainer(asked, plan.shape, course, plan._rows)
     told: dict[str, Any] = {}
     if course.early_stop:
         told["trial"] = school.trial(parts, sequences)
@@ -259,7 +259,7 @@ def _label_counts(task: Task, fit: Sequences) -> list[int]:
     return np.bincount(labels[there], minlength=len(task.labels)).tolist()
 
 
-def _described(sequences: Sequences, parts: Parts) -> dict[str, Any]:
+def _described(sequences: Sequences, parts: Partition) -> dict[str, Any]:
     """What people want to know of the data."""
     lengths, times = sequences.lengths, sequences.times
     learnt = int(parts.stops.sum())

@@ -18,7 +18,7 @@ from legato._forecasting.classification import Labelled
 from legato._forecasting.forecast import Forecast, Intervals
 from legato._forecasting.forecast_metrics import Scores
 from legato._forecasting.network import Shape
-from legato._forecasting.predictor import Asked
+from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
 from legato._models.loading import load_model
 from legato._models.saving import about, set_about
@@ -31,7 +31,7 @@ NEEDED = {"read", "season", "label_counts", "seen"}  # of what is known
 
 
 @dataclass(frozen=True, eq=False)
-class Trained(Asked):
+class Trained(Predictor):
     """A model, its task, and what it was trained on.
 
     Attributes:

@@ -11,9 +11,9 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.network import Networks, Shape, build
-from legato._forecasting.partition import Parts
+from legato._forecasting.partition import Partition
 from legato._forecasting.task import Task
-from legato._forecasting.training_set import Lessons, in_lanes, lanes_for, standing_alone
+from legato._forecasting.training_set import TrainingSet, in_lanes, lanes_for, standing_alone
 from legato._platform.checks import is_count
 from legato._series.sequences import Sequences, ranges
 
@@ -21,7 +21,7 @@ MOST_SEED = 2**32  # of NumPy's
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingOptions:
     """How a network is trained; see ``train``."""
 
     epochs: int
@@ -47,15 +47,15 @@ class Course:
             )
 
 
-class School:
+class Trainer:
     """Trains networks of one kind for one task."""
 
-    def __init__(self, task: Task, shape: Shape, course: Course, rows: int | None):
+    def __init__(self, task: Task, shape: Shape, course: TrainingOptions, rows: int | None):
         if rows is not None and not is_count(rows):
             raise InputError(f"rows is {rows!r}; a whole number of at least 1 was expected.")
         self.task, self.shape, self.course, self.rows = task, shape, course, rows
 
-    def trial(self, parts: Parts, sequences: Sequences) -> dict[str, Any]:
+    def trial(self, parts: Partition, sequences: Sequences) -> dict[str, Any]:
         """Find how many epochs are worth it: the part that decides is not fitted to."""
         stop = keras.callbacks.EarlyStopping(patience=self.course.early_stop, monitor="val_loss")
         decides = parts.stopping(sequences)
@@ -125,7 +125,7 @@ class School:
             "seconds": clock.perf_counter() - ready,
         }
 
-    def lessons(self, networks: Networks, led: Sequences, begins: np.ndarray) -> Lessons:
+    def lessons(self, networks: Networks, led: Sequences, begins: np.ndarray) -> TrainingSet:
         """What ``fit`` takes of some sequences, asked for what comes from ``begins`` on."""
         task, shape, seed = self.task, self.shape, self.course.seed
         x, (y, there) = task.inputs_of(led), task.answers_of(led)

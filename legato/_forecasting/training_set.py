@@ -23,7 +23,7 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-class Lessons(NamedTuple):
+class TrainingSet(NamedTuple):
     """Arrays for ``fit``.
 
     Attributes:
@@ -67,7 +67,7 @@ def lanes_for(lengths: np.ndarray, rows: int | None, steps: int | None) -> Lanes
 
 def in_lanes(
     lanes: Lanes, shape: Shape, x: np.ndarray, y: np.ndarray, weight: np.ndarray, pad: float
-) -> Lessons:
+) -> TrainingSet:
     """Chunks of sequences in lanes.
 
     Args:
@@ -79,7 +79,7 @@ def in_lanes(
     weights = lanes.lay(weight.astype("float32"))
     starts = lanes.starts if shape.stateful else None
     rows = lanes.rows if shape.stateful else BATCH
-    return Lessons(lanes.lay(x, pad), lanes.lay(y), weights, starts, rows, lanes)
+    return TrainingSet(lanes.lay(x, pad), lanes.lay(y), weights, starts, rows, lanes)
 
 
 def standing_alone(
@@ -91,7 +91,7 @@ def standing_alone(
     pad: float,
     seed: int,
     rows: int | None = None,
-) -> Lessons:
+) -> TrainingSet:
     """Samples that stand alone, each asked at its last step.
 
     Raises:
@@ -112,4 +112,4 @@ def standing_alone(
     asked = weight[last] > 0
     samples = np.where((frames.index >= 0)[..., None], x[index], np.float32(pad))[asked]
     weights = weight[last][asked].astype("float32")
-    return Lessons(samples, y[last][asked], weights, None, rows or BATCH, None)
+    return TrainingSet(samples, y[last][asked], weights, None, rows or BATCH, None)

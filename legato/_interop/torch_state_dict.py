@@ -19,7 +19,7 @@ _NAME = re.compile(r"(?:weight|bias)_(?:ih|hh)_l(\d+)(?:_reverse)?")
 _SHOWN = 4  # names an error lists
 
 
-class Module(NamedTuple):
+class TorchModule(NamedTuple):
     """What a torch module was made with.
 
     Attributes:
@@ -65,7 +65,9 @@ class Module(NamedTuple):
         return found
 
 
-def read(state_dict: Mapping[str, Any], prefix: str = "") -> tuple[Module, dict[str, np.ndarray]]:
+def read_state_dict(
+    state_dict: Mapping[str, Any], prefix: str = ""
+) -> tuple[TorchModule, dict[str, np.ndarray]]:
     """One module's weights out of a state dict.
 
     Args:
@@ -168,7 +170,7 @@ def _array(name: str, value) -> np.ndarray:
     return array.astype("float64")
 
 
-def _module(arrays: dict[str, np.ndarray], prefix: str) -> Module:
+def _module(arrays: dict[str, np.ndarray], prefix: str) -> TorchModule:
     """The module of a kind and size that the first layer's shapes tell."""
     inputs, recurrent = (arrays[name].shape for name in ("weight_ih_l0", "weight_hh_l0"))
     matrices = len(inputs) == len(recurrent) == 2 and min(recurrent) > 0
@@ -180,4 +182,4 @@ def _module(arrays: dict[str, np.ndarray], prefix: str) -> Module:
             f"{recurrent}; (gates · units, features) and (gates · units, units) were expected, "
             "with 4 gates of an LSTM, 3 of a GRU or 1 of an RNN."
         )
-    return Module(kinds[0], inputs[1], recurrent[1], *_sizes(arrays))
+    return TorchModule(kinds[0], inputs[1], recurrent[1], *_sizes(arrays))

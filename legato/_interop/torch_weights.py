@@ -16,7 +16,7 @@ import numpy as np
 
 from legato import layers
 from legato._errors import InputError
-from legato._interop.torch_state_dict import Module, read
+from legato._interop.torch_state_dict import TorchModule, read_state_dict
 from legato._models.model import Sequential
 from legato._platform import keras_private
 
@@ -72,7 +72,7 @@ def from_torch(
         >>> model.predict(np.ones((1, 5, 3)), verbose=0).shape
         (1, 5, 2)
     """
-    module, arrays = read(state_dict, prefix)
+    module, arrays = read_state_dict(state_dict, prefix)
     _check_nonlinearity(nonlinearity, module, needed=model is None)
     if model is None:
         model = _build(module._replace(nonlinearity=nonlinearity), stateful)
@@ -160,7 +160,7 @@ def _reordered(kind: str, array: np.ndarray) -> np.ndarray:
 # The model that takes or gives them.
 
 
-def _check_nonlinearity(nonlinearity: str | None, module: Module, needed: bool) -> None:
+def _check_nonlinearity(nonlinearity: str | None, module: TorchModule, needed: bool) -> None:
     if module.kind != "RNN" and nonlinearity is not None:
         raise InputError(
             f"nonlinearity={nonlinearity!r} came with the weights of {module}: only torch.nn.RNN "
@@ -174,7 +174,7 @@ def _check_nonlinearity(nonlinearity: str | None, module: Module, needed: bool) 
         )
 
 
-def _build(module: Module, stateful: bool) -> Sequential:
+def _build(module: TorchModule, stateful: bool) -> Sequential:
     """A new model that computes what the module does."""
     options: dict[str, Any] = {"use_bias": module.bias, "stateful": stateful}
     if module.nonlinearity is not None:
@@ -186,7 +186,7 @@ def _build(module: Module, stateful: bool) -> Sequential:
     return model
 
 
-def _cells_and_module(model) -> tuple[list, Module]:
+def _cells_and_module(model) -> tuple[list, TorchModule]:
     """The cells of each direction of each recurrent layer, in order, and the module they are."""
     found = _recurrent_layers(model)
     if not found:
@@ -245,7 +245,7 @@ def _halves(layer) -> list:
     return halves
 
 
-def _module_of(layer, halves: list) -> Module:
+def _module_of(layer, halves: list) -> TorchModule:
     """The torch module of one layer that computes what this one does."""
     first, *others = [_module_of_half(half, len(halves)) for half in halves]
     if others and others != [first]:
@@ -256,7 +256,7 @@ def _module_of(layer, halves: list) -> Module:
     return first
 
 
-def _module_of_half(half, directions: int) -> Module:
+def _module_of_half(half, directions: int) -> TorchModule:
     cell: Any = getattr(half, "cell", None)
     kind = _KINDS.get(type(cell))
     if kind is None:
@@ -273,7 +273,7 @@ def _module_of_half(half, directions: int) -> Module:
         )
     nonlinearity = _NONLINEARITIES[cell.activation] if kind == "RNN" else None
     features = cell.kernel.shape[0]
-    return Module(kind, features, cell.units, 1, directions, cell.use_bias, nonlinearity)
+    return TorchModule(kind, features, cell.units, 1, directions, cell.use_bias, nonlinearity)
 
 
 def _check_equations(half, cell, kind: str) -> None:

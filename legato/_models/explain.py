@@ -13,11 +13,11 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._execution.compiled_loop import Reset
-from legato._execution.data_adapter import Intake
+from legato._execution.data_adapter import DataAdapter
 from legato._platform import keras_private
 from legato._platform.checks import is_count
-from legato._recurrent.model_state import Engine
-from legato._recurrent.stateful_layers import Carries
+from legato._recurrent.model_state import ModelState
+from legato._recurrent.stateful_layers import StatefulLayer
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # what the verb is mixed into
 
@@ -65,7 +65,7 @@ class Explanation:
         return "\n".join([f"{'sample':>{width}}  its state", *lines, *notes])
 
 
-class Explaining(_KerasModel):
+class ExplainMethod(_KerasModel):
     """Where state comes from, told before anything runs."""
 
     def explain(
@@ -108,8 +108,8 @@ class Explaining(_KerasModel):
                 f"validation_split is {validation_split!r}; a number from 0 to below 1 was "
                 "expected."
             )
-        engine: Engine = self._engine  # pyright: ignore[reportAttributeAccessIssue]
-        held = Intake(engine).held(x, batch_size, starts)
+        engine: ModelState = self._engine  # pyright: ignore[reportAttributeAccessIssue]
+        held = DataAdapter(engine).held(x, batch_size, starts)
         count = held.samples.count
         order = _Order(
             training=int(count * (1 - validation_split)) if validation_split else count,
@@ -143,7 +143,7 @@ class _Order(NamedTuple):
         return int(starts[: sample + 1].sum()) + (not starts[0])
 
 
-def _explanation(engine: Engine, x, order: _Order) -> Explanation:
+def _explanation(engine: ModelState, x, order: _Order) -> Explanation:
     carries = bool(engine.memories)
     warm = carries and engine.agreed_rows() > 0
     warm = warm and not all(memory.is_fresh for memory in engine.memories)
@@ -231,9 +231,9 @@ def _of_windows(x, order: _Order) -> list[str]:
     ]
 
 
-def _of_single_steps(engine: Engine, x) -> list[str]:
+def _of_single_steps(engine: ModelState, x) -> list[str]:
     recurrent = any(
-        isinstance(each, Carries) for each in keras_private.flatten_layers(engine.model)
+        isinstance(each, StatefulLayer) for each in keras_private.flatten_layers(engine.model)
     )
     if not recurrent or not isinstance(x, np.ndarray) or x.ndim < 3 or x.shape[1] != 1:
         return []

@@ -6,7 +6,7 @@ What they do is ``verbs``'s; here they are put together with Keras's classes.
 import keras
 
 from legato._models.saving import stands_for
-from legato._models.verbs import Carrying
+from legato._models.verbs import KerasVerbs
 from legato._platform import keras_private
 from legato._platform.backend import set_up_jax
 from legato._recurrent.stateful_layers import adopt
@@ -14,7 +14,7 @@ from legato._recurrent.stateful_layers import adopt
 set_up_jax()
 
 
-class Model(Carrying, keras.Model):
+class Model(KerasVerbs, keras.Model):
     """``keras.Model``, functional or subclassed, with recurrent state that is carried.
 
     ``Model(inputs, outputs)`` is a functional model; a subclass with a ``call`` of its own is used

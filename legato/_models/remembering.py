@@ -1,17 +1,17 @@
 """What a model remembers, as a value that is read, put back, reset and kept in a file."""
 
-from legato._recurrent.model_state import Engine
+from legato._recurrent.model_state import ModelState
 from legato._recurrent.state import State
 
 
-class Remembering:
+class StateMethods:
     """Recurrent state by name, mixed into Keras's model classes."""
 
     @property
-    def _engine(self) -> Engine:
+    def _engine(self) -> ModelState:
         engine = self.__dict__.get("_legato_engine")
         if engine is None:
-            engine = self.__dict__["_legato_engine"] = Engine(self)
+            engine = self.__dict__["_legato_engine"] = ModelState(self)
         return engine
 
     @property

@@ -21,7 +21,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform import keras_private
 from legato._platform.atomic_files import write_whole
-from legato._recurrent.stateful_layers import Carries, adopt, with_rows
+from legato._recurrent.stateful_layers import StatefulLayer, adopt, with_rows
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 _HDF5 = (".h5", ".hdf5")
@@ -37,7 +37,7 @@ def stands_for(cls: type, keras_cls: type) -> None:
     _BECOMES[keras_cls] = cls
 
 
-class Saves(_KerasModel):
+class SaveMethods(_KerasModel):
     """Saving as Keras does it, but whole or not at all; mixed into Keras's model classes."""
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
@@ -117,13 +117,13 @@ def become(model):
     """
     layers = keras_private.flatten_layers(model)
     for each in layers:
-        if isinstance(each, keras.Model) and not isinstance(each, Saves):
+        if isinstance(each, keras.Model) and not isinstance(each, SaveMethods):
             each.__class__ = _carrying(type(each))
     adopt(model)
     inputs = keras_private.known_inputs(model)
     if inputs and inputs[0].shape[0] is None:
         for each in layers:
-            if isinstance(each, Carries):
+            if isinstance(each, StatefulLayer):
                 keras_private.change_built_shapes(
                     each, lambda shape: with_rows(shape, None, over=True)
                 )
@@ -174,7 +174,9 @@ def _declare_rows(model, path: Path) -> None:
 
     Plain Keras opens a stateful layer only with one: the rows remembered, else 1.
     """
-    layers = [each for each in keras_private.flatten_layers(model) if isinstance(each, Carries)]
+    layers = [
+        each for each in keras_private.flatten_layers(model) if isinstance(each, StatefulLayer)
+    ]
     rows = [each.rows_to_save for each in layers if each.stateful]
     if not rows:
         return

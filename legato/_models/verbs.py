@@ -13,32 +13,37 @@ import numpy as np
 from jax.core import Tracer
 
 from legato._errors import InputError
-from legato._execution.batches import Held, Shuffle
+from legato._execution.batches import Shuffle, WholeData
 from legato._execution.callbacks import Progress, watching
-from legato._execution.compiled_loop import Program, Reset, Verb
-from legato._execution.data_adapter import Intake, split, unpacked, weighted
-from legato._execution.evaluate_predict import predict, test
-from legato._execution.fit_loop import Training, Validation
-from legato._execution.program_cache import Programs
+from legato._execution.compiled_loop import CompiledLoop, Reset, Verb
+from legato._execution.data_adapter import (
+    DataAdapter,
+    split_validation,
+    unpacked,
+    with_class_weights,
+)
+from legato._execution.evaluate_predict import run_evaluate, run_predict
+from legato._execution.fit_loop import FitLoop, Validation
+from legato._execution.program_cache import ProgramCache
 from legato._execution.run import Run, fetch, logs_of
-from legato._execution.samples import Samples
-from legato._models.explain import Explaining
-from legato._models.remembering import Remembering
-from legato._models.saving import Saves, set_about
+from legato._execution.samples import SampleArrays
+from legato._models.explain import ExplainMethod
+from legato._models.remembering import StateMethods
+from legato._models.saving import SaveMethods, set_about
 from legato._platform import keras_private
-from legato._streams.model_methods import Streaming
+from legato._streams.model_methods import StreamMethods
 
 
-class Carrying(Remembering, Saves, Streaming, Explaining):
+class KerasVerbs(StateMethods, SaveMethods, StreamMethods, ExplainMethod):
     """The verbs, mixed into Keras's model classes."""
 
     @property
-    def _programs(self) -> Programs:
-        return Programs(self._engine)
+    def _programs(self) -> ProgramCache:
+        return ProgramCache(self._engine)
 
     @property
-    def _intake(self) -> Intake:
-        return Intake(self._engine)
+    def _intake(self) -> DataAdapter:
+        return DataAdapter(self._engine)
 
     # Training.
 
@@ -107,9 +112,9 @@ class Carrying(Remembering, Saves, Streaming, Explaining):
         if validation_data is not None:
             validation_data = self._intake.read(*unpacked(validation_data))
         elif validation_split:
-            data, validation_data = split(data, validation_split)
-        if isinstance(data, Samples):  # which validation has no part in
-            data = weighted(data, class_weight)
+            data, validation_data = split_validation(data, validation_split)
+        if isinstance(data, SampleArrays):  # which validation has no part in
+            data = with_class_weights(data, class_weight)
         elif not isinstance(data.source, keras.utils.PyDataset):
             shuffle = shuffle or False  # their order is their own; Keras warns if it is asked for
         order = self._order(shuffle, reset)
@@ -128,7 +133,7 @@ class Carrying(Remembering, Saves, Streaming, Explaining):
             callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=feeding.steps
         )
         progress = Progress(verbose, epochs, feeding.steps)
-        training = Training(self, feeding, reset, told, progress, validation)
+        training = FitLoop(self, feeding, reset, told, progress, validation)
         training(initial_epoch, epochs)
         return self.history
 
@@ -191,7 +196,7 @@ class Carrying(Remembering, Saves, Streaming, Explaining):
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
         progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
-        logs = test(run, feeding, told, progress, advance)
+        logs = run_evaluate(run, feeding, told, progress, advance)
         progress.end()
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
@@ -236,14 +241,14 @@ class Carrying(Remembering, Saves, Streaming, Explaining):
                 return outputs
         data = self._intake.read(x, starts=starts)
         feeding = self._intake.once(data, batch_size, steps, loss=False)
-        if isinstance(feeding, Held) and feeding.steps == 1 and not callbacks:
+        if isinstance(feeding, WholeData) and feeding.steps == 1 and not callbacks:
             return self._predict_whole(feeding, advance, again=x if batch_size is None else None)
         run = Run(self._engine, "predict")
         told = watching(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
         progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
-        outputs = predict(run, feeding, told, progress, advance)
+        outputs = run_predict(run, feeding, told, progress, advance)
         progress.end()
         return outputs
 
@@ -257,7 +262,7 @@ class Carrying(Remembering, Saves, Streaming, Explaining):
             self._intake.single(self._intake.samples(x, starts=starts), False), advance
         )
 
-    def _predict_whole(self, feeding: Held, advance: bool, again=None):
+    def _predict_whole(self, feeding: WholeData, advance: bool, again=None):
         """Outputs of all samples as one batch, the caller's own; ready to be done ``again``."""
         run, (piece,) = Run(self._engine, "predict"), feeding.once(1)
         outputs = jax.tree.map(np.array, run.call_once(piece))
@@ -271,7 +276,7 @@ class Carrying(Remembering, Saves, Streaming, Explaining):
     def _predict_again(self, x, advance: bool):
         """Outputs if a batch of just this shape was predicted before; None to do it all."""
         program = self.predict_function
-        if type(x) is not np.ndarray or not isinstance(program, Program):
+        if type(x) is not np.ndarray or not isinstance(program, CompiledLoop):
             return None
         self._engine.check_supported()
         again = program.ready.get((x.shape, x.dtype))
@@ -313,7 +318,7 @@ class Carrying(Remembering, Saves, Streaming, Explaining):
         self.__dict__.pop("_legato_steppers", None)
         self.train_function = self.test_function = self.predict_function = None
 
-    def _single_logs(self, verb: Verb, samples: Samples, advance: bool = True) -> dict:
+    def _single_logs(self, verb: Verb, samples: SampleArrays, advance: bool = True) -> dict:
         """One step on one batch; returns its logs."""
         run, (piece,) = Run(self._engine, verb), self._intake.single(samples).once(1)
         logs = logs_of(fetch(run.call(piece, 0, 1)), 0)

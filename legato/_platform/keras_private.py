@@ -216,7 +216,7 @@ def resize(variable, shape: tuple) -> None:
 
 
 @contextmanager
-def planted(seed: int):
+def temporary_seed(seed: int):
     """Inside, random numbers are as after ``keras.utils.set_random_seed``; afterwards as before.
 
     That function imports TensorFlow wherever it is installed, which takes seconds: where nobody

@@ -41,7 +41,7 @@ _EMITTED = frozenset(
 )
 
 
-class OneFunction:
+class SingleFunctionProgram:
     """``jit`` of a program that XLA:CPU emits as one function, or plain ``jit`` where it cannot."""
 
     def __init__(self, run: Callable):
@@ -85,18 +85,18 @@ class OneFunction:
         return jax.jit(run, compiler_options=_ONE_FUNCTION_OPTIONS)
 
 
-def jit_alone(run: Callable, weights: int) -> Callable:
+def jit_one_row(run: Callable, weights: int) -> Callable:
     """``jit`` of a loop over steps of a batch of one.
 
     Args:
         run: pure.
         weights: numbers that a step reads.
     """
-    return OneFunction(run) if _takes_little(weights) else jax.jit(run)
+    return SingleFunctionProgram(run) if _takes_little(weights) else jax.jit(run)
 
 
-def jit_rows(run: Callable, weights: int) -> Callable:
-    """``jit`` of a step, or of steps, of several rows; as for ``jit_alone``."""
+def jit_several_rows(run: Callable, weights: int) -> Callable:
+    """``jit`` of a step, or of steps, of several rows; as for ``jit_one_row``."""
     return (
         jax.jit(run, compiler_options=_known_options()) if _takes_little(weights) else jax.jit(run)
     )

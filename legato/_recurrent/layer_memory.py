@@ -38,7 +38,7 @@ class StateVariable(keras.Variable):
         keras_private.resize(self, value.shape)
 
 
-class Memory:
+class LayerMemory:
     """The state variables of one layer.
 
     Args:
@@ -93,7 +93,7 @@ class Memory:
         if self.rows == rows:
             return
         if self.rows and not self.is_fresh:
-            raise StateError(other_rows(self.rows, rows))
+            raise StateError(row_count_message(self.rows, rows))
         self.put(self.blank(rows))
 
     def blank(self, rows: int) -> list:
@@ -169,11 +169,11 @@ class Memory:
             variable.hold(value)
 
 
-_LENT: ContextVar[list[Memory] | None] = ContextVar("lent memories", default=None)
+_LENT: ContextVar[list[LayerMemory] | None] = ContextVar("lent memories", default=None)
 
 
 @contextmanager
-def lent(memories: list[Memory]):
+def using_memories(memories: list[LayerMemory]):
     """While a step is being traced, let a model's layers carry these and no others.
 
     Layers carry what is lent to them whether they are stateful or not, and keep no memory of it.
@@ -185,17 +185,17 @@ def lent(memories: list[Memory]):
         _LENT.reset(token)
 
 
-def lent_memories() -> list[Memory] | None:
+def memories_in_use() -> list[LayerMemory] | None:
     """What is lent to layers just now; None if nothing is."""
     return _LENT.get()
 
 
-def lent_to(layer) -> Memory | None:
+def memory_in_use(layer) -> LayerMemory | None:
     """What is lent to a layer just now; None if nothing is."""
     return next((each for each in _LENT.get() or () if each.layer is layer), None)
 
 
-def other_rows(remembered: int, came: int) -> str:
+def row_count_message(remembered: int, came: int) -> str:
     """Rule 3 of the state contract, as a sentence."""
     return (
         f"The model remembers {remembered} row{'s' * (remembered != 1)}, but this call has {came}: "
@@ -206,7 +206,7 @@ def other_rows(remembered: int, came: int) -> str:
 
 
 @contextmanager
-def rows_as(variables: Iterable[StateVariable], rows: int):
+def expecting_rows(variables: Iterable[StateVariable], rows: int):
     """While a step is being traced, let state variables expect batches of ``rows`` rows."""
     variables = list(variables)
     before = [variable.shape for variable in variables]

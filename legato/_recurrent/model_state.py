@@ -9,12 +9,12 @@ import numpy as np
 
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform import keras_private
-from legato._recurrent.layer_memory import Memory, lent_memories, other_rows
-from legato._recurrent.state import State, numberless
-from legato._recurrent.stateful_layers import Carries, adopt
+from legato._recurrent.layer_memory import LayerMemory, memories_in_use, row_count_message
+from legato._recurrent.state import State, without_number
+from legato._recurrent.stateful_layers import StatefulLayer, adopt
 
 
-class Engine:
+class ModelState:
     """What stands between the verbs of a model and its compiled programs.
 
     Args:
@@ -23,7 +23,7 @@ class Engine:
 
     def __init__(self, model):
         self.model = model
-        self._memories: list[Memory] | None = None
+        self._memories: list[LayerMemory] | None = None
         self._inputs: list | None = None
 
     # Layers and their memory.
@@ -37,18 +37,20 @@ class Engine:
     def stateful_layers(self) -> list:
         """The layers that carry state, in order; one that runs backwards has none to carry."""
         layers = keras_private.flatten_layers(self.model)
-        layers = [each for each in layers if isinstance(each, Carries)]
+        layers = [each for each in layers if isinstance(each, StatefulLayer)]
         return [each for each in layers if each.stateful and not each.go_backwards]
 
     @property
-    def memories(self) -> list[Memory]:
+    def memories(self) -> list[LayerMemory]:
         """What they remember, or were lent; layers that are not built yet remember nothing."""
-        if (lent := lent_memories()) is not None:
+        if (lent := memories_in_use()) is not None:
             return lent
         if self._memories is not None:
             return self._memories
         layers = [
-            each for each in keras_private.flatten_layers(self.model) if isinstance(each, Carries)
+            each
+            for each in keras_private.flatten_layers(self.model)
+            if isinstance(each, StatefulLayer)
         ]
         found = [layer.memory for layer in layers]
         found = [memory for memory in found if memory is not None]
@@ -87,7 +89,7 @@ class Engine:
         if remembered in (0, rows):
             return
         if not all(memory.is_fresh for memory in self.memories):
-            raise StateError(other_rows(remembered, rows))
+            raise StateError(row_count_message(remembered, rows))
         self.reset()
 
     def check_batch(self, batch: int, rows: int) -> int:
@@ -99,7 +101,7 @@ class Engine:
         if not self.memories:
             return batch
         if batch > rows:
-            raise StateError(other_rows(rows, batch))
+            raise StateError(row_count_message(rows, batch))
         return rows
 
     def memory_values(self, rows: int, fresh: bool = False) -> list:
@@ -181,7 +183,7 @@ class Engine:
             )
         by_path = self._by_path()
         self._check_place(by_path)
-        if [numberless(path) for path in by_path] != [numberless(path) for path in state]:
+        if [without_number(path) for path in by_path] != [without_number(path) for path in state]:
             raise StateError(
                 f"This state is another model's: it has layers {list(state)}, and this model has "
                 f"{list(by_path)}."
@@ -195,8 +197,8 @@ class Engine:
             came = [(tuple(each.shape[1:]), str(each.dtype)) for each in parts]
             if wanted != came:
                 raise StateError(
-                    f"The state of layer {path!r} does not fit: it has {readable(came)} a row, "
-                    f"and the layer keeps {readable(wanted)}."
+                    f"The state of layer {path!r} does not fit: it has {described_parts(came)} a "
+                    f"row, and the layer keeps {described_parts(wanted)}."
                 )
             values += [*parts, fresh.astype(flag.dtype)]
         self.hold_memory(values)
@@ -234,12 +236,12 @@ class Engine:
             chosen = jax.numpy.asarray(chosen, "int32")  # also of none
             memory.fresh.hold(memory.fresh.value.at[chosen].set(True))
 
-    def _by_path(self) -> dict[str, Memory]:
+    def _by_path(self) -> dict[str, LayerMemory]:
         return self.by_path(self.memories)
 
-    def by_path(self, memories: list[Memory]) -> dict[str, Memory]:
+    def by_path(self, memories: list[LayerMemory]) -> dict[str, LayerMemory]:
         """Layer paths below the model → memories; layers of one name are numbered."""
-        found: dict[str, Memory] = {}
+        found: dict[str, LayerMemory] = {}
         for memory in memories:
             path = memory.layer.path.removeprefix(f"{self.model.name}/")
             unique, number = path, 1
@@ -268,7 +270,7 @@ class Engine:
             )
 
 
-def _other_rows_each(memories: dict[str, Memory]) -> str:
+def _other_rows_each(memories: dict[str, LayerMemory]) -> str:
     counts = ", ".join(f"{path} {memory.rows}" for path, memory in memories.items())
     return (
         f"The layers of this model remember different numbers of rows: {counts}. One of them was "
@@ -277,7 +279,7 @@ def _other_rows_each(memories: dict[str, Memory]) -> str:
     )
 
 
-def readable(parts: list[tuple]) -> str:
+def described_parts(parts: list[tuple]) -> str:
     """Shapes and dtypes of a state's arrays, in words."""
     return " and ".join(f"{dtype} {shape}" for shape, dtype in parts)
 

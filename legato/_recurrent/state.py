@@ -171,7 +171,7 @@ class State(Mapping[str, tuple]):
         if isinstance(states, State) or not states:
             raise StateError("There is nothing to stack: give a list of states, at least one.")
         states = list(states)
-        if len({tuple(map(numberless, state)) for state in states}) > 1:
+        if len({tuple(map(without_number, state)) for state in states}) > 1:
             raise StateError(
                 "Only states of one model can be stacked; these have different layers: "
                 f"{[list(state) for state in states]}."
@@ -237,7 +237,7 @@ class State(Mapping[str, tuple]):
         return self
 
 
-def numberless(path: str) -> str:
+def without_number(path: str) -> str:
     """A layer path without the numbers Keras appends to count layers in a process."""
     return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/"))
 

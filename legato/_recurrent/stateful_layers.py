@@ -18,14 +18,14 @@ from jax.core import Tracer
 
 from legato._errors import InputError, StateError
 from legato._platform import keras_private
-from legato._recurrent.layer_memory import Memory, lent_to
+from legato._recurrent.layer_memory import LayerMemory, memory_in_use
 
 PUBLIC_MODULE = "legato.layers"  # where users import the classes
 
 _KerasRNN = keras.layers.RNN if TYPE_CHECKING else object  # what the carrying is mixed into
 
 
-class Carries(_KerasRNN):
+class StatefulLayer(_KerasRNN):
     """Mixed into a recurrent layer: state carried from sample to sample, for any number of rows.
 
     A stateless layer is exactly Keras's. A stateful one starts row r of a batch where row r of the
@@ -46,7 +46,7 @@ class Carries(_KerasRNN):
     def stateful(self) -> bool:
         """Whether state is carried. Switched, the layer forgets, and no program made before is used
         again; switched on, it starts fresh. Switch it between calls, not in a callback."""
-        return self.__dict__.get("stateful", False) or lent_to(self) is not None
+        return self.__dict__.get("stateful", False) or memory_in_use(self) is not None
 
     @stateful.setter
     def stateful(self, carries: bool) -> None:
@@ -64,15 +64,15 @@ class Carries(_KerasRNN):
         self.__dict__.setdefault("_legato_runs_in", WeakSet()).add(model)
 
     @property
-    def memory(self) -> Memory | None:
+    def memory(self) -> LayerMemory | None:
         """What the layer remembers; None if it carries nothing or is not built yet."""
-        if (lent := lent_to(self)) is not None:
+        if (lent := memory_in_use(self)) is not None:
             return lent
         if not self.stateful or self.go_backwards:
             return None
         memory = self.__dict__.get("_legato_memory")
         if memory is None and self.built and not keras_private.in_stateless_scope():
-            memory = self.__dict__["_legato_memory"] = Memory(self)
+            memory = self.__dict__["_legato_memory"] = LayerMemory(self)
         return memory
 
     @property
@@ -148,7 +148,7 @@ class Carries(_KerasRNN):
         with memory.feeding():
             return super().call(sequences, initial_state=start, mask=mask, training=training)
 
-    def _carried_memory(self, sequences, rows: int) -> Memory | None:
+    def _carried_memory(self, sequences, rows: int) -> LayerMemory | None:
         """The memory this call carries on; None where there is none to carry.
 
         Raises:
@@ -222,7 +222,9 @@ def _warn_if_backward(layer) -> None:
 
 def _recurrent(keras_class: type) -> Any:
     """Keras's recurrent layer class, carrying state; saved to files under Keras's own name."""
-    made = type(keras_class.__name__, (Carries, keras_class), {"__doc__": keras_class.__doc__})
+    made = type(
+        keras_class.__name__, (StatefulLayer, keras_class), {"__doc__": keras_class.__doc__}
+    )
     made.__module__ = PUBLIC_MODULE
     made.__signature__ = inspect.signature(keras_class)  # type: ignore[attr-defined]
     keras_private.saved_as(made, keras_class)
@@ -279,7 +281,7 @@ def adopt(layer) -> None:
     for each in keras_private.flatten_layers(layer):
         if isinstance(each, keras.layers.TimeDistributed):
             _refuse_distributed(each)
-        if isinstance(each, keras.layers.RNN) and not isinstance(each, Carries):
+        if isinstance(each, keras.layers.RNN) and not isinstance(each, StatefulLayer):
             each.__class__ = _carrying(type(each))
             keras_private.forget_built_state(each)
             _warn_if_backward(each)

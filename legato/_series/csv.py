@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.parsing import joined, narrowed
+from legato._series.parsing import concatenated, narrowed
 
 if TYPE_CHECKING:
     import polars
@@ -28,7 +28,7 @@ SEPARATORS = "\t;,|"
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
-class Piece(NamedTuple):
+class TextBlock(NamedTuple):
     """Some whole records: their bytes, each ended by a newline, and the line of the first."""
 
     content: bytes
@@ -48,7 +48,7 @@ class Records(NamedTuple):
     fields: np.ndarray
 
 
-def read_delimited(
+def read_csv(
     path: Path,
     words: Collection[str] = (),
     times: str | None = None,
@@ -73,7 +73,7 @@ def read_delimited(
     import polars
 
     pieces = _pieces(path)
-    header, first = _header(next(pieces, Piece(b"", 1)), path)
+    header, first = _header(next(pieces, TextBlock(b"", 1)), path)
     separator = max(SEPARATORS, key=lambda each: _count_outside(header.content, each))
     names = _names(header, separator, path)
     options = {"separator": separator, "has_header": False, "infer_schema": False}
@@ -97,9 +97,9 @@ def read_delimited(
     if not len(end):
         raise InputError(f"{path.name} has a header and no rows below it.")
     check_names(names, path.name)
-    whole = {name: joined(parts) for name, parts in zip(names, columns, strict=True)}
+    whole = {name: concatenated(parts) for name, parts in zip(names, columns, strict=True)}
     if mixed := {name for name, series in whole.items() if series is None}:
-        return read_delimited(path, {*words, *mixed}, times, used)
+        return read_csv(path, {*words, *mixed}, times, used)
     frame = polars.DataFrame(whole)
     return frame.head(end[-1] + 1), np.concatenate(lines)[: end[-1] + 1]
 
@@ -155,7 +155,7 @@ def check_text(content: bytes, line: int, source: str) -> None:
         bad = error.start
     if bad >= 0:
         what = "a zero byte" if content[bad] == 0 else f"the byte 0x{content[bad]:02x}"
-        place = Piece(content, line).line_of(bad)
+        place = TextBlock(content, line).line_of(bad)
         raise InputError(
             f"{source}, line {place}: {what} is not UTF-8 text. Open "
             "the file in the program that made it and save as UTF-8 text."
@@ -173,7 +173,7 @@ def check_beginning(content: bytes, source: str) -> bytes:
     return content.removeprefix(b"\xef\xbb\xbf")
 
 
-def _pieces(path: Path) -> Iterator[Piece]:
+def _pieces(path: Path) -> Iterator[TextBlock]:
     """A file in pieces of whole records, seen to be UTF-8."""
     rest, line, begun = b"", 1, False
     for block in read_bytes(path):
@@ -187,7 +187,7 @@ def _pieces(path: Path) -> Iterator[Piece]:
             )
         if end:
             check_text(content[:end], line, path.name)
-            yield Piece(content[:end], line)
+            yield TextBlock(content[:end], line)
         line += content.count(b"\n", 0, end)
         rest = content[end:]
     if rest:
@@ -202,7 +202,7 @@ def _pieces(path: Path) -> Iterator[Piece]:
                 f"{path.name} ends its lines with a lone carriage return. Save it with the line "
                 "ends of Unix or Windows."
             )
-        yield Piece(rest + b"\n", line)
+        yield TextBlock(rest + b"\n", line)
 
 
 def _outside(data: np.ndarray) -> np.ndarray:
@@ -227,7 +227,7 @@ def _last_end(content: bytes) -> int:
     return int(ends[-1]) + 1 if len(ends) else 0
 
 
-def _records(piece: Piece, separator: str) -> Records:
+def _records(piece: TextBlock, separator: str) -> Records:
     data = np.frombuffer(piece.content, np.uint8)
     outside = _outside(data)
     newlines = np.flatnonzero(data == _NEWLINE)
@@ -239,18 +239,18 @@ def _records(piece: Piece, separator: str) -> Records:
     return Records(begins, ends, lines, np.diff(before, prepend=0) + 1)
 
 
-def _header(piece: Piece, path: Path) -> tuple[Piece, Piece]:
+def _header(piece: TextBlock, path: Path) -> tuple[TextBlock, TextBlock]:
     """The first record that is not blank, and what follows it."""
     data = piece.content.lstrip(b"\r\n")
     if not data.strip():
         raise InputError(f"{path.name} is empty; a header and rows below it were expected.")
     skipped = len(piece.content) - len(data)
-    end = skipped + int(_records(Piece(data, 1), ",").ends[0]) + 1
-    header = Piece(piece.content[skipped:end], piece.line_of(skipped))
-    return header, Piece(piece.content[end:], piece.line_of(end))
+    end = skipped + int(_records(TextBlock(data, 1), ",").ends[0]) + 1
+    header = TextBlock(piece.content[skipped:end], piece.line_of(skipped))
+    return header, TextBlock(piece.content[end:], piece.line_of(end))
 
 
-def _names(header: Piece, separator: str, path: Path) -> list[str]:
+def _names(header: TextBlock, separator: str, path: Path) -> list[str]:
     _check_quotes(header, separator, path)
     text = io.StringIO(header.content.decode().rstrip("\r\n"), newline="")
     try:
@@ -275,7 +275,7 @@ def _is_number(word: str) -> bool:
 
 
 def _rows(
-    piece: Piece, separator: str, expected: int, path: Path
+    piece: TextBlock, separator: str, expected: int, path: Path
 ) -> tuple[bytes, np.ndarray, np.ndarray]:
     """A piece without blank lines, as bytes; the line of each row; and which are blank even so.
 
@@ -305,7 +305,7 @@ def _rows(
     return data[kept].tobytes(), records.lines[~blank], blank[~blank]
 
 
-def _check_quotes(piece: Piece, separator: str, path: Path) -> None:
+def _check_quotes(piece: TextBlock, separator: str, path: Path) -> None:
     """See that quotation marks enclose whole fields.
 
     Raises:

@@ -79,7 +79,7 @@ def narrowed(words: "polars.Series", are_times: bool = False) -> "polars.Series"
     return numbers if numbers.null_count() == known.null_count() else known
 
 
-def joined(parts: list["polars.Series"]) -> "polars.Series | None":
+def concatenated(parts: list["polars.Series"]) -> "polars.Series | None":
     """One column of its parts, whose own list is emptied; None if they are of several kinds."""
     import polars
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.csv import check_names, read_delimited
+from legato._series.csv import check_names, read_csv
 
 if TYPE_CHECKING:
     import polars
@@ -150,7 +150,7 @@ def _read_file(
     if kind in DELIMITED:
         words = {*labels, *([] if group is None else [group])}
         used = None if columns is None else {*columns, *words, time}
-        frame, lines = read_delimited(path, words, time, used)
+        frame, lines = read_csv(path, words, time, used)
         return Table(frame, path.name, lines)
     if kind in PARQUET:
         damage = (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError)

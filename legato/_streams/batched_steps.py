@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from legato._streams.compiled_steps import Stepper
-from legato._streams.slots import Table
+from legato._streams.compiled_steps import CompiledSteps
+from legato._streams.slots import SlotTable
 
 BATCH = 1024  # streams in a call of a program, at most
 
 
 def one_step(
-    stepper: Stepper, table: Table, places: np.ndarray, xs: tuple[np.ndarray, ...]
+    stepper: CompiledSteps, table: SlotTable, places: np.ndarray, xs: tuple[np.ndarray, ...]
 ) -> np.ndarray:
     """One step of each.
 
@@ -43,8 +43,8 @@ def one_step(
 
 
 def several(
-    stepper: Stepper,
-    table: Table,
+    stepper: CompiledSteps,
+    table: SlotTable,
     places: np.ndarray,
     each: list[tuple[tuple[np.ndarray, ...], int | None]],
 ) -> tuple[np.ndarray, list[Any]]:
@@ -82,7 +82,7 @@ def _alike(counts: np.ndarray) -> Iterator[np.ndarray]:
             yield members[begin : begin + BATCH]
 
 
-def _stacked(stepper: Stepper, each: list, size: int, steps: int) -> tuple[np.ndarray, ...]:
+def _stacked(stepper: CompiledSteps, each: list, size: int, steps: int) -> tuple[np.ndarray, ...]:
     """For each input, (size, steps, …) or (size, …), zeros where there is nothing."""
     columns = []
     for at, given in enumerate(stepper.one.feed.inputs):

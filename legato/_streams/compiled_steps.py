@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from legato._platform.xla_small_programs import ONE_ROW_WEIGHTS, jit_alone, jit_rows
-from legato._streams.sampling import Choosing
-from legato._streams.step import OneStep
-from legato._streams.stream_files import Files
+from legato._platform.xla_small_programs import ONE_ROW_WEIGHTS, jit_one_row, jit_several_rows
+from legato._streams.sampling import Sampler
+from legato._streams.step import ModelStep
+from legato._streams.stream_files import StreamFile
 from legato._streams.supported_models import looks_across
 
 STEPS = (8, 64, 512, 4096)  # that programs for many steps have room for
@@ -26,7 +26,7 @@ _KEPT = 16  # programs for ways to choose that are kept
 Emit = Literal["answers", "all"] | None
 
 
-class Stepper:
+class CompiledSteps:
     """What leads streams of one model.
 
     Args:
@@ -40,15 +40,15 @@ class Stepper:
         UnsupportedError: the model answers otherwise step by step.
     """
 
-    def __init__(self, one: OneStep):
+    def __init__(self, one: ModelStep):
         self.one = one
         self._weights = sum(each.size for each in one.weights())
-        self._step = jit_rows(one.step, self._weights)
+        self._step = jit_several_rows(one.step, self._weights)
         self._alone = jax.jit(one.step_alone)
         self._bound: tuple[list, Callable] | None = None
         self._walks: dict[tuple, Callable] = {}
         self._choosers: dict[Any, Callable] = {}
-        self.files = Files(one)
+        self.files = StreamFile(one)
         if not one.is_known_to_agree and one.differs(_TRIED):
             raise looks_across(one.model)
 
@@ -164,12 +164,12 @@ class Stepper:
                 emitted = jnp.zeros((room, *rows[:, emitted_from:].shape), rows.dtype)
                 return jax.lax.fori_loop(0, counts.max(), body, (rows, emitted))
 
-            self._walks[key] = (jit_alone if alone else jit_rows)(walk, self._weights)
+            self._walks[key] = (jit_one_row if alone else jit_several_rows)(walk, self._weights)
         return self._walks[key]
 
     # On its own answers.
 
-    def generate(self, rows, choosing: Choosing, count: int, done: int) -> tuple[Any, np.ndarray]:
+    def generate(self, rows, choosing: Sampler, count: int, done: int) -> tuple[Any, np.ndarray]:
         """A stream goes on, its answers fed back.
 
         Args:
@@ -191,7 +191,7 @@ class Stepper:
             parts.append(np.asarray(chosen)[:steps])
         return rows, np.concatenate(parts)
 
-    def _chooser(self, choosing: Choosing, room: int) -> Callable:
+    def _chooser(self, choosing: Sampler, room: int) -> Callable:
         key = (choosing.key, room)
         if key not in self._choosers:
             one = self.one
@@ -214,7 +214,7 @@ class Stepper:
 
             while len(self._choosers) >= _KEPT:
                 self._choosers.pop(next(iter(self._choosers)))
-            self._choosers[key] = jit_alone(generate, self._weights)
+            self._choosers[key] = jit_one_row(generate, self._weights)
         return self._choosers[key]
 
     # Before the first.

@@ -38,7 +38,7 @@ def word(specs: Sequence[Spec]) -> np.dtype:
     return np.dtype("float64" if wide else "float32")
 
 
-class Packing:
+class FlatLayout:
     """How arrays (rows, …) stand side by side in one array (rows, words).
 
     Args:

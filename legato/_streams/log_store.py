@@ -27,8 +27,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from legato._errors import InputError, OutputError, StateError
-from legato._streams.slots import Table, checked
-from legato._streams.stream_files import Files, Kept, Name
+from legato._streams.slots import SlotTable, checked_name
+from legato._streams.stream_files import Name, StreamFile, StreamRecords
 
 try:
     import fcntl
@@ -42,7 +42,7 @@ _CHECK = struct.Struct("<I")  # of the frame itself: a wrong length would hide a
 _told = json.JSONEncoder(default=int).encode  # NumPy's whole numbers too
 
 
-class Journal:
+class LogStore:
     """Changes a pool's table as its streams change, and keeps that in a file first.
 
     Args:
@@ -58,7 +58,11 @@ class Journal:
     """
 
     def __init__(
-        self, path: str | os.PathLike, table: Table, files: Files, other_weights: bool = False
+        self,
+        path: str | os.PathLike,
+        table: SlotTable,
+        files: StreamFile,
+        other_weights: bool = False,
     ):
         self._path, self._log = Path(path), Path(f"{path}.log")
         self._table, self._files = table, files
@@ -80,7 +84,7 @@ class Journal:
     def put(
         self, names: list[Name], places: np.ndarray, rows: np.ndarray, steps: np.ndarray
     ) -> None:
-        """Let streams carry this, and have seen so many steps, as ``Table.put`` does.
+        """Let streams carry this, and have seen so many steps, as ``SlotTable.put`` does.
 
         Raises:
             InputError: more than the limit, a name that cannot be one, or the pool is closed.
@@ -90,7 +94,7 @@ class Journal:
         new = np.flatnonzero(places < 0)
         self._table.check_room(len(new))
         for at in new:
-            checked(names[at])
+            checked_name(names[at])
         if self._files.fingerprint() != self._weights:
             self._write()
         if names:
@@ -102,7 +106,7 @@ class Journal:
                 self._write()
 
     def drop(self, name: Name) -> None:
-        """Forget a stream, as ``Table.drop`` does.
+        """Forget a stream, as ``SlotTable.drop`` does.
 
         Raises:
             InputError: there is no such stream, or the pool is closed.
@@ -257,13 +261,13 @@ class Journal:
         )
 
 
-def all_of(table: Table) -> Kept:
+def all_of(table: SlotTable) -> StreamRecords:
     """All streams of a table, in its order."""
     places = table.places(table.names)
-    return Kept(table.names, table.gather(places, len(places)), table.steps(places))
+    return StreamRecords(table.names, table.gather(places, len(places)), table.steps(places))
 
 
-def _mark(kept: Kept) -> str:
+def _mark(kept: StreamRecords) -> str:
     """A short name for streams as a file has them."""
     digest = hashlib.sha256(json.dumps([kept.names, kept.weights]).encode())
     for array in (kept.rows, kept.steps):

@@ -14,16 +14,16 @@ import keras
 import numpy as np
 
 from legato._errors import UnsupportedError
-from legato._recurrent.layer_memory import Memory
-from legato._recurrent.model_state import Engine
-from legato._recurrent.state import State, numberless
+from legato._recurrent.layer_memory import LayerMemory
+from legato._recurrent.model_state import ModelState
+from legato._recurrent.state import State, without_number
 from legato._streams.flat_state import Spec
 from legato._streams.step_inputs import Input
 
 WINDOW = "window"  # the last inputs' place in a state
 
 
-class Past(Protocol):
+class Lookback(Protocol):
     """What is kept, and what a step makes of it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Past(Protocol):
 
 
 @dataclass(frozen=True)
-class Memories:
+class CarriedMemories:
     """Carried in the recurrent layers since the stream's beginning.
 
     Attributes:
@@ -71,44 +71,44 @@ class Memories:
         inputs: of the model.
     """
 
-    engine: Engine
-    memories: list[Memory]
+    engine: ModelState
+    memories: list[LayerMemory]
     inputs: list[Input]
 
     @property
     def specs(self) -> list[Spec]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         variables = [each for memory in self.memories for each in memory.variables]
         return [(each.shape[1:], each.dtype) for each in variables]
 
     @property
     def names(self) -> list[str]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         return [
-            f"{numberless(path)}:{part}"
+            f"{without_number(path)}:{part}"
             for path, memory in self.engine.by_path(self.memories).items()
             for part in [*range(len(memory.variables) - 1), "fresh"]
         ]
 
     def first(self) -> list[np.ndarray]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         return [np.asarray(value) for memory in self.memories for value in memory.blank(1)]
 
     def shown(self, kept: list, xs: Sequence) -> tuple[list, list]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         pairs = zip(self.inputs, xs, strict=True)
         return [x[:, None] if each.in_time else x for each, x in pairs], kept
 
     def handed_on(self, kept: list, samples: list, memory: list) -> list:
-        """See ``Past``."""
+        """See ``Lookback``."""
         return memory
 
     def told(self, kept: list, answer) -> Any:
-        """See ``Past``."""
+        """See ``Lookback``."""
         return answer
 
     def state(self, kept: list[np.ndarray]) -> State:
-        """See ``Past``; rows that are fresh show the state they start from."""
+        """See ``Lookback``; rows that are fresh show the state they start from."""
         values, fresh = {}, {}
         for path, memory in self.engine.by_path(self.memories).items():
             count = len(memory.variables)
@@ -124,7 +124,7 @@ class Memories:
         return State(values, fresh)
 
     def kept(self, state: State) -> list[np.ndarray]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         return [
             np.asarray(each)
             for path, parts in state.items()
@@ -141,7 +141,7 @@ class Memories:
 
 
 @dataclass(frozen=True)
-class Window:
+class InputWindow:
     """The inputs of the last steps, and how many steps there were, no more than the window.
 
     Attributes:
@@ -156,7 +156,7 @@ class Window:
 
     steps: int
     pad: float | None
-    memories: list[Memory]
+    memories: list[LayerMemory]
     inputs: list[Input]
 
     def __post_init__(self):
@@ -169,7 +169,7 @@ class Window:
 
     @property
     def specs(self) -> list[Spec]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         kept = [
             ((self.steps - 1, *(axis or 1 for axis in each.shape)), each.dtype)
             for each in self.inputs
@@ -179,17 +179,17 @@ class Window:
 
     @property
     def names(self) -> list[str]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         return [*(f"{WINDOW}:{part}" for part in range(len(self.specs) - 1)), f"{WINDOW}:seen"]
 
     def first(self) -> list[np.ndarray]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         *windows, (_, seen) = self.specs
         padded = [np.full((1, *shape), self.pad or 0, dtype) for shape, dtype in windows]
         return [*padded, np.zeros(1, seen)]
 
     def shown(self, kept: list, xs: Sequence) -> tuple[list, list]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         windows, samples = iter(kept), list(xs)
         for at, each in enumerate(self.inputs):
             if each.in_time:
@@ -198,24 +198,24 @@ class Window:
         return samples, [value for memory in self.memories for value in memory.blank(rows)]
 
     def handed_on(self, kept: list, samples: list, memory: list) -> list:
-        """See ``Past``."""
+        """See ``Lookback``."""
         pairs = zip(self.inputs, samples, strict=True)
         moved = [x[:, 1:] for each, x in pairs if each.in_time]
         return [*moved, jnp.minimum(kept[-1] + 1, self.steps)]
 
     def told(self, kept: list, answer) -> Any:
-        """See ``Past``; NaN before the window is full, unless padding fills it."""
+        """See ``Lookback``; NaN before the window is full, unless padding fills it."""
         if self.pad is not None or not jnp.issubdtype(answer.dtype, jnp.floating):
             return answer
         full = (kept[-1] >= self.steps - 1).reshape(-1, *[1] * (answer.ndim - 1))
         return jnp.where(full, answer, jnp.nan)
 
     def state(self, kept: list[np.ndarray]) -> State:
-        """See ``Past``; the last array is how many steps were seen."""
+        """See ``Lookback``; the last array is how many steps were seen."""
         return State({WINDOW: kept}, {WINDOW: kept[-1] == 0})
 
     def kept(self, state: State) -> list[np.ndarray]:
-        """See ``Past``."""
+        """See ``Lookback``."""
         return [np.asarray(each) for each in state[WINDOW]]
 
     def __str__(self) -> str:

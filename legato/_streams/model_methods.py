@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 import keras
 
 from legato._streams.batched_steps import BATCH
-from legato._streams.compiled_steps import Stepper
-from legato._streams.step import LookBack, OneStep
+from legato._streams.compiled_steps import CompiledSteps
+from legato._streams.step import LookBack, ModelStep
 from legato._streams.stream import Stream
 from legato._streams.streams import Streams
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mixed into
 
 
-class Streaming(_KerasModel):
+class StreamMethods(_KerasModel):
     """Live sequences of a model, each with a state of its own."""
 
     def stream(
@@ -51,7 +51,7 @@ class Streaming(_KerasModel):
             >>> stream.warm([[0.1], [0.2]]).feed([0.3]).shape
             (2,)
         """
-        leading = stepper(self, window, pad)
+        leading = compiled_steps_of(self, window, pad)
         if compile:
             leading.compile()
         return Stream(leading)
@@ -93,15 +93,15 @@ class Streaming(_KerasModel):
             >>> sorted(pool.feed({"ada": [0.1], "bob": [0.2]}))
             ['ada', 'bob']
         """
-        leading = stepper(self, window, pad)
+        leading = compiled_steps_of(self, window, pad)
         if compile:
             leading.compile([1 << power for power in range(BATCH.bit_length())])
         return Streams(leading, limit, folder, file, other_weights)
 
 
-def stepper(model, window: LookBack, pad: float | None) -> Stepper:
+def compiled_steps_of(model, window: LookBack, pad: float | None) -> CompiledSteps:
     """What leads streams of a model, made once for each way to look back."""
     made = model.__dict__.setdefault("_legato_steppers", {})
     if (window, pad) not in made:
-        made[window, pad] = Stepper(OneStep(model._engine, window, pad))
+        made[window, pad] = CompiledSteps(ModelStep(model._engine, window, pad))
     return made[window, pad]

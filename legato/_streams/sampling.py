@@ -88,7 +88,7 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
         return jnp.where(temperature > 0, drawn, jnp.argmax(answer))
 
 
-class Choosing:
+class Sampler:
     """``choose`` and ``encode`` for one model.
 
     Args:

@@ -12,7 +12,7 @@ from legato._streams.stream_files import Name
 _LEAST = 16  # rows of a table
 
 
-class Table:
+class SlotTable:
     """What streams carry, a row each.
 
     Args:
@@ -111,7 +111,7 @@ class Table:
         new = np.flatnonzero(places < 0)
         if len(new):
             self.check_room(len(new))
-            fresh = [checked(names[at]) for at in new]
+            fresh = [checked_name(names[at]) for at in new]
             places[new] = self._begin(fresh)
         self._feeds += 1
         self._rows[places] = rows
@@ -153,7 +153,7 @@ class Table:
         return [names[at] for at in np.argsort(fed, kind="stable")[:count]]
 
 
-def checked(name: Any) -> Name:
+def checked_name(name: Any) -> Name:
     """A name as it is kept.
 
     Raises:

@@ -3,7 +3,7 @@
 It is Keras's own ``predict_step`` on a sample of one time step, or of a window of the last ones
 (``lookback``). What the recurrent layers remember, stateful or not, is lent to them while the step
 is traced; the model's own state has no part in it. What is carried is one vector a row
-(``Packing``), and the answers follow it there, so that a step takes one array and gives one.
+(``FlatLayout``), and the answers follow it there, so that a step takes one array and gives one.
 """
 
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ import keras
 import numpy as np
 
 from legato._errors import InputError, StateError, UnsupportedError
-from legato._execution.program_cache import Programs
+from legato._execution.program_cache import ProgramCache
 from legato._platform import keras_private
 from legato._platform.checks import is_count
-from legato._recurrent.layer_memory import Memory, lent, rows_as
-from legato._recurrent.model_state import Engine, readable
-from legato._recurrent.state import State, numberless
-from legato._streams.flat_state import Packing, word
-from legato._streams.lookback import Memories, Past, Window
-from legato._streams.step_inputs import Feed, Input, inputs_of, pieces
+from legato._recurrent.layer_memory import LayerMemory, expecting_rows, using_memories
+from legato._recurrent.model_state import ModelState, described_parts
+from legato._recurrent.state import State, without_number
+from legato._streams.flat_state import FlatLayout, word
+from legato._streams.lookback import CarriedMemories, InputWindow, Lookback
+from legato._streams.step_inputs import Input, StepInputs, inputs_of, pieces
 from legato._streams.supported_models import carriers, check_reads_forward, keeps_to_steps
 
 LookBack = int | Literal["auto"] | None
 
 
 @dataclass(frozen=True)
-class Answer:
+class StepOutput:
     """One output of the model.
 
     Attributes:
@@ -44,7 +44,7 @@ class Answer:
     dtype: str
 
 
-class OneStep:
+class ModelStep:
     """One step of a model's streams.
 
     Args:
@@ -70,7 +70,7 @@ class OneStep:
         UnsupportedError: it cannot be fed step by step; says why.
     """
 
-    def __init__(self, engine: Engine, window: LookBack = "auto", pad: float | None = None):
+    def __init__(self, engine: ModelState, window: LookBack = "auto", pad: float | None = None):
         engine.adopt()
         self._engine, self.model = engine, engine.model
         inputs, steps = inputs_of(engine)
@@ -82,19 +82,19 @@ class OneStep:
             )
         if self.window is None:
             check_reads_forward(self.model)
-        self._memories = [Memory(each) for each in carriers(self.model)]
+        self._memories = [LayerMemory(each) for each in carriers(self.model)]
         self._memory_variables = [v for memory in self._memories for v in memory.variables]
-        values = Programs(engine).variables("predict")
+        values = ProgramCache(engine).variables("predict")
         self.variables = [*values.trainable, *values.non_trainable]
         self._inputs, outputs = self._taken(inputs, steps)
         self._answers = self._found(outputs)
         self._answers_structure = jax.tree.structure(outputs)
         several = len(inputs) > 1 and engine.inputs is not None
-        self.feed = Feed(self._inputs, self.model.input if several else None)
-        self._past: Past = (
-            Memories(engine, self._memories, self._inputs)
+        self.feed = StepInputs(self._inputs, self.model.input if several else None)
+        self._past: Lookback = (
+            CarriedMemories(engine, self._memories, self._inputs)
             if self.window is None
-            else Window(self.window, pad, self._memories, self._inputs)
+            else InputWindow(self.window, pad, self._memories, self._inputs)
         )
         self._pack()
 
@@ -164,7 +164,7 @@ class OneStep:
             f"step{'s' * (steps != 1)} ({told[0].rstrip('.')}). {remedy}"
         )
 
-    def _found(self, outputs) -> list[Answer]:
+    def _found(self, outputs) -> list[StepOutput]:
         """What the outputs are, by what one more time step makes of them."""
         steps, longer = self.window or 1, None
         leaves = jax.tree.leaves(outputs)
@@ -177,14 +177,14 @@ class OneStep:
         for output, more in zip(leaves, longer or leaves, strict=True):
             shape = output.shape[1:]
             in_time = shape[:1] == (steps,) and more.shape[1:2] == (steps + 1,)
-            answers.append(Answer(in_time, shape[in_time:], str(output.dtype)))
+            answers.append(StepOutput(in_time, shape[in_time:], str(output.dtype)))
         return answers
 
     def _pack(self) -> None:
         """Settle how what is carried and the answers stand in a vector."""
         carried, answers = self._past.specs, [(each.shape, each.dtype) for each in self._answers]
         words = word([*carried, *answers])
-        self._carried_as, self._answered_as = Packing(carried, words), Packing(answers, words)
+        self._carried_as, self._answered_as = FlatLayout(carried, words), FlatLayout(answers, words)
         self.words = self._carried_as.words
         self.blank = np.full((1, self.words + self._answered_as.words), np.nan, words)
         self.blank[:, : self.words] = self._carried_as.join_host(self._past.first())
@@ -229,7 +229,7 @@ class OneStep:
             x = samples
             if self._engine.inputs is not None:
                 x = keras.tree.pack_sequence_as(self.model.input, samples)
-        with lent(self._memories), rows_as(self._memory_variables, rows):
+        with using_memories(self._memories), expecting_rows(self._memory_variables, rows):
             trainable = [given[id(each)] for each in self.model.trainable_variables]
             others = [given[id(each)] for each in self.model.non_trainable_variables]
             outputs, others = self.model.predict_step((trainable, others), (x,))
@@ -322,7 +322,7 @@ class OneStep:
         if not isinstance(state, State):
             raise StateError(f"A legato.State was expected, and {type(state).__name__} came.")
         own = self.state(self.blank)
-        mine, its = ([*map(numberless, each)] for each in (own, state))
+        mine, its = ([*map(without_number, each)] for each in (own, state))
         if mine != its:
             raise StateError(
                 f"This state has {_listed(state)}, and the stream carries {_listed(own)}: it is "
@@ -332,8 +332,8 @@ class OneStep:
             wanted, given = map(_specs, (expected, came))
             if wanted != given:
                 raise StateError(
-                    f"The state of {path!r} has {readable(given)} a row, and the stream carries "
-                    f"{readable(wanted)}."
+                    f"The state of {path!r} has {described_parts(given)} a row, and the stream "
+                    f"carries {described_parts(wanted)}."
                 )
         return self._carried_as.join_host(self._past.kept(state))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from legato._errors import InputError, StateError
 from legato._execution.samples import read_array
-from legato._recurrent.model_state import Engine
+from legato._recurrent.model_state import ModelState
 
 FEW = 16  # numbers that Python looks through as quickly as NumPy
 
@@ -60,7 +60,7 @@ class Input:
         return f"({axes}{',' * (len(self.shape) == 1)})"
 
 
-def inputs_of(engine: Engine) -> tuple[list[Input], int | None]:
+def inputs_of(engine: ModelState) -> tuple[list[Input], int | None]:
     """A model's inputs, in Keras's order, and the time steps of a sample; None where they are open
     or no input has any.
 
@@ -116,7 +116,7 @@ def pieces(inputs: Sequence[Input], steps: int) -> list[Input]:
     ]
 
 
-class Feed:
+class StepInputs:
     """Reads what a stream is fed.
 
     Args:

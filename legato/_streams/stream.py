@@ -14,9 +14,9 @@ import numpy as np
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform.checks import is_count
 from legato._recurrent.state import State
-from legato._streams.compiled_steps import Emit, Stepper
-from legato._streams.sampling import Choosing
-from legato._streams.stream_files import Kept
+from legato._streams.compiled_steps import CompiledSteps, Emit
+from legato._streams.sampling import Sampler
+from legato._streams.stream_files import StreamRecords
 from legato._streams.trace import Trace
 
 
@@ -40,7 +40,7 @@ class Stream:
         3
     """
 
-    def __init__(self, stepper: Stepper):
+    def __init__(self, stepper: CompiledSteps):
         self._stepper = stepper
         self.reset()
 
@@ -164,7 +164,7 @@ class Stream:
         """
         self._check_goes_on(n)
         one = self._stepper.one
-        choosing = Choosing(choose, encode, one.feed.inputs[0], one.gives_probabilities)
+        choosing = Sampler(choose, encode, one.feed.inputs[0], one.gives_probabilities)
         choosing.check(self.answer)
         try:
             rows, choices = self._stepper.generate(self._rows, choosing, n, self._steps)
@@ -173,7 +173,7 @@ class Stream:
         self._rows, self._steps = rows, self._steps + n
         return choices
 
-    def _generate_here(self, choosing: Choosing, n: int) -> tuple[Any, np.ndarray]:
+    def _generate_here(self, choosing: Sampler, n: int) -> tuple[Any, np.ndarray]:
         """As the compiled loop does, step by step."""
         one, rows, choices = self._stepper.one, self._rows, []
         numbers = choosing.numbers()
@@ -284,7 +284,7 @@ class Stream:
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
-        kept = Kept([""], np.asarray(self._rows), np.array([self._steps]))
+        kept = StreamRecords([""], np.asarray(self._rows), np.array([self._steps]))
         self._stepper.files.write(path, kept)
 
     def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Stream":

@@ -18,7 +18,7 @@ import numpy as np
 from legato._errors import OutputError, StateError
 from legato._platform import keras_private
 from legato._platform.atomic_files import read_arrays, write_arrays
-from legato._streams.step import OneStep
+from legato._streams.step import ModelStep
 
 FORM = "legato.streams.1"
 SHOWN = 12  # digits of a fingerprint that a message shows
@@ -26,7 +26,7 @@ SHOWN = 12  # digits of a fingerprint that a message shows
 Name = str | int
 
 
-class Kept(NamedTuple):
+class StreamRecords(NamedTuple):
     """Streams as a file has them.
 
     Attributes:
@@ -64,18 +64,18 @@ class Fingerprint:
         return self._known
 
 
-class Files:
+class StreamFile:
     """Files of the streams of one model.
 
     Args:
         one: the model's step.
     """
 
-    def __init__(self, one: OneStep):
+    def __init__(self, one: ModelStep):
         self._one = one
         self.fingerprint = Fingerprint(one.model)
 
-    def write(self, path: str | os.PathLike, kept: Kept) -> None:
+    def write(self, path: str | os.PathLike, kept: StreamRecords) -> None:
         """Write streams to a file.
 
         Raises:
@@ -86,7 +86,7 @@ class Files:
         told = {name: json.dumps(each) for name, each in about.items()}
         write_arrays(path, FORM, arrays, **told, weights=self.fingerprint())
 
-    def read(self, path: str | os.PathLike, other_weights: bool = False) -> Kept:
+    def read(self, path: str | os.PathLike, other_weights: bool = False) -> StreamRecords:
         """Read streams that ``write`` wrote, to the bit.
 
         Args:
@@ -111,10 +111,10 @@ class Files:
                 "all the same with other_weights=True."
             )
         names = json.loads(about["names"])
-        return Kept(names, arrays["rows"], arrays["steps"], about["weights"])
+        return StreamRecords(names, arrays["rows"], arrays["steps"], about["weights"])
 
 
-class Folder:
+class FolderStore:
     """Where streams are that were moved out of memory, a file each.
 
     Args:

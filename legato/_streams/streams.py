@@ -16,11 +16,11 @@ from legato._errors import InputError, UnsupportedError
 from legato._platform.checks import is_count
 from legato._recurrent.state import State
 from legato._streams.batched_steps import one_step, several
-from legato._streams.compiled_steps import Stepper
-from legato._streams.log_store import Journal, all_of
-from legato._streams.slots import Table, checked
+from legato._streams.compiled_steps import CompiledSteps
+from legato._streams.log_store import LogStore, all_of
+from legato._streams.slots import SlotTable, checked_name
 from legato._streams.stream import Stream
-from legato._streams.stream_files import Folder, Kept, Name
+from legato._streams.stream_files import FolderStore, Name, StreamRecords
 
 _ROOM_BYTES = 2**30  # of streams, where no limit is given
 
@@ -41,21 +41,21 @@ class Streams:
 
     def __init__(
         self,
-        stepper: Stepper,
+        stepper: CompiledSteps,
         limit: int | None = None,
         folder: str | os.PathLike | None = None,
         file: str | os.PathLike | None = None,
         other_weights: bool = False,
     ):
         self._stepper, one = stepper, stepper.one
-        self._table = Table(one.blank[0, : one.words], 1)
+        self._table = SlotTable(one.blank[0, : one.words], 1)
         self._table.limit = _ROOM_BYTES // self.bytes_each if limit is None else limit
         if not is_count(self._table.limit):
             raise InputError(f"limit is {limit!r}; a number of streams from 1 up was expected.")
-        self._folder = None if folder is None else Folder(folder)
-        self._changes: Table | Journal = self._table
+        self._folder = None if folder is None else FolderStore(folder)
+        self._changes: SlotTable | LogStore = self._table
         if file is not None:
-            self._changes = Journal(file, self._table, stepper.files, other_weights)
+            self._changes = LogStore(file, self._table, stepper.files, other_weights)
 
     def __repr__(self) -> str:
         told = f"{len(self):,} of at most {self.limit:,}, {self.bytes_each:,} bytes each"
@@ -257,7 +257,7 @@ class Streams:
         for name in names:
             self._table.place(name)
         for name in names:
-            kept = Kept([name], self._row(name), np.array([self.steps(name)]))
+            kept = StreamRecords([name], self._row(name), np.array([self.steps(name)]))
             self._stepper.files.write(self._file(name), kept)
             self._changes.drop(name)
 
@@ -305,7 +305,7 @@ class Streams:
                 "This pool has no folder to evict streams to: make it with "
                 "model.streams(folder=...)."
             )
-        return self._folder.file(checked(name))
+        return self._folder.file(checked_name(name))
 
     def close(self) -> None:
         """Finish the pool's file, so that others may open it; a pool that has none goes on.
@@ -313,7 +313,7 @@ class Streams:
         Raises:
             OutputError: it cannot be written; it and its log have all.
         """
-        if isinstance(self._changes, Journal):
+        if isinstance(self._changes, LogStore):
             self._changes.close()
 
     def __enter__(self) -> "Streams":

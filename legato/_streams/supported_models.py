@@ -9,7 +9,7 @@ import keras
 
 from legato._errors import UnsupportedError
 from legato._platform import keras_private
-from legato._recurrent.stateful_layers import Carries
+from legato._recurrent.stateful_layers import StatefulLayer
 
 _KEEP_TO_THEIR_STEP = (
     "Activation Dense Discretization Dropout ELU Embedding GaussianDropout GaussianNoise Identity "
@@ -18,7 +18,7 @@ _KEEP_TO_THEIR_STEP = (
 _KINDS = tuple(getattr(keras.layers, name) for name in _KEEP_TO_THEIR_STEP)
 
 
-def carriers(model) -> list[Carries]:
+def carriers(model) -> list[StatefulLayer]:
     """The recurrent layers that carry from step to step, in order.
 
     Not those that read backwards, and not those that ``TimeDistributed`` runs inside each step.
@@ -32,7 +32,7 @@ def carriers(model) -> list[Carries]:
     return [
         each
         for each in keras_private.flatten_layers(model)
-        if isinstance(each, Carries) and not each.go_backwards and id(each) not in inside
+        if isinstance(each, StatefulLayer) and not each.go_backwards and id(each) not in inside
     ]
 
 
@@ -43,7 +43,7 @@ def check_reads_forward(model) -> None:
         UnsupportedError: one of its layers runs backwards, or none is recurrent.
     """
     for layer in keras_private.flatten_layers(model):
-        if isinstance(layer, Carries) and layer.go_backwards:
+        if isinstance(layer, StatefulLayer) and layer.go_backwards:
             raise UnsupportedError(
                 f"Model {model.name!r} cannot be streamed: its layer {layer.name!r} reads a "
                 "sequence from its end, so it has no answer before the end has come. window=n "
@@ -67,12 +67,12 @@ def _keeps_to_its_step(operation) -> bool:
         return keeps_to_steps(operation)
     activation = getattr(operation, "activation", None)
     own = activation is not None and not activation.__module__.startswith("keras.")
-    return (isinstance(operation, Carries) or type(operation) in _KINDS) and not own
+    return (isinstance(operation, StatefulLayer) or type(operation) in _KINDS) and not own
 
 
 def looks_across(model) -> UnsupportedError:
     """What to raise where trying showed that something does."""
-    known = (*_KINDS, Carries)
+    known = (*_KINDS, StatefulLayer)
     others = [each.name for each in _straight_below(model) if not isinstance(each, known)]
     seems = f", maybe one of {', '.join(map(repr, others))}," if others else ""
     return UnsupportedError(

@@ -3,14 +3,14 @@
 import numpy as np
 
 import legato
-from legato.alphabet._experiment import Effort, right, shares, told
+from legato.alphabet._experiment import Experiment, right, shares, told
 from legato.alphabet._networks import find
 from legato.alphabet._question_types import Found, Group, Question
 
 (_BATCH,) = find(["batch"])
 
 
-def _order_in_a_batch(effort: Effort) -> Found:
+def _order_in_a_batch(effort: Experiment) -> Found:
     """The order changed, the influence measured, the updates counted."""
     n = effort.of(20, 5)
     x, y = _BATCH.data(0)

@@ -11,7 +11,7 @@ from legato.alphabet._networks import Network, Samples
 
 
 @dataclass(frozen=True)
-class Effort:
+class Experiment:
     """How much is done to find something out.
 
     Attributes:

@@ -9,7 +9,7 @@ import numpy as np
 
 import legato
 from legato import layers
-from legato.alphabet._experiment import Effort, shares, told
+from legato.alphabet._experiment import Experiment, shares, told
 from legato.alphabet._networks import LETTERS
 from legato.alphabet._question_types import Found, Group, Question
 
@@ -40,7 +40,7 @@ def _recurrent(steps: int, outputs: int, activation: str | None, loss: str):
     return build
 
 
-def _series(effort: Effort) -> Found:
+def _series(effort: Experiment) -> Found:
     """A month ahead from the changes of the twelve before it, on 29 months kept from training."""
     n = effort.of(20, 5)
     changes = np.diff(np.log(_PASSENGERS))
@@ -91,7 +91,7 @@ def _line(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return np.c_[asked, np.ones(len(asked))] @ weights
 
 
-def _labels(effort: Effort) -> Found:
+def _labels(effort: Experiment) -> Found:
     """Five letters in alphabetical order, or with two exchanged; asked about letters never met."""
     n = effort.of(20, 5)
     runs = effort.train(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import legato
 from legato.alphabet._batch_question import BATCHES
-from legato.alphabet._experiment import Effort
+from legato.alphabet._experiment import Experiment
 from legato.alphabet._other_task_questions import ELSEWHERE
 from legato.alphabet._question_types import Answer, Question
 from legato.alphabet._run_length_question import LENGTHS
@@ -45,5 +45,5 @@ def answer(
     """
     for question in questions:
         began = time.perf_counter()
-        found = question.experiment(Effort(quick, tell))
+        found = question.experiment(Experiment(quick, tell))
         yield Answer(question, found, quick, time.perf_counter() - began)

@@ -6,7 +6,7 @@ import numpy as np
 
 import legato
 from legato._platform.wording import listed
-from legato.alphabet._experiment import Effort, perfect, right, shares, told
+from legato.alphabet._experiment import Experiment, perfect, right, shares, told
 from legato.alphabet._networks import LETTERS, LONGEST_RUN, Network, find, random_runs
 from legato.alphabet._question_types import Found, Group, Question
 
@@ -98,7 +98,7 @@ def _ways(quick: bool) -> list[_Way]:
     return [_Way("as published"), *fewer, once, *longer, *more]
 
 
-def _runs(effort: Effort) -> Found:
+def _runs(effort: Experiment) -> Found:
     """Network 6 with other numbers of patterns, lengths, sizes and epochs; asked every run."""
     n = effort.of(6, 2)
     scores, met, missed = {}, {}, {}

@@ -6,7 +6,7 @@ import numpy as np
 
 import legato
 from legato import layers
-from legato.alphabet._experiment import Effort, perfect, right, shares, told
+from legato.alphabet._experiment import Experiment, perfect, right, shares, told
 from legato.alphabet._networks import LETTERS, find
 from legato.alphabet._question_types import Found, Group, Question
 
@@ -15,7 +15,7 @@ _ASKED = LETTERS[:-1]
 _MASKED = -1.0  # no letter's number
 
 
-def _carried(effort: Effort, n: int) -> "legato.Replicates":
+def _carried(effort: Experiment, n: int) -> "legato.Replicates":
     """The published network, under some seeds."""
     return effort.train_network(f"state carried, {n} seeds", _STATEFUL, n)
 
@@ -40,7 +40,7 @@ def _prefixes(masking: bool) -> np.ndarray:
     return x
 
 
-def _prefix(effort: Effort) -> Found:
+def _prefix(effort: Experiment) -> Found:
     """The same weights used both ways, and each way trained by itself."""
     n = effort.of(10, 4)
     letters = _STATEFUL.samples()
@@ -119,7 +119,7 @@ def _heard(model, history: str, letter: str) -> str:
     return LETTERS[int(stream.feed(_STATEFUL.encode([letter])[0, 0]).argmax())]
 
 
-def _cold(effort: Effort) -> Found:
+def _cold(effort: Experiment) -> Found:
     """Every letter asked cold, after the letters before it, and after as many others."""
     n = effort.of(10, 3)
     runs = _carried(effort, n)
@@ -171,7 +171,7 @@ def _said(answers: list[str]) -> str:
     return ", ".join(f"{each} {answers.count(each)}×" for each in sorted(set(answers)))
 
 
-def _rows(effort: Effort) -> Found:
+def _rows(effort: Experiment) -> Found:
     """Weights trained at batch size 1, asked in 1, 5 and 25 rows, each at a place of its own."""
     n = effort.of(10, 3)
     runs = _carried(effort, n)

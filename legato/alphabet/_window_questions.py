@@ -2,7 +2,7 @@
 
 import legato
 from legato import layers
-from legato.alphabet._experiment import Effort, after, perfect, right, shares, told
+from legato.alphabet._experiment import Experiment, after, perfect, right, shares, told
 from legato.alphabet._networks import find
 from legato.alphabet._question_types import Found, Group, Question, Verdict
 
@@ -19,7 +19,7 @@ _VERDICTS: dict[str, Verdict] = {
 }
 
 
-def _lift(effort: Effort) -> Found:
+def _lift(effort: Experiment) -> Found:
     """The two networks under many seeds, on the letters that both are asked."""
     n, n_longer = effort.of((100, 20), (20, 5))
     naive, window = (
@@ -57,7 +57,7 @@ def _lift(effort: Effort) -> Found:
     )
 
 
-def _perceptron(effort: Effort) -> Found:
+def _perceptron(effort: Experiment) -> Found:
     """A hidden layer on the same windows, by its width and by how long it is trained."""
     widths, trainings, seeds = effort.of(
         ((8, 32, 128, 512), (500, 4000), 20), ((8, 128), (500, 2000), 5)

@@ -10,7 +10,7 @@ from legato._errors import InputError
 from legato.cli._command_support import Debug, check_is_no_model, told_plainly
 from legato.cli._line_formats import batches
 from legato.cli._line_steps import Known, Plain
-from legato.cli._stream_session import Talk
+from legato.cli._stream_session import StreamSession
 
 if TYPE_CHECKING:
     from legato import Model, Trained
@@ -72,7 +72,7 @@ def stream(
         options = {name: value for name, value in options.items() if value is not None}
         opened = _opened(model)
         with opened.streams(limit, file=state, other_weights=other_weights, **options) as pool:
-            talk = Talk(_steps_of(opened, options), pool, key, keep_going)
+            talk = StreamSession(_steps_of(opened, options), pool, key, keep_going)
             for lines in batches(sys.stdin.buffer):
                 talk.hear(lines)
             talk.end()

@@ -42,7 +42,7 @@ class Heard(NamedTuple):
     fault: str = ""
 
 
-class Talk:
+class StreamSession:
     """Lines heard, fed to their streams, and answered.
 
     Args:

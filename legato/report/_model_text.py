@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from legato import InputError, Model
-from legato.report._terminal import Column, print_columns, print_lines, screen
+from legato.report._terminal import TextColumn, print_columns, print_lines, screen
 
 
 def model_facts(model: Model) -> dict[str, Any]:
@@ -49,10 +49,10 @@ def print_model(model: Model, note: str = "", console: Console | None = None) ->
     layers = told["layers"]
     shapes = ["" if each["output"] is None else _told(each["output"]) for each in layers]
     columns = [
-        Column("layer", [each["name"] for each in layers], numbers=False),
-        Column("kind", [each["kind"] for each in layers], numbers=False),
-        Column("gives", shapes, numbers=False),
-        Column("parameters", [f"{each['parameters']:,}" for each in layers]),
+        TextColumn("layer", [each["name"] for each in layers], numbers=False),
+        TextColumn("kind", [each["kind"] for each in layers], numbers=False),
+        TextColumn("gives", shapes, numbers=False),
+        TextColumn("parameters", [f"{each['parameters']:,}" for each in layers]),
     ]
     print_columns(columns, console)
 

@@ -18,7 +18,7 @@ PIPE_WIDTH = 100_000
 GAP, HEADING_WIDTH = 2, 10  # between columns; of a heading that folds
 
 
-class Column(NamedTuple):
+class TextColumn(NamedTuple):
     """A column of a table: its heading, its cells, and whether they are numbers."""
 
     heading: str
@@ -58,7 +58,7 @@ def print_lines(lines: Iterable[tuple[str, str]], console: Console) -> None:
             console.print(Text.assemble((begun, "bold"), line), soft_wrap=True)
 
 
-def print_columns(columns: Sequence[Column], console: Console, keys: int = 1) -> None:
+def print_columns(columns: Sequence[TextColumn], console: Console, keys: int = 1) -> None:
     """A table, in blocks below each other where it is too wide; the first ``keys`` are in each."""
     widths = [_width(column) for column in columns]
     if _sum(widths) > console.width:
@@ -75,7 +75,7 @@ def print_columns(columns: Sequence[Column], console: Console, keys: int = 1) ->
         begin = end
 
 
-def _block(columns: list[Column], widths: list[int]) -> Table:
+def _block(columns: list[TextColumn], widths: list[int]) -> Table:
     made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for column, width in zip(columns, widths, strict=True):
         side = "right" if column.numbers else "left"
@@ -91,12 +91,12 @@ def _sum(widths: list[int]) -> int:
     return sum(widths) + GAP * (len(widths) - 1)
 
 
-def _width(column: Column) -> int:
+def _width(column: TextColumn) -> int:
     """Of a column that has room."""
     return max(cell_len(plain(each)) for each in (column.heading, *column.cells))
 
 
-def _least_width(column: Column, words: int) -> int:
+def _least_width(column: TextColumn, words: int) -> int:
     """Of a column whose heading folds, and its cells too, at so much, if they are words."""
     cells = max((cell_len(plain(each)) for each in column.cells), default=1)
     heading = min(cell_len(plain(column.heading)), HEADING_WIDTH)

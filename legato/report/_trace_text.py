@@ -7,7 +7,7 @@ from rich.console import Console
 
 from legato import InputError, Trace
 from legato._platform.wording import counted
-from legato.report._terminal import Column, aligned, print_columns, screen
+from legato.report._terminal import TextColumn, aligned, print_columns, screen
 
 NO_STATE = "A stream that sees windows carries its last inputs, and no state of a layer."
 
@@ -93,9 +93,9 @@ def print_trace(trace: Trace, console: Console | None = None) -> None:
     shares = [f"{100 * beyond[each.key].mean():.1f} %" for each in arrays]
     print_columns(
         [
-            Column("state", [each.name for each in arrays], numbers=False),
-            *(Column(name, aligned(values, 3)) for name, values in columns.items()),
-            Column("beyond ±0.95", shares),
+            TextColumn("state", [each.name for each in arrays], numbers=False),
+            *(TextColumn(name, aligned(values, 3)) for name, values in columns.items()),
+            TextColumn("beyond ±0.95", shares),
         ],
         console,
     )

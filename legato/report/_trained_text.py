@@ -172,25 +172,27 @@ def print_scores(scores: dict, console: Console | None = None) -> None:
         what if by_lead else f"Labels over {counted(scores['predictions'], 'prediction')}"
     )
     columns = _errors(rows, scores["horizon"]) if by_lead else _shares(rows)
-    print_columns([_terminal.Column("", list(rows), numbers=False), *columns], console)
+    print_columns([_terminal.TextColumn("", list(rows), numbers=False), *columns], console)
     console.print(Text(scores["verdict"]))
 
 
-def _errors(rows: dict[str, dict], horizon: int) -> list[_terminal.Column]:
+def _errors(rows: dict[str, dict], horizon: int) -> list[_terminal.TextColumn]:
     columns = {name.upper(): [row[name] for row in rows.values()] for name in ("mae", "rmse")}
     for lead in _leads(horizon):
         columns[f"{lead + 1} ahead"] = [row["mae_by_lead"][lead] for row in rows.values()]
-    return [_terminal.Column(name, aligned(values, 4)) for name, values in columns.items()]
+    return [_terminal.TextColumn(name, aligned(values, 4)) for name, values in columns.items()]
 
 
-def _shares(rows: dict[str, dict]) -> list[_terminal.Column]:
+def _shares(rows: dict[str, dict]) -> list[_terminal.TextColumn]:
     spans = [[f"{100 * end:.1f}" for end in row["interval"]] for row in rows.values()]
     bits = [row["cross_entropy_bits"] for row in rows.values()]
     shares = [f"{100 * row['accuracy']:.1f} %" for row in rows.values()]
     return [
-        _terminal.Column("accuracy", shares),
-        _terminal.Column("95 % interval", [f"{low} to {high} %" for low, high in spans]),
-        _terminal.Column("bits a label", ["" if each is None else f"{each:.3f}" for each in bits]),
+        _terminal.TextColumn("accuracy", shares),
+        _terminal.TextColumn("95 % interval", [f"{low} to {high} %" for low, high in spans]),
+        _terminal.TextColumn(
+            "bits a label", ["" if each is None else f"{each:.3f}" for each in bits]
+        ),
     ]
 
 
@@ -220,11 +222,13 @@ def print_table(columns: dict[str, list], console: Console | None = None) -> Non
         console.print(f"{count:,} rows; --out FILE writes them all.")
 
 
-def _shown(name: str, values: list) -> _terminal.Column:
+def _shown(name: str, values: list) -> _terminal.TextColumn:
     if any(isinstance(each, float) for each in values):
-        return _terminal.Column(name, aligned(values, 6))
+        return _terminal.TextColumn(name, aligned(values, 6))
     numbers = all(isinstance(each, int) for each in values)
-    return _terminal.Column(name, ["" if each is None else str(each) for each in values], numbers)
+    return _terminal.TextColumn(
+        name, ["" if each is None else str(each) for each in values], numbers
+    )
 
 
 def write_table(columns: dict[str, list], path: Path) -> Path:

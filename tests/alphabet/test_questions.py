@@ -23,7 +23,7 @@ from legato.alphabet import (
     _state_questions,
     _window_questions,
 )
-from legato.alphabet._experiment import Effort, after, perfect, told
+from legato.alphabet._experiment import Experiment, after, perfect, told
 from legato.cli import app
 
 NAMES = "window perceptron batch prefix cold rows runs series labels".split()
@@ -185,9 +185,9 @@ def test_the_window_s_verdict_follows_the_scores(monkeypatch, window, verdict, l
         counts = window if network.name == "window" else [20, 21, 22, 21, 20, 22]
         return Told((naive if network.name == "naive" else wide).samples(), counts)
 
-    monkeypatch.setattr(Effort, "train_network", train_network)
+    monkeypatch.setattr(Experiment, "train_network", train_network)
     monkeypatch.setattr(_window_questions, "_MARGIN", 0.06)
-    found = _window_questions._lift(Effort())
+    found = _window_questions._lift(Experiment())
     assert found.verdict == verdict
     assert found.sentence.startswith(lead)
     naive_same = (np.array([20, 21, 22, 21, 20, 22]) - 2) / 23  # without A and B, which it knows
@@ -234,9 +234,9 @@ def test_numbers_are_told_with_their_spread():
 def test_an_effort_tells_what_it_tries():
     heard = []
     (network,) = alphabet.find(["naive"])
-    Effort(True, heard.append).train_network("two of them", network, 2, epochs=2)
+    Experiment(True, heard.append).train_network("two of them", network, 2, epochs=2)
     assert heard == ["two of them"]
-    assert (Effort(True).of(1, 2), Effort(False).of(1, 2)) == (2, 1)
+    assert (Experiment(True).of(1, 2), Experiment(False).of(1, 2)) == (2, 1)
 
 
 def made_up(verdict="does not hold"):

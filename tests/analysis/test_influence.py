@@ -18,9 +18,9 @@ import legato
 from legato import InputError, StateError, UnsupportedError, influence, layers
 from legato._analysis import influence as influence_module
 from legato._analysis import propagation
-from legato._analysis.jacobians import Path
-from legato._analysis.propagation import LARGEST, SMALLEST, Flow
-from legato._recurrent.model_state import Engine
+from legato._analysis.jacobians import DifferentiatedRun
+from legato._analysis.propagation import LARGEST, SMALLEST, Propagation
+from legato._recurrent.model_state import ModelState
 
 MASKED = [cell for cell in CELLS if cell.masks]
 SAMPLES, STEPS = 7, 2
@@ -174,7 +174,7 @@ def test_the_model_is_left_as_it_was():
 
 @pytest.mark.parametrize(
     ("of", "moment"),
-    [(Engine, "set_state"), (Path, "_opened"), (Flow, "go_by")],
+    [(ModelState, "set_state"), (DifferentiatedRun, "_opened"), (Propagation, "go_by")],
     ids=["beginning", "tracing", "multiplying"],
 )
 def test_ctrl_c_leaves_the_model_as_it_was(of, moment, monkeypatch):

@@ -13,15 +13,15 @@ import legato
 from legato import layers
 from legato._execution import compiled_loop
 from legato._execution import run as run_module
-from legato._execution.batches import Held
+from legato._execution.batches import WholeData
 from legato._execution.samples import read_samples
 from legato._platform.xla_small_programs import (
     _EMITTED,
     _ONE_FUNCTION_OPTIONS,
-    OneFunction,
+    SingleFunctionProgram,
     _known_options,
     _operations,
-    jit_rows,
+    jit_several_rows,
 )
 
 
@@ -57,7 +57,7 @@ def test_one_function_and_plain_give_the_same_run(monkeypatch, stateful, batch_s
         model.set_weights(weights)
         histories.append(model.fit(x, y, batch_size, 30, verbose=0, shuffle=False).history)
         ends.append(model.get_weights())
-        assert isinstance(run_of(model), OneFunction) is small
+        assert isinstance(run_of(model), SingleFunctionProgram) is small
     np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-5)
     for one, plain in zip(*ends, strict=True):
         np.testing.assert_allclose(one, plain, rtol=1e-4, atol=1e-6)
@@ -69,10 +69,10 @@ def test_the_mark_is_heeded():
     model.fit(*samples(), batch_size=1, verbose=0)
     x, y = samples()
     run = run_module.Run(model._engine, "train")
-    (piece,) = Held(read_samples(x, y), 1).training(1)
+    (piece,) = WholeData(read_samples(x, y), 1).training(1)
     run.prepare(piece)
     span = np.array((0, 7, 0), np.int32)
-    feed = compiled_loop.Feed(piece.samples.packed, None, [], piece.order, span)
+    feed = compiled_loop.LoopInputs(piece.samples.packed, None, [], piece.order, span)
     marked = run._run._marked().lower(run._values, run.memory, feed).compile().as_text()
     entry = marked[marked.index("ENTRY") :]
     assert "xla_cpu_small_call" in marked
@@ -92,7 +92,7 @@ def test_a_program_made_of_other_operations_is_left_plain():
     x, _ = samples()
     model.fit(x, np.ones((7, 1)), batch_size=1, verbose=0)
     chosen = run_of(model)
-    assert isinstance(chosen, OneFunction)
+    assert isinstance(chosen, SingleFunctionProgram)
     assert "sort" not in _EMITTED
     assert chosen._compiled is not None
     assert chosen._compiled.__qualname__.endswith("_run.<locals>.run") or hasattr(
@@ -111,7 +111,7 @@ def test_large_steps_are_left_to_xla():
     model = legato.Sequential([layers.Input((50, 8)), layers.LSTM(64), layers.Dense(1)])
     model.compile(loss="mse")
     model.fit(np.ones((8, 50, 8)), np.ones((8, 1)), batch_size=8, verbose=0)
-    assert not isinstance(run_of(model), OneFunction)
+    assert not isinstance(run_of(model), SingleFunctionProgram)
 
 
 @pytest.mark.parametrize("option", [{"run_eagerly": True}, {"jit_compile": False}])
@@ -157,6 +157,6 @@ def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
     _known_options.cache_clear()
     try:
         assert _known_options() == {}
-        assert float(jit_rows(lambda x: 2 * x, 1)(np.float32(3))) == 6
+        assert float(jit_several_rows(lambda x: 2 * x, 1)(np.float32(3))) == 6
     finally:
         _known_options.cache_clear()

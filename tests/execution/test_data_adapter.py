@@ -27,7 +27,7 @@ import legato
 from legato import layers
 from legato._execution import batches as batches_module
 from legato._execution import evaluate_predict
-from legato._execution.batches import Fed, Held
+from legato._execution.batches import BlockedData, WholeData
 
 X = inputs(3 * ROWS, seed=4)
 y = spread(np.random.default_rng(5), len(X), UNITS)
@@ -310,7 +310,7 @@ def test_validation_batches(expected):
 
 def test_blocks_are_full_but_for_the_last():
     samples = legato._execution.samples.read_samples(X, y)  # pyright: ignore[reportAttributeAccessIssue]
-    fed = batches_module.sliced(samples, ROWS, shuffle=False)
+    fed = batches_module.in_blocks(samples, ROWS, shuffle=False)
     (block,) = fed.training(1)
     assert (block.begin, block.end, block.batch) == (0, 3, ROWS)
     assert [piece.end for piece in fed.training(1, by_batch=1)] == [1, 2, 3]
@@ -595,5 +595,5 @@ def test_keras_limits_for_trying_out():
 
 def test_held_and_fed_say_how_many_batches_an_epoch_has():
     samples = legato._execution.samples.read_samples(X, y)  # pyright: ignore[reportAttributeAccessIssue]
-    assert Held(samples, 4).steps == 3
-    assert Fed(lambda: iter([samples])).steps is None
+    assert WholeData(samples, 4).steps == 3
+    assert BlockedData(lambda: iter([samples])).steps is None

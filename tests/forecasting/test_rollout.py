@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from legato import Column, InputError, Sequences
 from legato._forecasting import rollout
 from legato._forecasting.network import Shape, build
-from legato._forecasting.predictor import Asked
+from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
 
 few = settings(deadline=None, derandomize=True, database=None, max_examples=12)
@@ -52,7 +52,7 @@ def networks():
     """A model of each kind, made when it is asked for and kept."""
     kept = {}
 
-    def made(kind: str) -> Asked:
+    def made(kind: str) -> Predictor:
         if kind not in kept:
             task, shape = KINDS[kind]
             outputs = task.horizon * len(task.targets)
@@ -63,7 +63,7 @@ def networks():
             set_weights(found.core)
             for layer, each in zip(fitted, weights, strict=True):
                 layer.set_weights(each)
-            kept[kind] = Asked(found.model, task, shape, found.pad)
+            kept[kind] = Predictor(found.model, task, shape, found.pad)
         return kept[kind]
 
     return made
@@ -76,7 +76,7 @@ def small(monkeypatch):
     monkeypatch.setattr(rollout, "STEPS", 4)
 
 
-def alone(asked: Asked, history: np.ndarray) -> np.ndarray:
+def alone(asked: Predictor, history: np.ndarray) -> np.ndarray:
     """The answer after a history (time steps, inputs), everything fed from the beginning."""
     model, shape = asked.model, asked.shape
     if shape.stateful:
@@ -105,7 +105,7 @@ def test_answers_are_those_of_each_sequence_alone(kind, networks, small):
     assert np.isnan(came).all(1).tolist() == (unseen if needs else [False] * len(unseen))
 
 
-def slow_ahead(asked: Asked, history: np.ndarray, leads: int) -> list[np.ndarray]:
+def slow_ahead(asked: Predictor, history: np.ndarray, leads: int) -> list[np.ndarray]:
     """Predict, append, predict again; (leads, targets)."""
     task, found = asked.task, []
     names = [column.name for column in task.targets]

@@ -39,7 +39,7 @@ KerasFunctional = keras.src.Functional
 _outcomes: dict[str, str] = {}
 
 
-class Trainer(verbs.Carrying, trainer.JAXTrainer):
+class Trainer(verbs.KerasVerbs, trainer.JAXTrainer):
     """Keras's trainer with legato's verbs, for models that are a layer mixed in with a trainer."""
 
 

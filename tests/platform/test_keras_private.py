@@ -213,6 +213,6 @@ def test_planted_numbers_are_those_of_set_random_seed_and_leave_no_trace():
     keras.utils.set_random_seed(4)
     after = drawn()
     keras.utils.set_random_seed(4)
-    with keras_private.planted(3):
+    with keras_private.temporary_seed(3):
         assert drawn() == expected
     assert drawn() == after

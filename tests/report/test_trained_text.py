@@ -58,7 +58,9 @@ def test_whatever_the_width_every_number_is_there(columns, keys, width):
     cells = [
         [f"{at}.{row}{'7' * size}" for row in range(3)] for at, (_, size) in enumerate(columns)
     ]
-    made = [_terminal.Column(name, each) for (name, _), each in zip(columns, cells, strict=True)]
+    made = [
+        _terminal.TextColumn(name, each) for (name, _), each in zip(columns, cells, strict=True)
+    ]
     keys = min(keys, len(made) - 1)
     told = printed(lambda console: _terminal.print_columns(made, console, keys), width)
     assert all(_terminal.cell_len(line) <= width for line in told.splitlines())
@@ -71,8 +73,8 @@ def test_whatever_the_width_every_number_is_there(columns, keys, width):
 
 def test_headings_fold_before_columns_part():
     made = [
-        _terminal.Column("a name of some length", ["x"], numbers=False),
-        _terminal.Column("a heading of some length", ["1.5", "2.5"][:1]),
+        _terminal.TextColumn("a name of some length", ["x"], numbers=False),
+        _terminal.TextColumn("a heading of some length", ["1.5", "2.5"][:1]),
     ]
     told = printed(lambda console: _terminal.print_columns(made, console), 34)
     assert "\n\n" not in told

@@ -175,7 +175,7 @@ def test_fields_and_lines_are_those_of_the_csv_module(rows, size, end, quoting, 
     monkeypatch.setattr(csv_module, "PIECE_BYTES", size)
     table = io.StringIO(newline="")
     csv.writer(table, lineterminator=end, quoting=quoting).writerows([("p", "q", "r"), *rows])
-    frame, lines = csv_module.read_delimited(Path(write(table.getvalue())), words=("p", "q"))
+    frame, lines = csv_module.read_csv(Path(write(table.getvalue())), words=("p", "q"))
     assert frame["r"].to_list() == [row[2] for row in rows]
     for at, name in enumerate("pq"):
         assert [word or "" for word in frame[name]] == [row[at] for row in rows]

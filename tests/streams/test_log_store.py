@@ -22,8 +22,8 @@ from cells import FEATURES, assert_same_states, set_weights, spread
 import legato
 from legato import layers
 from legato._streams import log_store
-from legato._streams.log_store import Journal
-from legato._streams.stream_files import Files, Fingerprint
+from legato._streams.log_store import LogStore
+from legato._streams.stream_files import Fingerprint, StreamFile
 
 NAMES = ["ada", "bob", "", "a/../b", "ö🎻", "\ud800", 7, -(2**70), "long" * 999]
 
@@ -221,7 +221,7 @@ def test_a_byte_that_was_altered_anywhere_is_seen(model, file):
 
 def test_a_kill_while_the_file_is_written_anew_loses_nothing(model, file, monkeypatch):
     copies, pool = [], model.streams(file=file)
-    write, cut = Files.write, Journal._cut
+    write, cut = StreamFile.write, LogStore._cut
 
     def photographed(act):
         def acted(*words):
@@ -233,8 +233,8 @@ def test_a_kill_while_the_file_is_written_anew_loses_nothing(model, file, monkey
 
     for number in range(10):
         happen(pool, number)
-    monkeypatch.setattr(Files, "write", photographed(write))
-    monkeypatch.setattr(Journal, "_cut", photographed(cut))
+    monkeypatch.setattr(StreamFile, "write", photographed(write))
+    monkeypatch.setattr(LogStore, "_cut", photographed(cut))
     pool.close()
     monkeypatch.undo()
     assert len(copies) > 5
@@ -320,7 +320,7 @@ def test_a_file_that_cannot_be_written_anew_stops_nobody(model, file, monkeypatc
         raise legato.OutputError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Files, "write", full)
+        patch.setattr(StreamFile, "write", full)
         for number in range(60):
             assert happen(pool, number) == happen(never, number)
         with pytest.raises(legato.OutputError, match="full"):

@@ -58,7 +58,7 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     _check(model, path)
     try:
-        from legato._interop.onnx.onnx_export import Export
+        from legato._interop.onnx.onnx_export import OnnxExport
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
@@ -66,7 +66,7 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
             "ONNX files are written with the package onnx, which is not installed: "
             'pip install "legato[onnx]".'
         ) from error
-    export = Export(model)
+    export = OnnxExport(model)
     content = export.made().SerializeToString()
     write_whole(path, lambda file: file.write_bytes(content))
     return export.initial_states

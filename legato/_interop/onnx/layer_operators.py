@@ -14,17 +14,17 @@ import keras
 import numpy as np
 from onnx import TensorProto
 
-from legato._interop.onnx.onnx_graph import Graph, array, refuse
+from legato._interop.onnx.onnx_graph import OnnxGraph, array, refuse
 
 
-def _gelu(graph: Graph, x: str) -> str:
+def _gelu(graph: OnnxGraph, x: str) -> str:
     """x Φ(x), by the error function."""
     share = graph.add("Add", graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5))), 1.0)
     return graph.add("Mul", graph.add("Mul", x, share), 0.5)
 
 
 # Activations by Keras's name, each a function of the graph and the name of its input.
-ACTIVATIONS: dict[str, Callable[[Graph, str], str]] = {
+ACTIVATIONS: dict[str, Callable[[OnnxGraph, str], str]] = {
     "linear": lambda graph, x: x,
     "relu": lambda graph, x: graph.add("Relu", x),
     "relu6": lambda graph, x: graph.add("Clip", x, 0.0, 6.0),
@@ -61,7 +61,7 @@ def activation_name(layer, function) -> str:
     return name
 
 
-def activated(graph: Graph, layer, x: str) -> str:
+def activated(graph: OnnxGraph, layer, x: str) -> str:
     """A layer's activation of a tensor."""
     name = activation_name(layer, layer.activation)
     if name not in ACTIVATIONS:
@@ -69,7 +69,7 @@ def activated(graph: Graph, layer, x: str) -> str:
     return ACTIVATIONS[name](graph, x)
 
 
-def _dense(graph: Graph, layer, x: str) -> str:
+def _dense(graph: OnnxGraph, layer, x: str) -> str:
     if layer.quantization_mode is not None:
         raise refuse(layer, f"it is quantized ({layer.quantization_mode})")
     x = graph.add("MatMul", x, graph.constant(array(layer.kernel), f"{layer.name}.kernel"))
@@ -78,14 +78,14 @@ def _dense(graph: Graph, layer, x: str) -> str:
     return activated(graph, layer, x)
 
 
-def _embedding(graph: Graph, layer, x: str) -> str:
+def _embedding(graph: OnnxGraph, layer, x: str) -> str:
     if layer.quantization_mode is not None:
         raise refuse(layer, f"it is quantized ({layer.quantization_mode})")
     table = graph.constant(array(layer.embeddings), f"{layer.name}.embeddings")
     return graph.add("Gather", table, graph.add("Cast", x, to=7))  # 7: int64
 
 
-def _layer_normalization(graph: Graph, layer, x: str) -> str:
+def _layer_normalization(graph: OnnxGraph, layer, x: str) -> str:
     size = _last_axis(layer)
     if layer.rms_scaling:
         raise refuse(layer, "it scales by the root mean square")
@@ -103,7 +103,7 @@ def _last_axis(layer) -> int:
     return shape[-1]
 
 
-def _batch_normalization(graph: Graph, layer, x: str) -> str:
+def _batch_normalization(graph: OnnxGraph, layer, x: str) -> str:
     """With the moving mean and variance it is one factor and one term a feature."""
     _last_axis(layer)
     factor = 1 / np.sqrt(array(layer.moving_variance) + np.float32(layer.epsilon))
@@ -115,14 +115,14 @@ def _batch_normalization(graph: Graph, layer, x: str) -> str:
     return graph.add("Add", graph.add("Mul", x, factor), term)
 
 
-def _relu(graph: Graph, layer, x: str) -> str:
+def _relu(graph: OnnxGraph, layer, x: str) -> str:
     if layer.threshold or layer.negative_slope:
         raise refuse(layer, "it has a threshold or a negative slope")
     x = graph.add("Relu", x)
     return x if layer.max_value is None else graph.add("Min", x, float(layer.max_value))
 
 
-def _concatenate(graph: Graph, layer, *xs: str) -> str:
+def _concatenate(graph: OnnxGraph, layer, *xs: str) -> str:
     return graph.add("Concat", *xs, axis=layer.axis)
 
 
@@ -131,7 +131,7 @@ def _folded(operator: str) -> Callable:
     return lambda graph, layer, *xs: reduce(lambda x, y: graph.add(operator, x, y), xs)
 
 
-def _time_distributed(graph: Graph, layer, x: str) -> str:
+def _time_distributed(graph: OnnxGraph, layer, x: str) -> str:
     """The layer inside, if what it does to the last axis does not depend on the others."""
     inner = layer.layer
     if type(inner) not in (keras.layers.Dense, keras.layers.Activation, *NOTHING):
@@ -141,7 +141,7 @@ def _time_distributed(graph: Graph, layer, x: str) -> str:
     return PLAIN[type(inner)](graph, inner, x)
 
 
-def _repeat_vector(graph: Graph, layer, x: str) -> str:
+def _repeat_vector(graph: OnnxGraph, layer, x: str) -> str:
     return graph.add("Tile", graph.add("Unsqueeze", x, [1]), [1, layer.n, 1])
 
 
@@ -187,7 +187,7 @@ PLAIN: dict[type, Callable[..., str]] = {
 }
 
 
-def _any(graph: Graph, operation, x: str) -> str:
+def _any(graph: OnnxGraph, operation, x: str) -> str:
     """Whether anything is true along an axis; ONNX has no such thing for booleans."""
     number = graph.add("Cast", x, to=TensorProto.FLOAT)
     keep = int(operation.keepdims)

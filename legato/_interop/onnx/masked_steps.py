@@ -8,7 +8,7 @@ So a step that is left out moves no state, wherever it stands.
 import numpy as np
 from onnx import TensorProto
 
-from legato._interop.onnx.onnx_graph import Graph
+from legato._interop.onnx.onnx_graph import OnnxGraph
 
 
 class Steps:
@@ -22,7 +22,7 @@ class Steps:
         lengths: how many count, as the operators take it, at least 1: int32 (rows,).
     """
 
-    def __init__(self, graph: Graph, mask: str):
+    def __init__(self, graph: OnnxGraph, mask: str):
         self._graph, self._mask = graph, mask
         ones = graph.add("Cast", mask, to=TensorProto.INT64)
         self._seen = graph.add("CumSum", ones, 1)  # how many have counted up to each step

@@ -9,7 +9,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper
 
 from legato._errors import UnsupportedError
 from legato._interop.onnx.layer_operators import OPERATIONS, PLAIN
-from legato._interop.onnx.onnx_graph import FILE_VERSION, OPSET, Graph, Value, refuse
+from legato._interop.onnx.onnx_graph import FILE_VERSION, OPSET, OnnxGraph, Value, refuse
 from legato._interop.onnx.recurrent_operators import (
     BIDIRECTIONAL,
     RECURRENT,
@@ -24,7 +24,7 @@ _MERGES = {"sum": "Add", "mul": "Mul", "ave": "Mean"}
 _RESHAPES = (keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape)
 
 
-class Export:
+class OnnxExport:
     """A model on its way into an ONNX file.
 
     Args:
@@ -39,7 +39,7 @@ class Export:
 
     def __init__(self, model):
         self.model = model
-        self.graph = Graph()
+        self.graph = OnnxGraph()
         self.initial_states: dict[str, np.ndarray] = {}
         self._ended: dict[str, str] = {}  # state input → the tensor that holds the state at the end
         self._paths = _paths(model)

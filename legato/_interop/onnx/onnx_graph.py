@@ -31,7 +31,7 @@ class Value:
     mask: str | None = None
 
 
-class Graph:
+class OnnxGraph:
     """Operators and constants, in the order in which they run."""
 
     def __init__(self):

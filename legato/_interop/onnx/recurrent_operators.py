@@ -14,7 +14,7 @@ import numpy as np
 from legato import layers
 from legato._interop.onnx.layer_operators import activation_name
 from legato._interop.onnx.masked_steps import Steps
-from legato._interop.onnx.onnx_graph import Graph, Value, array, refuse
+from legato._interop.onnx.onnx_graph import OnnxGraph, Value, array, refuse
 
 RECURRENT = (
     *(keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN, keras.layers.RNN),
@@ -86,7 +86,7 @@ def initial_state(layer) -> list[np.ndarray]:
 
 
 def recurrent(
-    graph: Graph, layer, x: Value, states: list[str]
+    graph: OnnxGraph, layer, x: Value, states: list[str]
 ) -> tuple[Value | list[Value], list[str]]:
     """A recurrent layer.
 
@@ -125,7 +125,7 @@ def recurrent(
     return [output, *map(Value, ended)] if layer.return_state else output, ended
 
 
-def _through_cells(graph: Graph, layer, sequence: str, states: list[str], steps: Steps | None):
+def _through_cells(graph: OnnxGraph, layer, sequence: str, states: list[str], steps: Steps | None):
     """The outputs of the last cell, (time steps, rows, units), and the states of all at the end."""
     x = graph.add("Transpose", sequence, perm=[1, 0, 2])
     ended, rest = [], list(states)
@@ -139,7 +139,7 @@ def _through_cells(graph: Graph, layer, sequence: str, states: list[str], steps:
     return x, ended
 
 
-def _one_cell(graph: Graph, layer, cell, x: str, states: list[str], steps: Steps | None):
+def _one_cell(graph: OnnxGraph, layer, cell, x: str, states: list[str], steps: Steps | None):
     """One operator: its outputs (time steps, rows, units) and its states (rows, units)."""
     operator, order, activations, attributes = _computed(layer, cell)
     weights = [
