@@ -22,7 +22,8 @@ SEED = 20_160_815
 
 
 def pytest_configure(config):
-    """Let pass what Keras 3.15's own ``get_weights`` makes NumPy 2 say, and rule 10's warning."""
+    """Let pass what Keras 3.15's own ``get_weights`` makes NumPy 2 say, and the warning
+    of a stateful layer that runs backwards."""
     for known in (
         "ignore:__array__ implementation doesn't accept:DeprecationWarning",
         "ignore:Layer .* is stateful and runs backwards in time:UserWarning",

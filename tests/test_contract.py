@@ -1,8 +1,7 @@
-"""The state contract, rule by rule, where the laws do not show it already. Rule 1 is in
-``tests/recurrent/test_state.py``.
+"""The rules of the state contract (``docs/contract.md``) that the laws do not cover.
 
-The numbers are the rules'. Every comparison is of two ways to say the same thing, to the bit where
-they run the same program.
+A test's number is its rule's; rule 1, a state is a value, is in ``tests/recurrent/test_state.py``.
+Every comparison is of two ways to say the same thing, to the bit where they run the same program.
 """
 
 import warnings

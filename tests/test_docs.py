@@ -140,6 +140,17 @@ def test_every_argument_legato_adds_is_explained():
     assert not missing("verbs.md", arguments)
 
 
+def test_the_tests_of_the_laws_exist():
+    laws = re.findall(r"^\| \(\w\) .*$", (DOCS / "contract.md").read_text("utf-8"), re.MULTILINE)
+    assert [law[2:5] for law in laws] == [f"({letter})" for letter in "abcdefghi"]
+    for law in laws:
+        files = [ROOT / path for path in re.findall(r"`(tests/\S+\.py)`", law)]
+        defined = "".join(path.read_text("utf-8") for path in files)
+        names = re.findall(r"`(test_\w+)`", law)
+        assert names
+        assert not [name for name in names if f"def {name}(" not in defined], law
+
+
 def test_the_site_builds(tmp_path):
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]

@@ -45,7 +45,7 @@ EXPECTED: dict[str, dict[str, str]] = {  # a group of tests: names with wildcard
         # Keras calls the test class of its Bidirectional SimpleRNNTest.
         "bidirectional_test.py::SimpleRNNTest::test_statefulness": (
             "Keras starts the backward half where it ended the sample before, at that sample's "
-            "first time step; legato's starts every sample fresh (rule 10 of the state contract)"
+            "first time step; legato's starts every sample fresh: it has no past to carry"
         ),
         "rnn_test.py::RNNTest::test_stateful_batch_size_mismatch_raises": WORDS,
     },

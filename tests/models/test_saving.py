@@ -432,7 +432,7 @@ def test_lambdas_and_unknown_classes_are_refused_as_keras_does(tmp_path):
     assert legato.load_model(tmp_path / "custom.keras", known).layers[-1].units == UNITS
 
 
-def test_rule_10_is_said_once(saved):
+def test_a_backward_layer_is_warned_of_once(saved):
     with pytest.warns(UserWarning, match="runs backwards in time") as said:
         legato.load_model(saved / "Bidirectional.keras")
     assert len(said) == 1

@@ -1,4 +1,4 @@
-"""Rule 1 of the state contract: a state is a value.
+"""A state is a value (rule 1 of the state contract, ``docs/contract.md``).
 
 It cannot be changed, passes through JAX, is taken apart and put together by rows, is compared and
 measured, and shares nothing with the model it was read from.
