@@ -123,6 +123,9 @@ def test_bad_data_to_predict(model, case):
 
 OPTIONS = {
     "shuffle": ({"shuffle": True}, InputError, "shuffle=True with a stateful.*stateful=False"),
+    "shuffle by word": ({"shuffle": "typo"}, InputError, "shuffle is 'typo'; one of None, False"),
+    "validation_freq 0": ({"validation_freq": 0}, InputError, "validation_freq is 0; a whole numb"),
+    "validation_freq by word": ({"validation_freq": "2"}, InputError, "validation_freq is '2'"),
     "batch_size 0": ({"batch_size": 0}, InputError, "batch_size is 0; a whole number from 1 up"),
     "batch_size 2.5": ({"batch_size": 2.5}, InputError, "batch_size is 2.5; a whole number"),
     "reset": ({"reset": "sometimes"}, InputError, "reset is 'sometimes'; one of 'epoch', 'batch'"),

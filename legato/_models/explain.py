@@ -6,7 +6,7 @@ shows that the two agree. Beside it stands what is nearly always a mistake.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import keras
 import numpy as np
@@ -15,12 +15,13 @@ from legato._errors import InputError
 from legato._execution.compiled_loop import Reset
 from legato._execution.data_adapter import DataAdapter
 from legato._platform import keras_private
-from legato._platform.checks import is_count
+from legato._platform.checks import check_choice, is_count
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.stateful_layers import StatefulLayer
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # what the verb is mixed into
 
+SHUFFLE_CHOICES = (None, False, True, "batch")  # what the verbs take
 FIRST_LINES, LAST_LINES = 30, 5  # of a long table, when it is printed
 
 
@@ -101,6 +102,8 @@ class ExplainMethod(_KerasModel):
             >>> model.explain(np.ones((2, 3, 1))).reasons
             ('fresh: stateless', 'fresh: stateless')
         """
+        check_choice("reset", reset, get_args(Reset))
+        check_choice("shuffle", shuffle, SHUFFLE_CHOICES)
         if not is_count(epochs):
             raise InputError(f"epochs is {epochs!r}; a whole number from 1 up was expected.")
         if not 0 <= validation_split < 1:

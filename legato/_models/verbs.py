@@ -5,7 +5,7 @@ Keras's loop over batches. What a verb does to the recurrent state is said in it
 """
 
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import keras
@@ -27,10 +27,11 @@ from legato._execution.fit_loop import FitLoop, Validation
 from legato._execution.program_cache import ProgramCache
 from legato._execution.run import Run, fetch, logs_of
 from legato._execution.samples import SampleArrays
-from legato._models.explain import ExplainMethod
+from legato._models.explain import SHUFFLE_CHOICES, ExplainMethod
 from legato._models.remembering import StateMethods
 from legato._models.saving import SaveMethods, set_about
 from legato._platform import keras_private
+from legato._platform.checks import check_choice
 from legato._streams.model_methods import StreamMethods
 
 
@@ -105,8 +106,10 @@ class KerasVerbs(StateMethods, SaveMethods, StreamMethods, ExplainMethod):
         """
         self._assert_compile_called("fit")
         set_about(self, None)  # what it knew of another training
-        _check_choice("reset", reset, ("epoch", "batch", "never"))
-        _check_choice("validation_state", validation_state, ("fresh", "continue"))
+        check_choice("reset", reset, get_args(Reset))
+        check_choice("shuffle", shuffle, SHUFFLE_CHOICES)
+        check_choice("validation_state", validation_state, ("fresh", "continue"))
+        _check_validation_freq(validation_freq)
         epochs, steps_per_epoch = _capped(epochs, steps_per_epoch)
         data = self._intake.read(x, y, sample_weight, starts, class_weight)
         if validation_data is not None:
@@ -362,8 +365,10 @@ def _capped(epochs: int, steps: int | None) -> tuple[int, int | None]:
     return epochs, min(steps or most_steps, most_steps) if most_steps else steps
 
 
-def _check_choice(name: str, value, choices: tuple) -> None:
-    if value not in choices:
+def _check_validation_freq(value) -> None:
+    """Refuse a ``validation_freq`` that Keras would refuse after the first epoch, or divide by."""
+    if not isinstance(value, list) and not (isinstance(value, int) and value >= 1):
         raise InputError(
-            f"{name} is {value!r}; one of {', '.join(map(repr, choices))} was expected."
+            f"validation_freq is {value!r}; a whole number from 1 up, or a list of epochs, was "
+            "expected."
         )

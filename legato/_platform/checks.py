@@ -1,5 +1,7 @@
 """Checks of arguments that several folders share."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from legato._errors import InputError
@@ -39,3 +41,21 @@ def padded_step(pad, values: np.ndarray) -> np.ndarray:
             f"pad has shape {given.shape}, and a step of these values {shape}; give a number or an "
             "array like one step."
         ) from error
+
+
+def check_choice(name: str, value, choices: Iterable) -> None:
+    """Refuse a value that is none of an option's choices.
+
+    Args:
+        name: the option's name.
+        value: as the user gave it.
+        choices: all that the option takes.
+
+    Raises:
+        InputError: the value is none of them.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        raise InputError(
+            f"{name} is {value!r}; one of {', '.join(map(repr, choices))} was expected."
+        )

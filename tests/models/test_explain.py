@@ -147,6 +147,8 @@ def test_nothing_runs():
     ("X", "options", "told"),
     [
         (inputs(), {"epochs": 0}, "epochs is 0; a whole number"),
+        (inputs(), {"reset": "typo"}, "reset is 'typo'; one of 'epoch', 'batch', 'never' was"),
+        (inputs(), {"shuffle": "typo"}, "shuffle is 'typo'; one of None, False, True, 'batch' was"),
         (inputs(), {"validation_split": 1.0}, "validation_split is 1.0; a number from 0 to below"),
         (inputs(), {"starts": [True]}, "differ in their number of samples"),
         (iter([inputs()]), {}, "hands out batches"),
