@@ -16,8 +16,8 @@ from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
 from legato._forecasting.label_metrics import LabelScores, label_scores
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
-from legato._series.sequences import Sequences, ranges
-from legato._series.splits import origins
+from legato._series.sequences import Sequences, expand_ranges
+from legato._series.splits import rolling_origins
 
 FEW = 8  # steps by which a sequence is known
 STRANGER = "(not learnt from)"  # what a label that no answer can be right for is called
@@ -41,7 +41,7 @@ def score_forecasts(
     task, truth = asked.task, asked.truth(sequences)
     answers = asked.answers(asked.inputs_of(sequences, lenient=True), sequences.lengths)
     first = np.maximum(begins, 1)  # something must be there to predict from
-    sequence, t = origins(first, sequences.lengths, task.horizon)
+    sequence, t = rolling_origins(first, sequences.lengths, task.horizon)
     at = sequences.offsets[sequence] + t
     there = ~np.isnan(answers[at, 0])
     sequence, t, at = sequence[there], t[there], at[there]
@@ -73,7 +73,7 @@ def score_labels(
     task, values = asked.task, asked.inputs_of(sequences, lenient=True)
     answers = asked.answers(values, sequences.lengths)
     labels, there = task.answers_of(sequences, lenient=True)
-    step = ranges(0 * sequences.lengths, sequences.lengths)
+    step = expand_ranges(0 * sequences.lengths, sequences.lengths)
     there &= step + task.horizon >= np.repeat(begins, sequences.lengths)
     if task.whole:
         there &= step == np.repeat(sequences.lengths, sequences.lengths) - 1
@@ -109,13 +109,13 @@ def intervals_of(asked: Predictor, led: Sequences, begins: np.ndarray) -> Interv
     begins = np.maximum(begins, 1)
     if task.feeds_itself:
         leads = max(leads, min(MOST_LEADS, int((led.lengths - begins).max())))
-    sequence, t = origins(begins, led.lengths, 1)
+    sequence, t = rolling_origins(begins, led.lengths, 1)
     chosen = np.unique(np.linspace(0, len(t) - 1, MOST_ORIGINS).astype(int))
     sequence, t = sequence[chosen], t[chosen]
     values, truth = asked.inputs_of(led, lenient=True), asked.truth(led)
     lengths = np.minimum(t + 1, MOST_BEFORE)
     at = led.offsets[sequence] + t
-    before = values[ranges(at + 1 - lengths, lengths)]
+    before = values[expand_ranges(at + 1 - lengths, lengths)]
     steps = at[:, None] + np.arange(1, leads + 1)
     inside = steps < led.offsets[sequence + 1][:, None]
     errors = truth[np.where(inside, steps, 0)] - asked.ahead(before, lengths, leads)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from legato._forecasting.forecast_metrics import residual_quantiles
-from legato._series.frequency import moment, spacing_of
+from legato._series.frequency import format_time, infer_spacing
 from legato._series.sequences import Sequences
 
 LEVELS = (0.8, 0.95)
@@ -112,7 +112,7 @@ class Forecast:
         """A forecast for the steps that follow some sequences."""
         times = None
         if sequences.times is not None:
-            spacing = spacing_of(sequences.times, sequences.lengths)
+            spacing = infer_spacing(sequences.times, sequences.lengths)
             if spacing is not None:
                 last = sequences.times[sequences.offsets[1:] - 1]
                 times = spacing.after(last, values.shape[1])
@@ -129,7 +129,9 @@ class Forecast:
         step = "steps ahead" if "step" in taken else "step"
         table[step] = np.tile(np.arange(1, steps + 1), count).tolist()
         if self.times is not None:
-            table[self.before.time or "time"] = [moment(each) for each in self.times.reshape(-1)]
+            table[self.before.time or "time"] = [
+                format_time(each) for each in self.times.reshape(-1)
+            ]
         for at, target in enumerate(self.targets):
             table[target] = _or_none(self.values[:, :, at])
             of = f"{target} " if len(self.targets) > 1 else ""

@@ -12,7 +12,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._forecasting.task import Task
 from legato._series.sequences import Sequences
-from legato._series.splits import by_group, by_time
+from legato._series.splits import split_by_group, split_by_time
 
 Split = Literal["time", "group"]
 
@@ -87,11 +87,11 @@ def parts_of(
         )
     if not task.whole and by != "group":
         least = max(1, task.horizon)
-        stops = by_time(sequences, test, least=least) if test else sequences.lengths
+        stops = split_by_time(sequences, test, least=least) if test else sequences.lengths
         if not validation:
             return Partition(stops, stops, "time")
         before = sequences.between(0 * stops, stops)
-        return Partition(by_time(before, validation, least=least), stops, "time")
+        return Partition(split_by_time(before, validation, least=least), stops, "time")
     labels = np.zeros(len(sequences))
     if task.whole:
         labels = sequences.values[sequences.offsets[:-1], sequences.place(task.targets[0].name)]
@@ -99,7 +99,7 @@ def parts_of(
     parts = [np.arange(0)] * 2
     for at, share in enumerate((test, validation)):
         if share:
-            kept, chosen = by_group(sequences.select(fits), share, seed, labels[fits])
+            kept, chosen = split_by_group(sequences.select(fits), share, seed, labels[fits])
             fits, parts[at] = fits[kept], fits[chosen]
     ends = np.zeros((2, len(sequences)), int)
     ends[0, fits] = sequences.lengths[fits]

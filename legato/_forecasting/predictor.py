@@ -14,7 +14,7 @@ from legato._forecasting.network import Shape
 from legato._forecasting.rollout import Rollout
 from legato._forecasting.task import Task
 from legato._models.model import Model
-from legato._series.rows import number_in
+from legato._series.rows import encode_value
 from legato._series.sequences import Sequences
 from legato._streams.model_methods import compiled_steps_of
 from legato._streams.streams import Streams
@@ -122,7 +122,7 @@ class Predictor:
         Raises:
             InputError: a column is missing, or holds what is no number, or no label it knows.
         """
-        numbers = np.array([number_in(row, each) for each in self.task.inputs], "float32")
+        numbers = np.array([encode_value(row, each) for each in self.task.inputs], "float32")
         if (numbers == np.float32(self.pad)).all():
             raise InputError(
                 f"The row holds {self.pad:g} in every column, the number that marks padding for "

@@ -13,7 +13,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.checks import is_count
 from legato._platform.wording import counted
-from legato._series.rows import known_to
+from legato._series.rows import describe_known_labels
 from legato._series.sequences import Column, Sequences
 
 Kind = Literal["forecast", "classify", "generate"]
@@ -310,7 +310,7 @@ def _unseen(sequences: Sequences, column: Column, where: np.ndarray) -> str:
     told = _stranger(sequences, column, where)
     return (
         f"{told[0].upper()}{told[1:]}, which the model was not trained on ({int(where.sum()):,} "
-        f"such in all). {known_to(column)}"
+        f"such in all). {describe_known_labels(column)}"
     )
 
 

@@ -21,7 +21,7 @@ from legato._forecasting.task import Task, settle
 from legato._forecasting.trained import Trained
 from legato._forecasting.trainer import Trainer, TrainingOptions
 from legato._forecasting.training_set import lanes_for
-from legato._series.frequency import moment, spacing_of
+from legato._series.frequency import format_time, infer_spacing
 from legato._series.lanes import Lanes
 from legato._series.reading import Missing, read
 from legato._series.sequences import Sequences
@@ -263,14 +263,14 @@ def _described(sequences: Sequences, parts: Partition) -> dict[str, Any]:
     """What people want to know of the data."""
     lengths, times = sequences.lengths, sequences.times
     learnt = int(parts.stops.sum())
-    spacing = None if times is None else spacing_of(times, sequences.lengths)
+    spacing = None if times is None else infer_spacing(times, sequences.lengths)
     return {
         "source": sequences.source,
         "sequences": len(sequences),
         "steps": int(lengths.sum()),
         "shortest": int(lengths.min()),
         "longest": int(lengths.max()),
-        "times": None if times is None else [moment(times.min()), moment(times.max())],
+        "times": None if times is None else [format_time(times.min()), format_time(times.max())],
         "spacing": None if spacing is None else str(spacing),
         "notes": list(sequences.notes),
         "split": parts.by,
@@ -286,5 +286,5 @@ def season_of(sequences: Sequences, season: int | None) -> int | None:
             raise InputError(f"season is {season}; the steps of a season, or 0, was expected.")
         return season or None
     times = sequences.times
-    spacing = None if times is None else spacing_of(times, sequences.lengths)
+    spacing = None if times is None else infer_spacing(times, sequences.lengths)
     return spacing.season if spacing else None

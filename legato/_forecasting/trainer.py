@@ -15,7 +15,7 @@ from legato._forecasting.partition import Partition
 from legato._forecasting.task import Task
 from legato._forecasting.training_set import TrainingSet, in_lanes, lanes_for, standing_alone
 from legato._platform.checks import is_count
-from legato._series.sequences import Sequences, ranges
+from legato._series.sequences import Sequences, expand_ranges
 
 MOST_SEED = 2**32  # of NumPy's
 
@@ -129,7 +129,7 @@ class Trainer:
         """What ``fit`` takes of some sequences, asked for what comes from ``begins`` on."""
         task, shape, seed = self.task, self.shape, self.course.seed
         x, (y, there) = task.inputs_of(led), task.answers_of(led)
-        step = ranges(0 * led.lengths, led.lengths)
+        step = expand_ranges(0 * led.lengths, led.lengths)
         there &= step + task.horizon >= np.repeat(begins, led.lengths)
         if networks.scale is not None:
             mean, spread = networks.scale

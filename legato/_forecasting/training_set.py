@@ -11,7 +11,7 @@ import numpy as np
 
 from legato._forecasting.network import Shape
 from legato._series.lanes import Lanes
-from legato._series.sequences import ranges
+from legato._series.sequences import expand_ranges
 from legato._series.windows import Layout, frame
 
 BATCH = 32  # samples of a batch that stand alone
@@ -60,7 +60,7 @@ def lanes_for(lengths: np.ndarray, rows: int | None, steps: int | None) -> Lanes
     if places > 1:
         cuts = np.minimum(places, lengths)  # a step in each, at least
         at = np.repeat(np.arange(len(lengths)), cuts)
-        nth = ranges(0 * cuts, cuts)
+        nth = expand_ranges(0 * cuts, cuts)
         lengths = (nth + 1) * lengths[at] // cuts[at] - nth * lengths[at] // cuts[at]
     return Lanes(lengths, rows=rows, steps=steps)
 

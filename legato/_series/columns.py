@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.parsing import numbers_in, tidy
+from legato._series.parsing import mark_missing, parse_numbers
 from legato._series.sequences import Column
 from legato._series.tables import Table
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars
 
 FLOAT32 = np.finfo(np.float32)
-_DECORATION = r"[,'\s%$€£¥]"  # what stands in and around numbers that are written for people
+_NUMBER_DECORATION = r"[,'\s%$€£¥]"  # what stands in and around numbers that are written for people
 _DATE = r"^(\d{4}[-/]\d{1,2}([-/]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]|$)"
 BOOLEANS = {"false": 0.0, "true": 1.0}
 
@@ -38,13 +38,13 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
     """
     import polars
 
-    series = tidy(table.take(name))
+    series = mark_missing(table.take(name))
     if series.null_count() == len(series):
         raise InputError(
             f"{table.source}: column {name!r} holds no value at all. Leave it out with columns=."
         )
     if series.dtype == polars.String:
-        series = _from_words(series, table, is_labels)
+        series = _infer_type(series, table, is_labels)
     if series.dtype in (polars.Date, polars.Datetime):
         raise InputError(
             f"{table.source}: column {name!r} holds dates. Name it with time={name!r}, or leave it "
@@ -59,32 +59,34 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
             f"{table.source}: column {name!r} holds {series.dtype}; numbers, text or booleans were "
             "expected. Leave it out with columns=."
         )
-    values = _floats(series)
+    values = _to_floats(series)
     _check_finite(table, name, values)
     if not is_labels:
         return Column(name), values
     if series.dtype == polars.Boolean:
         return Column(name, tuple(BOOLEANS), tuple(BOOLEANS.values())), values
     numbers = np.unique(values[~np.isnan(values)]).tolist()
-    return Column(name, tuple(map(label_of, numbers)), tuple(numbers)), values
+    return Column(name, tuple(map(format_label, numbers)), tuple(numbers)), values
 
 
-def _from_words(series: "polars.Series", table: Table, is_labels: bool) -> "polars.Series":
+def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "polars.Series":
     """A column of words as what they are: numbers, booleans, dates or words."""
     import polars
 
-    numbers, bad = numbers_in(series)
+    numbers, bad = parse_numbers(series)
     if not bad.any():
         padded = is_labels and series.str.contains(r"^[-+]?0\d").any()
         return series if padded else numbers
     words = (series if bad.all() else series.filter(bad)).value_counts()
     each, counts = words[series.name], words["count"]
     if not is_labels:
-        alike = each.str.replace_all(_DECORATION, "").cast(polars.Float64, strict=False)
+        alike = each.str.replace_all(_NUMBER_DECORATION, "").cast(polars.Float64, strict=False)
         like_numbers = counts.filter(alike.is_not_null()).sum()
         values = len(series) - series.null_count()
         if 2 * (values - int(bad.sum()) + like_numbers) >= values:
-            raise InputError(_fault(series, int(bad.arg_max() or 0), int(bad.sum()), table))
+            raise InputError(
+                _describe_fault(series, int(bad.arg_max() or 0), int(bad.sum()), table)
+            )
         dates = counts.filter(each.str.contains(_DATE)).sum()
         if 2 * dates >= values:
             return polars.Series(series.name, [None], polars.Date)
@@ -94,7 +96,7 @@ def _from_words(series: "polars.Series", table: Table, is_labels: bool) -> "pola
     return series
 
 
-def _fault(series: "polars.Series", at: int, count: int, table: Table) -> str:
+def _describe_fault(series: "polars.Series", at: int, count: int, table: Table) -> str:
     """What is wrong with the first value of a column of numbers that is none."""
     word = str(series[at])
     digits = word.lstrip("+-").partition(",")
@@ -112,13 +114,13 @@ def _fault(series: "polars.Series", at: int, count: int, table: Table) -> str:
     )
 
 
-def _floats(series: "polars.Series") -> np.ndarray:
+def _to_floats(series: "polars.Series") -> np.ndarray:
     import polars
 
     return series.cast(polars.Float64).to_numpy()
 
 
-def label_of(number: float) -> str:
+def format_label(number: float) -> str:
     """What a number is called where numbers are labels."""
     return str(int(number)) if number.is_integer() else repr(number)
 

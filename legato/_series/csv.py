@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.parsing import concatenated, narrowed
+from legato._series.parsing import concat_parts, narrow_type
 
 if TYPE_CHECKING:
     import polars
@@ -90,14 +90,14 @@ def read_csv(
                     polars.Series([None], dtype=polars.Null).new_from_index(0, len(series))
                 )
             else:
-                parts.append(series if name in words else narrowed(series, name == times))
+                parts.append(series if name in words else narrow_type(series, name == times))
         lines.append(places[0])
         blank.append(places[1])
     end = np.flatnonzero(~np.concatenate(blank or [np.ones(1, bool)]))
     if not len(end):
         raise InputError(f"{path.name} has a header and no rows below it.")
     check_names(names, path.name)
-    whole = {name: concatenated(parts) for name, parts in zip(names, columns, strict=True)}
+    whole = {name: concat_parts(parts) for name, parts in zip(names, columns, strict=True)}
     if mixed := {name for name, series in whole.items() if series is None}:
         return read_csv(path, {*words, *mixed}, times, used)
     frame = polars.DataFrame(whole)

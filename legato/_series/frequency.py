@@ -40,7 +40,7 @@ class Spacing:
         return kinds[counts.argmax()]
 
     def __str__(self) -> str:
-        return duration(self.common, self.unit)
+        return format_step(self.common, self.unit)
 
     @property
     def season(self) -> int | None:
@@ -64,14 +64,14 @@ class Spacing:
             return last[:, None] + (ahead.astype(f"m8[{self.unit}]") if self.unit else ahead)
         days, start = last.astype("M8[D]"), last.astype("M8[M]")
         months = start[:, None] + ahead.astype(int)
-        at_end = bool((_length(start) == (days - start.astype("M8[D]")).astype(int) + 1).all())
+        at_end = bool((_month_days(start) == (days - start.astype("M8[D]")).astype(int) + 1).all())
         day = (days - start.astype("M8[D]")).astype(int)[:, None]
-        day = _length(months) - 1 if at_end else np.minimum(day, _length(months) - 1)
+        day = _month_days(months) - 1 if at_end else np.minimum(day, _month_days(months) - 1)
         times = months.astype("M8[D]") + day.astype("m8[D]")
         return (times + (last - days)[:, None]).astype(last.dtype)
 
 
-def spacing_of(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
+def infer_spacing(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
     """How far apart times are.
 
     Args:
@@ -83,11 +83,11 @@ def spacing_of(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
 
     Example:
         >>> months = np.arange("2020-11", "2021-03", dtype="datetime64[M]").astype("datetime64[s]")
-        >>> spacing = spacing_of(months, np.array([4]))
-        >>> str(spacing), spacing.season, moment(spacing.after(months[-1:], 1)[0, 0])
+        >>> spacing = infer_spacing(months, np.array([4]))
+        >>> str(spacing), spacing.season, format_time(spacing.after(months[-1:], 1)[0, 0])
         ('1 month', 12, '2021-03-01')
     """
-    inner = goes_on(lengths)
+    inner = same_sequence(lengths)
     steps = np.diff(times)[inner]
     if not len(steps):
         return None
@@ -104,14 +104,14 @@ def spacing_of(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
     return Spacing(steps.view(np.int64), unit)
 
 
-def goes_on(lengths: np.ndarray) -> np.ndarray:
+def same_sequence(lengths: np.ndarray) -> np.ndarray:
     """(time steps of all sequences - 1,): whether the next step is of the same sequence."""
     inner = np.ones(max(int(lengths.sum()) - 1, 0), bool)
     inner[np.cumsum(lengths)[:-1] - 1] = False
     return inner
 
 
-def duration(step: Any, unit: str) -> str:
+def format_step(step: Any, unit: str) -> str:
     """How long a step is, in the largest unit that counts it whole."""
     if not unit:
         return f"{step:.6g}"
@@ -123,7 +123,7 @@ def duration(step: Any, unit: str) -> str:
     return f"{step / size:.6g} {name}{'' if step == size else 's'}"
 
 
-def moment(time: Any) -> str:
+def format_time(time: Any) -> str:
     """A time for people: no more of it than it says."""
     if not isinstance(time, np.datetime64):
         return f"{time:.15g}"
@@ -131,6 +131,6 @@ def moment(time: Any) -> str:
     return str(time if is_month else np.datetime_as_string(time, unit="auto"))
 
 
-def _length(months: np.ndarray) -> np.ndarray:
+def _month_days(months: np.ndarray) -> np.ndarray:
     """The days of each month."""
     return ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(int)

@@ -15,8 +15,8 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.checks import is_count, padded_step
 from legato._platform.wording import counted
-from legato._series.packing import chosen_rows, chosen_steps, chunks_of, packed
-from legato._series.sequences import ranges
+from legato._series.packing import choose_rows, choose_steps, count_chunks, pack_chunks
+from legato._series.sequences import expand_ranges
 
 COLUMNS, LINES = 100, 16  # of the picture
 CELL_COLUMNS = 8  # of a sample in it, where labels need no more
@@ -70,16 +70,16 @@ class Lanes:
     """
 
     def __init__(self, lengths, rows: int | None = None, steps: int | None = None):
-        self.lengths = _read_lengths(lengths)
-        rows, steps = _read_count("rows", rows), _read_count("steps", steps)
-        self.rows = rows or chosen_rows(chunks_of(self.lengths, steps or 1))
-        self.steps = steps or chosen_steps(self.lengths, self.rows)
+        self.lengths = _check_lengths(lengths)
+        rows, steps = _check_count("rows", rows), _check_count("steps", steps)
+        self.rows = rows or choose_rows(count_chunks(self.lengths, steps or 1))
+        self.steps = steps or choose_steps(self.lengths, self.rows)
 
-        chunks = chunks_of(self.lengths, self.steps)
-        first, self.batches = packed(chunks, self.rows)
+        chunks = count_chunks(self.lengths, self.steps)
+        first, self.batches = pack_chunks(chunks, self.rows)
         self.samples = self.batches * self.rows
         owner = np.repeat(np.arange(len(chunks)), chunks)
-        number = ranges(0 * chunks, chunks)
+        number = expand_ranges(0 * chunks, chunks)
         self._at = first[owner] + number * self.rows  # samples, sequence by sequence
 
         self.sequence = np.full(self.samples, -1)
@@ -118,7 +118,7 @@ class Lanes:
     @cached_property
     def _places(self) -> np.ndarray:
         """(all time steps,) where each is when the steps of all samples are one axis."""
-        return ranges(self._at * self.steps, (self.end - self.begin)[self._at])
+        return expand_ranges(self._at * self.steps, (self.end - self.begin)[self._at])
 
     def lay(self, values, pad=0.0) -> np.ndarray:
         """Lay what each time step has into the samples.
@@ -134,7 +134,7 @@ class Lanes:
         Raises:
             InputError: another number of time steps, or ``pad`` does not fit a step.
         """
-        values = _read_values(values, int(self.lengths.sum()), len(self.lengths))
+        values = _check_values(values, int(self.lengths.sum()), len(self.lengths))
         shape = (self.samples * self.steps, *values.shape[1:])
         laid = np.full(shape, padded_step(pad, values))
         laid[self._places] = values
@@ -177,12 +177,12 @@ class Lanes:
                 f"{counted(self.rows, 'row')}: {counted(self.samples, 'sample')} of "
                 f"{counted(self.steps, 'step')} in {counted(self.batches, 'batch', 'es')}, "
                 f"{100 * self.padding:.1f} % padding",
-                *_picture(self),
+                *_draw_plan(self),
             ]
         )
 
 
-def _read_lengths(lengths) -> np.ndarray:
+def _check_lengths(lengths) -> np.ndarray:
     """The lengths, checked."""
     given = list(lengths) if np.iterable(lengths) else []
     if not given:
@@ -201,7 +201,7 @@ def _read_lengths(lengths) -> np.ndarray:
     return np.array(given, int)
 
 
-def _read_count(name: str, count) -> int | None:
+def _check_count(name: str, count) -> int | None:
     """Rows or steps, checked."""
     if count is None or is_count(count):
         return None if count is None else int(count)
@@ -210,7 +210,7 @@ def _read_count(name: str, count) -> int | None:
     )
 
 
-def _read_values(values, total: int, count: int) -> np.ndarray:
+def _check_values(values, total: int, count: int) -> np.ndarray:
     """What each time step has, checked."""
     try:
         values = np.asarray(values)
@@ -230,7 +230,7 @@ def _read_values(values, total: int, count: int) -> np.ndarray:
 # The plan as one reads it.
 
 
-def _picture(lanes: Lanes) -> list[str]:
+def _draw_plan(lanes: Lanes) -> list[str]:
     """One line a row, one cell a sample, the middle left out where there are too many."""
     lines = min(lanes.rows, LINES)
     names = [f"row {row}" for row in range(lines)]
@@ -251,14 +251,14 @@ def _picture(lanes: Lanes) -> list[str]:
         "[ a sequence begins   | it carries on   · padding",
         line("batch", lambda batch: f" {batch:<{width}}"),
         *[
-            line(name, lambda batch, row=row: _cell(lanes, batch * lanes.rows + row, width))
+            line(name, lambda batch, row=row: _draw_sample(lanes, batch * lanes.rows + row, width))
             for row, name in enumerate(names)
         ],
         *([f"… {counted(lanes.rows - lines, 'more row')}"] if lanes.rows > lines else []),
     ]
 
 
-def _cell(lanes: Lanes, sample: int, width: int) -> str:
+def _draw_sample(lanes: Lanes, sample: int, width: int) -> str:
     """A sample: whose chunk it is, and how much of it is padding."""
     edge = "[" if lanes.starts[sample] else "|"
     valid = int(lanes.end[sample] - lanes.begin[sample])

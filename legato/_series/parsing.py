@@ -6,8 +6,8 @@ if TYPE_CHECKING:
     import polars
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
-_UNTIDY = rf"^\s|\s$|^({'|'.join(MISSING)})$"
-_TIMES = (
+_NEEDS_CLEANING = rf"^\s|\s$|^({'|'.join(MISSING)})$"
+_TIME_FORMATS = (
     "%Y-%m-%d",
     "%Y-%m-%d %H:%M:%S%.f",
     "%Y-%m-%dT%H:%M:%S%.f",
@@ -22,7 +22,7 @@ _TIMES = (
 )
 
 
-def tidy(series: "polars.Series") -> "polars.Series":
+def mark_missing(series: "polars.Series") -> "polars.Series":
     """The same, None for all that says that a value is missing, and no spaces around words."""
     import polars
 
@@ -32,13 +32,13 @@ def tidy(series: "polars.Series") -> "polars.Series":
         return series.fill_nan(None)
     if series.dtype != polars.String:
         return series
-    if not series.str.contains(_UNTIDY).any():
+    if not series.str.contains(_NEEDS_CLEANING).any():
         return series
     words = series.str.strip_chars()
     return words.set(words.is_in(MISSING).fill_null(False), None)
 
 
-def numbers_in(words: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
+def parse_numbers(words: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
     """Words as numbers, None where they are none; and where that is."""
     import polars
 
@@ -46,7 +46,7 @@ def numbers_in(words: "polars.Series") -> tuple["polars.Series", "polars.Series"
     return numbers, numbers.is_null() & words.is_not_null()
 
 
-def times_in(words: "polars.Series") -> "polars.Series":
+def parse_times(words: "polars.Series") -> "polars.Series":
     """Words as times: whole numbers, numbers, or dates without a zone, None where they are none."""
     import polars
 
@@ -56,8 +56,8 @@ def times_in(words: "polars.Series") -> "polars.Series":
             return numbers
     first = words.drop_nulls().head(1)
     times = None
-    for form in sorted(_TIMES, key=lambda each: _dates(first, each).null_count()):
-        more = _dates(words, form)
+    for form in sorted(_TIME_FORMATS, key=lambda each: _parse_dates(first, each).null_count()):
+        more = _parse_dates(words, form)
         times = more if times is None else times.zip_with(times.is_not_null(), more)
         if times.null_count() == words.null_count():
             break
@@ -65,21 +65,21 @@ def times_in(words: "polars.Series") -> "polars.Series":
     return times
 
 
-def _dates(words: "polars.Series", form: str) -> "polars.Series":
+def _parse_dates(words: "polars.Series", form: str) -> "polars.Series":
     dates = words.str.to_datetime(form, strict=False, time_unit="us", ambiguous="null")
     if getattr(dates.dtype, "time_zone", None) is None:
         return dates
     return dates.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def narrowed(words: "polars.Series", are_times: bool = False) -> "polars.Series":
+def narrow_type(words: "polars.Series", are_times: bool = False) -> "polars.Series":
     """Words as numbers, or times, if all of them are; else without spaces around."""
-    known = tidy(words)
-    numbers = times_in(known) if are_times else numbers_in(known)[0]
+    known = mark_missing(words)
+    numbers = parse_times(known) if are_times else parse_numbers(known)[0]
     return numbers if numbers.null_count() == known.null_count() else known
 
 
-def concatenated(parts: list["polars.Series"]) -> "polars.Series | None":
+def concat_parts(parts: list["polars.Series"]) -> "polars.Series | None":
     """One column of its parts, whose own list is emptied; None if they are of several kinds."""
     import polars
 

@@ -15,10 +15,16 @@ from legato._errors import InputError
 from legato._platform.wording import counted
 from legato._series.columns import check_spread, read_column
 from legato._series.csv import check_beginning, check_text, read_bytes
-from legato._series.parsing import tidy
-from legato._series.sequences import Column, Sequences, instead_of
+from legato._series.parsing import mark_missing
+from legato._series.sequences import Column, Sequences, suggest_columns
 from legato._series.tables import DELIMITED, NUMPY, PARQUET, Table, kind_of, read_table
-from legato._series.time_column import check_filled, check_once, gaps, is_in_order, read_times
+from legato._series.time_column import (
+    check_no_duplicates,
+    check_no_missing,
+    describe_gaps,
+    is_sorted,
+    read_times,
+)
 
 Missing = Literal["error", "drop", "forward"]
 
@@ -66,8 +72,8 @@ def read(
     if missing not in ("error", "drop", "forward"):
         raise InputError(f"missing is {missing!r}; 'error', 'drop' or 'forward' was expected.")
     source = Path(source) if isinstance(source, (str, os.PathLike)) else source
-    chosen = None if columns is None else _listed(columns, "columns")
-    labels = _listed(categorical, "categorical")
+    chosen = None if columns is None else _column_names(columns, "columns")
+    labels = _column_names(categorical, "categorical")
     if isinstance(source, Path) and kind_of(source) not in (*DELIMITED, *PARQUET, *NUMPY):
         if group or time or chosen or labels:
             raise InputError(
@@ -76,10 +82,10 @@ def read(
             )
         return _read_text(source)
     table = read_table(source, group, time, chosen, labels)
-    return _from_table(table, group, time, chosen, labels, missing)
+    return _sequences_from_table(table, group, time, chosen, labels, missing)
 
 
-def _from_table(
+def _sequences_from_table(
     table: Table,
     group: str | None,
     time: str | None,
@@ -88,31 +94,31 @@ def _from_table(
     missing: Missing,
 ) -> Sequences:
     """A table as sequences; the arguments are those of ``read``."""
-    used = _used(table, group, time, chosen, labels)
-    order, lengths, names = _grouped(table, group)
-    times, order, notes = _timed(table, time, order, lengths)
-    kinds, values = _values(table, used, labels, order)
+    used = _value_columns(table, group, time, chosen, labels)
+    order, lengths, names = _group_rows(table, group)
+    times, order, notes = _sort_by_time(table, time, order, lengths)
+    kinds, values = _read_values(table, used, labels, order)
     rows = table.rows if order is None else table.rows[order]
-    kept, more = _without_missing(table, kinds, values, rows, lengths, missing)
+    kept, more = _handle_missing(table, kinds, values, rows, lengths, missing)
     if kept is not None:
         lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
         values, rows = values[kept], rows[kept]
         times = None if times is None else times[kept]
-        more += _vanished(names, lengths)
+        more += _note_emptied_sequences(names, lengths)
         names = tuple(name for name, length in zip(names, lengths, strict=True) if length)
         lengths = lengths[lengths > 0]
     for at, column in enumerate(kinds):
         if column.is_numeric:
             check_spread(column.name, values[:, at], table.source)
     if times is not None:
-        check_once(table, times, lengths, names, rows, group)
-        more += gaps(times, lengths, names)
+        check_no_duplicates(table, times, lengths, names, rows, group)
+        more += describe_gaps(times, lengths, names)
     return Sequences(
         values, lengths, kinds, names, times, group, time, table.source, notes + more, rows
     )
 
 
-def _listed(names: str | Iterable[str], argument: str) -> list[str]:
+def _column_names(names: str | Iterable[str], argument: str) -> list[str]:
     """Names of columns, each once."""
     several = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
     if not all(isinstance(name, str) for name in several):
@@ -120,7 +126,7 @@ def _listed(names: str | Iterable[str], argument: str) -> list[str]:
     return list(dict.fromkeys(several))
 
 
-def _used(
+def _value_columns(
     table: Table, group: str | None, time: str | None, chosen: list[str] | None, labels: list[str]
 ) -> list[str]:
     """The columns of values, every name seen to be there.
@@ -131,7 +137,9 @@ def _used(
     present = table.frame.columns
     for name in (group, time, *(chosen or ()), *labels):
         if name is not None and name not in present:
-            raise InputError(f"{table.source} has no column {name!r}.{instead_of(name, present)}")
+            raise InputError(
+                f"{table.source} has no column {name!r}.{suggest_columns(name, present)}"
+            )
     if group is not None and group == time:
         raise InputError(f"Column {group!r} cannot be both group= and time=.")
     for name in (*(chosen or ()), *labels):
@@ -147,7 +155,7 @@ def _used(
     return used
 
 
-def _grouped(
+def _group_rows(
     table: Table, group: str | None
 ) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...]]:
     """The rows in order of sequence, None if they are; how many each has; what each is called."""
@@ -162,8 +170,8 @@ def _grouped(
         raise InputError(
             "group= tells sequences of one table apart; these arrays are many by themselves."
         )
-    series = tidy(table.take(group))
-    check_filled(table, series)
+    series = mark_missing(table.take(group))
+    check_no_missing(table, series)
     if series.dtype.is_nested():
         raise InputError(
             f"{table.source}: column {group!r} holds {series.dtype}, which tells no sequences "
@@ -179,7 +187,7 @@ def _grouped(
     return order, np.bincount(places), tuple(names.to_list())
 
 
-def _timed(
+def _sort_by_time(
     table: Table, time: str | None, order: np.ndarray | None, lengths: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
     """The times, ascending within each sequence; the order of rows that makes them so; a note."""
@@ -187,14 +195,14 @@ def _timed(
         return None, order, ()
     times = read_times(table, time)
     times = times if order is None else times[order]
-    if is_in_order(times, lengths):
+    if is_sorted(times, lengths):
         return times, order, ()
     by_time = np.lexsort((times, np.repeat(np.arange(len(lengths)), lengths)))
     order = by_time if order is None else order[by_time]
     return times[by_time], order, (f"Rows were not in order of {time!r}; sorted.",)
 
 
-def _values(
+def _read_values(
     table: Table, used: list[str], labels: list[str], order: np.ndarray | None
 ) -> tuple[tuple[Column, ...], np.ndarray]:
     """Every column of values, its rows in some order; NaN where one is missing."""
@@ -207,7 +215,7 @@ def _values(
     return tuple(columns), values
 
 
-def _without_missing(
+def _handle_missing(
     table: Table,
     columns: tuple[Column, ...],
     values: np.ndarray,
@@ -261,7 +269,7 @@ def _fill_forward(values: np.ndarray, gone: np.ndarray, lengths: np.ndarray) -> 
     return kept
 
 
-def _vanished(names: tuple[str, ...], lengths: np.ndarray) -> tuple[str, ...]:
+def _note_emptied_sequences(names: tuple[str, ...], lengths: np.ndarray) -> tuple[str, ...]:
     """A note on sequences of which no row is left."""
     gone = [name for name, length in zip(names, lengths, strict=True) if not length]
     if not gone:

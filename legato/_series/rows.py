@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.columns import BOOLEANS, FLOAT32, label_of
+from legato._series.columns import BOOLEANS, FLOAT32, format_label
 from legato._series.parsing import MISSING
-from legato._series.sequences import Column, instead_of
+from legato._series.sequences import Column, suggest_columns
 
 
-def number_in(row: Mapping[str, Any], column: Column) -> float:
+def encode_value(row: Mapping[str, Any], column: Column) -> float:
     """The number that stands for a row's value in a column.
 
     Args:
@@ -29,23 +29,27 @@ def number_in(row: Mapping[str, Any], column: Column) -> float:
     if column.name not in row:
         raise InputError(
             f"There is no column {column.name!r}, which the model was trained on."
-            f"{instead_of(column.name, [str(each) for each in row])}"
+            f"{suggest_columns(column.name, [str(each) for each in row])}"
         )
     value = row[column.name]
-    number = _quantity(value) if column.categories is None else _place(value, column)
+    number = (
+        _parse_number(value) if column.categories is None else _find_label_number(value, column)
+    )
     if number is not None and abs(number) <= float(FLOAT32.max):
         return number
-    holds = f"The column {column.name!r} holds {_shown(value)}"
+    holds = f"The column {column.name!r} holds {_format_value(value)}"
     if value is None or (isinstance(value, str) and value.strip() in MISSING):
         raise InputError(f"{holds}: the value is missing. Fill it in, or leave the row out.")
     if column.categories is not None:
-        raise InputError(f"{holds}, which the model was not trained on. {known_to(column)}")
+        raise InputError(
+            f"{holds}, which the model was not trained on. {describe_known_labels(column)}"
+        )
     raise InputError(
         f"{holds}; a number up to {FLOAT32.max:.2g} was expected. Mend it, or leave the row out."
     )
 
 
-def known_to(column: Column) -> str:
+def describe_known_labels(column: Column) -> str:
     """Which labels are known, and what to do with others."""
     known = column.categories or ()
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
@@ -55,7 +59,7 @@ def known_to(column: Column) -> str:
     )
 
 
-def _quantity(value: Any) -> float | None:
+def _parse_number(value: Any) -> float | None:
     """A number; NaN where it is none that counts; None where it is none."""
     if isinstance(value, str):
         word = value.strip()
@@ -73,13 +77,15 @@ def _quantity(value: Any) -> float | None:
     return None if np.isnan(number) else number
 
 
-def _place(value: Any, column: Column) -> float | None:
+def _find_label_number(value: Any, column: Column) -> float | None:
     """The number that stands for a label; None if it is not known."""
     known, numbers = column.categories or (), column.numbers or ()
-    return next((numbers[known.index(each)] for each in _labels(value) if each in known), None)
+    return next(
+        (numbers[known.index(each)] for each in _possible_labels(value) if each in known), None
+    )
 
 
-def _labels(value: Any) -> Iterator[str]:
+def _possible_labels(value: Any) -> Iterator[str]:
     """What a value may be called, most literally first."""
     if isinstance(value, str):
         yield value
@@ -87,10 +93,10 @@ def _labels(value: Any) -> Iterator[str]:
     is_boolean = isinstance(value, (bool, np.bool_))
     if is_boolean or (isinstance(value, str) and value.strip().lower() in BOOLEANS):
         yield str(value).strip().lower()
-    elif (number := _quantity(value)) is not None:
-        yield label_of(number)
+    elif (number := _parse_number(value)) is not None:
+        yield format_label(number)
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     told = "nothing" if value is None or (isinstance(value, str) and not value) else repr(value)
     return told if len(told) <= 60 else f"{told[:40]} …"

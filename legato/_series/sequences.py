@@ -88,7 +88,7 @@ class Sequences:
         """
         names = [column.name for column in self.columns]
         if name not in names:
-            raise InputError(f"{self.source} has no column {name!r}.{instead_of(name, names)}")
+            raise InputError(f"{self.source} has no column {name!r}.{suggest_columns(name, names)}")
         return names.index(name)
 
     def of(self, sequence: int) -> np.ndarray:
@@ -136,7 +136,7 @@ class Sequences:
         if not len(kept):
             raise InputError("No time step of any sequence is left.")
         lengths = (ends - begins)[kept]
-        index = ranges(self.offsets[:-1][kept] + begins[kept], lengths)
+        index = expand_ranges(self.offsets[:-1][kept] + begins[kept], lengths)
         return replace(
             self,
             values=self.values[index],
@@ -147,18 +147,18 @@ class Sequences:
         )
 
 
-def ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+def expand_ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Counting up from each beginning, one stretch after another.
 
     Example:
-        >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+        >>> expand_ranges(np.array([5, 0]), np.array([2, 3])).tolist()
         [5, 6, 0, 1, 2]
     """
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) + np.repeat(begins - (ends - lengths), lengths)
 
 
-def instead_of(name: str, present: list[str]) -> str:
+def suggest_columns(name: str, present: list[str]) -> str:
     """Which columns there are, and which was probably meant."""
     lower = {each.lower(): each for each in reversed(present)}
     close = difflib.get_close_matches(str(name).lower(), lower, 1)

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.sequences import Sequences, ranges
+from legato._series.sequences import Sequences, expand_ranges
 
 LEAST_TRAINING_STEPS = 2  # one to see, one to predict
 
 
-def by_time(sequences: Sequences, share: float = 0.2, least: int = 1, at: Any = None) -> np.ndarray:
+def split_by_time(
+    sequences: Sequences, share: float = 0.2, least: int = 1, at: Any = None
+) -> np.ndarray:
     """Where the test part of each sequence begins: its last steps.
 
     Args:
@@ -38,14 +40,14 @@ def by_time(sequences: Sequences, share: float = 0.2, least: int = 1, at: Any = 
     Example:
         >>> from legato._series.sequences import Column
         >>> two = Sequences(np.ones((15, 1)), np.array([10, 5]), (Column("sold"),), ("a", "b"))
-        >>> by_time(two, share=0.2).tolist()
+        >>> split_by_time(two, share=0.2).tolist()
         [8, 4]
     """
     lengths = np.asarray(sequences.lengths)
     if at is None:
-        tests = np.maximum(_part(share, lengths), _at_least_1("least", least))
+        tests = np.maximum(_resolve_share(share, lengths), _at_least_1("least", least))
     else:
-        tests = _since(sequences, at)
+        tests = _count_steps_since(sequences, at)
     greedy = np.flatnonzero((tests > 0) & (lengths - tests < LEAST_TRAINING_STEPS))
     if len(greedy):
         first = greedy[0]
@@ -59,7 +61,7 @@ def by_time(sequences: Sequences, share: float = 0.2, least: int = 1, at: Any = 
     return lengths - tests
 
 
-def _since(sequences: Sequences, at: Any) -> np.ndarray:
+def _count_steps_since(sequences: Sequences, at: Any) -> np.ndarray:
     """How many steps of each sequence are at a time or later."""
     times = sequences.times
     if times is None:
@@ -80,7 +82,7 @@ def _since(sequences: Sequences, at: Any) -> np.ndarray:
     return np.add.reduceat(later, sequences.offsets[:-1], dtype=int)
 
 
-def _part(share: float, of: np.ndarray) -> np.ndarray:
+def _resolve_share(share: float, of: np.ndarray) -> np.ndarray:
     """How many of some things a share is, or an integer that stands for itself."""
     if isinstance(share, int | np.integer) and not isinstance(share, bool):
         return np.full(of.shape, _at_least_1("share", share))
@@ -97,7 +99,7 @@ def _at_least_1(name: str, number: int | np.integer) -> int:
     return int(number)
 
 
-def by_group(
+def split_by_group(
     sequences: Sequences, share: float = 0.2, seed: int = 0, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Which whole sequences train and which test, drawn at random.
@@ -119,17 +121,17 @@ def by_group(
     Example:
         >>> from legato._series.sequences import Column
         >>> five = Sequences(np.ones((5, 1)), np.ones(5, int), (Column("x"),), tuple("abcde"))
-        >>> train, test = by_group(five, share=0.4)
+        >>> train, test = split_by_group(five, share=0.4)
         >>> len(train), len(test)
         (3, 2)
     """
     count = len(sequences)
     if count < 2:
         raise InputError("One sequence cannot be split by group: split it by time.")
-    classes, members = _classes(labels, count)
+    classes, members = _count_classes(labels, count)
     if share >= count:
         raise InputError(f"share={share} of {count:,} sequences leaves none to train on.")
-    wanted = _part(share / count if share >= 1 else share, members)
+    wanted = _resolve_share(share / count if share >= 1 else share, members)
     tests = np.clip(wanted, 1, members - 1)  # none of a single one
     if not tests.any():
         raise InputError(
@@ -138,11 +140,11 @@ def by_group(
         )
     order = np.random.default_rng(seed).permutation(count)
     order = order[np.argsort(classes[order], kind="stable")]  # class by class, each at random
-    chosen = order[ranges(np.cumsum(members) - members, tests)]
+    chosen = order[expand_ranges(np.cumsum(members) - members, tests)]
     return np.setdiff1d(np.arange(count), chosen), np.sort(chosen)
 
 
-def _classes(labels: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _count_classes(labels: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The class of each sequence, counted from 0, and how many members each class has."""
     labels = np.zeros(count) if labels is None else np.asarray(labels)
     if labels.shape != (count,):
@@ -154,7 +156,7 @@ def _classes(labels: np.ndarray | None, count: int) -> tuple[np.ndarray, np.ndar
     return classes, members
 
 
-def origins(
+def rolling_origins(
     cuts: np.ndarray, lengths: np.ndarray, horizon: int, stride: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """The time steps t from which t + 1 to t + horizon are predicted, all within the test parts.
@@ -173,7 +175,7 @@ def origins(
         InputError: no test part is as long as the horizon; a cut has nothing before it.
 
     Example:
-        >>> sequence, t = origins(np.array([8, 4]), np.array([10, 5]), horizon=1)
+        >>> sequence, t = rolling_origins(np.array([8, 4]), np.array([10, 5]), horizon=1)
         >>> sequence.tolist(), t.tolist()
         ([0, 0, 1], [7, 8, 3])
     """
@@ -190,5 +192,5 @@ def origins(
             f"There is nothing to score: the horizon is {horizon} steps and the longest test part "
             f"has {longest}. Take a larger test part or a shorter horizon."
         )
-    step = ranges(np.zeros_like(counts), counts)
+    step = expand_ranges(np.zeros_like(counts), counts)
     return np.repeat(np.arange(len(cuts)), counts), np.repeat(cuts - 1, counts) + stride * step

@@ -206,11 +206,11 @@ def _from_pandas(source: Any, levels: Sequence[str | None]) -> Table:
     frame = frame.reset_index(level=wanted) if wanted else frame
     names = [str(name) for name in frame.columns]
     check_names(names, "the frame")
-    columns = {name: _plain(frame.iloc[:, at]) for at, name in enumerate(names)}
+    columns = {name: _plain_values(frame.iloc[:, at]) for at, name in enumerate(names)}
     return Table(_from_columns(columns, "the frame"), "the frame")
 
 
-def _plain(column: Any) -> Any:
+def _plain_values(column: Any) -> Any:
     """A pandas column as an array, or as a list with None where a value is missing."""
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
@@ -225,7 +225,7 @@ def _from_columns(columns: Mapping, source: str) -> "polars.DataFrame":
     """A frame of columns by name."""
     import polars
 
-    series = [_series(str(name), values, source) for name, values in columns.items()]
+    series = [_build_series(str(name), values, source) for name, values in columns.items()]
     if len({len(each) for each in series}) > 1:
         lengths = ", ".join(f"{each.name!r} {len(each)}" for each in series)
         raise InputError(
@@ -234,7 +234,7 @@ def _from_columns(columns: Mapping, source: str) -> "polars.DataFrame":
     return polars.DataFrame(series)
 
 
-def _series(name: str, values: Any, source: str) -> "polars.Series":
+def _build_series(name: str, values: Any, source: str) -> "polars.Series":
     import polars
 
     if type(values).__module__.partition(".")[0] == "polars":

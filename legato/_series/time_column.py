@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.frequency import duration, goes_on, moment, spacing_of
-from legato._series.parsing import tidy, times_in
+from legato._series.frequency import format_step, format_time, infer_spacing, same_sequence
+from legato._series.parsing import mark_missing, parse_times
 from legato._series.tables import Table
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ def read_times(table: Table, name: str) -> np.ndarray:
     """
     import polars
 
-    series = tidy(table.take(name))
-    check_filled(table, series)
+    series = mark_missing(table.take(name))
+    check_no_missing(table, series)
     if series.dtype == polars.String:
-        words, series = series, times_in(series)
+        words, series = series, parse_times(series)
         if count := series.null_count():
             at = int(series.is_null().arg_max() or 0)
             raise InputError(
@@ -60,7 +60,7 @@ def read_times(table: Table, name: str) -> np.ndarray:
     return times
 
 
-def check_filled(table: Table, series: "polars.Series") -> None:
+def check_no_missing(table: Table, series: "polars.Series") -> None:
     """See that a column that tells rows apart has a value in each.
 
     Raises:
@@ -75,12 +75,12 @@ def check_filled(table: Table, series: "polars.Series") -> None:
         )
 
 
-def is_in_order(times: np.ndarray, lengths: np.ndarray) -> bool:
+def is_sorted(times: np.ndarray, lengths: np.ndarray) -> bool:
     """Whether no time comes before the one above it in the same sequence."""
-    return not ((times[1:] < times[:-1]) & goes_on(lengths)).any()
+    return not ((times[1:] < times[:-1]) & same_sequence(lengths)).any()
 
 
-def check_once(
+def check_no_duplicates(
     table: Table,
     times: np.ndarray,
     lengths: np.ndarray,
@@ -93,7 +93,7 @@ def check_once(
     Raises:
         InputError: one does; both rows are named.
     """
-    places = np.flatnonzero((times[1:] == times[:-1]) & goes_on(lengths))
+    places = np.flatnonzero((times[1:] == times[:-1]) & same_sequence(lengths))
     if not len(places):
         return
     at = places[rows[places + 1].argmin()]
@@ -105,18 +105,20 @@ def check_once(
         else "Take one out, or name the column that tells sequences apart with group=."
     )
     raise InputError(
-        f"{table.source}: the time {moment(times[at])} comes twice"
-        f"{_within(names, lengths, at)}, in {what} {one} and {other}. {advice}"
+        f"{table.source}: the time {format_time(times[at])} comes twice"
+        f"{_in_sequence(names, lengths, at)}, in {what} {one} and {other}. {advice}"
     )
 
 
-def _within(names: tuple[str, ...], lengths: np.ndarray, at: int) -> str:
+def _in_sequence(names: tuple[str, ...], lengths: np.ndarray, at: int) -> str:
     """In which sequence a row is, if there are several."""
     sequence = np.searchsorted(np.cumsum(lengths), at, side="right")
     return f" in {names[sequence]!r}" if len(names) > 1 else ""
 
 
-def gaps(times: np.ndarray, lengths: np.ndarray, names: tuple[str, ...]) -> tuple[str, ...]:
+def describe_gaps(
+    times: np.ndarray, lengths: np.ndarray, names: tuple[str, ...]
+) -> tuple[str, ...]:
     """A note on the gaps between times.
 
     Args:
@@ -127,20 +129,20 @@ def gaps(times: np.ndarray, lengths: np.ndarray, names: tuple[str, ...]) -> tupl
     Returns:
         One sentence, or none where every step is alike.
     """
-    spacing = spacing_of(times, lengths)
+    spacing = infer_spacing(times, lengths)
     if spacing is None or (spacing.steps == spacing.steps[0]).all():
         return ()
     steps, unit, common = spacing.steps, spacing.unit, spacing.common
-    shortest, longest = duration(steps.min(), unit), duration(steps.max(), unit)
+    shortest, longest = format_step(steps.min(), unit), format_step(steps.max(), unit)
     if 2 * (steps == common).sum() < len(steps):
         return (f"Times are irregular: steps of {shortest} to {longest}.",)
     many = int((steps > common).sum())
     if not many:
         return (f"Steps are of {spacing}, and some shorter, from {shortest}.",)
-    at = np.flatnonzero(goes_on(lengths))[steps.argmax()]
+    at = np.flatnonzero(same_sequence(lengths))[steps.argmax()]
     shown = times[at].astype("datetime64[M]") if unit == "month" else times[at]
     told = f"{many:,} gaps: the longest, " if many > 1 else "1 gap: "
     return (
-        f"Steps are of {spacing}, with {told}{longest}, after {moment(shown)}"
-        f"{_within(names, lengths, at)}.",
+        f"Steps are of {spacing}, with {told}{longest}, after {format_time(shown)}"
+        f"{_in_sequence(names, lengths, at)}.",
     )

@@ -116,15 +116,15 @@ def frame(
     """
     _check_counts(window, horizon, gap, stride)
     _check_layout(layout, at, window, stride, runs, seed)
-    sequences = _read(sequence)
+    sequences = _check_sequences(sequence)
     values = np.concatenate(sequences)
-    columns = _read_targets(targets, values.shape[1])
+    columns = _check_targets(targets, values.shape[1])
 
     ahead = gap + horizon
     least = (window or 1) + ahead if layout in ("steps", "features") else 1 + ahead
     asked = f"layout={layout!r} with window={window}, gap={gap} and horizon={horizon}"
     _check_lengths(sequences, least, asked)
-    spans = _spans(layout, window, stride, runs, seed)
+    spans = _span_function(layout, window, stride, runs, seed)
     each = [spans(len(one) - ahead) for one in sequences]
     ends, counts = (np.concatenate(parts) for parts in zip(*each, strict=True))
     which = np.repeat(np.arange(len(sequences)), [len(part) for part, _ in each])
@@ -135,8 +135,8 @@ def frame(
     target_index = np.where(last < 0, -1, last + np.arange(gap + 1, ahead + 1))
 
     first = np.cumsum([0, *map(len, sequences[:-1])])[which]
-    x = _look_up(values, index, first, padded_step(pad, values))
-    y = _look_up(values[:, columns], target_index, first, np.zeros(len(columns), values.dtype))
+    x = _gather_steps(values, index, first, padded_step(pad, values))
+    y = _gather_steps(values[:, columns], target_index, first, np.zeros(len(columns), values.dtype))
     return Frames(
         x=x.reshape(len(x), 1, -1) if layout == "features" else x,
         y=y.reshape(*y.shape[:-2], -1),
@@ -147,7 +147,7 @@ def frame(
     )
 
 
-def _spans(layout: str, window, stride: int, runs, seed) -> Callable[[int], Spans]:
+def _span_function(layout: str, window, stride: int, runs, seed) -> Callable[[int], Spans]:
     """Where samples end: of a sequence with room for so many last steps, 0 to that less one."""
     rng = np.random.default_rng(seed)
 
@@ -166,7 +166,7 @@ def _spans(layout: str, window, stride: int, runs, seed) -> Callable[[int], Span
     return {"runs": drawn, "prefix": growing}.get(layout, whole)
 
 
-def _look_up(values: np.ndarray, index: np.ndarray, first: np.ndarray, padding) -> np.ndarray:
+def _gather_steps(values: np.ndarray, index: np.ndarray, first: np.ndarray, padding) -> np.ndarray:
     """The steps at some indices within sequences that begin at ``first``; padding at -1."""
     begin = first.reshape(-1, *[1] * (index.ndim - 1))
     place = np.where(index < 0, len(values), index + begin)
@@ -176,12 +176,12 @@ def _look_up(values: np.ndarray, index: np.ndarray, first: np.ndarray, padding) 
 # What came, checked.
 
 
-def _read(sequence) -> list[np.ndarray]:
+def _check_sequences(sequence) -> list[np.ndarray]:
     """The sequences, (time steps, features) each, all of one number of features."""
     listed = isinstance(sequence, (list, tuple))
     if not listed or all(isinstance(each, str) or not np.iterable(each) for each in sequence):
-        return [_read_one("The sequence", sequence)]
-    read = [_read_one(f"Sequence {at}", each) for at, each in enumerate(sequence)]
+        return [_check_sequence("The sequence", sequence)]
+    read = [_check_sequence(f"Sequence {at}", each) for at, each in enumerate(sequence)]
     features = [one.shape[1] for one in read]
     if len(set(features)) > 1:
         at = next(at for at, count in enumerate(features) if count != features[0])
@@ -192,7 +192,7 @@ def _read(sequence) -> list[np.ndarray]:
     return read
 
 
-def _read_one(name: str, sequence) -> np.ndarray:
+def _check_sequence(name: str, sequence) -> np.ndarray:
     try:
         values = np.asarray(sequence)
     except ValueError as error:
@@ -219,7 +219,7 @@ def _read_one(name: str, sequence) -> np.ndarray:
     return values.reshape(len(values), -1)
 
 
-def _read_targets(targets, features: int) -> list[int]:
+def _check_targets(targets, features: int) -> list[int]:
     """The columns that are predicted."""
     columns = list(range(features)) if targets is None else targets
     given = list(columns) if np.iterable(columns) else []

@@ -29,13 +29,13 @@ class Known:
         Raises:
             InputError: it lacks a column.
         """
-        from legato._series.sequences import instead_of
+        from legato._series.sequences import suggest_columns
 
         for column in self._trained.task.inputs:
             if column.name not in names:
                 raise InputError(
                     f"The header has no column {column.name!r}, which the model was trained on."
-                    f"{instead_of(column.name, names)}"
+                    f"{suggest_columns(column.name, names)}"
                 )
         ahead = range(1, self._trained.task.horizon + 1)
         if len(ahead) < 2:
@@ -117,10 +117,10 @@ class Plain:
     def _numbers(self, row: dict[str, str]) -> Any:
         import numpy as np
 
-        from legato._series.rows import number_in
+        from legato._series.rows import encode_value
         from legato._series.sequences import Column
 
-        numbers = [number_in(row, Column(name)) for name in self._columns or ()]
+        numbers = [encode_value(row, Column(name)) for name in self._columns or ()]
         return np.reshape(numbers, self._shape)
 
     def _named(self, row: dict[str, Any]) -> Any:

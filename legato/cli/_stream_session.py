@@ -97,11 +97,11 @@ class StreamSession:
         names = [name for name in form.names if name != self._key]
         keys = [] if self._key is None else [self._key]
         if self._key is not None and self._key not in form.names:
-            from legato._series.sequences import instead_of
+            from legato._series.sequences import suggest_columns
 
             raise InputError(
                 f"The header has no column {self._key!r}, which --key names."
-                f"{instead_of(self._key, names)}"
+                f"{suggest_columns(self._key, names)}"
             )
         columns = self._steps.columns(names if isinstance(self._steps, Plain) else form.names)
         self._check_key(columns)

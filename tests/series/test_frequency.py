@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from legato._series.frequency import Spacing, duration, goes_on, moment, spacing_of
+from legato._series.frequency import Spacing, format_step, format_time, infer_spacing, same_sequence
 
 
 def known(spacing: Spacing | None) -> Spacing:
@@ -32,12 +32,12 @@ def test_times_tell_their_spacing_their_season_and_what_comes_next(
 ):
     times = np.arange(begin, end, step, dtype="datetime64")
     fine = times.astype(f"datetime64[{unit}]")
-    spacing = known(spacing_of(fine[:-3], np.array([len(fine) - 3])))
+    spacing = known(infer_spacing(fine[:-3], np.array([len(fine) - 3])))
     assert (spacing.season, str(spacing)) == (season, told)
     assert np.array_equal(spacing.after(fine[-4:-3], 3)[0], fine[-3:])
     if len(times) > 12:  # gaps, and a second sequence that begins before the first ends
         panel = np.delete(np.concatenate([fine, fine[3:]]), [5, 9])
-        again = known(spacing_of(panel, np.array([len(fine) - 2, len(fine) - 3])))
+        again = known(infer_spacing(panel, np.array([len(fine) - 2, len(fine) - 3])))
         assert (again.season, str(again)) == (season, told)
 
 
@@ -51,7 +51,7 @@ def test_times_tell_their_spacing_their_season_and_what_comes_next(
 )
 def test_months_go_on_by_the_calendar(last, after):
     times = np.array(last, "datetime64[us]")
-    spacing = known(spacing_of(times, np.array([2])))
+    spacing = known(infer_spacing(times, np.array([2])))
     assert spacing.after(times[-1:], len(after))[0].tolist() == [
         each.item() for each in np.array(after, "datetime64[us]")
     ]
@@ -59,22 +59,22 @@ def test_months_go_on_by_the_calendar(last, after):
 
 def test_numbers_go_on_and_tell_no_season():
     times = np.array([0.1, 0.2, 0.3, 5.0, 5.1])
-    spacing = known(spacing_of(times, np.array([3, 2])))
+    spacing = known(infer_spacing(times, np.array([3, 2])))
     assert spacing.season is None
     assert np.allclose(spacing.after(times[[2, 4]], 2), [[0.4, 0.5], [5.2, 5.3]])
 
 
 def test_one_time_tells_nothing():
-    assert spacing_of(np.array([3.0, 1.0]), np.array([1, 1])) is None
+    assert infer_spacing(np.array([3.0, 1.0]), np.array([1, 1])) is None
 
 
 def test_steps_stay_within_a_sequence():
-    assert goes_on(np.array([2, 1, 3])).tolist() == [True, False, False, True, True]
-    assert goes_on(np.array([1])).tolist() == []
+    assert same_sequence(np.array([2, 1, 3])).tolist() == [True, False, False, True, True]
+    assert same_sequence(np.array([1])).tolist() == []
 
 
 def test_times_for_people_say_no_more_than_they_must():
     fine = np.array(["2001-03-01T00:00", "2001-03-01T06:00"], "datetime64[us]")
-    assert [moment(each) for each in fine] == ["2001-03-01", "2001-03-01T06:00"]
-    assert (moment(np.datetime64("2001-03")), moment(2.5)) == ("2001-03", "2.5")
-    assert duration(90 * 10**6, "us") == "90 seconds"
+    assert [format_time(each) for each in fine] == ["2001-03-01", "2001-03-01T06:00"]
+    assert (format_time(np.datetime64("2001-03")), format_time(2.5)) == ("2001-03", "2.5")
+    assert format_step(90 * 10**6, "us") == "90 seconds"

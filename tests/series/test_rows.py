@@ -8,7 +8,7 @@ import polars
 import pytest
 
 import legato
-from legato._series.rows import number_in
+from legato._series.rows import encode_value
 from legato._series.sequences import Column
 
 COUNT = 60
@@ -124,7 +124,7 @@ BOOLEANS = Column("open", ("false", "true"), (0.0, 1.0))
     ],
 )
 def test_a_value_is_the_number_that_stands_for_it(column, value, number):
-    assert number_in({"other": "x", column.name: value}, column) == number
+    assert encode_value({"other": "x", column.name: value}, column) == number
 
 
 @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ def test_a_value_is_the_number_that_stands_for_it(column, value, number):
 )
 def test_a_value_that_is_none_is_refused(column, value, told):
     with pytest.raises(legato.InputError, match=told):
-        number_in({column.name: value}, column)
+        encode_value({column.name: value}, column)
 
 
 def test_a_column_that_is_missing_is_named():
     with pytest.raises(legato.InputError, match=r"no column 'load', which .* Did you mean 'Load'"):
-        number_in({"Load": 1}, QUANTITY)
+        encode_value({"Load": 1}, QUANTITY)
 
 
 def test_a_row_of_padding_is_refused():

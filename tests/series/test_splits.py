@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from legato._errors import InputError
 from legato._series import splits
 from legato._series.sequences import Column, Sequences
-from legato._series.splits import by_group, by_time, origins
+from legato._series.splits import rolling_origins, split_by_group, split_by_time
 
 thorough = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 lengths_of = st.lists(st.integers(3, 40), min_size=1, max_size=6)
@@ -45,14 +45,14 @@ def test_the_test_part_is_the_last_share_of_each_sequence(lengths, share, least)
     tests = [max(round(share * length), least) for length in lengths]
     if any(length - test < 2 for length, test in zip(lengths, tests, strict=True)):
         with pytest.raises(InputError, match="at least 2 time steps must be left"):
-            by_time(sequences(lengths), share, least)
+            split_by_time(sequences(lengths), share, least)
     else:
-        cuts = by_time(sequences(lengths), share, least)
+        cuts = split_by_time(sequences(lengths), share, least)
         assert [n - cut for n, cut in zip(lengths, cuts, strict=True)] == tests
 
 
 def test_a_share_may_be_a_number_of_steps():
-    assert by_time(sequences([10, 5]), share=3).tolist() == [7, 2]
+    assert split_by_time(sequences([10, 5]), share=3).tolist() == [7, 2]
 
 
 @thorough
@@ -66,17 +66,17 @@ def test_a_cut_at_a_time_is_at_that_time_in_every_sequence(lengths, day, hours):
     data = sequences(lengths, days(*lengths))
     if cuts == lengths:
         with pytest.raises(InputError, match=r"No time step is at .* or later"):
-            by_time(data, at=at)
+            split_by_time(data, at=at)
     else:
-        assert by_time(data, at=at).tolist() == cuts
+        assert split_by_time(data, at=at).tolist() == cuts
 
 
 def test_a_time_may_be_a_string_a_coarser_date_or_a_number():
     data = sequences([40, 36], days(40, 36))
-    assert by_time(data, at="2020-02").tolist() == [31, 31]
-    assert by_time(data, at="2020-02-09").tolist() == [39, 36]
+    assert split_by_time(data, at="2020-02").tolist() == [31, 31]
+    assert split_by_time(data, at="2020-02-09").tolist() == [39, 36]
     numbered = sequences([4, 3], np.array([1.0, 2, 3, 4, 2, 3, 4]))
-    assert by_time(numbered, at=4).tolist() == [3, 2]
+    assert split_by_time(numbered, at=4).tolist() == [3, 2]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_time_may_be_a_string_a_coarser_date_or_a_number():
 )
 def test_a_cut_that_cannot_be(lengths, arguments, message):
     with pytest.raises(InputError, match=message):
-        by_time(sequences(lengths), **arguments)
+        split_by_time(sequences(lengths), **arguments)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_cut_that_cannot_be(lengths, arguments, message):
 )
 def test_a_time_that_cannot_be(at, message):
     with pytest.raises(InputError, match=message):
-        by_time(sequences([9, 8], days(9, 8)), at=at)
+        split_by_time(sequences([9, 8], days(9, 8)), at=at)
 
 
 # By group.
@@ -127,9 +127,9 @@ def test_every_sequence_is_in_one_part_and_none_is_empty(count, share, seed):
     data = sequences([3] * count)
     if share >= count:
         with pytest.raises(InputError, match="leaves none to train on"):
-            by_group(data, share, seed)
+            split_by_group(data, share, seed)
         return
-    train, test = by_group(data, share, seed)
+    train, test = split_by_group(data, share, seed)
     assert sorted([*train, *test]) == list(range(count))
     assert len(train)
     wanted = share if share >= 1 else round(share * count)
@@ -145,9 +145,9 @@ def test_each_class_of_two_or_more_is_in_both_parts(labels, share):
     members = {label: labels.count(label) for label in labels}
     if max(members.values()) == 1:
         with pytest.raises(InputError, match="a class of its own"):
-            by_group(data, share, labels=labels)
+            split_by_group(data, share, labels=labels)
         return
-    _, test = by_group(data, share, labels=labels)
+    _, test = split_by_group(data, share, labels=labels)
     drawn = [labels[at] for at in test]
     for label, count in members.items():
         exact = round(share * count)
@@ -156,13 +156,15 @@ def test_each_class_of_two_or_more_is_in_both_parts(labels, share):
 
 def test_a_seed_is_a_draw_and_every_sequence_may_come():
     data = sequences([3] * 8)
-    draws = [tuple(by_group(data, 0.25, seed)[1]) for seed in range(40)]
-    assert draws == [tuple(by_group(data, 0.25, seed)[1]) for seed in range(40)]
+    draws = [tuple(split_by_group(data, 0.25, seed)[1]) for seed in range(40)]
+    assert draws == [tuple(split_by_group(data, 0.25, seed)[1]) for seed in range(40)]
     assert {at for draw in draws for at in draw} == set(range(8))
 
 
 def test_a_draw_within_a_class_is_random():
-    draws = [by_group(sequences([3] * 6), 2, seed, labels=[0, 1] * 3)[1] for seed in range(40)]
+    draws = [
+        split_by_group(sequences([3] * 6), 2, seed, labels=[0, 1] * 3)[1] for seed in range(40)
+    ]
     assert {at for draw in draws for at in draw.tolist()} == set(range(6))
 
 
@@ -178,7 +180,7 @@ def test_a_draw_within_a_class_is_random():
 )
 def test_a_split_by_group_that_cannot_be(count, arguments, message):
     with pytest.raises(InputError, match=message):
-        by_group(sequences([4] * count), **arguments)
+        split_by_group(sequences([4] * count), **arguments)
 
 
 # Origins.
@@ -199,11 +201,11 @@ def test_origins_are_all_from_which_the_test_part_holds_what_is_ahead(parts, hor
             t += stride
     cuts, lengths = np.array([(train, train + test) for train, test in parts]).T
     if expected:
-        found = origins(cuts, lengths, horizon, stride)
+        found = rolling_origins(cuts, lengths, horizon, stride)
         assert [tuple(pair) for pair in np.transpose(found)] == expected
     else:
         with pytest.raises(InputError, match="There is nothing to score: the horizon"):
-            origins(cuts, lengths, horizon, stride)
+            rolling_origins(cuts, lengths, horizon, stride)
 
 
 @pytest.mark.parametrize(
@@ -219,4 +221,4 @@ def test_origins_are_all_from_which_the_test_part_holds_what_is_ahead(parts, hor
 )
 def test_origins_that_cannot_be(arguments, message):
     with pytest.raises(InputError, match=message):
-        origins(*arguments)
+        rolling_origins(*arguments)
