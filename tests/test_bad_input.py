@@ -126,7 +126,7 @@ OPTIONS = {
     "shuffle by word": ({"shuffle": "typo"}, InputError, "shuffle is 'typo'; one of None, False"),
     "validation_freq 0": ({"validation_freq": 0}, InputError, "validation_freq is 0; a whole numb"),
     "validation_freq by word": ({"validation_freq": "2"}, InputError, "validation_freq is '2'"),
-    "batch_size 0": ({"batch_size": 0}, InputError, "batch_size is 0; a whole number from 1 up"),
+    "batch_size 0": ({"batch_size": 0}, InputError, "batch_size is 0; a whole number of at"),
     "batch_size 2.5": ({"batch_size": 2.5}, InputError, "batch_size is 2.5; a whole number"),
     "reset": ({"reset": "sometimes"}, InputError, "reset is 'sometimes'; one of 'epoch', 'batch'"),
     "validation_state": ({"validation_state": "old"}, InputError, "validation_state is 'old'"),
@@ -149,7 +149,7 @@ OPTIONS = {
         "remembers 3 rows, but this call has 2",
     ),
     "rows": ({"batch_size": 2}, StateError, "remembers 3 rows, but this call has 2.*reset_states"),
-    "steps_per_epoch": ({"steps_per_epoch": 0}, InputError, "steps is 0; a whole number from 1"),
+    "steps_per_epoch": ({"steps_per_epoch": 0}, InputError, "steps is 0; a whole number of at"),
     "targets": ({"y": y[:, :3]}, (ValueError, TypeError), "shape"),
 }  # fmt: skip
 

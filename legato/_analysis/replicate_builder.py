@@ -23,6 +23,7 @@ from legato._execution.program_cache import ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._models.model import Model, Sequential
 from legato._platform import keras_private
+from legato._platform.random_state import copy_numpy_generator, temporary_seed
 
 
 class ModelContent(NamedTuple):
@@ -75,12 +76,11 @@ class ReplicateBuilder:
             seed: whose.
             whole: whether its metrics' variables are wanted as well.
         """
-        with keras_private.temporary_seed(seed):
+        with temporary_seed(seed):
             model = self._build(seed) if self._takes_seed else self._build()
             _check_model(model, seed)
             self.finish(model, whole)
-            orders = np.random.RandomState()
-            orders.set_state(np.random.get_state())
+            orders = copy_numpy_generator()
         return model, Start(seed, content_of(model), orders)
 
     def finish(self, model, whole: bool = True) -> None:

@@ -24,6 +24,7 @@ from legato._errors import InputError, UnsupportedError
 from legato._execution.callbacks import Progress
 from legato._execution.program_cache import ProgramCache
 from legato._execution.samples import yields_batches
+from legato._platform.checks import check_seed
 
 _OPTIONS = """
 validation_split validation_data shuffle class_weight sample_weight validation_batch_size
@@ -231,10 +232,7 @@ def _seeds(n: int | None, seeds: Iterable[int] | None) -> list[int]:
             raise InputError(f"n is {n!r}; a whole number of seeds from 2 up was expected.")
         seeds = range(n)
     chosen = list(seeds)
-    for seed in chosen:
-        if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
-            raise InputError(f"{seed!r} is no seed: whole numbers from 0 to 2**32 - 1 are.")
-    chosen = [int(seed) for seed in chosen]
+    chosen = [check_seed(seed, f"seeds[{at}]") for at, seed in enumerate(chosen)]
     if twice := [seed for seed in chosen if chosen.count(seed) > 1]:
         raise InputError(f"Seed {twice[0]} comes twice, and would be the same run twice.")
     if len(chosen) < 2:

@@ -12,7 +12,6 @@ and data that go on and on, like a generator's, begin where they are.
 """
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform.atomic_files import read_arrays, write_arrays
+from legato._platform.random_state import global_random_state, restore_random_state
 
 _FORMAT = "legato.training.1"
 _WORKED_OUT = {"min_delta"}  # Keras's callbacks give it its sign in their first epoch, each run
@@ -58,7 +58,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         for callback in others:
             if counted.get(_kind(callback)):
                 vars(callback).update(counted[_kind(callback)].pop(0))
-        put_random_state(found["random"])
+        restore_random_state(found["random"])
         return found["step"]
 
     def _save_model(self):
@@ -72,7 +72,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             return
         self._due = False
         by_batch = self.save_freq != "epoch"
-        content = self.training.content(random_state(), by_batch) | {
+        content = self.training.content(global_random_state(), by_batch) | {
             "epoch": self._current_epoch,
             "step": self._last_batch_seen + 1 if by_batch else 0,
             "callbacks": [
@@ -107,23 +107,6 @@ def adopt(callback) -> None:
     """Let a ``BackupAndRestore`` of Keras keep everything that a run depends on."""
     if type(callback) is keras.callbacks.BackupAndRestore:
         callback.__class__ = BackupAndRestore
-
-
-def random_state() -> dict:
-    """What Python's and NumPy's global generators will draw next."""
-    version, words, gauss = random.getstate()
-    kind, keys, *rest = np.random.get_state()
-    return {
-        "python": [version, np.array(words, np.uint32), gauss],
-        "numpy": [kind, np.asarray(keys), *rest],
-    }
-
-
-def put_random_state(state: dict) -> None:
-    """Let them draw what they would have drawn then."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(map(int, words)), gauss))
-    np.random.set_state(tuple(state["numpy"]))
 
 
 def _kind(callback) -> str:

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 import keras
-import numpy as np
 
 from legato._errors import InputError, StateError
 from legato._execution.batches import (
@@ -30,6 +29,7 @@ from legato._execution.samples import (
 )
 from legato._platform import keras_private
 from legato._platform.backend import device_share_bytes
+from legato._platform.checks import check_count
 from legato._recurrent.model_state import ModelState
 
 
@@ -198,13 +198,9 @@ class DataAdapter:
         if batch_size is None:
             shared = -(-samples.count // steps) if steps else 32
             batch_size = self.engine.declared_rows or shared
-        for name, value in (
-            ("batch_size", batch_size),
-            ("The number of steps", 1 if steps is None else steps),
-        ):
-            if not isinstance(value, (int, np.integer)) or value < 1:
-                raise InputError(f"{name} is {value!r}; a whole number from 1 up was expected.")
-        return min(int(batch_size), samples.count)
+        if steps is not None:
+            check_count("The number of steps", steps)
+        return min(check_count("batch_size", batch_size), samples.count)
 
 
 def _check_first_layer(model, samples: SampleArrays) -> None:

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from legato._errors import StateError
-from legato._execution.backup import BackupAndRestore, random_state
+from legato._execution.backup import BackupAndRestore
 from legato._execution.batches import Block, DataSource, WholeData
 from legato._execution.callbacks import (
     Pace,
@@ -28,6 +28,7 @@ from legato._execution.evaluate_predict import Execution, run_evaluate
 from legato._execution.program_cache import Check, ProgramCache
 from legato._execution.run import Run, fetch, logs_of
 from legato._platform import keras_private
+from legato._platform.random_state import global_random_state
 from legato._recurrent.layer_memory import StateVariable, row_count_message
 from legato._recurrent.model_state import ModelState
 
@@ -171,7 +172,7 @@ class FitLoop:
             self._callbacks.on_epoch_begin(epoch)
             self.run.read_back()
         if self._backups:
-            self._random = random_state()
+            self._random = global_random_state()
         ended, skip, self._skip = 0, self._skip, 0
         pieces = self._feeding.training(left, self._execution.size)
         for piece, begin, end in self._execution.calls(pieces, lambda _: self._pace.steps):

@@ -9,6 +9,9 @@ Practice", 3rd edition, 2021, section 5.2); the majority is the most frequent cl
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.checks import check_count
+
+TIME_STEPS = "a number of time steps"
 
 
 def persistence(
@@ -33,7 +36,7 @@ def persistence(
         >>> persistence(rising, np.array([0, 3]), np.array([0]), np.array([1]), 2)[0, :, 0].tolist()
         [2.0, 2.0]
     """
-    _at_least_1("horizon", horizon)
+    check_count("horizon", horizon, noun=TIME_STEPS)
     return np.repeat(values[offsets[sequence] + t][:, None], horizon, axis=1)
 
 
@@ -58,8 +61,8 @@ def seasonal(
     Raises:
         InputError: the horizon or the season is less than 1.
     """
-    _at_least_1("horizon", horizon)
-    _at_least_1("season", season)
+    check_count("horizon", horizon, noun=TIME_STEPS)
+    check_count("season", season, noun=TIME_STEPS)
     ahead = np.arange(1, horizon + 1)
     source = t[:, None] + ahead - season * -(-ahead // season)  # (origins, horizon)
     early = source < 0
@@ -98,8 +101,3 @@ def majority(labels: np.ndarray, classes: int, predictions: int) -> np.ndarray:
         )
     counts = np.bincount(labels, minlength=classes) + 1
     return np.tile(counts / counts.sum(), (predictions, 1))
-
-
-def _at_least_1(name: str, number: int) -> None:
-    if number < 1:
-        raise InputError(f"{name}={number} is too small: at least 1 time step is needed.")

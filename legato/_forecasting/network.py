@@ -20,7 +20,7 @@ from legato import layers
 from legato._errors import InputError
 from legato._forecasting.task import Task
 from legato._models.model import Model
-from legato._platform.checks import is_count
+from legato._platform.checks import check_count
 
 CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 LEAST_SPREAD, MOST_SPREAD = 1e-7, 1e18  # that Keras's Normalization scales by, in 32-bit floats
@@ -173,10 +173,7 @@ def check_shape(shape: Shape) -> None:
     if shape.framing not in FRAMINGS:
         raise InputError(f"The framing {shape.framing!r} is none of {', '.join(FRAMINGS)}.")
     for name in ("units", "layers", "steps"):
-        if not is_count(getattr(shape, name)):
-            raise InputError(
-                f"{name} is {getattr(shape, name)!r}; a whole number of at least 1 was expected."
-            )
+        check_count(name, getattr(shape, name))
     if shape.stateful and not shape.at_every_step:
         raise InputError(
             f"The framing {shape.framing!r} makes samples that stand alone, so there is nothing to "

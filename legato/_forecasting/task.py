@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.checks import is_count
+from legato._platform.checks import check_count
 from legato._platform.wording import counted
 from legato._series.rows import describe_known_labels
 from legato._series.sequences import Column, Sequences
@@ -177,10 +177,8 @@ def settle(
             horizon=0 if kind == "classify" else 1,
             whole=kind == "classify" and _is_constant_within(sequences, names[0]),
         )
-    if horizon is not None and not is_count(horizon):
-        raise InputError(
-            f"horizon is {horizon!r}; a whole number of at least 1 step ahead was expected."
-        )
+    if horizon is not None:
+        check_count("horizon", horizon, noun="a number of steps ahead")
     inputs = tuple(_known(sequences, each.name) for each in sequences.columns)
     return Task("forecast", inputs, tuple(targets), horizon or 1)
 

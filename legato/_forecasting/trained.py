@@ -22,6 +22,7 @@ from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
 from legato._models.loading import load_model
 from legato._models.saving import about, set_about
+from legato._platform.checks import check_count
 from legato._series.reading import read
 from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
@@ -166,8 +167,7 @@ class Trained(Predictor):
         """
         task = self._must("forecast")
         steps = task.horizon if steps is None else steps
-        if steps < 1:
-            raise InputError(f"steps is {steps}; at least 1 step ahead was expected.")
+        check_count("steps", steps, noun="a number of steps ahead")
         if steps > task.horizon and not task.feeds_itself:
             others = [each.name for each in task.inputs if each not in task.targets]
             raise InputError(
@@ -216,11 +216,8 @@ class Trained(Predictor):
                 f"The model also takes {', '.join(others)}, which nobody would tell it while it "
                 "generates. Train it on the labels alone (columns=)."
             )
-        if length < 1 or not temperature >= 0:
-            raise InputError(
-                f"length is {length} and temperature {temperature}; at least 1 and at least 0 were "
-                "expected."
-            )
+        check_count("length", length)
+        choose = sample(temperature, seed)
         known = task.targets[0].numbers or ()
         unknown = [label for label in prompt if label not in task.labels]
         if unknown:
@@ -236,9 +233,7 @@ class Trained(Predictor):
                 f"The prompt has {len(places)} labels, and the model needs {self.shape.steps} "
                 "before it answers. Give a longer one."
             )
-        drawn = stream.generate(
-            length, sample(temperature, seed), encode=lambda place: jnp.asarray(known)[place]
-        )
+        drawn = stream.generate(length, choose, encode=lambda place: jnp.asarray(known)[place])
         return [task.labels[each] for each in drawn]
 
     def classify(self, data) -> Labelled:

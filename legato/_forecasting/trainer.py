@@ -1,8 +1,6 @@
 """How a network is trained: built, fitted, and led on; and for how many epochs that is worth it."""
 
-import random
 import time as clock
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +12,9 @@ from legato._forecasting.network import Networks, Shape, build
 from legato._forecasting.partition import Partition
 from legato._forecasting.task import Task
 from legato._forecasting.training_set import TrainingSet, in_lanes, lanes_for, standing_alone
-from legato._platform.checks import is_count
+from legato._platform.checks import check_count, check_seed
+from legato._platform.random_state import temporary_seed
 from legato._series.sequences import Sequences, expand_ranges
-
-MOST_SEED = 2**32  # of NumPy's
 
 
 @dataclass(frozen=True)
@@ -31,15 +28,9 @@ class TrainingOptions:
     verbose: int | str
 
     def __post_init__(self):
-        for name, least in (("epochs", 1), ("early_stop", 0)):
-            if not is_count(number := getattr(self, name), least):
-                raise InputError(
-                    f"{name} is {number!r}; a whole number of at least {least} was expected."
-                )
-        if not is_count(self.seed, 0) or self.seed >= MOST_SEED:
-            raise InputError(
-                f"seed is {self.seed!r}; a whole number from 0 to {MOST_SEED - 1} was expected."
-            )
+        check_count("epochs", self.epochs)
+        check_count("early_stop", self.early_stop, 0)
+        check_seed(self.seed)
         if not 0 < self.learning_rate < np.inf:
             raise InputError(
                 f"learning_rate is {self.learning_rate}; a number above 0 was expected, such as "
@@ -51,8 +42,8 @@ class Trainer:
     """Trains networks of one kind for one task."""
 
     def __init__(self, task: Task, shape: Shape, course: TrainingOptions, rows: int | None):
-        if rows is not None and not is_count(rows):
-            raise InputError(f"rows is {rows!r}; a whole number of at least 1 was expected.")
+        if rows is not None:
+            check_count("rows", rows)
         self.task, self.shape, self.course, self.rows = task, shape, course, rows
 
     def trial(self, parts: Partition, sequences: Sequences) -> dict[str, Any]:
@@ -82,7 +73,7 @@ class Trainer:
         """
         begun, course = clock.perf_counter(), self.course
         _check_enough(self.task, self.shape, learnt)
-        with _planted(course.seed):
+        with temporary_seed(course.seed):
             networks = build(self.task, self.shape, *_fitted_on(self.task, learnt))
             core = networks.core
             core.compile(
@@ -168,16 +159,3 @@ def _fitted_on(task: Task, fit: Sequences) -> tuple[np.ndarray, np.ndarray | Non
         return values, None
     answers, there = task.answers_of(fit)
     return values, (answers - np.tile(values[:, task.places], task.horizon))[there]
-
-
-@contextmanager
-def _planted(seed: int):
-    """Initial weights and orders of samples from a seed; the process's own generators are left."""
-    kept, orders = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(kept)
-        np.random.set_state(orders)

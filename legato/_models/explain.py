@@ -15,7 +15,7 @@ from legato._errors import InputError
 from legato._execution.compiled_loop import Reset
 from legato._execution.data_adapter import DataAdapter
 from legato._platform import keras_private
-from legato._platform.checks import check_choice, is_count
+from legato._platform.checks import check_choice, check_count
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.stateful_layers import StatefulLayer
 
@@ -104,8 +104,7 @@ class ExplainMethod(_KerasModel):
         """
         check_choice("reset", reset, get_args(Reset))
         check_choice("shuffle", shuffle, SHUFFLE_CHOICES)
-        if not is_count(epochs):
-            raise InputError(f"epochs is {epochs!r}; a whole number from 1 up was expected.")
+        epochs = check_count("epochs", epochs)
         if not 0 <= validation_split < 1:
             raise InputError(
                 f"validation_split is {validation_split!r}; a number from 0 to below 1 was "

@@ -6,25 +6,69 @@ import numpy as np
 
 from legato._errors import InputError
 
+SEED_LIMIT = 2**32  # the random seeds that NumPy's global generator takes are below it
+
 
 def is_count(value, least: int = 1) -> bool:
-    """Whether it is an integer, and at least so many."""
+    """Whether a value is an integer of at least ``least``; booleans are not integers."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     return whole and int(value) >= least
 
 
-def padded_step(pad, values: np.ndarray) -> np.ndarray:
-    """What a padded time step holds.
+def check_count(
+    name: str, value, least: int = 1, noun: str = "a whole number", remedy: str = ""
+) -> int:
+    """An argument that must be an integer of at least ``least``.
 
     Args:
-        pad: a number, or an array like one step, as the user gave it.
-        values: (time steps, ...), what is padded.
+        name: the argument's name.
+        value: as the user gave it.
+        least: the smallest value allowed.
+        noun: the unit, as in ``"a number of time steps"``.
+        remedy: a sentence to add to the message.
+
+    Returns:
+        The value as ``int``.
+
+    Raises:
+        InputError: the value is no integer, or too small.
+    """
+    if not is_count(value, least):
+        message = f"{name} is {value!r}; {noun} of at least {least} was expected."
+        raise InputError(f"{message} {remedy}".rstrip())
+    return int(value)
+
+
+def check_seed(seed, name: str = "seed") -> int:
+    """A random seed that Python, NumPy and JAX all take.
+
+    Args:
+        seed: as the user gave it.
+        name: the argument's name.
+
+    Returns:
+        The seed as ``int``.
+
+    Raises:
+        InputError: the seed is no integer from 0 to 2**32 - 1.
+    """
+    if not is_count(seed, 0) or seed >= SEED_LIMIT:
+        raise InputError(f"{name} is {seed!r}; a whole number from 0 to 2**32 - 1 was expected.")
+    return int(seed)
+
+
+def padded_step(pad, values: np.ndarray) -> np.ndarray:
+    """The content of a padded time step.
+
+    Args:
+        pad: a number, or an array of the shape of one step, as the user gave it.
+        values: the array to be padded, (time steps, ...).
 
     Returns:
         (...), of the dtype of ``values``.
 
     Raises:
-        InputError: that dtype cannot hold it, or it is not like a step.
+        InputError: that dtype cannot hold ``pad``, or its shape is not that of a step.
     """
     given, shape = np.asarray(pad), values.shape[1:]
     with np.errstate(all="ignore"):

@@ -5,14 +5,11 @@ exercises each in ``test_keras_private.py``, so that a Keras that changes them i
 not in a user's run.
 """
 
-import random
-import sys
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import global_state as _global_state
@@ -215,27 +212,13 @@ def resize(variable, shape: tuple) -> None:
     variable._shape = shape
 
 
-@contextmanager
-def temporary_seed(seed: int):
-    """Inside, random numbers are as after ``keras.utils.set_random_seed``; afterwards as before.
-
-    That function imports TensorFlow wherever it is installed, which takes seconds: where nobody
-    has done so yet, nobody draws from it either.
-    """
+def global_seeds() -> tuple:
+    """Keras's global random seed and the generator made of it; None for either that is not set."""
     names = (_RANDOM_SEED, _SEED_GENERATOR)
-    before = [_global_state.get_global_attribute(name) for name in names]
-    drawn = random.getstate(), np.random.get_state()
-    try:
-        if "tensorflow" in sys.modules:
-            keras.utils.set_random_seed(seed)
-        else:
-            random.seed(seed)
-            np.random.seed(seed)
-            _global_state.set_global_attribute(_RANDOM_SEED, seed)
-            _global_state.set_global_attribute(_SEED_GENERATOR, None)
-        yield
-    finally:
-        random.setstate(drawn[0])
-        np.random.set_state(drawn[1])
-        for name, value in zip(names, before, strict=True):
-            _global_state.set_global_attribute(name, value)
+    return tuple(_global_state.get_global_attribute(name) for name in names)
+
+
+def set_global_seeds(seed: int | None, generator=None) -> None:
+    """Set what ``global_seeds`` gives; without a generator Keras makes one of the seed."""
+    _global_state.set_global_attribute(_RANDOM_SEED, seed)
+    _global_state.set_global_attribute(_SEED_GENERATOR, generator)

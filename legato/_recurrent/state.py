@@ -19,6 +19,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform.atomic_files import read_arrays, write_arrays
+from legato._platform.checks import is_count
 
 _FORMAT = "legato.state.1"
 
@@ -157,7 +158,7 @@ class State(Mapping[str, tuple]):
 
     def repeat(self, times: int) -> "State":
         """Every row ``times`` times, copies side by side: fork one past into several futures."""
-        if not isinstance(times, (int, np.integer)) or times < 1:
+        if not is_count(times):
             raise StateError(f"Rows were to be repeated {times!r} times; give a number from 1 up.")
         return jax.tree.map(lambda part: jnp.repeat(part, times, axis=0), self)
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.checks import is_count, padded_step
+from legato._platform.checks import check_count, is_count, padded_step
 from legato._platform.wording import counted
 from legato._series.packing import choose_rows, choose_steps, count_chunks, pack_chunks
 from legato._series.sequences import expand_ranges
@@ -203,11 +203,9 @@ def _check_lengths(lengths) -> np.ndarray:
 
 def _check_count(name: str, count) -> int | None:
     """Rows or steps, checked."""
-    if count is None or is_count(count):
-        return None if count is None else int(count)
-    raise InputError(
-        f"{name}={count!r} is not an integer of at least 1; None has legato choose it."
-    )
+    if count is None:
+        return None
+    return check_count(name, count, remedy="None has legato choose it.")
 
 
 def _check_values(values, total: int, count: int) -> np.ndarray:

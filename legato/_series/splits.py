@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.checks import check_count
 from legato._series.sequences import Sequences, expand_ranges
 
 LEAST_TRAINING_STEPS = 2  # one to see, one to predict
@@ -45,7 +46,7 @@ def split_by_time(
     """
     lengths = np.asarray(sequences.lengths)
     if at is None:
-        tests = np.maximum(_resolve_share(share, lengths), _at_least_1("least", least))
+        tests = np.maximum(_resolve_share(share, lengths), check_count("least", least))
     else:
         tests = _count_steps_since(sequences, at)
     greedy = np.flatnonzero((tests > 0) & (lengths - tests < LEAST_TRAINING_STEPS))
@@ -85,18 +86,12 @@ def _count_steps_since(sequences: Sequences, at: Any) -> np.ndarray:
 def _resolve_share(share: float, of: np.ndarray) -> np.ndarray:
     """How many of some things a share is, or an integer that stands for itself."""
     if isinstance(share, int | np.integer) and not isinstance(share, bool):
-        return np.full(of.shape, _at_least_1("share", share))
+        return np.full(of.shape, check_count("share", share))
     if not 0 < share < 1 or isinstance(share, bool):
         raise InputError(
             f"share={share!r} is neither a share between 0 and 1, such as 0.2, nor a whole number."
         )
     return np.rint(share * of).astype(int)
-
-
-def _at_least_1(name: str, number: int | np.integer) -> int:
-    if number < 1:
-        raise InputError(f"{name}={number} is too small: at least 1 is needed.")
-    return int(number)
 
 
 def split_by_group(
@@ -179,7 +174,7 @@ def rolling_origins(
         >>> sequence.tolist(), t.tolist()
         ([0, 0, 1], [7, 8, 3])
     """
-    horizon, stride = _at_least_1("horizon", horizon), _at_least_1("stride", stride)
+    horizon, stride = check_count("horizon", horizon), check_count("stride", stride)
     cuts, lengths = np.asarray(cuts), np.asarray(lengths)
     if cuts.shape != lengths.shape:
         raise InputError(f"There are {cuts.size:,} cuts and {lengths.size:,} sequences.")

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.checks import is_count, padded_step
+from legato._platform.checks import check_count, is_count, padded_step
 from legato._platform.wording import counted
 
 Layout = Literal["steps", "features", "prefix", "runs"]
@@ -235,8 +235,8 @@ def _check_counts(window, horizon, gap, stride) -> None:
     least = {"window": 1, "horizon": 1, "gap": 0, "stride": 1}
     given = {"window": window, "horizon": horizon, "gap": gap, "stride": stride}
     for name, value in given.items():
-        if not is_count(value, least[name]) and not (name == "window" and value is None):
-            raise InputError(f"{name}={value!r} is not an integer of at least {least[name]}.")
+        if not (name == "window" and value is None):
+            check_count(name, value, least[name])
 
 
 def _check_layout(layout, at, window, stride, runs, seed) -> None:
@@ -253,10 +253,8 @@ def _check_layout(layout, at, window, stride, runs, seed) -> None:
             f"layout={layout!r} needs a window, an integer of at least 1; None, for all there is, "
             "goes with layout='prefix'."
         )
-    if layout == "runs" and not is_count(runs):
-        raise InputError(
-            f"layout='runs' needs to know how many; runs={runs!r} is not an integer of at least 1."
-        )
+    if layout == "runs":
+        check_count("runs", runs, remedy="layout='runs' needs to know how many.")
     if layout == "runs" and stride != 1:
         raise InputError("layout='runs' ends samples at random places: leave stride out.")
     if layout != "runs" and (runs is not None or seed is not None):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.checks import check_seed
 from legato._streams.step_inputs import Input
 
 
@@ -57,11 +58,11 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
 
     def __post_init__(self):
         if not (isinstance(self.temperature, (int, float)) and 0 <= self.temperature < np.inf):
-            raise InputError(f"temperature is {self.temperature!r}; a number from 0 up is one.")
-        if self.seed is not None and not (
-            isinstance(self.seed, (int, np.integer)) and 0 <= self.seed < 2**32
-        ):
-            raise InputError(f"seed is {self.seed!r}; a whole number from 0 to 2**32 - 1 is one.")
+            raise InputError(
+                f"temperature is {self.temperature!r}; a number of at least 0 was expected."
+            )
+        if self.seed is not None:
+            check_seed(self.seed)
 
     def check(self, answer) -> None:
         """See that an answer is what it takes.

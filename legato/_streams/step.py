@@ -17,7 +17,7 @@ import numpy as np
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._execution.program_cache import ProgramCache
 from legato._platform import keras_private
-from legato._platform.checks import is_count
+from legato._platform.checks import check_count
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows, using_memories
 from legato._recurrent.model_state import ModelState, described_parts
 from legato._recurrent.state import State, without_number
@@ -105,17 +105,14 @@ class ModelStep:
             return steps or 1
         if window is None:
             return None
-        if not is_count(window):
-            raise InputError(
-                f"window is {window!r}; a number of time steps from 1 up was expected, None to "
-                'carry state instead, or "auto".'
-            )
+        remedy = 'None carries state instead, "auto" chooses.'
+        window = check_count("window", window, noun="a number of time steps", remedy=remedy)
         if window > 1 and not any(each.in_time for each in inputs):
             raise InputError(
                 f"window={window}, but the model's inputs have no time steps: each sample is a "
                 "step of its streams. window=1 answers each by itself."
             )
-        return int(window)
+        return window
 
     # Shapes, found by tracing: nothing is computed.
 

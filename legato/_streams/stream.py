@@ -12,7 +12,7 @@ from typing import Any, overload
 import numpy as np
 
 from legato._errors import InputError, StateError, UnsupportedError
-from legato._platform.checks import is_count
+from legato._platform.checks import check_count
 from legato._recurrent.state import State
 from legato._streams.compiled_steps import CompiledSteps, Emit
 from legato._streams.sampling import Sampler
@@ -185,8 +185,7 @@ class Stream:
 
     def _check_goes_on(self, n: int) -> None:
         one = self._stepper.one
-        if not is_count(n):
-            raise InputError(f"n is {n!r}; a number of steps from 1 up was expected.")
+        check_count("n", n, noun="a number of steps")
         if len(one.feed.inputs) > 1:
             names = ", ".join(repr(each.name) for each in one.feed.inputs)
             raise UnsupportedError(
@@ -270,8 +269,8 @@ class Stream:
         Args:
             n: how many; default: one, which is returned itself.
         """
-        if n is not None and not is_count(n):
-            raise InputError(f"n is {n!r}; a number of streams from 1 up was expected.")
+        if n is not None:
+            check_count("n", n, noun="a number of streams")
         forks: list = [copy(self) for _ in range(n or 1)]
         return forks[0] if n is None else forks
 

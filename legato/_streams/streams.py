@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from legato._errors import InputError, UnsupportedError
-from legato._platform.checks import is_count
+from legato._platform.checks import check_count
 from legato._recurrent.state import State
 from legato._streams.batched_steps import one_step, several
 from legato._streams.compiled_steps import CompiledSteps
@@ -50,8 +50,7 @@ class Streams:
         self._stepper, one = stepper, stepper.one
         self._table = SlotTable(one.blank[0, : one.words], 1)
         self._table.limit = _ROOM_BYTES // self.bytes_each if limit is None else limit
-        if not is_count(self._table.limit):
-            raise InputError(f"limit is {limit!r}; a number of streams from 1 up was expected.")
+        check_count("limit", self._table.limit, noun="a number of streams")
         self._folder = None if folder is None else FolderStore(folder)
         self._changes: SlotTable | LogStore = self._table
         if file is not None:

@@ -382,7 +382,12 @@ class Noting(keras.layers.Layer):
             r"outputs=2 .* \('samples', 2\), has no such",
         ),
         (stateless(FEATURES), inputs(), {"names": "AB"}, "2 names came for 3 samples"),
-        (stateless(FEATURES), inputs(), {"batch_size": 0}, "a whole number from 1 up was expected"),
+        (
+            stateless(FEATURES),
+            inputs(),
+            {"batch_size": 0},
+            "a whole number of at least 1 was expected",
+        ),
         (
             legato.Sequential([layers.Input((3,)), layers.Dense(1)]),
             inputs()[:, 0],

@@ -265,7 +265,7 @@ def test_scores_that_have_no_mean(scores, message):
         (lambda: interval([84, 88], unit="%"), r"run from 84 to 88, and unit='%' is for shares"),
         (lambda: interval([-0.1, 1], unit="%"), r"run from -0.1 to 1, .* such as unit='points'"),
         (lambda: interval([1, 2], method="z"), "method='z' is not known; expected 't' or 'boots"),
-        (lambda: interval([1, 2], method="bootstrap", seed=-1), "seed=-1 must be a whole number"),
+        (lambda: interval([1, 2], method="bootstrap", seed=-1), "seed is -1; a whole number"),
         (lambda: proportion(11, 10), "11 successes of 10 seeds cannot be"),
         (lambda: proportion(-1, 10), "-1 successes of 10 seeds cannot be"),
         (lambda: proportion(0, 0), "0 successes of 0 seeds cannot be; .* at least one seed"),

@@ -116,9 +116,9 @@ def test_labels_without_a_majority(labels, message):
 
 def test_a_horizon_or_a_season_of_none():
     origin = (np.ones((3, 1)), np.array([0, 3]), np.array([0]), np.array([1]))
-    with pytest.raises(InputError, match="horizon=0 is too small"):
+    with pytest.raises(InputError, match="horizon is 0; a number of time steps"):
         persistence(*origin, 0)
-    with pytest.raises(InputError, match="horizon=0 is too small"):
+    with pytest.raises(InputError, match="horizon is 0; a number of time steps"):
         seasonal(*origin, 0, 1)
-    with pytest.raises(InputError, match="season=0 is too small: at least 1 time step"):
+    with pytest.raises(InputError, match="season is 0; a number of time steps of at least 1"):
         seasonal(*origin, 1, 0)

@@ -3,8 +3,6 @@
 Keras may change these without notice; a release that does is to be noticed here.
 """
 
-import random
-
 import keras
 import numpy as np
 import pytest
@@ -202,17 +200,3 @@ def test_variables_without_values_get_them_back():
 @pytest.mark.parametrize("optional", [False, True])
 def test_an_input_says_whether_it_is_optional(optional):
     assert keras_private.is_optional(keras.Input((3,), optional=optional)) == optional
-
-
-def test_planted_numbers_are_those_of_set_random_seed_and_leave_no_trace():
-    def drawn():
-        return random.random(), np.random.random(), float(keras.random.uniform(()))
-
-    keras.utils.set_random_seed(3)
-    expected = drawn()
-    keras.utils.set_random_seed(4)
-    after = drawn()
-    keras.utils.set_random_seed(4)
-    with keras_private.temporary_seed(3):
-        assert drawn() == expected
-    assert drawn() == after

@@ -320,9 +320,9 @@ def test_the_example_of_the_docstring_is_so():
             lambda: Lanes([np.zeros((4, 2))]),
             r"sequence 0 is an array of shape \(4, 2\).* give \[len\(each\) for each in",
         ),
-        (lambda: Lanes([3], rows=0), "rows=0 is not an integer of at least 1; None has legato"),
-        (lambda: Lanes([3], steps=-1), "steps=-1 is not an integer of at least 1"),
-        (lambda: Lanes([3], steps=2.0), r"steps=2\.0 is not an integer"),
+        (lambda: Lanes([3], rows=0), "rows is 0; a whole number of at least 1 was expected. None"),
+        (lambda: Lanes([3], steps=-1), "steps is -1; a whole number of at least 1"),
+        (lambda: Lanes([3], steps=2.0), r"steps is 2\.0; a whole number"),
         (
             lambda: Lanes([3, 4]).lay(np.zeros((8, 2))),
             r"lay\(\) got 8 time steps; the 2 sequences of this plan have 7 in all",

@@ -88,8 +88,8 @@ def test_a_time_may_be_a_string_a_coarser_date_or_a_number():
         ([9], {"share": 1.0}, "share=1.0 is neither a share between 0 and 1"),
         ([9], {"share": float("nan")}, "share=nan is neither"),
         ([9], {"share": True}, "share=True is neither"),
-        ([9], {"share": 0}, "share=0 is too small"),
-        ([9], {"least": 0}, "least=0 is too small"),
+        ([9], {"share": 0}, "share is 0; a whole number of"),
+        ([9], {"least": 0}, "least is 0; a whole number of"),
         ([9], {"at": "2020"}, "There are no times to cut at '2020'"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_draw_within_a_class_is_random():
         (1, {}, "One sequence cannot be split by group: split it by time"),
         (3, {"share": 3}, "share=3 of 3 sequences leaves none to train on"),
         (3, {"share": -0.5}, "share=-0.5 is neither"),
-        (3, {"share": 0}, "share=0 is too small"),
+        (3, {"share": 0}, "share is 0; a whole number of"),
         (3, {"labels": [0, 1]}, r"labels have shape \(2,\) and there are 3 sequences"),
     ],
 )
@@ -211,8 +211,8 @@ def test_origins_are_all_from_which_the_test_part_holds_what_is_ahead(parts, hor
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([8], [10], 0), "horizon=0 is too small"),
-        (([8], [10], 1, 0), "stride=0 is too small"),
+        (([8], [10], 0), "horizon is 0; a whole number of"),
+        (([8], [10], 1, 0), "stride is 0; a whole number of"),
         (([8], [10], 3), "the horizon is 3 steps and the longest test part has 2. Take a larger"),
         (([10], [10], 1), "the longest test part has 0"),
         (([8, 8], [10], 1), "There are 2 cuts and 1 sequences"),

@@ -196,7 +196,7 @@ def test_nothing_moves_where_a_choice_fails():
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"n": 0}, "n is 0; a number of steps from 1 up was expected"),
+        ({"n": 0}, "n is 0; a number of steps of at least 1 was expected"),
         ({"n": 2.5}, "n is 2.5"),
         ({"n": 2, "choose": "argmax"}, r"choose is 'argmax'; legato\.argmax"),
         ({"n": 2, "encode": 3}, "encode is 3"),

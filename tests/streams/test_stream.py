@@ -310,7 +310,7 @@ def test_a_window_without_time_is_refused():
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True])
 def test_forks_are_counted(n):
-    with pytest.raises(InputError, match="a number of streams from 1 up"):
+    with pytest.raises(InputError, match="a number of streams of at least 1"):
         network().stream().fork(n)
 
 

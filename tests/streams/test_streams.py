@@ -142,7 +142,7 @@ def test_the_limit_is_told_with_what_to_do(model):
     pool.drop("a")
     pool.fork("b", "z")
     for limit in (0, -1, 1.5, True, "many"):
-        with pytest.raises(InputError, match="a number of streams from 1 up"):
+        with pytest.raises(InputError, match="a number of streams of at least 1"):
             model.streams(limit=limit)
 
 

@@ -25,13 +25,12 @@ from legato._analysis.statistics.seed_scores import (
     SAME,
     checked_level,
     checked_positive,
-    checked_seed,
     checked_word,
     seed_scores,
     spread,
 )
 from legato._errors import InputError
-from legato._platform.checks import is_count
+from legato._platform.checks import check_count
 
 PERMUTATIONS = 199_999  # 10 seeds of each have 184,756 arrangements, which take a second
 
@@ -80,10 +79,9 @@ def compare(
         >>> found.finding, round(found.difference, 3), round(found.p, 4)
         ('higher', 0.07, 0.0238)
     """
-    names, level, seed = _two(names), checked_level(level), checked_seed(seed)
+    names, level, seed = _two(names), checked_level(level), check_count("seed", seed, 0)
     margin = None if margin is None else checked_positive("margin", margin)
-    if not is_count(permutations):
-        raise InputError(f"permutations={permutations!r} must be a whole number, 1 or more.")
+    check_count("permutations", permutations)
     x = seed_scores(f"The scores of {names[0]}", one, unit)
     y = seed_scores(f"The scores of {names[1]}", other, unit)
     if paired and len(x) != len(y):

@@ -20,13 +20,12 @@ import numpy as np
 from legato._analysis.statistics.number_format import percent, wording
 from legato._analysis.statistics.seed_scores import (
     checked_level,
-    checked_seed,
     checked_word,
     seed_scores,
     spread,
 )
 from legato._errors import InputError
-from legato._platform.checks import is_count
+from legato._platform.checks import check_count, is_count
 
 RESAMPLES = 9_999
 
@@ -155,7 +154,7 @@ def interval(
     mean = float(values.mean() if deviation else values[0])
     ends = (None, None)
     if deviation and method == "bootstrap":
-        ends = within(unit, *_bootstrap(values, level, checked_seed(seed)))
+        ends = within(unit, *_bootstrap(values, level, check_count("seed", seed, 0)))
     elif deviation:
         far = reach(deviation / math.sqrt(len(values)), len(values) - 1, level)
         ends = within(unit, mean - far, mean + far)

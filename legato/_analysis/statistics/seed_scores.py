@@ -6,7 +6,6 @@ from typing import Any, get_args
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.checks import is_count
 from legato._platform.wording import listed
 
 SAME = 2.0**-22  # of the largest score: what float32, in which networks score, may round by
@@ -79,13 +78,6 @@ def checked_positive(name: str, value: float) -> float:
     if isinstance(value, bool | str) or not 0 < value < math.inf:
         raise InputError(f"{name}={value!r} must be a number above 0, such as 0.02.")
     return float(value)
-
-
-def checked_seed(seed: int) -> int:
-    """A seed, if it is one."""
-    if not is_count(seed, 0):
-        raise InputError(f"seed={seed!r} must be a whole number, 0 or more.")
-    return int(seed)
 
 
 def checked_word(name: str, value: str, words: Any) -> None:
