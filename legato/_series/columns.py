@@ -38,7 +38,7 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
     """
     import polars
 
-    series = mark_missing(table.take(name))
+    series = mark_missing(table.pop(name))
     if series.null_count() == len(series):
         raise InputError(
             f"{table.source}: column {name!r} holds no value at all. Leave it out with columns=."
@@ -109,8 +109,8 @@ def _describe_fault(series: "polars.Series", at: int, count: int, table: Table) 
             f"labels with categorical=[{series.name!r}]."
         )
     return (
-        f"{table.cell(at, series.name)}: {word!r} is not a number{others}, and the column looks "
-        f"like one of numbers. {advice}"
+        f"{table.describe_cell(at, series.name)}: {word!r} is not a number{others}, and the column "
+        f"looks like one of numbers. {advice}"
     )
 
 
@@ -134,8 +134,8 @@ def _check_finite(table: Table, name: str, values: np.ndarray) -> None:
     bad = np.flatnonzero(np.abs(values) > FLOAT32.max)
     if len(bad):
         raise InputError(
-            f"{table.cell(int(bad[0]), name)}: the value is {values[bad[0]]:g}, the first of "
-            f"{len(bad):,} that are infinite or beyond {FLOAT32.max:.1g}. Mend it, or leave the "
+            f"{table.describe_cell(int(bad[0]), name)}: the value is {values[bad[0]]:g}, the first "
+            f"of {len(bad):,} that are infinite or beyond {FLOAT32.max:.1g}. Mend it, or leave the "
             "field empty if the value is missing."
         )
 

@@ -1,16 +1,24 @@
-"""Text of separated fields → a frame, each record seen to have the right number of fields.
+"""CSV files → tables: Polars parses them, a second look finds what Polars does not say.
 
-CSV as RFC 4180 has it, with ``,`` ``;`` tab or ``|``, told from the header. The file is read once,
-in pieces of whole records. What a quotation mark encloses is found by counting marks, so that
-fields and lines are counted without a loop over rows, and no short row is filled silently. Polars
-cuts the fields; a column whose words are numbers in one piece and not in another is read again, as
-words. Limit: a record has at most ``PIECE_BYTES``.
+CSV as RFC 4180 defines it, separated by ``,`` ``;`` tab or ``|``, whichever is most frequent in the
+header. The file is read once, in pieces of whole records, whose strings become numbers or times
+before the next piece is read: memory stays near that of the parsed columns. (Polars' own batches
+are marked unstable, and neither they nor its errors name lines.)
+
+Polars (2.1) refuses too long rows without naming a line, but fills short rows with nulls, keeps
+blank lines as rows and accepts quotation marks within fields. So a second look counts the fields of
+each record where Polars refused a piece, where the last column has a null, as every short row and
+every blank line has, and where there are quotation marks, which may also enclose newlines. It works
+on bytes with NumPy: text is within quotation marks after an odd number of them.
+
+Limits: a record has at most ``PIECE_BYTES``; a column whose strings are numbers in some pieces
+only makes the file be read a second time.
 """
 
 import csv
-import gzip
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,53 +26,41 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.wording import counted
 from legato._series.parsing import concat_parts, narrow_type
+from legato._series.tables import ColumnRequest, Table, check_names
+from legato._series.text import BLOCK_BYTES, check_utf8, read_blocks, strip_byte_order_mark
 
 if TYPE_CHECKING:
     import polars
 
-FIRST_BYTES, PIECE_BYTES = 2**18, 2**23  # of a file that are worked on at once: at first, at most
+PIECE_BYTES = BLOCK_BYTES
 SEPARATORS = "\t;,|"
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
-class TextBlock(NamedTuple):
-    """Some whole records: their bytes, each ended by a newline, and the line of the first."""
+class TextPiece(NamedTuple):
+    """Whole records: their bytes, each record ended by a newline, and the line of the first."""
 
     content: bytes
     line: int
 
-    def line_of(self, position: int) -> int:
-        """The line a byte stands on."""
+    def line_at(self, position: int) -> int:
+        """The line of a byte."""
         return self.line + self.content.count(b"\n", 0, position)
 
 
-class Records(NamedTuple):
-    """Of each record of a piece: where it begins and ends, its line, and its number of fields."""
-
-    begins: np.ndarray
-    ends: np.ndarray
-    lines: np.ndarray
-    fields: np.ndarray
-
-
-def read_csv(
-    path: Path,
-    words: Collection[str] = (),
-    times: str | None = None,
-    used: Collection[str] | None = None,
-) -> tuple["polars.DataFrame", np.ndarray]:
-    """Read a file of separated fields.
+def read_csv(path: Path, request: ColumnRequest) -> Table:
+    """Read a CSV file.
 
     Args:
         path: the file; one that ends in ``.gz`` is unpacked.
-        words: columns that stay words, whatever they look like.
-        times: the column that becomes times, if all of it can.
-        used: the columns that are wanted, the others come empty; default: all.
+        request: the columns that are needed, the others come empty; which stay strings, whatever
+            they look like; and which becomes times, if all of it can.
 
     Returns:
-        A frame, None where a value is missing, of numbers where all of a column are, else of words;
-        and (rows,): the line each row begins on, the header's being 1.
+        A table, null where a value is missing, of numbers where all of a column are, else of
+        strings; with the line that each row begins on, the header's being 1.
 
     Raises:
         InputError: it is not UTF-8, has no header or no rows, or a row has more or fewer fields
@@ -72,126 +68,59 @@ def read_csv(
     """
     import polars
 
-    pieces = _pieces(path)
-    header, first = _header(next(pieces, TextBlock(b"", 1)), path)
-    separator = max(SEPARATORS, key=lambda each: _count_outside(header.content, each))
-    names = _names(header, separator, path)
-    options = {"separator": separator, "has_header": False, "infer_schema": False}
+    pieces = _read_pieces(path)
+    header, first = _split_header(next(pieces, TextPiece(b"", 1)), path.name)
+    counts = [len(each) for each in _find_outside_quotes(header.content, *SEPARATORS)]
+    separator = SEPARATORS[int(np.argmax(counts))]
+    names = _parse_header(header, separator, path.name)
+    strings = {*request.labels, request.group}
     columns: list[list[polars.Series]] = [[] for _ in names]
-    lines, blank = [], []
+    lines: list[np.ndarray] = []
+    rows = height = 0  # read so far, and up to the last that is not a blank line
     for piece in chain([first], pieces):
-        content, *places = _rows(piece, separator, len(names), path)
-        if not len(places[0]):
+        if not piece.content:
             continue
-        frame = polars.read_csv(io.BytesIO(content), **options)
+        frame, row_lines = _parse_piece(piece, separator, len(names), path.name)
+        if filled := _count_filled(frame):
+            height = rows + filled
+        rows += frame.height
+        lines.append(row_lines)
         for name, series, parts in zip(names, frame, columns, strict=True):
-            if used is not None and name not in used:
-                parts.append(
-                    polars.Series([None], dtype=polars.Null).new_from_index(0, len(series))
-                )
+            if not request.needs(name):
+                empty = polars.Series([None], dtype=polars.Null)
+                parts.append(empty.new_from_index(0, len(series)))
             else:
-                parts.append(series if name in words else narrow_type(series, name == times))
-        lines.append(places[0])
-        blank.append(places[1])
-    end = np.flatnonzero(~np.concatenate(blank or [np.ones(1, bool)]))
-    if not len(end):
+                is_time = name == request.time
+                parts.append(series if name in strings else narrow_type(series, is_time))
+    if not height:
         raise InputError(f"{path.name} has a header and no rows below it.")
     check_names(names, path.name)
     whole = {name: concat_parts(parts) for name, parts in zip(names, columns, strict=True)}
-    if mixed := {name for name, series in whole.items() if series is None}:
-        return read_csv(path, {*words, *mixed}, times, used)
-    frame = polars.DataFrame(whole)
-    return frame.head(end[-1] + 1), np.concatenate(lines)[: end[-1] + 1]
+    if mixed := [name for name, series in whole.items() if series is None]:
+        return read_csv(path, replace(request, labels=(*request.labels, *mixed)))
+    frame = polars.DataFrame(whole).head(height)
+    return Table(frame, path.name, np.concatenate(lines)[:height])
 
 
-def check_names(names: list[str], source: str) -> None:
-    """See that every column has a name of its own.
-
-    Raises:
-        InputError: one has none, or two have the same.
-    """
-    if "" in names:
-        raise InputError(
-            f"{source}: column {names.index('') + 1} of {len(names)} has no name. Name it in the "
-            "header; pandas writes such a column for its index unless told index=False."
-        )
-    for at, name in enumerate(names):
-        if name in names[:at]:
-            raise InputError(
-                f"{source}: the columns {names.index(name) + 1} and {at + 1} are both called "
-                f"{name!r}. Give each a name of its own."
-            )
-
-
-def read_bytes(path: Path) -> Iterator[bytes]:
-    """A file in blocks, unpacked if it ends in ``.gz``; small ones first, for small files.
-
-    Raises:
-        InputError: it cannot be read, or is not whole.
-    """
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            size = min(FIRST_BYTES, PIECE_BYTES)
-            while block := file.read(size):
-                yield block
-                size = min(size * 5 // 4, PIECE_BYTES)
-    except EOFError as error:
-        raise InputError(f"{path.name} is not a whole gzip file: it was cut short.") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
-
-
-def check_text(content: bytes, line: int, source: str) -> None:
-    """See that bytes are text as UTF-8.
-
-    Raises:
-        InputError: they are not.
-    """
-    try:
-        if not content.isascii():
-            content.decode()
-        bad = content.find(b"\0")
-    except UnicodeDecodeError as error:
-        bad = error.start
-    if bad >= 0:
-        what = "a zero byte" if content[bad] == 0 else f"the byte 0x{content[bad]:02x}"
-        place = TextBlock(content, line).line_of(bad)
-        raise InputError(
-            f"{source}, line {place}: {what} is not UTF-8 text. Open "
-            "the file in the program that made it and save as UTF-8 text."
-        )
-
-
-def check_beginning(content: bytes, source: str) -> bytes:
-    """The beginning of a text without its byte order mark.
-
-    Raises:
-        InputError: it is UTF-16 or UTF-32.
-    """
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{source} is UTF-16 text, and UTF-8 was expected: save as UTF-8.")
-    return content.removeprefix(b"\xef\xbb\xbf")
-
-
-def _pieces(path: Path) -> Iterator[TextBlock]:
-    """A file in pieces of whole records, seen to be UTF-8."""
-    rest, line, begun = b"", 1, False
-    for block in read_bytes(path):
-        content = rest + (block if begun else check_beginning(block, path.name))
-        begun = True
-        end = _last_end(content)
+def _read_pieces(path: Path) -> Iterator[TextPiece]:
+    """Read a file in pieces of whole records, checked to be UTF-8."""
+    rest, line, is_first = b"", 1, True
+    for block in read_blocks(path, PIECE_BYTES):
+        content = rest + (strip_byte_order_mark(block, path.name) if is_first else block)
+        is_first = False
+        end = _find_last_end(content)
         if not end and len(content) > PIECE_BYTES:
             raise InputError(
                 f"{path.name}, line {line}: the record that begins here has no end within "
                 f"{PIECE_BYTES:,} bytes. A quotation mark in it is not closed, or this is no table."
             )
         if end:
-            check_text(content[:end], line, path.name)
-            yield TextBlock(content[:end], line)
+            check_utf8(content[:end], line, path.name)
+            yield TextPiece(content[:end], line)
         line += content.count(b"\n", 0, end)
         rest = content[end:]
     if rest:
-        check_text(rest, line, path.name)
+        check_utf8(rest, line, path.name)
         if rest.count(b'"') % 2:
             raise InputError(
                 f"{path.name}, line {line}: a quotation mark in the record that begins here is "
@@ -202,125 +131,154 @@ def _pieces(path: Path) -> Iterator[TextBlock]:
                 f"{path.name} ends its lines with a lone carriage return. Save it with the line "
                 "ends of Unix or Windows."
             )
-        yield TextBlock(rest + b"\n", line)
+        yield TextPiece(rest + b"\n", line)
 
 
-def _outside(data: np.ndarray) -> np.ndarray:
-    """Which bytes stand outside quotation marks."""
-    marks = data == _QUOTE
-    if not marks.any():
-        return np.ones(len(data), bool)
-    return ~np.bitwise_xor.accumulate(marks)
-
-
-def _count_outside(content: bytes, separator: str) -> int:
+def _find_outside_quotes(content: bytes, *characters: str) -> list[np.ndarray]:
+    """The positions of each character outside quotation marks."""
     data = np.frombuffer(content, np.uint8)
-    return int(np.count_nonzero((data == ord(separator)) & _outside(data)))
+    positions = [np.flatnonzero(data == ord(each)) for each in characters]
+    if b'"' not in content:
+        return positions
+    inside = np.bitwise_xor.accumulate(data == _QUOTE)
+    return [each[~inside[each]] for each in positions]
 
 
-def _last_end(content: bytes) -> int:
-    """Where the last whole record ends; 0 if there is none."""
+def _find_last_end(content: bytes) -> int:
+    """The position after the last whole record; 0 if there is none."""
     if b'"' not in content:
         return content.rfind(b"\n") + 1
-    data = np.frombuffer(content, np.uint8)
-    ends = np.flatnonzero((data == _NEWLINE) & _outside(data))
-    return int(ends[-1]) + 1 if len(ends) else 0
+    return int(_find_outside_quotes(content, "\n")[0].max(initial=-1)) + 1
 
 
-def _records(piece: TextBlock, separator: str) -> Records:
-    data = np.frombuffer(piece.content, np.uint8)
-    outside = _outside(data)
-    newlines = np.flatnonzero(data == _NEWLINE)
-    ends = newlines[outside[newlines]]
-    begins = np.concatenate([[0], ends[:-1] + 1])
-    marks = np.flatnonzero(data == ord(separator))
-    before = np.searchsorted(marks[outside[marks]], ends)
-    lines = piece.line + np.searchsorted(newlines, begins)
-    return Records(begins, ends, lines, np.diff(before, prepend=0) + 1)
-
-
-def _header(piece: TextBlock, path: Path) -> tuple[TextBlock, TextBlock]:
+def _split_header(piece: TextPiece, source: str) -> tuple[TextPiece, TextPiece]:
     """The first record that is not blank, and what follows it."""
     data = piece.content.lstrip(b"\r\n")
     if not data.strip():
-        raise InputError(f"{path.name} is empty; a header and rows below it were expected.")
+        raise InputError(f"{source} is empty; a header and rows below it were expected.")
     skipped = len(piece.content) - len(data)
-    end = skipped + int(_records(TextBlock(data, 1), ",").ends[0]) + 1
-    header = TextBlock(piece.content[skipped:end], piece.line_of(skipped))
-    return header, TextBlock(piece.content[end:], piece.line_of(end))
+    end = skipped + int(_find_outside_quotes(data, "\n")[0][0]) + 1
+    header = TextPiece(piece.content[skipped:end], piece.line_at(skipped))
+    return header, TextPiece(piece.content[end:], piece.line_at(end))
 
 
-def _names(header: TextBlock, separator: str, path: Path) -> list[str]:
-    _check_quotes(header, separator, path)
+def _parse_header(header: TextPiece, separator: str, source: str) -> list[str]:
+    """The names of the columns."""
+    _check_quotes(header, separator, source)
     text = io.StringIO(header.content.decode().rstrip("\r\n"), newline="")
     try:
         names = [name.strip() for name in next(csv.reader(text, delimiter=separator))]
     except csv.Error as error:
-        raise InputError(f"{path.name}, line {header.line}: this is no header ({error}).") from None
-    counted = {tuple(map(str, range(first, first + len(names)))) for first in (0, 1)}
-    if all(_is_number(name) for name in names) and tuple(names) not in counted:
+        raise InputError(f"{source}, line {header.line}: this is no header ({error}).") from None
+    positions = {tuple(map(str, range(first, first + len(names)))) for first in (0, 1)}
+    if all(_is_number(name) for name in names) and tuple(names) not in positions:
         raise InputError(
-            f"{path.name}, line {header.line}: the first line holds numbers ({names[0]} first) and "
+            f"{source}, line {header.line}: the first line holds numbers ({names[0]} first) and "
             "not the names of the columns. Write a line of names above it."
         )
     return names
 
 
-def _is_number(word: str) -> bool:
+def _is_number(string: str) -> bool:
     try:
-        float(word)
+        float(string)
     except ValueError:
         return False
     return True
 
 
-def _rows(
-    piece: TextBlock, separator: str, expected: int, path: Path
-) -> tuple[bytes, np.ndarray, np.ndarray]:
-    """A piece without blank lines, as bytes; the line of each row; and which are blank even so.
+def _parse_piece(
+    piece: TextPiece, separator: str, width: int, source: str
+) -> tuple["polars.DataFrame", np.ndarray]:
+    """Parse a piece.
 
-    A blank line of a table of one column is a row whose value is missing.
-    """
-    if not piece.content:
-        return b"", np.empty(0, int), np.empty(0, bool)
-    _check_quotes(piece, separator, path)
-    records = _records(piece, separator)
-    data = np.frombuffer(piece.content, np.uint8)
-    sizes = records.ends - records.begins
-    blank = (sizes == 0) | ((sizes == 1) & (data[records.begins] == _RETURN))
-    wrong = np.flatnonzero((records.fields != expected) & ~blank)
-    if len(wrong):
-        came = int(records.fields[wrong[0]])
-        raise InputError(
-            f"{path.name}, line {records.lines[wrong[0]]}: {came} field{'s' * (came != 1)} came, "
-            f"and the header has {expected}. Put a field that holds {separator!r} in quotation "
-            "marks, and write every field, an empty one too."
-        )
-    if not blank.any():
-        return piece.content, records.lines, blank
-    if expected == 1:
-        pairs = np.repeat(records.begins[blank], 2)
-        return np.insert(data, pairs, _QUOTE).tobytes(), records.lines, blank
-    kept = np.repeat(~blank, sizes + 1)
-    return data[kept].tobytes(), records.lines[~blank], blank[~blank]
+    Args:
+        piece: the records.
+        separator: what is between fields.
+        width: the number of fields that a record must have.
+        source: the file's name, for messages.
 
-
-def _check_quotes(piece: TextBlock, separator: str, path: Path) -> None:
-    """See that quotation marks enclose whole fields.
+    Returns:
+        A frame of strings, and the line of each row. Blank lines are left out, but a blank line of
+        a table of one column is a row whose value is missing.
 
     Raises:
-        InputError: one stands in the middle of a field.
+        InputError: a record has another number of fields, or a quotation mark within a field.
+    """
+    import polars
+
+    header = separator.join(map(str, range(width)))  # with one, blank lines below it are rows
+    try:
+        frame = polars.read_csv(
+            header.encode() + b"\n" + piece.content, separator=separator, infer_schema=False
+        )
+    except polars.exceptions.PolarsError as error:
+        _check_records(piece, separator, width, source)
+        raise InputError(
+            f"{source}, after line {piece.line}: this is no CSV that Polars can parse ({error})."
+        ) from error
+    if b'"' not in piece.content and not frame.to_series(-1).null_count():
+        return frame, piece.line + np.arange(frame.height)
+    lines, blank = _check_records(piece, separator, width, source)
+    if width == 1 or not blank.any():
+        return frame, lines
+    return frame.filter(~blank), lines[~blank]
+
+
+def _check_records(
+    piece: TextPiece, separator: str, width: int, source: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The second look: count the fields of each record.
+
+    Returns:
+        The line that each record begins on, and whether it is blank.
+
+    Raises:
+        InputError: a record has another number of fields, or a quotation mark within a field.
+    """
+    _check_quotes(piece, separator, source)
+    data = np.frombuffer(piece.content, np.uint8)
+    ends, separators = _find_outside_quotes(piece.content, "\n", separator)
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    lines = piece.line + np.searchsorted(np.flatnonzero(data == _NEWLINE), begins)
+    fields = np.diff(np.searchsorted(separators, ends), prepend=0) + 1
+    sizes = ends - begins
+    blank = (sizes == 0) | ((sizes == 1) & (data[begins] == _RETURN))
+    wrong = np.flatnonzero((fields != width) & ~blank)
+    if len(wrong):
+        found = int(fields[wrong[0]])
+        raise InputError(
+            f"{source}, line {lines[wrong[0]]}: {counted(found, 'field')} came, and the header has "
+            f"{width}. Put a field that holds {separator!r} in quotation marks, and write every "
+            "field, an empty one too."
+        )
+    return lines, blank
+
+
+def _check_quotes(piece: TextPiece, separator: str, source: str) -> None:
+    """Check that quotation marks enclose whole fields.
+
+    Raises:
+        InputError: one is in the middle of a field.
     """
     data = np.frombuffer(piece.content, np.uint8)
     marks = np.flatnonzero(data == _QUOTE)
     opening, closing = marks[::2], marks[1::2]
     around = np.frombuffer(f'{separator}\n\r"'.encode(), np.uint8)
-    bad = [
+    wrong = [
         opening[(opening > 0) & ~np.isin(data[opening - 1], around)],
         closing[~np.isin(data[closing + 1], around)],
     ]
-    if len(stray := np.concatenate(bad)):
+    if len(stray := np.concatenate(wrong)):
         raise InputError(
-            f"{path.name}, line {piece.line_of(int(stray.min()))}: a quotation mark stands in the "
+            f"{source}, line {piece.line_at(int(stray.min()))}: a quotation mark stands in the "
             "middle of a field. Write it twice, and put the whole field in quotation marks."
         )
+
+
+def _count_filled(frame: "polars.DataFrame") -> int:
+    """The rows up to the last one that is not a blank line of a table of one column."""
+    if frame.width > 1:
+        return frame.height
+    filled = frame.to_series().is_not_null().arg_true()
+    return int(filled[-1]) + 1 if len(filled) else 0

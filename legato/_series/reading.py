@@ -1,11 +1,11 @@
-"""A file, a frame or arrays → sequences, checked: what is wrong is told by row and column.
+"""Reads a file, a frame or arrays as sequences; errors name the row and the column.
 
 Nothing is filled or left out silently, and nothing is filled from the future. Columns are read one
-at a time, into their places in order of sequence and time, so that memory stays near the file's.
+at a time, in order of sequence and time, so that memory stays near the file's size.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,10 +14,11 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.wording import counted
 from legato._series.columns import check_spread, read_column
-from legato._series.csv import check_beginning, check_text, read_bytes
+from legato._series.file_formats import find_format
 from legato._series.parsing import mark_missing
 from legato._series.sequences import Column, Sequences, suggest_columns
-from legato._series.tables import DELIMITED, NUMPY, PARQUET, Table, kind_of, read_table
+from legato._series.tables import ColumnRequest, Table, build_table, check_table
+from legato._series.text import read_text
 from legato._series.time_column import (
     check_no_duplicates,
     check_no_missing,
@@ -71,35 +72,47 @@ def read(
     """
     if missing not in ("error", "drop", "forward"):
         raise InputError(f"missing is {missing!r}; 'error', 'drop' or 'forward' was expected.")
-    source = Path(source) if isinstance(source, (str, os.PathLike)) else source
-    chosen = None if columns is None else _column_names(columns, "columns")
-    labels = _column_names(categorical, "categorical")
-    if isinstance(source, Path) and kind_of(source) not in (*DELIMITED, *PARQUET, *NUMPY):
-        if group or time or chosen or labels:
-            raise InputError(
-                f"{source.name} is read as plain text, which has no columns to name. If it is a "
-                "table, let its name end in .csv."
-            )
-        return _read_text(source)
-    table = read_table(source, group, time, chosen, labels)
-    return _sequences_from_table(table, group, time, chosen, labels, missing)
+    request = ColumnRequest(
+        group,
+        time,
+        None if columns is None else _list_names(columns, "columns"),
+        _list_names(categorical, "categorical"),
+    )
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        read_table = find_format(path).read_table
+        if read_table is None:
+            _check_no_columns(request, path.name)
+            return read_text(path)
+        table = read_table(path, request)
+    else:
+        table = build_table(source, request)
+    check_table(table)
+    return _sequences_from_table(table, request, missing)
 
 
-def _sequences_from_table(
-    table: Table,
-    group: str | None,
-    time: str | None,
-    chosen: list[str] | None,
-    labels: list[str],
-    missing: Missing,
-) -> Sequences:
-    """A table as sequences; the arguments are those of ``read``."""
-    used = _value_columns(table, group, time, chosen, labels)
+def _check_no_columns(request: ColumnRequest, source: str) -> None:
+    """Check that no column of a text is asked for.
+
+    Raises:
+        InputError: one is.
+    """
+    if request.group or request.time or request.values or request.labels:
+        raise InputError(
+            f"{source} is read as plain text, which has no columns to name. If it is a table, let "
+            "its name end in .csv."
+        )
+
+
+def _sequences_from_table(table: Table, request: ColumnRequest, missing: Missing) -> Sequences:
+    """Sort a table's rows into sequences, read its columns and check them."""
+    group, time = request.group, request.time
+    used = _choose_value_columns(table, request)
     order, lengths, names = _group_rows(table, group)
     times, order, notes = _sort_by_time(table, time, order, lengths)
-    kinds, values = _read_values(table, used, labels, order)
+    columns, values = _read_values(table, used, request.labels, order)
     rows = table.rows if order is None else table.rows[order]
-    kept, more = _handle_missing(table, kinds, values, rows, lengths, missing)
+    kept, more = _handle_missing(table, columns, values, rows, lengths, missing)
     if kept is not None:
         lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
         values, rows = values[kept], rows[kept]
@@ -107,58 +120,63 @@ def _sequences_from_table(
         more += _note_emptied_sequences(names, lengths)
         names = tuple(name for name, length in zip(names, lengths, strict=True) if length)
         lengths = lengths[lengths > 0]
-    for at, column in enumerate(kinds):
+    for at, column in enumerate(columns):
         if column.is_numeric:
             check_spread(column.name, values[:, at], table.source)
     if times is not None:
         check_no_duplicates(table, times, lengths, names, rows, group)
         more += describe_gaps(times, lengths, names)
     return Sequences(
-        values, lengths, kinds, names, times, group, time, table.source, notes + more, rows
+        values, lengths, columns, names, times, group, time, table.source, notes + more, rows
     )
 
 
-def _column_names(names: str | Iterable[str], argument: str) -> list[str]:
-    """Names of columns, each once."""
+def _list_names(names: str | Iterable[str], argument: str) -> list[str]:
+    """The names of columns as a list, each once."""
     several = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
     if not all(isinstance(name, str) for name in several):
         raise InputError(f"{argument} is {names!r}; the name of a column or several was expected.")
     return list(dict.fromkeys(several))
 
 
-def _value_columns(
-    table: Table, group: str | None, time: str | None, chosen: list[str] | None, labels: list[str]
-) -> list[str]:
-    """The columns of values, every name seen to be there.
+def _choose_value_columns(table: Table, request: ColumnRequest) -> list[str]:
+    """The names of the columns of values; every name that is asked for is checked.
 
     Raises:
-        InputError: a name is not, or is used for two things.
+        InputError: a column is absent, or is named for two uses.
     """
-    present = table.frame.columns
-    for name in (group, time, *(chosen or ()), *labels):
+    present, group, time = table.frame.columns, request.group, request.time
+    for name in (group, time, *(request.values or ()), *request.labels):
         if name is not None and name not in present:
             raise InputError(
                 f"{table.source} has no column {name!r}.{suggest_columns(name, present)}"
             )
     if group is not None and group == time:
         raise InputError(f"Column {group!r} cannot be both group= and time=.")
-    for name in (*(chosen or ()), *labels):
+    for name in (*(request.values or ()), *request.labels):
         if name in (group, time):
-            what = "group" if name == group else "time"
-            raise InputError(f"Column {name!r} is named as {what}=, and is no column of values.")
-    used = chosen if chosen is not None else [each for each in present if each not in (group, time)]
+            use = "group" if name == group else "time"
+            raise InputError(f"Column {name!r} is named as {use}=, and is no column of values.")
+    used = request.values
+    if used is None:
+        used = [each for each in present if each not in (group, time)]
     if not used:
         raise InputError(f"{table.source}: no column of values is left beside group= and time=.")
-    for name in labels:
+    for name in request.labels:
         if name not in used:
             raise InputError(f"categorical names {name!r}, which columns= leaves out.")
-    return used
+    return list(used)
 
 
 def _group_rows(
     table: Table, group: str | None
 ) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...]]:
-    """The rows in order of sequence, None if they are; how many each has; what each is called."""
+    """Sort rows by sequence.
+
+    Returns:
+        The order of rows that does so, None if they are sorted; the rows of each sequence,
+        (sequences,); and the name of each.
+    """
     import polars
 
     height = table.height
@@ -170,7 +188,7 @@ def _group_rows(
         raise InputError(
             "group= tells sequences of one table apart; these arrays are many by themselves."
         )
-    series = mark_missing(table.take(group))
+    series = mark_missing(table.pop(group))
     check_no_missing(table, series)
     if series.dtype.is_nested():
         raise InputError(
@@ -190,7 +208,11 @@ def _group_rows(
 def _sort_by_time(
     table: Table, time: str | None, order: np.ndarray | None, lengths: np.ndarray
 ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
-    """The times, ascending within each sequence; the order of rows that makes them so; a note."""
+    """Sort rows by time within each sequence.
+
+    Returns:
+        The times, ascending within each sequence; the order of rows that makes them so; a note.
+    """
     if time is None:
         return None, order, ()
     times = read_times(table, time)
@@ -203,9 +225,9 @@ def _sort_by_time(
 
 
 def _read_values(
-    table: Table, used: list[str], labels: list[str], order: np.ndarray | None
+    table: Table, used: list[str], labels: Sequence[str], order: np.ndarray | None
 ) -> tuple[tuple[Column, ...], np.ndarray]:
-    """Every column of values, its rows in some order; NaN where one is missing."""
+    """Read the columns of values, their rows in a given order; NaN where one is missing."""
     values = np.empty((table.height, len(used)))
     columns = []
     for at, name in enumerate(used):
@@ -223,10 +245,13 @@ def _handle_missing(
     lengths: np.ndarray,
     policy: Missing,
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Which rows stay, None if all do, and what was done; values are filled in their places.
+    """Refuse, leave out or fill in place the rows whose values are missing.
+
+    Returns:
+        Which rows are kept, (rows,), None if all are; and a note.
 
     Raises:
-        InputError: a value is missing and nothing was said about it, or nothing would be left.
+        InputError: a value is missing with the policy "error", or no row would be left.
     """
     gone = np.isnan(values)
     count = int(gone.sum())
@@ -238,7 +263,7 @@ def _handle_missing(
         place = places[rows[places].argmin()]
         name = columns[int(gone[place].argmax())].name
         others = f", the first of {count:,} such" if count > 1 else ""
-        cell = table.cell(int(np.searchsorted(table.rows, rows[place])), name)
+        cell = table.describe_cell(int(np.searchsorted(table.rows, rows[place])), name)
         raise InputError(
             f"{cell}: the value is missing{others}. Leave such rows "
             "out with missing='drop', or let the last known value of the same sequence stand for "
@@ -247,19 +272,19 @@ def _handle_missing(
     drop = policy == "drop"
     kept = np.logical_not(gone.any(axis=1)) if drop else _fill_forward(values, gone, lengths)
     left = counted(int((~kept).sum()), "row")
-    told = f"{many}: {left} left out."
+    note = f"{many}: {left} left out."
     if not drop:
-        told = f"{many}: {gone[kept].sum():,} filled with the last known of the same sequence"
-        told += "." if kept.all() else f", {left} before the first known left out."
+        note = f"{many}: {gone[kept].sum():,} filled with the last known of the same sequence"
+        note += "." if kept.all() else f", {left} before the first known left out."
     if not kept.any():
         raise InputError(
             f"{table.source}: {many}, and no row would be left with missing={policy!r}."
         )
-    return kept, (told,)
+    return kept, (note,)
 
 
 def _fill_forward(values: np.ndarray, gone: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Fill in the last known value of the same sequence; where there is one for every column."""
+    """Fill in the last known value of the same sequence; (rows,) where every column has one."""
     begins = np.repeat(np.cumsum(lengths) - lengths, lengths)
     kept = np.ones(len(values), bool)
     for at in np.flatnonzero(gone.any(axis=0)):
@@ -270,30 +295,9 @@ def _fill_forward(values: np.ndarray, gone: np.ndarray, lengths: np.ndarray) -> 
 
 
 def _note_emptied_sequences(names: tuple[str, ...], lengths: np.ndarray) -> tuple[str, ...]:
-    """A note on sequences of which no row is left."""
+    """A note on sequences that have no row left."""
     gone = [name for name, length in zip(names, lengths, strict=True) if not length]
     if not gone:
         return ()
     many = "1 sequence has" if len(gone) == 1 else f"{len(gone):,} sequences have"
     return (f"{many} no row left, {gone[0]!r}{' first' * (len(gone) > 1)}.",)
-
-
-def _read_text(path: Path) -> Sequences:
-    """A text as one sequence of characters, each its code point; lines end with ``\\n``."""
-    content = b"".join(read_bytes(path))
-    content = check_beginning(content, path.name)
-    check_text(content, 1, path.name)
-    text = content.replace(b"\r\n", b"\n").decode()
-    if not text:
-        raise InputError(f"{path.name} is empty; a text was expected.")
-    codes = np.frombuffer(text.encode("utf-32-le"), np.int32)
-    characters = tuple(sorted(set(text)))
-    column = Column("character", characters, tuple(map(float, map(ord, characters))))
-    notes = ("Line ends of Windows were read as one character.",) if b"\r\n" in content else ()
-    newlines = codes == ord("\n")
-    lines = np.cumsum(newlines, dtype=np.int32)
-    lines += ~newlines
-    lengths = np.array([len(codes)])
-    return Sequences(
-        codes[:, None], lengths, (column,), (path.name,), source=path.name, notes=notes, lines=lines
-    )

@@ -1,45 +1,60 @@
-"""Whatever holds a table → one frame whose columns have names, and which rows they came from.
+"""Tables: a frame with named columns, and the rows of its source for messages.
 
-Files of separated fields, Parquet and NumPy; frames of Polars and pandas; arrays. Nothing is
-unpickled. A pandas frame goes over column by column, so that pyarrow is not needed.
+Built from frames of Polars and pandas, columns by name and arrays; files are read by
+``file_formats``. A pandas frame is converted column by column, so that pyarrow is not needed.
 """
 
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.csv import check_names, read_csv
 
 if TYPE_CHECKING:
     import polars
 
-DELIMITED = (".csv", ".tsv", ".tab")
-PARQUET = (".parquet", ".pq")
-NUMPY = (".npy", ".npz")
-_WORKBOOKS = (".xlsx", ".xls", ".ods")
-
-# Polars' allocator keeps what was freed for ten seconds, while training takes memory of its own.
-# This has it give freed memory back at once; it is read when Polars is loaded first. There is no
-# public way.
+# Polars' allocator keeps freed memory for ten seconds, while training allocates its own. These
+# settings make it return freed memory at once; it reads them when Polars is first loaded. There is
+# no public way.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+
+
+@dataclass(frozen=True)
+class ColumnRequest:
+    """The columns that a user asks for.
+
+    Attributes:
+        group, time: the columns that tell sequences apart and hold times, or None.
+        values: the columns of values; None: all others.
+        labels: columns that hold labels, whatever they look like.
+    """
+
+    group: str | None = None
+    time: str | None = None
+    values: Sequence[str] | None = None
+    labels: Sequence[str] = ()
+
+    def needs(self, name: str) -> bool:
+        """Whether a column has to be read; a reader may leave others empty."""
+        if self.values is None:
+            return True
+        return name in (self.group, self.time, *self.values, *self.labels)
 
 
 @dataclass
 class Table:
-    """A frame, whose columns are taken out one by one, and how to speak of its rows.
+    """A frame whose columns are popped one by one, to save memory, and the names of its rows.
 
     Attributes:
         frame: a Polars frame.
-        source: what it is called.
+        source: its name in messages: the file's, or "the frame".
         lines: (rows,) the line of the file each row begins on, the header's being 1; None where
             rows are counted from 0.
         lengths: (sequences,) the rows of each, if the source is several sequences by itself.
-        height: how many rows there are.
+        height: the number of rows.
     """
 
     frame: "polars.DataFrame"
@@ -50,8 +65,8 @@ class Table:
     def __post_init__(self):
         self.height = self.frame.height
 
-    def take(self, name: str) -> "polars.Series":
-        """A column, which the table has no more."""
+    def pop(self, name: str) -> "polars.Series":
+        """Take a column out of the table."""
         column = self.frame[name]
         self.frame = self.frame.drop(name)
         return column
@@ -61,8 +76,8 @@ class Table:
         """(rows,): the line of each row, or its number counted from 0."""
         return np.arange(self.height) if self.lines is None else self.lines
 
-    def row(self, at: int) -> str:
-        """What a row is called."""
+    def describe_row(self, at: int) -> str:
+        """The name of a row in messages."""
         if self.lines is not None:
             return f"line {self.lines[at]}"
         if self.lengths is not None:
@@ -72,129 +87,64 @@ class Table:
             return f"step {step} of sequence {sequence} (counted from 0)"
         return f"row {at} (counted from 0)"
 
-    def cell(self, at: int, column: str) -> str:
-        """What a cell is called, with the source before it."""
-        return f"{self.source}, {self.row(at)}, column {column!r}"
+    def describe_cell(self, at: int, column: str) -> str:
+        """The name of a cell in messages, after that of the source."""
+        return f"{self.source}, {self.describe_row(at)}, column {column!r}"
 
 
-def read_table(
-    source: Any,
-    group: str | None = None,
-    time: str | None = None,
-    columns: Sequence[str] | None = None,
-    labels: Sequence[str] = (),
-) -> Table:
-    """Read a table.
+def build_table(source: Any, request: ColumnRequest) -> Table:
+    """Build a table from a frame, columns by name, an array or a list of arrays.
 
     Args:
-        source: the path of a file, a frame, an array, a list of arrays, or columns by name.
-        group, time: the columns that tell sequences and times, if any; of a pandas frame, levels
-            of its index will do.
-        columns: the columns of values that are wanted; default: all. Others may come empty.
-        labels: columns that hold labels, whatever they look like.
+        source: the data.
+        request: the columns that are asked for; its group and time may be levels of the index of a
+            pandas frame.
 
     Raises:
-        InputError: there is no such file, it is damaged, or it is no table.
+        InputError: it is no table.
     """
     module = type(source).__module__.partition(".")[0]
-    if isinstance(source, (str, Path)):
-        table = _read_file(Path(source), group, time, columns, labels)
-    elif module == "polars":
+    if module == "polars":
         frame = source.collect() if hasattr(source, "collect") else source
-        table = Table(frame.to_frame() if hasattr(frame, "to_frame") else frame, "the frame")
-    elif module == "pandas":
-        table = _from_pandas(source, (group, time))
-    elif isinstance(source, Mapping):
-        table = Table(_from_columns(source, "the dictionary"), "the dictionary")
-    else:
-        table = _from_arrays(source)
+        return Table(frame.to_frame() if hasattr(frame, "to_frame") else frame, "the frame")
+    if module == "pandas":
+        return _build_pandas_table(source, (request.group, request.time))
+    if isinstance(source, Mapping):
+        return Table(build_frame(source, "the dictionary"), "the dictionary")
+    return build_array_table(source)
+
+
+def check_table(table: Table) -> None:
+    """Check that a table has rows, and columns with names of their own.
+
+    Raises:
+        InputError: it does not.
+    """
     check_names(table.frame.columns, table.source)
     if not table.frame.width or not table.frame.height:
         raise InputError(f"{table.source} has no rows; at least one is needed.")
-    return table
 
 
-def kind_of(path: Path) -> str:
-    """The ending that says what a file is, a last ``.gz`` left out.
-
-    Raises:
-        InputError: it is no file that can be read, or a workbook.
-    """
-    if not os.path.exists(path):  # which takes any text for a path
-        raise InputError(f"There is no file {str(path)[:200]}.")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; a file was expected.")
-    if not path.stat().st_size:
-        raise InputError(f"{path.name} is empty; a header and rows below it were expected.")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"{path} cannot be read: you have no right to.")
-    packed = path.suffix.lower() == ".gz"
-    kind = Path(path.stem).suffix.lower() if packed else path.suffix.lower()
-    if kind in _WORKBOOKS:
-        raise InputError(f"{path.name} is a workbook: save the sheet that is meant as CSV.")
-    if packed and kind in (*PARQUET, *NUMPY):
-        raise InputError(f"{path.name} is packed: unpack it first, with gunzip.")
-    return kind
-
-
-def _read_file(
-    path: Path,
-    group: str | None,
-    time: str | None,
-    columns: Sequence[str] | None,
-    labels: Sequence[str],
-) -> Table:
-    import polars
-
-    kind = kind_of(path)
-    if kind in DELIMITED:
-        words = {*labels, *([] if group is None else [group])}
-        used = None if columns is None else {*columns, *words, time}
-        frame, lines = read_csv(path, words, time, used)
-        return Table(frame, path.name, lines)
-    if kind in PARQUET:
-        damage = (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError)
-        try:
-            with path.open("rb") as file:
-                return Table(polars.read_parquet(file), path.name)
-        except damage as error:
-            raise _damaged(path, "Parquet", error) from error
-    loaded = _load(path)
-    if isinstance(loaded, dict):
-        return Table(_from_columns(loaded, path.name), path.name)
-    return _from_arrays(loaded, path.name)
-
-
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """What a NumPy file holds.
+def check_names(names: list[str], source: str) -> None:
+    """Check that every column has a name of its own.
 
     Raises:
-        InputError: it is damaged, or would have to be unpickled.
+        InputError: one has none, or two have the same.
     """
-    with path.open("rb") as file:
-        is_pickle = file.read(1) == b"\x80"
-        file.seek(0)
-        try:
-            loaded = np.load(file, allow_pickle=False)
-            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
-        except Exception as error:  # zipfile's, zlib's and NumPy's own, and a parser's
-            if is_pickle or "Object arrays" in str(error):
-                raise InputError(
-                    f"{path.name} holds pickled Python objects, which could run code: they are not "
-                    "loaded. Save plain numbers or text: array.astype(float)."
-                ) from error
-            raise _damaged(path, "NumPy", error) from error
+    if "" in names:
+        raise InputError(
+            f"{source}: column {names.index('') + 1} of {len(names)} has no name. Name it in the "
+            "header; pandas writes such a column for its index unless told index=False."
+        )
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            raise InputError(
+                f"{source}: the columns {names.index(name) + 1} and {at + 1} are both called "
+                f"{name!r}. Give each a name of its own."
+            )
 
 
-def _damaged(path: Path, kind: str, error: BaseException) -> InputError:
-    reason = " ".join(str(error).split())[:200]
-    return InputError(
-        f"{path.name} is not a whole {kind} file ({reason}). It was cut short, altered, or is "
-        "something else: write it again."
-    )
-
-
-def _from_pandas(source: Any, levels: Sequence[str | None]) -> Table:
+def _build_pandas_table(source: Any, levels: Sequence[str | None]) -> Table:
     frame = source.to_frame() if hasattr(source, "to_frame") else source
     if not hasattr(frame, "columns"):
         raise InputError(f"A pandas {type(source).__name__} is no table; give a DataFrame.")
@@ -207,7 +157,7 @@ def _from_pandas(source: Any, levels: Sequence[str | None]) -> Table:
     names = [str(name) for name in frame.columns]
     check_names(names, "the frame")
     columns = {name: _plain_values(frame.iloc[:, at]) for at, name in enumerate(names)}
-    return Table(_from_columns(columns, "the frame"), "the frame")
+    return Table(build_frame(columns, "the frame"), "the frame")
 
 
 def _plain_values(column: Any) -> Any:
@@ -221,7 +171,7 @@ def _plain_values(column: Any) -> Any:
     return values.tolist()
 
 
-def _from_columns(columns: Mapping, source: str) -> "polars.DataFrame":
+def build_frame(columns: Mapping, source: str) -> "polars.DataFrame":
     """A frame of columns by name."""
     import polars
 
@@ -262,7 +212,7 @@ def _build_series(name: str, values: Any, source: str) -> "polars.Series":
         ) from error
 
 
-def _from_arrays(source: Any, name: str = "the array") -> Table:
+def build_array_table(source: Any, name: str = "the array") -> Table:
     """An array (rows,), (rows, columns) or (sequences, rows, columns), or a list of the first two.
 
     One column is called ``"value"``, several ``"0"``, ``"1"`` and so on.
@@ -295,4 +245,4 @@ def _from_arrays(source: Any, name: str = "the array") -> Table:
     values = np.concatenate(arrays) if several else arrays[0]
     names = ["value"] if widths == [1] else [str(at) for at in range(widths[0])]
     columns = {each: values[:, at] for at, each in enumerate(names)}
-    return Table(_from_columns(columns, name), name, lengths=lengths if several else None)
+    return Table(build_frame(columns, name), name, lengths=lengths if several else None)

@@ -29,15 +29,16 @@ def read_times(table: Table, name: str) -> np.ndarray:
     """
     import polars
 
-    series = mark_missing(table.take(name))
+    series = mark_missing(table.pop(name))
     check_no_missing(table, series)
     if series.dtype == polars.String:
         words, series = series, parse_times(series)
         if count := series.null_count():
             at = int(series.is_null().arg_max() or 0)
             raise InputError(
-                f"{table.cell(at, name)}: {words[at]!r} is no time, the first of {count:,}. Write "
-                "dates as ISO 8601 has them, 2001-03-31 or 2001-03-31 18:30:00, or write numbers."
+                f"{table.describe_cell(at, name)}: {words[at]!r} is no time, the first of "
+                f"{count:,}. Write dates as ISO 8601 has them, 2001-03-31 or 2001-03-31 18:30:00, "
+                "or write numbers."
             )
     if series.dtype == polars.Date:
         series = series.cast(polars.Datetime("us"))
@@ -56,7 +57,9 @@ def read_times(table: Table, name: str) -> np.ndarray:
     times = series.cast(polars.Float64).to_numpy()
     if not np.isfinite(times).all():
         at = int(np.flatnonzero(~np.isfinite(times))[0])
-        raise InputError(f"{table.cell(at, name)}: the time is {times[at]}, which is never.")
+        raise InputError(
+            f"{table.describe_cell(at, name)}: the time is {times[at]}, which is never."
+        )
     return times
 
 
@@ -69,9 +72,9 @@ def check_no_missing(table: Table, series: "polars.Series") -> None:
     if count := series.null_count():
         at = int(series.is_null().arg_max() or 0)
         raise InputError(
-            f"{table.cell(at, series.name)}: the value is missing, the first of {count:,}. A "
-            "column named as group= or time= must have one in every row: fill it in, or take the "
-            "row out."
+            f"{table.describe_cell(at, series.name)}: the value is missing, the first of "
+            f"{count:,}. A column named as group= or time= must have one in every row: fill it in, "
+            "or take the row out."
         )
 
 

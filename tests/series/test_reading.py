@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 import legato
 from legato import InputError
 from legato._series import csv as csv_module
+from legato._series.file_formats import FORMATS, FileFormat
+from legato._series.tables import ColumnRequest, Table
 
 quick = settings(
     max_examples=60,
@@ -175,13 +177,41 @@ def test_fields_and_lines_are_those_of_the_csv_module(rows, size, end, quoting, 
     monkeypatch.setattr(csv_module, "PIECE_BYTES", size)
     table = io.StringIO(newline="")
     csv.writer(table, lineterminator=end, quoting=quoting).writerows([("p", "q", "r"), *rows])
-    frame, lines = csv_module.read_csv(Path(write(table.getvalue())), words=("p", "q"))
+    found = csv_module.read_csv(Path(write(table.getvalue())), ColumnRequest(labels=("p", "q")))
+    frame, lines = found.frame, found.lines
     assert frame["r"].to_list() == [row[2] for row in rows]
     for at, name in enumerate("pq"):
         assert [word or "" for word in frame[name]] == [row[at] for row in rows]
     reader = csv.reader(io.StringIO(table.getvalue(), newline=""))
     ends = [reader.line_num for _ in reader]
     assert lines.tolist() == [end + 1 for end in ends[:-1]]
+
+
+@quick
+@given(
+    cells=st.lists(st.lists(st.sampled_from(["", "1", "2.5", '"p,q"']), min_size=3, max_size=3)),
+    at=st.integers(0, 20),
+    fields=st.integers(1, 2),
+    size=st.sampled_from([20, 2**23]),
+    end=st.sampled_from(["\n", "\n\n", "\r\n"]),
+)
+def test_no_short_row_is_filled(cells, at, fields, size, end, monkeypatch):
+    monkeypatch.setattr(csv_module, "PIECE_BYTES", size)
+    lines = ["a,b,c", *map(",".join, cells)]
+    at = min(at, len(cells)) + 1
+    lines.insert(at, ",".join(["1"] * fields))
+    with pytest.raises(InputError, match=f"line {at * end.count(chr(10)) + 1}: {fields} field"):
+        legato.read(write(end.join(lines)))
+
+
+def test_a_new_format_joins_by_one_line(monkeypatch, rng):
+    def read_json_lines(path: Path, request: ColumnRequest) -> Table:
+        return Table(polars.read_ndjson(path), path.name)
+
+    monkeypatch.setitem(FORMATS, ".jsonl", FileFormat(read_json_lines))
+    columns = shops(rng)
+    polars.DataFrame(columns).write_ndjson("t.jsonl")
+    same(read("t.jsonl"), read(columns))
 
 
 def test_a_column_that_is_numbers_in_one_piece_only_is_words(monkeypatch):
