@@ -1,13 +1,16 @@
-"""Sequences of any lengths → batches whose rows carry on: each is cut, none is cut short.
+"""Lanes: sequences of any lengths packed into the rows of stateful batches.
 
-A sequence is cut into chunks of one truncation length; a row of the batch holds one sequence after
-another, chunk by chunk, and only the last chunk of a sequence is padded, at its end. Which row that
-is, and how many rows and steps there are where nobody says, is settled in ``packing``.
+A sequence is cut into chunks of one truncation length. A row of the batch holds one sequence after
+another, chunk by chunk; no sequence is truncated, and only its last chunk is padded, at its end.
+Sequences with the most chunks are placed first, each on the row with the least load (LPT; R. L.
+Graham, *Bounds on Multiprocessing Timing Anomalies*, SIAM J. Appl. Math. 17, 1969): at most a third
+longer than the best packing, and close to it for many sequences.
 
-Limits: gradients stop where chunks meet, as everywhere in legato; a padded step is a step like any
-other to a layer that mixes rows, such as batch normalisation, and to a loss without weights.
+Limits: gradients stop where chunks meet, as everywhere in legato. A padded step counts like any
+other for a layer that mixes rows, such as batch normalisation, and for a loss without weights.
 """
 
+import heapq
 from functools import cached_property
 
 import numpy as np
@@ -15,15 +18,18 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.checks import check_count, is_count, padded_step
 from legato._platform.wording import counted
-from legato._series.packing import choose_rows, choose_steps, count_chunks, pack_chunks
 from legato._series.sequences import expand_ranges
 
-COLUMNS, LINES = 100, 16  # of the picture
+MOST_ROWS = 32
+STEPS = (8, 64)  # the shortest and the longest truncation length that is chosen
+IDLE_PERCENT = 3  # of the time that chosen rows may be without a sequence
+PADDING_PERCENT = 5  # of all steps that may be padding at a chosen truncation length
+COLUMNS, LINES = 100, 16  # of the drawing
 CELL_COLUMNS = 8  # of a sample in it, where labels need no more
 
 
 class Lanes:
-    """A plan that lays sequences of any lengths into batches whose rows carry on.
+    """A plan that packs sequences of any lengths into batches whose rows carry state.
 
     Sample ``k * rows + r`` is row r of batch k, which is what ``fit(batch_size=rows, starts=...,
     shuffle=False)`` of a stateful model takes. A row with nothing left has wholly padded samples.
@@ -40,7 +46,7 @@ class Lanes:
     Attributes:
         lengths: as given, an integer array (sequences,).
         rows, steps: as given or chosen.
-        batches: how many there are.
+        batches: the number of batches.
         samples: ``batches * rows``.
         sequence: (samples,) the index of the sequence a sample is a chunk of, -1 for none.
         begin, end: (samples,) the chunk's first time step within its sequence, and the one after
@@ -72,11 +78,11 @@ class Lanes:
     def __init__(self, lengths, rows: int | None = None, steps: int | None = None):
         self.lengths = _check_lengths(lengths)
         rows, steps = _check_count("rows", rows), _check_count("steps", steps)
-        self.rows = rows or choose_rows(count_chunks(self.lengths, steps or 1))
-        self.steps = steps or choose_steps(self.lengths, self.rows)
+        self.rows = rows or _choose_rows(_count_chunks(self.lengths, steps or 1))
+        self.steps = steps or _choose_steps(self.lengths, self.rows)
 
-        chunks = count_chunks(self.lengths, self.steps)
-        first, self.batches = pack_chunks(chunks, self.rows)
+        chunks = _count_chunks(self.lengths, self.steps)
+        first, self.batches = _pack_chunks(chunks, self.rows)
         self.samples = self.batches * self.rows
         owner = np.repeat(np.arange(len(chunks)), chunks)
         number = expand_ranges(0 * chunks, chunks)
@@ -117,16 +123,16 @@ class Lanes:
 
     @cached_property
     def _places(self) -> np.ndarray:
-        """(all time steps,) where each is when the steps of all samples are one axis."""
+        """The position of each time step when the steps of all samples are one axis."""
         return expand_ranges(self._at * self.steps, (self.end - self.begin)[self._at])
 
     def lay(self, values, pad=0.0) -> np.ndarray:
-        """Lay what each time step has into the samples.
+        """Arrange the values of time steps in the samples.
 
         Args:
             values: (all time steps, ...): the time steps of all sequences, one sequence after
                 the other, in the order of ``lengths``.
-            pad: what a padded step holds: a number, or an array like one step.
+            pad: the value of padded steps: a number, or an array like one step.
 
         Returns:
             (samples, steps, ...), of the dtype of ``values``.
@@ -141,7 +147,7 @@ class Lanes:
         return laid.reshape(self.samples, self.steps, *values.shape[1:])
 
     def gather(self, outputs) -> np.ndarray:
-        """The inverse of ``lay``: padding is dropped, sequences are back in their own order.
+        """The inverse of ``lay``: padding is dropped, sequences return to their own order.
 
         Args:
             outputs: (samples, steps, ...), such as ``predict`` gives.
@@ -183,7 +189,7 @@ class Lanes:
 
 
 def _check_lengths(lengths) -> np.ndarray:
-    """The lengths, checked."""
+    """The lengths as an array, checked."""
     given = list(lengths) if np.iterable(lengths) else []
     if not given:
         raise InputError(
@@ -202,14 +208,14 @@ def _check_lengths(lengths) -> np.ndarray:
 
 
 def _check_count(name: str, count) -> int | None:
-    """Rows or steps, checked."""
+    """A number of rows or steps, checked."""
     if count is None:
         return None
     return check_count(name, count, remedy="None has legato choose it.")
 
 
 def _check_values(values, total: int, count: int) -> np.ndarray:
-    """What each time step has, checked."""
+    """The values of all time steps as an array, checked."""
     try:
         values = np.asarray(values)
     except ValueError:  # sequences of different lengths, side by side
@@ -225,11 +231,89 @@ def _check_values(values, total: int, count: int) -> np.ndarray:
     return values
 
 
-# The plan as one reads it.
+# Packing: which row and batch each sequence begins in, and how many rows and steps to use.
+
+
+def _count_chunks(lengths: np.ndarray, steps: int) -> np.ndarray:
+    """The number of chunks of each sequence, (sequences,)."""
+    return -(-lengths // steps)
+
+
+def _pack_chunks(chunks: np.ndarray, rows: int) -> tuple[np.ndarray, int]:
+    """Assign sequences to batch rows: longest first, to the least loaded row; stable.
+
+    Args:
+        chunks: the number of chunks of each sequence, (sequences,).
+        rows: positions of the batch.
+
+    Returns:
+        The sample that is the first chunk of each sequence, ``batch * rows + row``, (sequences,);
+        and the number of batches.
+    """
+    first = np.empty(len(chunks), int)
+    free = list(range(rows))  # each row's next sample: the smallest is of the least loaded row
+    longest_first = np.argsort(-chunks, kind="stable")
+    for at, ahead in zip(
+        longest_first.tolist(), (chunks * rows)[longest_first].tolist(), strict=True
+    ):
+        first[at] = free[0]
+        heapq.heapreplace(free, free[0] + ahead)
+    return first, max(free) // rows
+
+
+def _least_batches(chunks: np.ndarray, rows: int) -> int:
+    """A lower bound of the number of batches of any packing."""
+    return max(-(-int(chunks.sum()) // rows), int(chunks.max()))
+
+
+def _fits(chunks: np.ndarray, rows: int, batches: int) -> bool:
+    """Whether the chunks fit into a number of batches."""
+    return _least_batches(chunks, rows) <= batches and _pack_chunks(chunks, rows)[1] <= batches
+
+
+def _choose_rows(chunks: np.ndarray) -> int:
+    """The largest number of rows that are idle for at most ``IDLE_PERCENT`` of the time."""
+    filled = 100 * int(chunks.sum()) // (100 - IDLE_PERCENT)
+    most = min(MOST_ROWS, len(chunks))
+    return next(rows for rows in range(most, 0, -1) if _fits(chunks, rows, filled // rows))
+
+
+def _choose_steps(lengths: np.ndarray, rows: int) -> int:
+    """The longest truncation length with little padding, then as short as its batches allow."""
+    filled, longest = 100 * int(lengths.sum()) // (100 - PADDING_PERCENT), int(lengths.max())
+    least = min(STEPS[0], longest)
+    for steps in range(min(STEPS[1], longest), least - 1, -1):
+        if _fits(_count_chunks(lengths, steps), rows, filled // (rows * steps)):
+            break
+    else:
+        steps = _least_padded_steps(lengths, rows, range(least, min(STEPS[1], longest) + 1))
+    batches = _pack_chunks(_count_chunks(lengths, steps), rows)[1]
+    return next(
+        fewer
+        for fewer in range(least, steps + 1)
+        if _fits(_count_chunks(lengths, fewer), rows, batches)
+    )
+
+
+def _least_padded_steps(lengths: np.ndarray, rows: int, lengths_of_chunk: range) -> int:
+    """The truncation length with the fewest steps in all, the longest of equal ones."""
+    bounds = {
+        steps: steps * _least_batches(_count_chunks(lengths, steps), rows)
+        for steps in lengths_of_chunk
+    }
+    best = (np.inf, 0)  # steps in a row, and the truncation length, negative
+    for steps in sorted(bounds, key=bounds.__getitem__):
+        if bounds[steps] > best[0]:
+            break
+        best = min(best, (steps * _pack_chunks(_count_chunks(lengths, steps), rows)[1], -steps))
+    return -best[1]
+
+
+# The plan as text.
 
 
 def _draw_plan(lanes: Lanes) -> list[str]:
-    """One line a row, one cell a sample, the middle left out where there are too many."""
+    """Draw one line per row and one cell per sample; the middle is left out of long ones."""
     lines = min(lanes.rows, LINES)
     names = [f"row {row}" for row in range(lines)]
     labels = len(str(max(len(lanes.lengths), lanes.batches) - 1))
@@ -257,7 +341,7 @@ def _draw_plan(lanes: Lanes) -> list[str]:
 
 
 def _draw_sample(lanes: Lanes, sample: int, width: int) -> str:
-    """A sample: whose chunk it is, and how much of it is padding."""
+    """Draw a sample: the sequence that it is a chunk of, and the share that is padding."""
     edge = "[" if lanes.starts[sample] else "|"
     valid = int(lanes.end[sample] - lanes.begin[sample])
     label = str(lanes.sequence[sample]) if valid else ""
