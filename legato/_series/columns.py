@@ -1,7 +1,7 @@
-"""A column of a frame → numbers, each checked: quantities, or what stands for categories.
+"""Columns of values: a column of a table as checked numbers, quantities or encoded labels.
 
-A word is a number if it reads as one. A column of words in which at least half look like numbers is
-a column of numbers with faults, which are named, and never silently one of categories.
+A string is a number if it parses as one. A column in which at least half of the strings look like
+numbers is a faulty column of numbers: the faults are named, and it never silently becomes labels.
 """
 
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars
 
 FLOAT32 = np.finfo(np.float32)
-_NUMBER_DECORATION = r"[,'\s%$€£¥]"  # what stands in and around numbers that are written for people
+_NUMBER_DECORATION = r"[,'\s%$€£¥]"  # in and around numbers that are formatted for people
 _DATE = r"^(\d{4}[-/]\d{1,2}([-/]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]|$)"
 BOOLEANS = {"false": 0.0, "true": 1.0}
 
@@ -26,15 +26,16 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
     """Read one column of values.
 
     Args:
-        table: where it stands.
-        name: what it is called.
-        is_labels: whether numbers in it are labels too.
+        table: the table; the column is taken out of it.
+        name: the column's name.
+        is_labels: whether numbers in it are labels.
 
     Returns:
-        What it is, and numbers (rows,), NaN where one is missing.
+        The column's description, and its numbers, float64 or integer, (rows,); NaN where one is
+        missing.
 
     Raises:
-        InputError: it holds dates, a few values that are no numbers, infinity, or nothing.
+        InputError: it holds dates, values that are not numbers among numbers, infinity, or nothing.
     """
     import polars
 
@@ -70,15 +71,15 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
 
 
 def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "polars.Series":
-    """A column of words as what they are: numbers, booleans, dates or words."""
+    """Convert strings to numbers or booleans if all of them are; dates become a null date."""
     import polars
 
     numbers, bad = parse_numbers(series)
     if not bad.any():
         padded = is_labels and series.str.contains(r"^[-+]?0\d").any()
         return series if padded else numbers
-    words = (series if bad.all() else series.filter(bad)).value_counts()
-    each, counts = words[series.name], words["count"]
+    kinds = (series if bad.all() else series.filter(bad)).value_counts()
+    each, counts = kinds[series.name], kinds["count"]
     if not is_labels:
         alike = each.str.replace_all(_NUMBER_DECORATION, "").cast(polars.Float64, strict=False)
         like_numbers = counts.filter(alike.is_not_null()).sum()
@@ -97,20 +98,20 @@ def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "pola
 
 
 def _describe_fault(series: "polars.Series", at: int, count: int, table: Table) -> str:
-    """What is wrong with the first value of a column of numbers that is none."""
-    word = str(series[at])
-    digits = word.lstrip("+-").partition(",")
+    """The message on the first string in a column of numbers that is not a number."""
+    string = str(series[at])
+    digits = string.lstrip("+-").partition(",")
     others = f", the first of {count:,} such" if count > 1 else ""
     if digits[0].isdigit() and digits[2].isdigit():
-        advice = f"Write decimals with a point, {word.replace(',', '.')}, and thousands plainly."
+        advice = f"Write decimals with a point, {string.replace(',', '.')}, and thousands plainly."
     else:
         advice = (
             f"Mend it, leave the field empty if the value is missing, or say that the column holds "
             f"labels with categorical=[{series.name!r}]."
         )
     return (
-        f"{table.describe_cell(at, series.name)}: {word!r} is not a number{others}, and the column "
-        f"looks like one of numbers. {advice}"
+        f"{table.describe_cell(at, series.name)}: {string!r} is not a number{others}, and the "
+        f"column looks like one of numbers. {advice}"
     )
 
 
@@ -121,12 +122,12 @@ def _to_floats(series: "polars.Series") -> np.ndarray:
 
 
 def format_label(number: float) -> str:
-    """What a number is called where numbers are labels."""
+    """The label of a number in a column of labels."""
     return str(int(number)) if number.is_integer() else repr(number)
 
 
 def _check_finite(table: Table, name: str, values: np.ndarray) -> None:
-    """See that float32 holds every value.
+    """Check that float32 can represent every value.
 
     Raises:
         InputError: one is infinite or too large.
@@ -141,7 +142,7 @@ def _check_finite(table: Table, name: str, values: np.ndarray) -> None:
 
 
 def check_spread(name: str, values: np.ndarray, source: str) -> None:
-    """See that float32, in which networks compute, can tell a column's values apart.
+    """Check that float32, in which networks compute, can tell a column's values apart.
 
     Raises:
         InputError: it cannot.

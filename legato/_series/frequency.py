@@ -1,4 +1,4 @@
-"""How far apart times are, and what follows from that: the times to come, a likely season.
+"""The spacing of times: steps between them, following times, and a likely season.
 
 Months and years have no constant length: where no step is shorter than 28 days and no month comes
 twice in a sequence, steps are counted in calendar months.
@@ -23,10 +23,10 @@ _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of a second
 
 @dataclass(frozen=True, eq=False)
 class Spacing:
-    """What lies between times and the next.
+    """The steps between consecutive times.
 
     Attributes:
-        steps: (times that have one before them,), in ``unit``.
+        steps: the steps within sequences, (times that have one before them,), in ``unit``.
         unit: ``"month"``, a unit of ``datetime64`` such as ``"us"``, or ``""`` for plain numbers.
     """
 
@@ -35,7 +35,7 @@ class Spacing:
 
     @property
     def common(self) -> float:
-        """The most frequent step, the smallest of several."""
+        """The most frequent step, the smallest of equally frequent ones."""
         kinds, counts = np.unique(self.steps, return_counts=True)
         return kinds[counts.argmax()]
 
@@ -54,7 +54,7 @@ class Spacing:
         return SEASONS.get(int(self.common) / _TICKS[self.unit]) if self.unit else None
 
     def after(self, last: np.ndarray, count: int) -> np.ndarray:
-        """The times that follow each, (times, count), a common step apart.
+        """Compute the times that follow each time, (times, count), a common step apart.
 
         In months it is the same day, or a shorter month's last; after the last days of months, the
         last days.
@@ -72,14 +72,14 @@ class Spacing:
 
 
 def infer_spacing(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
-    """How far apart times are.
+    """Measure the steps between times.
 
     Args:
         times: (time steps of all sequences,), numbers or ``datetime64``, ascending in each.
         lengths: (sequences,), the time steps of each.
 
     Returns:
-        The steps; None where no sequence has two times.
+        The spacing; None if no sequence has two times.
 
     Example:
         >>> months = np.arange("2020-11", "2021-03", dtype="datetime64[M]").astype("datetime64[s]")
@@ -105,14 +105,14 @@ def infer_spacing(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
 
 
 def same_sequence(lengths: np.ndarray) -> np.ndarray:
-    """(time steps of all sequences - 1,): whether the next step is of the same sequence."""
+    """Whether the next time step is of the same sequence, (time steps of all sequences - 1,)."""
     inner = np.ones(max(int(lengths.sum()) - 1, 0), bool)
     inner[np.cumsum(lengths)[:-1] - 1] = False
     return inner
 
 
 def format_step(step: Any, unit: str) -> str:
-    """How long a step is, in the largest unit that counts it whole."""
+    """A step as text, in the largest unit of which it is a whole number."""
     if not unit:
         return f"{step:.6g}"
     if unit == "month":
@@ -124,7 +124,7 @@ def format_step(step: Any, unit: str) -> str:
 
 
 def format_time(time: Any) -> str:
-    """A time for people: no more of it than it says."""
+    """A time as text, without trailing zero parts."""
     if not isinstance(time, np.datetime64):
         return f"{time:.15g}"
     is_month = np.datetime_data(time.dtype)[0] == "M"
@@ -132,5 +132,5 @@ def format_time(time: Any) -> str:
 
 
 def _month_days(months: np.ndarray) -> np.ndarray:
-    """The days of each month."""
+    """The number of days of each month."""
     return ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(int)

@@ -1,4 +1,4 @@
-"""Words → what they say: that a value is missing, numbers, times."""
+"""Parses columns of strings: missing values, numbers, times."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ _TIME_FORMATS = (
 
 
 def mark_missing(series: "polars.Series") -> "polars.Series":
-    """The same, None for all that says that a value is missing, and no spaces around words."""
+    """Set missing values to null, NaN and names such as "NA" too; strip spaces around strings."""
     import polars
 
     if series.dtype in (polars.Categorical, polars.Enum, polars.Null):
@@ -34,58 +34,58 @@ def mark_missing(series: "polars.Series") -> "polars.Series":
         return series
     if not series.str.contains(_NEEDS_CLEANING).any():
         return series
-    words = series.str.strip_chars()
-    return words.set(words.is_in(MISSING).fill_null(False), None)
+    strings = series.str.strip_chars()
+    return strings.set(strings.is_in(MISSING).fill_null(False), None)
 
 
-def parse_numbers(words: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
-    """Words as numbers, None where they are none; and where that is."""
+def parse_numbers(strings: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
+    """Strings as numbers, null where one is not a number; and a mask of those."""
     import polars
 
-    numbers = words.cast(polars.Float64, strict=False)
-    return numbers, numbers.is_null() & words.is_not_null()
+    numbers = strings.cast(polars.Float64, strict=False)
+    return numbers, numbers.is_null() & strings.is_not_null()
 
 
-def parse_times(words: "polars.Series") -> "polars.Series":
-    """Words as times: whole numbers, numbers, or dates without a zone, None where they are none."""
+def parse_times(strings: "polars.Series") -> "polars.Series":
+    """Strings as times: integers, numbers or UTC dates; null where one is not a time."""
     import polars
 
     for kind in (polars.Int64, polars.Float64):
-        numbers = words.cast(kind, strict=False)
-        if numbers.null_count() == words.null_count():
+        numbers = strings.cast(kind, strict=False)
+        if numbers.null_count() == strings.null_count():
             return numbers
-    first = words.drop_nulls().head(1)
+    first = strings.drop_nulls().head(1)
     times = None
     for form in sorted(_TIME_FORMATS, key=lambda each: _parse_dates(first, each).null_count()):
-        more = _parse_dates(words, form)
+        more = _parse_dates(strings, form)
         times = more if times is None else times.zip_with(times.is_not_null(), more)
-        if times.null_count() == words.null_count():
+        if times.null_count() == strings.null_count():
             break
     assert times is not None
     return times
 
 
-def _parse_dates(words: "polars.Series", form: str) -> "polars.Series":
-    dates = words.str.to_datetime(form, strict=False, time_unit="us", ambiguous="null")
+def _parse_dates(strings: "polars.Series", form: str) -> "polars.Series":
+    dates = strings.str.to_datetime(form, strict=False, time_unit="us", ambiguous="null")
     if getattr(dates.dtype, "time_zone", None) is None:
         return dates
     return dates.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def narrow_type(words: "polars.Series", are_times: bool = False) -> "polars.Series":
-    """Words as numbers, or times, if all of them are; else without spaces around."""
-    known = mark_missing(words)
-    numbers = parse_times(known) if are_times else parse_numbers(known)[0]
+def narrow_type(strings: "polars.Series", is_time: bool = False) -> "polars.Series":
+    """Strings as numbers or times if all of them are; else stripped of spaces around."""
+    known = mark_missing(strings)
+    numbers = parse_times(known) if is_time else parse_numbers(known)[0]
     return numbers if numbers.null_count() == known.null_count() else known
 
 
 def concat_parts(parts: list["polars.Series"]) -> "polars.Series | None":
-    """One column of its parts, whose own list is emptied; None if they are of several kinds."""
+    """Concatenate the parts of a column and empty their list; None if their types differ."""
     import polars
 
-    kinds = {part.dtype for part in parts if part.null_count() < len(part)} or {parts[0].dtype}
-    if len(kinds) > 1:
+    types = {part.dtype for part in parts if part.null_count() < len(part)} or {parts[0].dtype}
+    if len(types) > 1:
         return None
-    whole = polars.concat([part.cast(*kinds) for part in parts], rechunk=False)
+    whole = polars.concat([part.cast(*types) for part in parts], rechunk=False)
     parts.clear()
     return whole

@@ -48,20 +48,20 @@ def read(
             columns by name, an array (time steps,), (time steps, columns) or (sequences, time
             steps, columns), or a list of arrays, a sequence each.
         group: the column that tells sequences apart; default: all rows are one sequence.
-        time: the column of times: numbers, dates, or text as ISO 8601 has it. Rows are sorted by
-            it within each sequence. Default: the rows' own order.
+        time: the column of times: numbers, dates, or text in ISO 8601. Rows are sorted by it within
+            each sequence. Default: the rows' own order.
         columns: the columns of values; default: all others.
-        categorical: columns of numbers that are labels, such as a weekday. Text is so by itself.
-        missing: what becomes of values that are missing (empty, NA, N/A, NaN, null, None):
-            ``"error"``; ``"drop"``, their rows are left out; ``"forward"``, the last value known in
-            the same sequence stands for them, and rows before the first are left out.
+        categorical: columns of numbers that are labels, such as a weekday; text always is.
+        missing: how to handle missing values (empty, NA, N/A, NaN, null, None): ``"error"``;
+            ``"drop"`` leaves their rows out; ``"forward"`` fills in the last known value of the
+            same sequence and leaves out rows before the first.
 
     Returns:
         The sequences in order of first appearance, values float64 (of characters int32); its
-        ``notes`` say what was noticed and done.
+        ``notes`` say what was found and changed.
 
     Raises:
-        InputError: the source is not what it was taken for; the message says where and why.
+        InputError: the source cannot be read as asked; the message names the row and the reason.
 
     Example:
         >>> import legato

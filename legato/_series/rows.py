@@ -1,8 +1,7 @@
-"""One row of a table by itself → the numbers a model knows its values by.
+"""Encodes the values of a single row as numbers, as ``columns`` encodes whole columns.
 
-What ``columns`` tells of a whole column is known here beforehand: whether it holds quantities or
-which labels. So a value is read as it would be among others, and a word never becomes something
-else for the company it is in.
+Whether a column holds quantities or which labels is known from training, so that a value is encoded
+as it would be in a whole file, whatever the other values of the stream are.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,14 +16,14 @@ from legato._series.sequences import Column, suggest_columns
 
 
 def encode_value(row: Mapping[str, Any], column: Column) -> float:
-    """The number that stands for a row's value in a column.
+    """Encode a row's value in a column as a number.
 
     Args:
-        row: values by column name: numbers, booleans or words; other columns may be there.
-        column: what is known of it.
+        row: values by column name: numbers, booleans or strings; further columns are ignored.
+        column: the column's description.
 
     Raises:
-        InputError: the row lacks it, or holds what is no number or a label that is not known.
+        InputError: the row lacks the column, or its value is not a number or not a known label.
     """
     if column.name not in row:
         raise InputError(
@@ -50,7 +49,7 @@ def encode_value(row: Mapping[str, Any], column: Column) -> float:
 
 
 def describe_known_labels(column: Column) -> str:
-    """Which labels are known, and what to do with others."""
+    """A sentence on the labels of a column, and what to do with others."""
     known = column.categories or ()
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
     return (
@@ -60,14 +59,13 @@ def describe_known_labels(column: Column) -> str:
 
 
 def _parse_number(value: Any) -> float | None:
-    """A number; NaN where it is none that counts; None where it is none."""
+    """A value as a number; None if it is NaN or not a number."""
     if isinstance(value, str):
-        word = value.strip()
-        if word.lower() in BOOLEANS:
-            return BOOLEANS[word.lower()]
-        if "_" in word or not word.isascii():  # which Python takes and no file means
+        value = value.strip()
+        if value.lower() in BOOLEANS:
+            return BOOLEANS[value.lower()]
+        if "_" in value or not value.isascii():  # valid in Python's float(), not meant in files
             return None
-        value = word
     elif not isinstance(value, (int, float, np.number, np.bool_)):
         return None
     try:
@@ -78,7 +76,7 @@ def _parse_number(value: Any) -> float | None:
 
 
 def _find_label_number(value: Any, column: Column) -> float | None:
-    """The number that stands for a label; None if it is not known."""
+    """The number of a label; None if the label is not known."""
     known, numbers = column.categories or (), column.numbers or ()
     return next(
         (numbers[known.index(each)] for each in _possible_labels(value) if each in known), None
@@ -86,7 +84,7 @@ def _find_label_number(value: Any, column: Column) -> float | None:
 
 
 def _possible_labels(value: Any) -> Iterator[str]:
-    """What a value may be called, most literally first."""
+    """The labels that a value may match, the most literal first."""
     if isinstance(value, str):
         yield value
         yield value.strip()
@@ -98,5 +96,5 @@ def _possible_labels(value: Any) -> Iterator[str]:
 
 
 def _format_value(value: Any) -> str:
-    told = "nothing" if value is None or (isinstance(value, str) and not value) else repr(value)
-    return told if len(told) <= 60 else f"{told[:40]} …"
+    shown = "nothing" if value is None or (isinstance(value, str) and not value) else repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:40]} …"

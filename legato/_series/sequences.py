@@ -1,7 +1,7 @@
-"""Sequences as a value: the columns of a table, cut into things with a beginning and an end.
+"""Sequences: the columns of a table, divided into sequences of any lengths.
 
-What a file is read into, and what is framed, laid in lanes, split and scored. Every number stands
-in one array, a sequence after another; a category is the number that stands for it.
+Files are read into them; they are split, framed, packed into lanes and scored. All numbers are in
+one array, one sequence after another; a category is encoded as a number.
 """
 
 import difflib
@@ -19,10 +19,10 @@ class Column:
     """A column of a table.
 
     Attributes:
-        name: what it is called.
-        categories: its labels, if it holds labels and not quantities.
-        numbers: the number that stands for each category, ascending: a character's code point, an
-            integer's own value, a word's place in the list.
+        name: the name of the column.
+        categories: its labels; None for a column of quantities.
+        numbers: the number that encodes each category, ascending: a character's code point, an
+            integer's own value, the index of any other label in ``categories``.
     """
 
     name: str
@@ -41,14 +41,14 @@ class Sequences:
 
     Attributes:
         values: (time steps of all sequences, columns), finite numbers.
-        lengths: (sequences,), the time steps of each; none is 0.
-        columns: what each column of the values is.
-        names: what each sequence is called.
+        lengths: (sequences,), the time steps of each, at least 1.
+        columns: the name and the kind of each column of the values.
+        names: the name of each sequence.
         times: (time steps of all sequences,) or None: ascending within a sequence.
-        group, time: the names of the columns that told the sequences and the times, or None.
-        source: where it all came from, for people.
-        notes: what was noticed and done while it was read, a sentence each.
-        lines: (time steps of all sequences,): the row of the source each step came from; or None.
+        group, time: the names of the columns of groups and times in the source, or None.
+        source: the name of the source in messages.
+        notes: findings and changes while it was read, a sentence each.
+        lines: (time steps of all sequences,): the row of the source of each step; or None.
     """
 
     values: np.ndarray
@@ -77,14 +77,14 @@ class Sequences:
 
     @cached_property
     def offsets(self) -> np.ndarray:
-        """(sequences + 1,): where each sequence begins in the values, and where the last ends."""
+        """The row of the values where each sequence begins, and the end, (sequences + 1,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
     def place(self, name: str) -> int:
         """The index of a column.
 
         Raises:
-            InputError: there is none of that name.
+            InputError: there is no column of that name.
         """
         names = [column.name for column in self.columns]
         if name not in names:
@@ -101,10 +101,10 @@ class Sequences:
         return self.between(self.offsets[:-1] * 0, self.lengths, chosen)
 
     def of_at_least(self, steps: int) -> "Sequences":
-        """The sequences of so many steps or more, with a note if some are left out.
+        """The sequences of at least a number of steps, with a note if some are left out.
 
         Raises:
-            InputError: there is none.
+            InputError: no sequence has so many.
         """
         short = int((self.lengths < steps).sum())
         if not short:
@@ -121,14 +121,14 @@ class Sequences:
         )
 
     def between(self, begins, ends, sequences: np.ndarray | None = None) -> "Sequences":
-        """A stretch of each sequence; those of which nothing is left are left out.
+        """Slice each sequence; those of which nothing is left are left out.
 
         Args:
             begins, ends: (sequences,) time steps within each sequence, the end not included.
-            sequences: indices of the sequences that are looked at; default: all, in order.
+            sequences: indices of the sequences that are kept, in their order; default: all.
 
         Raises:
-            InputError: nothing at all is left.
+            InputError: no time step is left.
         """
         begins, ends = np.maximum(begins, 0), np.minimum(ends, self.lengths)
         kept = np.arange(len(self)) if sequences is None else sequences
@@ -148,7 +148,7 @@ class Sequences:
 
 
 def expand_ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Counting up from each beginning, one stretch after another.
+    """Concatenate ranges of integers, given where each begins and its length.
 
     Example:
         >>> expand_ranges(np.array([5, 0]), np.array([2, 3])).tolist()
@@ -159,7 +159,7 @@ def expand_ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def suggest_columns(name: str, present: list[str]) -> str:
-    """Which columns there are, and which was probably meant."""
+    """A sentence on the columns that are present, and on the one that was probably meant."""
     lower = {each.lower(): each for each in reversed(present)}
     close = difflib.get_close_matches(str(name).lower(), lower, 1)
     meant = f" Did you mean {lower[close[0]]!r}?" if close else ""

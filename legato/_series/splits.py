@@ -1,10 +1,11 @@
-"""Splits that do not cheat: what a model is scored on comes later than what it saw, or elsewhere.
+"""Leakage-free splits into training and test parts: by time, or by group.
 
-By time: the last steps of every sequence are the test part, and it is forecast from rolling
-origins, each of which sees the past only (Tashman, "Out-of-sample tests of forecasting accuracy",
-International Journal of Forecasting 16, 2000). By group: whole sequences are kept apart. Cuts that
-are shares of each sequence lie at different times; where what happens to one sequence tells about
-the others at the same time, cut them all ``at`` one time.
+By time: the last steps of every sequence are the test part. It is forecast from rolling origins,
+each of which uses earlier steps only (Tashman, "Out-of-sample tests of forecasting accuracy",
+International Journal of Forecasting 16, 2000). By group: whole sequences train or test.
+
+Limit: shares of each sequence cut sequences at different times. If sequences are correlated at the
+same time, cut them all ``at`` one time.
 """
 
 from typing import Any
@@ -15,21 +16,21 @@ from legato._errors import InputError
 from legato._platform.checks import check_count
 from legato._series.sequences import Sequences, expand_ranges
 
-LEAST_TRAINING_STEPS = 2  # one to see, one to predict
+LEAST_TRAINING_STEPS = 2  # one input, one target
 
 
 def split_by_time(
     sequences: Sequences, share: float = 0.2, least: int = 1, at: Any = None
 ) -> np.ndarray:
-    """Where the test part of each sequence begins: its last steps.
+    """Split every sequence by time: its last steps are the test part.
 
     Args:
-        sequences: what is split.
-        share: the part of each sequence's steps that is kept for the test, between 0 and 1,
-            rounded to steps; an integer: that many steps of each sequence.
-        least: steps a test part has at least.
-        at: a time instead, for sequences that have times: of every sequence, all from then on is
-            the test part, which may be nothing for some. A date may be a string.
+        sequences: the sequences.
+        share: the share of each sequence's steps in the test part, between 0 and 1, rounded to
+            steps; an integer: that number of steps of each sequence.
+        least: the least number of steps in a test part.
+        at: a time instead of a share, for sequences that have times: the test part of every
+            sequence begins there, and may be empty for some. A date may be a string.
 
     Returns:
         (sequences,): the first time step of each test part; the sequence's length if it has none.
@@ -63,7 +64,7 @@ def split_by_time(
 
 
 def _count_steps_since(sequences: Sequences, at: Any) -> np.ndarray:
-    """How many steps of each sequence are at a time or later."""
+    """The number of steps of each sequence that are at a time or later."""
     times = sequences.times
     if times is None:
         raise InputError(
@@ -71,10 +72,10 @@ def _count_steps_since(sequences: Sequences, at: Any) -> np.ndarray:
             "that column when they are read, or give a share."
         )
     try:
-        moment = np.datetime64(at) if times.dtype.kind == "M" else np.float64(at)
+        cut = np.datetime64(at) if times.dtype.kind == "M" else np.float64(at)
     except (TypeError, ValueError) as error:
         raise InputError(f"{at!r} is not a time such as {times[0]}, the first there is.") from error
-    later = times >= moment  # never true of NaN and NaT
+    later = times >= cut  # never true of NaN and NaT
     if not later.any():
         raise InputError(
             f"No time step is at {at} or later, so the test part is empty; the times are "
@@ -83,29 +84,29 @@ def _count_steps_since(sequences: Sequences, at: Any) -> np.ndarray:
     return np.add.reduceat(later, sequences.offsets[:-1], dtype=int)
 
 
-def _resolve_share(share: float, of: np.ndarray) -> np.ndarray:
-    """How many of some things a share is, or an integer that stands for itself."""
+def _resolve_share(share: float, counts: np.ndarray) -> np.ndarray:
+    """A share of each count as a number, or an integer as it is; of the shape of the counts."""
     if isinstance(share, int | np.integer) and not isinstance(share, bool):
-        return np.full(of.shape, check_count("share", share))
+        return np.full(counts.shape, check_count("share", share))
     if not 0 < share < 1 or isinstance(share, bool):
         raise InputError(
             f"share={share!r} is neither a share between 0 and 1, such as 0.2, nor a whole number."
         )
-    return np.rint(share * of).astype(int)
+    return np.rint(share * counts).astype(int)
 
 
 def split_by_group(
     sequences: Sequences, share: float = 0.2, seed: int = 0, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which whole sequences train and which test, drawn at random.
+    """Split into whole sequences that train and that test, drawn at random.
 
     Args:
-        sequences: what is split, two or more.
-        share: the part of the sequences that is kept for the test, between 0 and 1; an integer:
-            about that many.
-        seed: of the draw.
-        labels: (sequences,): the share is then taken of every class, rounded, but so that each is
-            in both parts; a class with one member trains.
+        sequences: the sequences, two or more.
+        share: the share of the sequences that test, between 0 and 1; an integer: about that many.
+        seed: random seed of the draw.
+        labels: the class of each sequence, (sequences,), for a stratified split: the share is taken
+            of every class, rounded, with at least one member in both parts; a class with a single
+            member trains.
 
     Returns:
         The indices of those that train and of those that test, ascending.
@@ -127,7 +128,7 @@ def split_by_group(
     if share >= count:
         raise InputError(f"share={share} of {count:,} sequences leaves none to train on.")
     wanted = _resolve_share(share / count if share >= 1 else share, members)
-    tests = np.clip(wanted, 1, members - 1)  # none of a single one
+    tests = np.clip(wanted, 1, members - 1)  # a single member trains
     if not tests.any():
         raise InputError(
             f"Each of the {count:,} sequences has a class of its own, so none can be in both "
@@ -154,20 +155,20 @@ def _count_classes(labels: np.ndarray | None, count: int) -> tuple[np.ndarray, n
 def rolling_origins(
     cuts: np.ndarray, lengths: np.ndarray, horizon: int, stride: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The time steps t from which t + 1 to t + horizon are predicted, all within the test parts.
+    """List rolling origins: steps t whose forecasts t + 1 … t + horizon are in the test parts.
 
     Args:
         cuts: (sequences,), the first time step of each test part.
         lengths: (sequences,), time steps.
-        horizon: steps ahead that are predicted.
+        horizon: the number of steps that are forecast.
         stride: steps from one origin to the next.
 
     Returns:
         The sequence of each origin, and its t: the first is the last training step, the last has
-        just ``horizon`` steps after it. A test part shorter than the horizon has none.
+        exactly ``horizon`` steps after it. A test part shorter than the horizon has none.
 
     Raises:
-        InputError: no test part is as long as the horizon; a cut has nothing before it.
+        InputError: no test part is as long as the horizon, or a cut is at step 0.
 
     Example:
         >>> sequence, t = rolling_origins(np.array([8, 4]), np.array([10, 5]), horizon=1)

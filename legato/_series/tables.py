@@ -161,7 +161,7 @@ def _build_pandas_table(source: Any, levels: Sequence[str | None]) -> Table:
 
 
 def _plain_values(column: Any) -> Any:
-    """A pandas column as an array, or as a list with None where a value is missing."""
+    """A pandas column as an array, or as a list with None for missing values."""
     if getattr(column.dtype, "tz", None) is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biufM":
@@ -172,7 +172,7 @@ def _plain_values(column: Any) -> Any:
 
 
 def build_frame(columns: Mapping, source: str) -> "polars.DataFrame":
-    """A frame of columns by name."""
+    """Build a frame from columns by name."""
     import polars
 
     series = [_build_series(str(name), values, source) for name, values in columns.items()]
@@ -213,9 +213,10 @@ def _build_series(name: str, values: Any, source: str) -> "polars.Series":
 
 
 def build_array_table(source: Any, name: str = "the array") -> Table:
-    """An array (rows,), (rows, columns) or (sequences, rows, columns), or a list of the first two.
+    """Build a table from an array, or from a list of arrays, a sequence each.
 
-    One column is called ``"value"``, several ``"0"``, ``"1"`` and so on.
+    An array is (rows,), (rows, columns) or (sequences, rows, columns); those in a list are of the
+    first two shapes. One column is called ``"value"``, several ``"0"``, ``"1"`` and so on.
     """
     several = isinstance(source, (list, tuple)) and any(hasattr(each, "ndim") for each in source)
     try:

@@ -1,7 +1,7 @@
-"""Times: read from a column, put in order, and looked through for gaps.
+"""The column of times: reads it, and checks order, duplicates and gaps.
 
-A gap is a step longer than the most common one (``frequency`` counts them); where no step is common
-there are no gaps, and the note says that.
+A gap is a step longer than the most frequent one (``frequency`` measures steps). Where less than
+half of the steps are alike, times count as irregular and have no gaps.
 """
 
 from typing import TYPE_CHECKING
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 def read_times(table: Table, name: str) -> np.ndarray:
-    """The column of times, as numbers or datetime64.
+    """Read the column of times as numbers or datetime64.
 
     Returns:
         (rows,): int64 or float64, or datetime64 in microseconds, in nanoseconds if they matter;
         times with a zone are in UTC.
 
     Raises:
-        InputError: a time is missing, or it is none.
+        InputError: a time is missing, or a value is not a time.
     """
     import polars
 
     series = mark_missing(table.pop(name))
     check_no_missing(table, series)
     if series.dtype == polars.String:
-        words, series = series, parse_times(series)
+        strings, series = series, parse_times(series)
         if count := series.null_count():
             at = int(series.is_null().arg_max() or 0)
             raise InputError(
-                f"{table.describe_cell(at, name)}: {words[at]!r} is no time, the first of "
+                f"{table.describe_cell(at, name)}: {strings[at]!r} is no time, the first of "
                 f"{count:,}. Write dates as ISO 8601 has them, 2001-03-31 or 2001-03-31 18:30:00, "
                 "or write numbers."
             )
@@ -58,13 +58,14 @@ def read_times(table: Table, name: str) -> np.ndarray:
     if not np.isfinite(times).all():
         at = int(np.flatnonzero(~np.isfinite(times))[0])
         raise InputError(
-            f"{table.describe_cell(at, name)}: the time is {times[at]}, which is never."
+            f"{table.describe_cell(at, name)}: the time is {times[at]}, and a finite number was "
+            "expected."
         )
     return times
 
 
 def check_no_missing(table: Table, series: "polars.Series") -> None:
-    """See that a column that tells rows apart has a value in each.
+    """Check that a column of groups or times has a value in every row.
 
     Raises:
         InputError: one is missing.
@@ -79,7 +80,7 @@ def check_no_missing(table: Table, series: "polars.Series") -> None:
 
 
 def is_sorted(times: np.ndarray, lengths: np.ndarray) -> bool:
-    """Whether no time comes before the one above it in the same sequence."""
+    """Whether times are ascending within every sequence."""
     return not ((times[1:] < times[:-1]) & same_sequence(lengths)).any()
 
 
@@ -91,7 +92,7 @@ def check_no_duplicates(
     rows: np.ndarray,
     group: str | None,
 ) -> None:
-    """See that no time comes twice in a sequence.
+    """Check that no time is there twice in a sequence.
 
     Raises:
         InputError: one does; both rows are named.
@@ -101,7 +102,7 @@ def check_no_duplicates(
         return
     at = places[rows[places + 1].argmin()]
     one, other = sorted(rows[at : at + 2].tolist())
-    what = "lines" if table.lines is not None else "rows (counted from 0)"
+    unit = "lines" if table.lines is not None else "rows (counted from 0)"
     advice = (
         "Take one out."
         if group is not None
@@ -109,12 +110,12 @@ def check_no_duplicates(
     )
     raise InputError(
         f"{table.source}: the time {format_time(times[at])} comes twice"
-        f"{_in_sequence(names, lengths, at)}, in {what} {one} and {other}. {advice}"
+        f"{_in_sequence(names, lengths, at)}, in {unit} {one} and {other}. {advice}"
     )
 
 
 def _in_sequence(names: tuple[str, ...], lengths: np.ndarray, at: int) -> str:
-    """In which sequence a row is, if there are several."""
+    """The sequence of a row, as " in 'name'"; empty if there is one sequence."""
     sequence = np.searchsorted(np.cumsum(lengths), at, side="right")
     return f" in {names[sequence]!r}" if len(names) > 1 else ""
 
@@ -127,10 +128,10 @@ def describe_gaps(
     Args:
         times: (time steps of all sequences,), ascending within each.
         lengths: (sequences,): the time steps of each.
-        names: what each is called.
+        names: the name of each.
 
     Returns:
-        One sentence, or none where every step is alike.
+        One sentence, or none if all steps are equal.
     """
     spacing = infer_spacing(times, lengths)
     if spacing is None or (spacing.steps == spacing.steps[0]).all():
@@ -144,8 +145,8 @@ def describe_gaps(
         return (f"Steps are of {spacing}, and some shorter, from {shortest}.",)
     at = np.flatnonzero(same_sequence(lengths))[steps.argmax()]
     shown = times[at].astype("datetime64[M]") if unit == "month" else times[at]
-    told = f"{many:,} gaps: the longest, " if many > 1 else "1 gap: "
+    gaps = f"{many:,} gaps: the longest, " if many > 1 else "1 gap: "
     return (
-        f"Steps are of {spacing}, with {told}{longest}, after {format_time(shown)}"
+        f"Steps are of {spacing}, with {gaps}{longest}, after {format_time(shown)}"
         f"{_in_sequence(names, lengths, at)}.",
     )

@@ -1,12 +1,13 @@
-"""A raw sequence → samples and targets, in every common framing, by lists of indices.
+"""Windows: frames sequences as samples and targets, in every common framing.
 
-A framing is settled by where samples end and how far back they reach; the rest is a look-up with
-the index of each input step and of each target. Sliding windows as time steps or as features and
-random runs are the framings of a tutorial of 2016 (J. Brownlee, *Understanding Stateful LSTM
-Recurrent Neural Networks in Python with Keras*); horizon, gap and stride are time-series practice.
+A framing is defined by the last input step of each sample and its number of input steps; samples
+and targets are then gathered by the indices of their steps. Sliding windows as time steps or as
+features and random runs are the framings of a tutorial of 2016 (J. Brownlee, *Understanding
+Stateful LSTM Recurrent Neural Networks in Python with Keras*); horizon, gap and stride are
+time-series practice.
 
-Limits: samples are copies, ``window`` times the sequence where they overlap. A stateful model reads
-a sequence that carries on instead: see ``legato.Lanes``.
+Limits: samples are copies, up to ``window`` times the size of the sequence where they overlap. A
+stateful model takes consecutive chunks instead: see ``legato.Lanes``.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +22,14 @@ from legato._platform.wording import counted
 
 Layout = Literal["steps", "features", "prefix", "runs"]
 At = Literal["last", "every"]
-Spans = tuple[np.ndarray, np.ndarray]  # the last input step of each sample, and how many it has
+Spans = tuple[
+    np.ndarray, np.ndarray
+]  # the last input step of each sample, and its number of input steps
 
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Samples, their targets, and where in the sequence all of it is.
+    """Samples, their targets, and the positions of both in the sequence.
 
     Attributes:
         x: inputs (samples, window, features); of the layout ``"features"`` (samples, 1,
@@ -34,9 +37,9 @@ class Frames:
         y: targets (samples, horizon * targets), or at every step (samples, window,
             horizon * targets); 0 at padded steps.
         weights: float32 (samples,), all 1, or at every step (samples, window), 0 at padded ones.
-        index: (samples, window) which step of its sequence an input step is; -1 for padding.
+        index: (samples, window) the step of the sequence of each input step; -1 for padding.
         target_index: (samples, horizon), or at every step (samples, window, horizon), likewise.
-        which: (samples,) the sequence each sample is of; 0 where there is one.
+        which: (samples,) the index of the sequence of each sample.
     """
 
     x: np.ndarray
@@ -61,7 +64,7 @@ def frame(
     seed: int | None = None,
     pad=0.0,
 ) -> Frames:
-    """Cut a sequence, or several, into samples and what follows each.
+    """Cut a sequence, or several, into samples and targets.
 
     A sample whose last input step is t has the targets t + gap + 1 … t + gap + horizon. Of the six
     steps 0 1 2 3 4 5, with · for padding:
@@ -82,20 +85,20 @@ def frame(
 
     Args:
         sequence: numbers (time steps,) or (time steps, features), one sequence; or a list of
-            those, several, of which no sample mixes two.
+            those; no sample crosses from one to the next.
         window: input steps of a sample. None, with ``"prefix"`` only: as many as the longest has.
-        horizon: steps predicted.
+        horizon: number of steps that are predicted.
         gap: steps left out between the last input and the first target.
         stride: steps from one sample to the next.
-        targets: the columns that are predicted; None for all.
+        targets: indices of the columns that are predicted; None for all.
         layout: ``"steps"``: a window as time steps; ``"features"``: a window as the features of
-            one time step, the oldest step first; ``"prefix"``: everything so far, of which the last
-            ``window`` steps are kept; ``"runs"``: random runs of 1 to ``window`` steps that end
-            anywhere. The last two are padded on the left.
+            one time step, the oldest step first; ``"prefix"``: all steps so far, or the last
+            ``window`` of them; ``"runs"``: random runs of 1 to ``window`` steps that end anywhere.
+            The last two are padded on the left.
         at: ``"last"``: targets after the last input step; ``"every"``: after every one.
-        runs: how many random runs of each sequence; with ``"runs"`` only.
-        seed: draws the same runs again; with ``"runs"`` only.
-        pad: what a padded step holds: a number, or an array (features,).
+        runs: number of random runs of each sequence; with ``"runs"`` only.
+        seed: random seed of the runs; with ``"runs"`` only.
+        pad: the value of padded steps: a number, or an array (features,).
 
     Returns:
         The samples, in order; of several sequences, one sequence's after the other's. Targets of a
@@ -103,7 +106,7 @@ def frame(
 
     Raises:
         InputError: a sequence is too short for one sample, or has NaN, infinity, text or another
-            rank; an argument is out of its range or goes with another layout.
+            rank; an argument is out of its range or does not go with the layout.
 
     Example:
         >>> from legato import frame
@@ -122,8 +125,8 @@ def frame(
 
     ahead = gap + horizon
     least = (window or 1) + ahead if layout in ("steps", "features") else 1 + ahead
-    asked = f"layout={layout!r} with window={window}, gap={gap} and horizon={horizon}"
-    _check_lengths(sequences, least, asked)
+    framing = f"layout={layout!r} with window={window}, gap={gap} and horizon={horizon}"
+    _check_lengths(sequences, least, framing)
     spans = _span_function(layout, window, stride, runs, seed)
     each = [spans(len(one) - ahead) for one in sequences]
     ends, counts = (np.concatenate(parts) for parts in zip(*each, strict=True))
@@ -148,7 +151,7 @@ def frame(
 
 
 def _span_function(layout: str, window, stride: int, runs, seed) -> Callable[[int], Spans]:
-    """Where samples end: of a sequence with room for so many last steps, 0 to that less one."""
+    """A function from the number of possible last input steps of a sequence to its samples."""
     rng = np.random.default_rng(seed)
 
     def drawn(room: int) -> Spans:
@@ -167,17 +170,17 @@ def _span_function(layout: str, window, stride: int, runs, seed) -> Callable[[in
 
 
 def _gather_steps(values: np.ndarray, index: np.ndarray, first: np.ndarray, padding) -> np.ndarray:
-    """The steps at some indices within sequences that begin at ``first``; padding at -1."""
+    """Gather steps by indices within sequences that begin at ``first``; padding where -1."""
     begin = first.reshape(-1, *[1] * (index.ndim - 1))
     place = np.where(index < 0, len(values), index + begin)
     return np.concatenate([values, padding[None]])[place]
 
 
-# What came, checked.
+# Checks of the arguments.
 
 
 def _check_sequences(sequence) -> list[np.ndarray]:
-    """The sequences, (time steps, features) each, all of one number of features."""
+    """The sequences as a list, (time steps, features) each, checked."""
     listed = isinstance(sequence, (list, tuple))
     if not listed or all(isinstance(each, str) or not np.iterable(each) for each in sequence):
         return [_check_sequence("The sequence", sequence)]
@@ -220,7 +223,7 @@ def _check_sequence(name: str, sequence) -> np.ndarray:
 
 
 def _check_targets(targets, features: int) -> list[int]:
-    """The columns that are predicted."""
+    """The indices of the columns that are predicted, checked."""
     columns = list(range(features)) if targets is None else targets
     given = list(columns) if np.iterable(columns) else []
     if not given or not all(is_count(each, 0) and each < features for each in given):
@@ -261,11 +264,11 @@ def _check_layout(layout, at, window, stride, runs, seed) -> None:
         raise InputError(f"runs and seed go with layout='runs'; layout={layout!r} draws nothing.")
 
 
-def _check_lengths(sequences: list[np.ndarray], least: int, asked: str) -> None:
+def _check_lengths(sequences: list[np.ndarray], least: int, framing: str) -> None:
     for at, one in enumerate(sequences):
         if len(one) < least:
             name = "The sequence" if len(sequences) == 1 else f"Sequence {at}"
             raise InputError(
-                f"{name} has {counted(len(one), 'step')}; {asked} needs at least {least} for one "
+                f"{name} has {counted(len(one), 'step')}; {framing} needs at least {least} for one "
                 "sample. Ask for less, or leave the sequence out."
             )
