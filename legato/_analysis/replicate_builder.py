@@ -89,9 +89,9 @@ class ReplicateBuilder:
         built = model.built and all(each.built for each in keras_private.flatten_layers(model))
         if whole or not built:
             if self._sample is None:
-                self._sample = model._intake.samples(*self._data).take(slice(1))
+                self._sample = model._data_adapter.samples(*self._data).take(slice(1))
                 self._data = None, None
-            model._intake.build_for(self._sample)
+            model._data_adapter.build_for(self._sample)
         elif not model.optimizer.built:
             model.optimizer.build(model.trainable_variables)
 

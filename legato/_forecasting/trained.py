@@ -21,7 +21,7 @@ from legato._forecasting.network import Shape
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
 from legato._models.loading import load_model
-from legato._models.saving import about, set_about
+from legato._models.saving import set_training_record, training_record
 from legato._platform.checks import check_count
 from legato._series.reading import read
 from legato._series.sequences import Sequences
@@ -71,7 +71,7 @@ class Trained(Predictor):
             raise InputError(f"{path} does not end in .keras, as the file of a model must.")
         kept = self.model.states
         self.model.reset_states()  # so that plain Keras opens it for one row
-        set_about(
+        set_training_record(
             self.model,
             {
                 "format": FORMAT,
@@ -95,7 +95,7 @@ class Trained(Predictor):
             InputError: it is no model, or a model that does not know what it was trained on.
         """
         model = load_model(path)
-        told = about(model)
+        told = training_record(model)
         if not told or told.get("format") != FORMAT:
             raise InputError(
                 f"{path} is a model, but does not say what it was trained on: it was not saved by "

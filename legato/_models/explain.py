@@ -1,8 +1,8 @@
-"""``explain``, mixed into the models: where each sample's state comes from, told before anything
-runs.
+"""``model.explain``: which state each sample starts from, listed before anything runs.
 
-What is told is the state contract, not a measurement; ``legato.influence`` measures, and a test
-shows that the two agree. Beside it stands what is nearly always a mistake.
+The list follows from the state contract (``docs/contract.md``) and is not measured; ``influence``
+measures, and a test compares the two. Arrangements of the data that are nearly always a mistake are
+added as warnings.
 """
 
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ from legato._platform.checks import check_choice, check_count
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.stateful_layers import StatefulLayer
 
-_KerasModel = keras.Model if TYPE_CHECKING else object  # what the verb is mixed into
+_KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mixin extends
 
-SHUFFLE_CHOICES = (None, False, True, "batch")  # what the verbs take
-FIRST_LINES, LAST_LINES = 30, 5  # of a long table, when it is printed
+SHUFFLE_CHOICES = (None, False, True, "batch")
+FIRST_LINES, LAST_LINES = 30, 5  # rows shown when a long table is printed
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Where each sample's state comes from.
+    """The state that each sample starts from.
 
     Attributes:
-        sources: for each sample, the sample whose last state it goes on from; None if it begins
-            with another.
-        reasons: the same in words: ``"carried from sample 6"``, ``"reset: start of sequence 2"``,
-            ``"fresh: stateless"``, ….
-        later: what is different from the second epoch on, in a sentence; "" if nothing is.
-        warnings: what is nearly always a mistake, a sentence each.
+        sources: for each sample, the number of the sample whose final state it continues from; None
+            if it starts from another state.
+        reasons: for each sample, the same in words: ``"carried from sample 6"``, ``"reset: start of
+            sequence 2"``, ``"fresh: stateless"``, ….
+        later: one sentence on the second and later epochs; "" if there is only one.
+        warnings: likely mistakes, one sentence each.
 
     Example:
         >>> import legato, numpy as np
@@ -67,7 +67,7 @@ class Explanation:
 
 
 class ExplainMethod(_KerasModel):
-    """Where state comes from, told before anything runs."""
+    """``explain``, mixed into Keras's model classes."""
 
     def explain(
         self,
@@ -80,18 +80,18 @@ class ExplainMethod(_KerasModel):
         reset: Reset = "epoch",
         validation_split: float = 0.0,
     ) -> Explanation:
-        """Where each sample's state would come from in ``fit`` or ``predict``.
+        """List the state that each sample would start from in ``fit`` or ``predict``.
 
         Args:
             x: the inputs, (samples, …).
-            batch_size, shuffle, starts, epochs, reset, validation_split: as in ``fit``; for
-                ``predict``, ``batch_size`` and ``starts``.
+            batch_size, shuffle, starts, epochs, reset, validation_split: as in ``fit``;
+                ``predict`` takes ``batch_size`` and ``starts`` of them.
 
         Returns:
-            A value that prints as a table, with warnings of what is nearly always a mistake: rows
-            that do not go on where the row before ended, overlapping windows in a stateful model,
-            single steps in a stateless one, a smaller last batch, epochs that start warm, a
-            validation set that begins in the middle of a sequence.
+            An ``Explanation``, which prints as a table, with warnings of likely mistakes: rows that
+            do not continue the row before, overlapping windows in a stateful model, single time
+            steps in a stateless one, a smaller last batch, epochs that start from the state of the
+            one before, a validation set that begins in the middle of a sequence.
 
         Raises:
             InputError: data or arguments that ``fit`` refuses.
@@ -111,22 +111,30 @@ class ExplainMethod(_KerasModel):
                 "expected."
             )
         engine: ModelState = self._engine  # pyright: ignore[reportAttributeAccessIssue]
-        held = DataAdapter(engine).held(x, batch_size, starts)
-        count = held.samples.count
-        order = _Order(
+        data = DataAdapter(engine).held(x, batch_size, starts)
+        count = data.samples.count
+        layout = _Layout(
             training=int(count * (1 - validation_split)) if validation_split else count,
             count=count,
-            rows=held.rows,
-            starts=held.samples.starts,
+            rows=data.rows,
+            starts=data.samples.starts,
             shuffled=bool(shuffle),
             reset=reset,
             epochs=epochs,
         )
-        return _explanation(engine, held.samples.x, order)
+        return _explanation(engine, data.samples.x, layout)
 
 
-class _Order(NamedTuple):
-    """How samples come: the first ``training`` of ``count`` to be trained on."""
+class _Layout(NamedTuple):
+    """The order of the samples of a run, and when their states are reset.
+
+    Attributes:
+        training: samples that are trained on, the first ones; validation has the others.
+        count: all samples.
+        rows: samples in a full batch.
+        starts: booleans (samples,), or None.
+        shuffled, reset, epochs: as given to ``explain``.
+    """
 
     training: int
     count: int
@@ -145,60 +153,68 @@ class _Order(NamedTuple):
         return int(starts[: sample + 1].sum()) + (not starts[0])
 
 
-def _explanation(engine: ModelState, x, order: _Order) -> Explanation:
+def _explanation(engine: ModelState, x, layout: _Layout) -> Explanation:
     carries = bool(engine.memories)
     warm = carries and engine.agreed_rows() > 0
     warm = warm and not all(memory.is_fresh for memory in engine.memories)
-    told = [_told(at, order, carries, warm) for at in range(order.count)]
-    sources, reasons = zip(*told, strict=True)
-    warnings = (
-        [*_of_rows(order), *_of_windows(x, order)] if carries else _of_single_steps(engine, x)
-    )
-    return Explanation(sources, reasons, _later(order) if carries else "", tuple(warnings))
+    samples = range(layout.count)
+    sources, reasons = zip(*[_source(at, layout, carries, warm) for at in samples], strict=True)
+    if carries:
+        later = _later_epochs(layout)
+        warnings = [*_row_warnings(layout), *_overlap_warnings(x, layout)]
+    else:
+        later, warnings = "", _single_step_warnings(engine, x)
+    return Explanation(sources, reasons, later, tuple(warnings))
 
 
-def _told(at: int, order: _Order, carries: bool, warm: bool) -> tuple[int | None, str]:
-    """The sample that a sample goes on from, and that in words."""
-    begins = _begins(at, order, carries)
-    if begins:
-        return None, begins
-    validates = at >= order.training
-    if at - validates * order.training >= order.rows:
-        return at - order.rows, f"carried from sample {at - order.rows}"
+def _source(at: int, layout: _Layout, carries: bool, warm: bool) -> tuple[int | None, str]:
+    """The sample whose final state a sample continues from, or None; and the reason in words.
+
+    Args:
+        at: the sample's number.
+        layout: the order of all samples.
+        carries: whether the model has stateful layers.
+        warm: whether the model remembers a state now.
+    """
+    if reason := _reason_not_carried(at, layout, carries):
+        return None, reason
+    validates = at >= layout.training
+    if at - validates * layout.training >= layout.rows:
+        return at - layout.rows, f"carried from sample {at - layout.rows}"
     if validates:
         return None, "fresh: first of the validation"
     return None, "carried: what the model remembers now" if warm else "fresh: first of the run"
 
 
-def _begins(at: int, order: _Order, carries: bool) -> str:
-    """Why a sample goes on from none before it, wherever it stands; "" if it may."""
+def _reason_not_carried(at: int, layout: _Layout, carries: bool) -> str:
+    """Why a sample continues from none before it, wherever it stands; "" if it may."""
     if not carries:
         return "fresh: stateless"
-    if order.reset == "batch":
+    if layout.reset == "batch":
         return 'fresh: every batch is, by reset="batch"'
-    if order.starts_at(at):
-        return f"reset: start of sequence {order.sequence(at)}"
-    return "drawn at random: shuffled" if order.shuffled and at < order.training else ""
+    if layout.starts_at(at):
+        return f"reset: start of sequence {layout.sequence(at)}"
+    return "drawn at random: shuffled" if layout.shuffled and at < layout.training else ""
 
 
-def _later(order: _Order) -> str:
-    if order.epochs == 1 or order.reset == "batch":
+def _later_epochs(layout: _Layout) -> str:
+    if layout.epochs == 1 or layout.reset == "batch":
         return ""
-    if order.reset == "epoch":
+    if layout.reset == "epoch":
         return "Every epoch begins with the same state as the first."
     return "Every later epoch begins with the state that the one before ended with."
 
 
-def _of_rows(order: _Order) -> list[str]:
-    """What is nearly always a mistake where state is carried."""
-    rows, count, found = order.rows, order.training, []
-    if order.reset == "batch":
+def _row_warnings(layout: _Layout) -> list[str]:
+    """Likely mistakes in the order of the samples of a model that carries state."""
+    rows, count, found = layout.rows, layout.training, []
+    if layout.reset == "batch":
         return []
-    if order.shuffled:
+    if layout.shuffled:
         found.append(
             "shuffle=True lets samples go on from samples drawn at random; fit refuses it."
         )
-    if rows > 1 and count > rows and order.starts is None:
+    if rows > 1 and count > rows and layout.starts is None:
         found.append(
             f"with batch_size={rows} sample {rows} goes on from sample 0, not from sample "
             f"{rows - 1}: right only if x was laid out that way, as legato.Lanes does."
@@ -208,9 +224,9 @@ def _of_rows(order: _Order) -> list[str]:
             f"the last batch has {count % rows} samples for {rows} rows: the other rows keep the "
             "state of the batch before."
         )
-    if order.reset == "never" and order.epochs > 1 and not order.starts_at(0):
+    if layout.reset == "never" and layout.epochs > 1 and not layout.starts_at(0):
         found.append('every epoch but the first starts warm, from the end of x: reset="epoch".')
-    if count < order.count and not order.starts_at(count):
+    if count < layout.count and not layout.starts_at(count):
         found.append(
             f"validation begins at sample {count}, in the middle of a sequence, and starts fresh: "
             'validation_state="continue" goes on from the end of the epoch.'
@@ -218,11 +234,11 @@ def _of_rows(order: _Order) -> list[str]:
     return found
 
 
-def _of_windows(x, order: _Order) -> list[str]:
-    """Windows over one series, a step apart, in a model that carries state."""
+def _overlap_warnings(x, layout: _Layout) -> list[str]:
+    """A warning of windows over one series, one step apart, in a model that carries state."""
     if not isinstance(x, np.ndarray) or x.ndim < 3 or x.shape[1] < 2 or len(x) < 3:
         return []
-    if order.reset == "batch" or not np.array_equal(x[1:, :-1], x[:-1, 1:]):
+    if layout.reset == "batch" or not np.array_equal(x[1:, :-1], x[:-1, 1:]):
         return []
     if (x == x[:1, :1]).all():
         return []
@@ -233,7 +249,7 @@ def _of_windows(x, order: _Order) -> list[str]:
     ]
 
 
-def _of_single_steps(engine: ModelState, x) -> list[str]:
+def _single_step_warnings(engine: ModelState, x) -> list[str]:
     recurrent = any(
         isinstance(each, StatefulLayer) for each in keras_private.flatten_layers(engine.model)
     )

@@ -1,7 +1,7 @@
-"""``load_model``: a model file, written by legato or by plain Keras, as a legato model.
+"""``load_model``: loads a model file of legato or plain Keras as a legato model.
 
-Keras reads the file, with all its checks; what it made then becomes legato's (``saving.become``).
-What is not a model file is told apart before, so that one sentence says what it is.
+Keras loads the file, with all its checks, and ``saving.convert_model`` converts the model. Files of
+another kind are recognized before, so that the error says what they are.
 """
 
 import os
@@ -14,7 +14,7 @@ import keras
 
 from legato._errors import InputError, OutputError, StateError
 from legato._models.model import Model
-from legato._models.saving import MODEL_SUFFIXES, become, recall_about, recall_seeds
+from legato._models.saving import MODEL_SUFFIXES, convert_model, load_seeds, load_training_record
 from legato._recurrent.state import State
 
 
@@ -24,25 +24,26 @@ def load_model(
     compile=True,  # noqa: A002  Keras's name
     safe_mode=True,
 ) -> Model:
-    """Read a model from a file, as ``keras.saving.load_model`` does, and let it carry.
+    """Load a model from a file, as ``keras.saving.load_model`` does, with state carried.
 
     ``keras.Sequential`` becomes ``legato.Sequential`` and a functional model ``legato.Model``, also
-    inside others; recurrent layers carry as ``legato.layers`` do. Nothing is remembered yet: the
-    state is in a file of its own, for ``model.load_states``.
+    nested ones; recurrent layers carry state as ``legato.layers`` do. The model starts from the
+    initial state: ``save_states`` writes states to a file of their own, for ``model.load_states``.
 
     Args:
-        filepath: a ``.keras`` file, an ``.h5`` file, or whatever else Keras opens.
-        custom_objects: names → classes and functions of your own that are not registered.
-        compile: whether it is compiled as it was, with the optimizer's state.
-        safe_mode: whether to refuse ``lambda``, which could do anything when read.
+        filepath: a ``.keras`` file, an ``.h5`` file, or anything else that Keras opens.
+        custom_objects: your own classes and functions that are not registered, by name.
+        compile: whether to compile the model as it was saved, with the optimizer's state.
+        safe_mode: whether to refuse ``lambda``, which could run any code when loaded.
 
     Returns:
         A ``legato.Sequential``, a functional ``legato.Model``, or a subclass of your own.
 
     Raises:
         OutputError: there is no such file, or it cannot be read.
-        InputError: it is not a model: cut short, a state, weights alone, something else.
-        TypeError: a class or function is not known (from Keras, with what to do).
+        InputError: the file holds no model: it is truncated, a state, weights alone, or another
+            format.
+        TypeError: a class or function is not known (raised by Keras, with the remedy).
 
     Example:
         >>> import keras, legato
@@ -61,27 +62,27 @@ def load_model(
             filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
         )
     except (zipfile.BadZipFile, zlib.error, OSError) as error:
-        raise InputError(_not_whole(filepath, error)) from error
+        raise InputError(_damaged(filepath, error)) from error
     except ValueError as error:
         if local and Path(filepath).is_dir() and not (Path(filepath) / "config.json").exists():
             raise InputError(f"{filepath} is a folder, and no model. Name a model file.") from error
         raise
-    model = become(model)
+    model = convert_model(model)
     if local:
-        recall_seeds(model, Path(filepath))
-        recall_about(model, Path(filepath))
+        load_seeds(model, Path(filepath))
+        load_training_record(model, Path(filepath))
     return cast(Model, model)
 
 
 def _check_file(path: Path) -> None:
-    """Say what a file is that is not a model.
+    """Refuse a file that is no model file, naming its kind.
 
     Raises:
         OutputError: it cannot be read.
-        InputError: it is something else.
+        InputError: it is of another kind.
     """
     if path.is_dir():
-        return  # an unzipped model, or a checkpoint: Keras knows
+        return  # an unzipped model, or a checkpoint: Keras checks it
     try:
         path.open("rb").close()
     except OSError as error:
@@ -118,7 +119,7 @@ def _check_archive(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             is_model = "config.json" in archive.namelist()
     except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(_not_whole(path, error)) from error
+        raise InputError(_damaged(path, error)) from error
     if not is_model:
         raise InputError(
             f"{path} is a zip archive, but not a Keras model: it has no config.json. Use a file "
@@ -133,7 +134,7 @@ def _check_hdf5(path: Path) -> None:
         with h5py.File(path) as file:
             is_model = "model_config" in file.attrs
     except OSError as error:
-        raise InputError(_not_whole(path, error)) from error
+        raise InputError(_damaged(path, error)) from error
     if not is_model:
         raise InputError(
             f"{path} is an HDF5 file without a model in it. If it holds weights, make the model "
@@ -141,7 +142,7 @@ def _check_hdf5(path: Path) -> None:
         )
 
 
-def _not_whole(path, error: Exception) -> str:
+def _damaged(path, error: Exception) -> str:
     return (
         f"{path} is not a whole model file ({error}). It was cut short, altered, or written by "
         "something else: use a file that model.save wrote."

@@ -1,20 +1,88 @@
-"""``Model`` and ``Sequential``: Keras's models, with recurrent state carried as the contract says.
+"""``Model`` and ``Sequential``: Keras's models with recurrent state that is carried.
 
-What they do is ``verbs``'s; here they are put together with Keras's classes.
+The state contract is in ``docs/contract.md``. The state as a value is here, and so are the classes;
+``fit``, ``predict`` and the other methods that run a model are in ``verbs``.
 """
 
 import keras
 
-from legato._models.saving import stands_for
+from legato._models.saving import register_model_class
 from legato._models.verbs import KerasVerbs
 from legato._platform import keras_private
 from legato._platform.backend import set_up_jax
+from legato._recurrent.state import State
 from legato._recurrent.stateful_layers import adopt
 
 set_up_jax()
 
 
-class Model(KerasVerbs, keras.Model):
+class StateMethods(KerasVerbs):
+    """The recurrent state of a model as a value, mixed into Keras's model classes."""
+
+    @property
+    def stateful(self) -> bool:
+        """Whether any layer carries state."""
+        return bool(self._engine.stateful_layers)
+
+    @property
+    def states(self) -> State:
+        """The state that the recurrent layers hold now, as a value. Assign one to put it back.
+
+        Raises:
+            StateError: (when assigned) it is another model's: other layers, shapes or dtypes.
+        """
+        return self._engine.state()
+
+    @states.setter
+    def states(self, state: State) -> None:
+        self._engine.set_state(state)
+
+    def initial_states(self, rows: int = 1) -> State:
+        """The initial state of ``rows`` rows, as each cell's ``get_initial_state`` gives it."""
+        return self._engine.initial_state(rows)
+
+    def reset_states(self, rows=None) -> None:
+        """Put state back to its initial value.
+
+        Args:
+            rows: row indices, or a boolean mask of shape (rows,). Default: all rows, after which
+                the next call may have any number of rows.
+
+        Raises:
+            StateError: a row that the model does not remember.
+        """
+        self._engine.reset(rows)
+
+    reset_state = reset_states
+
+    def save_states(self, path) -> None:
+        """Write the state to a safetensors file, whole or not at all.
+
+        Raises:
+            OutputError: the folder is missing or cannot be written.
+        """
+        self.states.save(path)
+
+    def load_states(self, path) -> None:
+        """Load a state that ``save_states`` wrote, equal to the bit.
+
+        Raises:
+            StateError: no such file, a damaged one, or the state of another model.
+        """
+        self.states = State.load(path)
+
+    @property
+    def non_trainable_variables(self) -> list:
+        """Keras's non-trainable variables, followed by those that hold recurrent state.
+
+        Keras's pure ``train_step``, ``test_step`` and ``predict_step`` carry the variables that are
+        listed here, and no others.
+        """
+        memory = [each for memory in self._engine.memories for each in memory.variables]
+        return [*super().non_trainable_variables, *memory]
+
+
+class Model(StateMethods, keras.Model):
     """``keras.Model``, functional or subclassed, with recurrent state that is carried.
 
     ``Model(inputs, outputs)`` is a functional model; a subclass with a ``call`` of its own is used
@@ -45,7 +113,7 @@ class Model(KerasVerbs, keras.Model):
 
 
 class Functional(Model, keras_private.Functional):
-    """A functional model; what ``legato.Model(inputs, outputs)`` makes."""
+    """A functional model, as ``legato.Model(inputs, outputs)`` returns it."""
 
     def __init__(self, inputs, outputs, name=None, **kwargs):
         super().__init__(inputs, outputs, name=name, **kwargs)
@@ -56,7 +124,8 @@ class Sequential(Model, keras.Sequential):
     """``keras.Sequential`` with recurrent state that is carried.
 
     Args:
-        layers: layers in order, plain ``keras.layers`` or ``legato.layers``; none to ``add`` later.
+        layers: the layers in order, plain ``keras.layers`` or ``legato.layers``. Default: none;
+            ``add`` appends them.
         trainable, name: as in Keras.
 
     Example:
@@ -72,7 +141,7 @@ class Sequential(Model, keras.Sequential):
         super().__init__(layers, trainable=trainable, name=name)
 
     def add(self, layer, rebuild=True):
-        """Add a layer, as in Keras; ``batch_input_shape=`` of a first layer makes the input."""
+        """Add a layer, as in Keras; ``batch_input_shape=`` of the first makes the input."""
         if isinstance(layer, keras.layers.Layer):
             adopt(layer)
             rows = getattr(layer, "batch_input_rows", None)
@@ -89,18 +158,18 @@ class Sequential(Model, keras.Sequential):
         return super().pop(rebuild)
 
 
-stands_for(Model, keras.Model)
-stands_for(Functional, keras_private.Functional)
-stands_for(Sequential, keras.Sequential)
+register_model_class(Model, keras.Model)
+register_model_class(Functional, keras_private.Functional)
+register_model_class(Sequential, keras.Sequential)
 
 
 def _is_functional(args: tuple, kwargs: dict) -> bool:
-    """Whether the arguments are a functional model's: inputs and outputs."""
+    """Whether the constructor's arguments are those of a functional model: inputs and outputs."""
     return len(args) == 2 or "outputs" in kwargs
 
 
 def _inject_functional(cls: type) -> None:
-    """Make a user's subclass of ``Model`` a functional one, as Keras does for its own."""
+    """Replace ``Model`` by ``Functional`` among a user's base classes, as Keras does."""
     if Model in cls.__bases__:
         cls.__bases__ = tuple(Functional if base is Model else base for base in cls.__bases__)
     else:

@@ -1,11 +1,11 @@
-"""How a model is written to a file and what a model read from one becomes.
+"""Saves models as Keras model files, and converts models that Keras has loaded.
 
-Files are Keras's, to the letter: what legato writes opens in plain Keras, and the other way round
-a model Keras has read becomes legato's in place, every layer and variable staying the object it
-was. legato adds that a file is whole or absent, the number of rows without which plain Keras opens
-no stateful layer (in ``.keras`` files it stands with the layer, see
-``layers.Carries.get_build_config``), and how far the random generators of dropout have come, which
-Keras forgets. Recurrent state is in no model file: ``save_states`` has it.
+The files are Keras's own: legato's open in plain Keras, and a model that Keras has loaded is
+converted in place, every layer and variable staying the same object. legato adds three things:
+files are written whole or not at all; they hold the number of rows, without which plain Keras opens
+no stateful layer (in ``.keras`` files as part of the layer, see
+``StatefulLayer.get_build_config``); and they hold the states of the layers' random generators,
+which Keras does not save. Limits: a model file has no recurrent state; ``save_states`` writes that.
 """
 
 import json
@@ -25,32 +25,34 @@ from legato._recurrent.stateful_layers import StatefulLayer, adopt, with_rows
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 _HDF5 = (".h5", ".hdf5")
-_ABOUT = "legato.json"
-_BECOMES: dict[type, type] = {}  # Keras's model class → legato's
+_RECORD_FILE = "legato.json"  # the training record inside a .keras file
+_LEGATO_CLASSES: dict[type, type] = {}  # Keras's model class → legato's
 
-_KerasModel = keras.Model if TYPE_CHECKING else object  # what the saving is mixed into
+_KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mixin extends
 
 
-def stands_for(cls: type, keras_cls: type) -> None:
-    """Write ``cls`` to files as the Keras model class it extends, and read that as ``cls``."""
+def register_model_class(cls: type, keras_cls: type) -> None:
+    """Save ``cls`` under the name of the Keras class it extends; load that class as ``cls``."""
     keras_private.saved_as(cls, keras_cls)
-    _BECOMES[keras_cls] = cls
+    _LEGATO_CLASSES[keras_cls] = cls
 
 
 class SaveMethods(_KerasModel):
-    """Saving as Keras does it, but whole or not at all; mixed into Keras's model classes."""
+    """``save`` and ``save_weights``, mixed into Keras's model classes."""
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
-        """Write the model: layers, weights, and how it was compiled with its optimizer's state.
+        """Write the model to one file: layers, weights, compile options and optimizer state.
+
+        The file is written whole or not at all.
 
         Args:
             filepath: a path that ends in ``.keras``, or in ``.h5`` for Keras's old format.
-            overwrite: whether an old file goes without asking at the terminal.
-            zipped, kwargs: as in Keras. A folder (``zipped=False``) or an address that is not a
-                path is written by Keras, piece by piece.
+            overwrite: whether an existing file is replaced without asking at the terminal.
+            zipped, kwargs: as in Keras. A folder (``zipped=False``) and an address that is no
+                local path are written by Keras, file by file.
 
         Raises:
-            InputError: the path ends otherwise.
+            InputError: the path has another suffix.
             OutputError: the folder is missing or cannot be written.
 
         Example:
@@ -64,35 +66,37 @@ class SaveMethods(_KerasModel):
         if zipped is False or _is_address(filepath):
             save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
             return
-        path = _checked(filepath, MODEL_SUFFIXES, "model")
+        path = _checked_path(filepath, MODEL_SUFFIXES, "model")
 
         def write(temporary: Path) -> None:
             save(temporary, zipped=zipped, **kwargs)
             if path.suffix in _HDF5:
                 _declare_rows(self, temporary)
             else:
-                _note_seeds(self, temporary)
-                _note_about(self, temporary)
+                _write_seeds(self, temporary)
+                _write_training_record(self, temporary)
 
         _write(path, overwrite, write)
 
     def save_weights(self, filepath, overwrite=True, max_shard_size=None) -> None:
-        """Write the weights alone, to be read by ``load_weights`` into a model built alike.
+        """Write the weights alone; ``load_weights`` reads them into a model of the same layers.
+
+        The file is written whole or not at all.
 
         Args:
             filepath: a path that ends in ``.weights.h5``.
-            overwrite: whether an old file goes without asking at the terminal.
-            max_shard_size: as in Keras, which writes the several files piece by piece.
+            overwrite: whether an existing file is replaced without asking at the terminal.
+            max_shard_size: as in Keras, which then writes several files, one by one.
 
         Raises:
-            InputError: the path ends otherwise, or the model is not built.
+            InputError: the path has another suffix, or the model is not built.
             OutputError: the folder is missing or cannot be written.
         """
         save = super().save_weights
         if max_shard_size is not None or _is_address(filepath):
             save(filepath, overwrite=overwrite, max_shard_size=max_shard_size)
             return
-        path = _checked(filepath, (".weights.h5",), "weights")
+        path = _checked_path(filepath, (".weights.h5",), "weights")
         if not self.built:
             raise InputError(
                 f"Model {self.name!r} is not built, so it has no weights to save yet: build it "
@@ -102,23 +106,23 @@ class SaveMethods(_KerasModel):
 
     @classmethod
     def _unpickle_model(cls, bytesio):
-        """A copied or unpickled model carries too; Keras's way makes a plain one."""
-        return become(super()._unpickle_model(bytesio))
+        """A copied or unpickled model as legato's; Keras makes a plain one."""
+        return convert_model(super()._unpickle_model(bytesio))
 
 
-def become(model):
-    """Make a model that Keras read legato's, and every model and recurrent layer in it.
+def convert_model(model):
+    """Convert a Keras model, and every model and recurrent layer inside it, to legato's classes.
 
-    The very objects are changed. A user's own subclass of a Keras model class stays itself, with
-    legato's verbs behind its own.
+    The objects are changed in place. A user's subclass of a Keras model class keeps its own methods
+    and gets legato's as an additional base class.
 
     Returns:
-        The model.
+        The same model.
     """
     layers = keras_private.flatten_layers(model)
     for each in layers:
         if isinstance(each, keras.Model) and not isinstance(each, SaveMethods):
-            each.__class__ = _carrying(type(each))
+            each.__class__ = _legato_class(type(each))
     adopt(model)
     inputs = keras_private.known_inputs(model)
     if inputs and inputs[0].shape[0] is None:
@@ -130,27 +134,27 @@ def become(model):
     return model
 
 
-def _carrying(keras_cls: type) -> type:
-    """The class that carries for a Keras model class or a user's subclass of one."""
-    if keras_cls not in _BECOMES:
+def _legato_class(keras_cls: type) -> type:
+    """legato's class for a Keras model class, or for a user's subclass of one."""
+    if keras_cls not in _LEGATO_CLASSES:
         kinds = (keras_private.Functional, keras.Sequential, keras.Model)
         kind = next(each for each in kinds if issubclass(keras_cls, each))
-        about = {"__module__": keras_cls.__module__, "__qualname__": keras_cls.__qualname__}
-        made = type(keras_cls.__name__, (keras_cls, _BECOMES[kind]), about)
-        stands_for(made, keras_cls)
-    return _BECOMES[keras_cls]
+        names = {"__module__": keras_cls.__module__, "__qualname__": keras_cls.__qualname__}
+        cls = type(keras_cls.__name__, (keras_cls, _LEGATO_CLASSES[kind]), names)
+        register_model_class(cls, keras_cls)
+    return _LEGATO_CLASSES[keras_cls]
 
 
 def _is_address(filepath) -> bool:
-    """Whether something Keras can write to is not a path on this machine."""
+    """Whether Keras writes to a remote address (``scheme://…``), not to a local path."""
     return "://" in str(filepath)
 
 
-def _checked(filepath, suffixes: tuple[str, ...], what: str) -> Path:
-    """The path, if it can be one that this is written to.
+def _checked_path(filepath, suffixes: tuple[str, ...], content: str) -> Path:
+    """A path with one of the suffixes that Keras requires of a file of this content.
 
     Raises:
-        InputError: it is no path, or ends otherwise.
+        InputError: it is no path, or has another suffix.
     """
     ends = " or ".join(suffixes)
     if not isinstance(filepath, (str, os.PathLike)):
@@ -158,7 +162,7 @@ def _checked(filepath, suffixes: tuple[str, ...], what: str) -> Path:
     path = Path(filepath)
     if not path.name.endswith(suffixes) or path.name in suffixes:
         raise InputError(
-            f"{path} cannot be a file of {what}: its name must end in {ends}. "
+            f"{path} cannot be a file of {content}: its name must end in {ends}. "
             "Keras tells by the ending how to read it."
         )
     return path
@@ -170,9 +174,9 @@ def _write(path: Path, overwrite: bool, write: Callable[[Path], object]) -> None
 
 
 def _declare_rows(model, path: Path) -> None:
-    """Fix the number of rows in an HDF5 model file, which has no other place for it.
+    """Set the batch size of the inputs in an HDF5 model file, which has no other place for it.
 
-    Plain Keras opens a stateful layer only with one: the rows remembered, else 1.
+    Plain Keras opens stateful layers only with a batch size: the number of rows remembered, else 1.
     """
     layers = [
         each for each in keras_private.flatten_layers(model) if isinstance(each, StatefulLayer)
@@ -189,8 +193,8 @@ def _declare_rows(model, path: Path) -> None:
         file.attrs["model_config"] = json.dumps(config).encode()
 
 
-def _note_seeds(model, path: Path) -> None:
-    """Write the random generators' states into the archive's comment, which nobody else reads."""
+def _write_seeds(model, path: Path) -> None:
+    """Write the random generators' states as the archive's comment, which Keras ignores."""
     seeds = [variable.numpy().tolist() for variable in _seeds(model)]
     comment = json.dumps({"legato": {"seeds": seeds}}).encode()
     if seeds and len(comment) <= zipfile.ZIP_MAX_COMMENT:
@@ -198,8 +202,8 @@ def _note_seeds(model, path: Path) -> None:
             archive.comment = comment
 
 
-def recall_seeds(model, path: Path) -> None:
-    """Put the random generators where they were when the model was saved, if the file says so."""
+def load_seeds(model, path: Path) -> None:
+    """Set the random generators to their states when the model was saved, if the file has them."""
     if path.suffix != ".keras" or not path.is_file():
         return
     with zipfile.ZipFile(path) as archive:
@@ -207,48 +211,49 @@ def recall_seeds(model, path: Path) -> None:
     if not comment.startswith(b'{"legato"'):
         return
     seeds, variables = json.loads(comment)["legato"]["seeds"], _seeds(model)
-    if len(seeds) == len(variables):  # else a class of the user's has other layers by now
+    if len(seeds) == len(variables):  # else the user's class has other layers than when saved
         for variable, seed in zip(variables, seeds, strict=True):
             variable.assign(np.array(seed, variable.dtype))
 
 
-def about(model) -> dict | None:
-    """What a model knows of its training, as JSON takes it; saved and loaded with it."""
-    return model.__dict__.get("_legato_about")
+def training_record(model) -> dict | None:
+    """The record of a model's training, as JSON types; saved and loaded with the model."""
+    return model.__dict__.get("_legato_training_record")
 
 
-def set_about(model, known: dict | None) -> None:
-    """Let a model know of its training."""
-    model.__dict__["_legato_about"] = known
+def set_training_record(model, record: dict | None) -> None:
+    """Attach the record of its training to a model, or with None remove it."""
+    model.__dict__["_legato_training_record"] = record
 
 
-def _note_about(model, path: Path) -> None:
-    if about(model) is not None:
+def _write_training_record(model, path: Path) -> None:
+    record = training_record(model)
+    if record is not None:
         with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(_ABOUT, json.dumps(about(model), ensure_ascii=False))
+            archive.writestr(_RECORD_FILE, json.dumps(record, ensure_ascii=False))
 
 
-def recall_about(model, path: Path) -> None:
-    """Let a model know what its file says of its training.
+def load_training_record(model, path: Path) -> None:
+    """Attach the training record of a model file, if it has one, to the model read from it.
 
     Raises:
-        InputError: that part of the file is not as legato wrote it.
+        InputError: the record is not as legato wrote it.
     """
     if path.suffix != ".keras" or not path.is_file():
         return
     with zipfile.ZipFile(path) as archive:
-        if _ABOUT not in archive.namelist():
+        if _RECORD_FILE not in archive.namelist():
             return
         try:
-            told = json.loads(archive.read(_ABOUT))
-            if not isinstance(told, dict):
-                raise ValueError(f"it is a {type(told).__name__}")
+            record = json.loads(archive.read(_RECORD_FILE))
+            if not isinstance(record, dict):
+                raise ValueError(f"it is a {type(record).__name__}")
         except ValueError as error:
             raise InputError(
-                f"{path} says of its training what cannot be read ({error}): {_ABOUT} in it was "
+                f"The training record of {path} cannot be read ({error}): {_RECORD_FILE} in it was "
                 "altered. Use a file as legato wrote it."
             ) from error
-    set_about(model, told)
+    set_training_record(model, record)
 
 
 def _seeds(model) -> list:
@@ -257,7 +262,7 @@ def _seeds(model) -> list:
 
 
 def _input_configs(config):
-    """The configurations of every input layer inside a configuration."""
+    """The configurations of all input layers inside a model's configuration."""
     if isinstance(config, dict):
         if config.get("class_name") == "InputLayer":
             yield config["config"]

@@ -25,7 +25,6 @@ from keras.src.testing import test_case
 
 from legato import layers
 from legato._models import model as model_module
-from legato._models import verbs
 
 RECURRENT = "RNN LSTM GRU SimpleRNN ConvLSTM1D ConvLSTM2D ConvLSTM3D Bidirectional".split()
 MODELS = {
@@ -39,7 +38,7 @@ KerasFunctional = keras.src.Functional
 _outcomes: dict[str, str] = {}
 
 
-class Trainer(verbs.KerasVerbs, trainer.JAXTrainer):
+class Trainer(model_module.StateMethods, trainer.JAXTrainer):
     """Keras's trainer with legato's verbs, for models that are a layer mixed in with a trainer."""
 
 
