@@ -21,6 +21,7 @@ from legato._execution.compiled_loop import LoopPlan
 from legato._execution.program_cache import ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
+from legato._platform.padding import pad_with_zeros
 from legato._recurrent.model_state import ModelState
 
 BLOCK_BYTES = 64 * 2**20  # of derivatives at once, about
@@ -219,7 +220,7 @@ class DifferentiatedRun:
                 memory = [each[: self._last] for each in memory]
             (memory, own), before, mixed = walk(self._values, memory, own, *batches)
             mixes |= bool(mixed)
-            found.append([_padded(np.asarray(each), self._rows) for each in before])
+            found.append([pad_with_zeros(np.asarray(each), self._rows, axis=1) for each in before])
         self._check_unchanged(own)
         return [np.concatenate(each) for each in zip(*found, strict=True)], mixes
 
@@ -322,7 +323,3 @@ def _flat(arrays: list, rows: int) -> jax.Array:
     """Numbers of each row side by side, (rows, numbers)."""
     flat = [each.reshape(rows, -1).astype("float32") for each in arrays]
     return jnp.concatenate([jnp.zeros((rows, 0), "float32"), *flat], axis=1)
-
-
-def _padded(array: np.ndarray, rows: int) -> np.ndarray:
-    return np.pad(array, [(0, 0), (0, rows - array.shape[1]), *[(0, 0)] * (array.ndim - 2)])

@@ -57,36 +57,6 @@ def check_seed(seed, name: str = "seed") -> int:
     return int(seed)
 
 
-def padded_step(pad, values: np.ndarray) -> np.ndarray:
-    """The content of a padded time step.
-
-    Args:
-        pad: a number, or an array of the shape of one step, as the user gave it.
-        values: the array to be padded, (time steps, ...).
-
-    Returns:
-        (...), of the dtype of ``values``.
-
-    Raises:
-        InputError: that dtype cannot hold ``pad``, or its shape is not that of a step.
-    """
-    given, shape = np.asarray(pad), values.shape[1:]
-    with np.errstate(all="ignore"):
-        step = given.astype(values.dtype)
-    if not np.issubdtype(values.dtype, np.inexact) and not np.array_equal(step, given):
-        raise InputError(
-            f"pad={pad!r} cannot be held by {values.dtype} values; give a value that can, or "
-            "values of another dtype."
-        )
-    try:
-        return np.broadcast_to(step, shape)
-    except ValueError as error:
-        raise InputError(
-            f"pad has shape {given.shape}, and a step of these values {shape}; give a number or an "
-            "array like one step."
-        ) from error
-
-
 def check_choice(name: str, value, choices: Iterable) -> None:
     """Refuse a value that is none of an option's choices.
 

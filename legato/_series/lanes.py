@@ -16,7 +16,8 @@ from functools import cached_property
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.checks import check_count, is_count, padded_step
+from legato._platform.checks import check_count, is_count
+from legato._platform.padding import broadcast_padding
 from legato._platform.wording import counted
 from legato._series.sequences import expand_ranges
 
@@ -142,7 +143,7 @@ class Lanes:
         """
         values = _check_values(values, int(self.lengths.sum()), len(self.lengths))
         shape = (self.samples * self.steps, *values.shape[1:])
-        laid = np.full(shape, padded_step(pad, values))
+        laid = np.full(shape, broadcast_padding(pad, values))
         laid[self._places] = values
         return laid.reshape(self.samples, self.steps, *values.shape[1:])
 

@@ -17,7 +17,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.checks import check_count, is_count, padded_step
+from legato._platform.checks import check_count, is_count
+from legato._platform.padding import broadcast_padding
 from legato._platform.wording import counted
 
 Layout = Literal["steps", "features", "prefix", "runs"]
@@ -138,7 +139,7 @@ def frame(
     target_index = np.where(last < 0, -1, last + np.arange(gap + 1, ahead + 1))
 
     first = np.cumsum([0, *map(len, sequences[:-1])])[which]
-    x = _gather_steps(values, index, first, padded_step(pad, values))
+    x = _gather_steps(values, index, first, broadcast_padding(pad, values))
     y = _gather_steps(values[:, columns], target_index, first, np.zeros(len(columns), values.dtype))
     return Frames(
         x=x.reshape(len(x), 1, -1) if layout == "features" else x,

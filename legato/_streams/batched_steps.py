@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from legato._platform.padding import pad_with_zeros
 from legato._streams.compiled_steps import CompiledSteps
 from legato._streams.slots import SlotTable
 
@@ -34,7 +35,7 @@ def one_step(
     for begin in range(0, len(places), BATCH):
         part = slice(begin, begin + BATCH)
         size = _rounded(len(places[part]))
-        given = tuple(_padded(x[part], size) for x in xs)
+        given = tuple(pad_with_zeros(x[part], size) for x in xs)
         moved = stepper.step(table.gather(places[part], size), given)
         parts.append(np.asarray(moved)[: len(places[part])])
     if len(parts) == 1:
@@ -65,7 +66,7 @@ def several(
         size = _rounded(len(members))
         xs = _stacked(stepper, [each[at] for at in members], size, counts[members].max())
         came = table.gather(places[members], size)
-        moved, emitted = stepper.walk(came, xs, _padded(counts[members], size))
+        moved, emitted = stepper.walk(came, xs, pad_with_zeros(counts[members], size))
         rows[members] = np.asarray(moved)[: len(members), : one.words]
         for row, at in enumerate(members):
             own = emitted[: counts[at], row]
@@ -90,22 +91,13 @@ def _stacked(stepper: CompiledSteps, each: list, size: int, steps: int) -> tuple
         if given.by_step:
             lone = [count is None for _, count in each]
             parts = [
-                _padded(part[None] if alone else part, steps)
+                pad_with_zeros(part[None] if alone else part, steps)
                 for part, alone in zip(parts, lone, strict=True)
             ]
-        columns.append(_padded(np.stack(parts), size))
+        columns.append(pad_with_zeros(np.stack(parts), size))
     return tuple(columns)
 
 
 def _rounded(count: int) -> int:
     """Rows of the program that leads so many."""
     return 1 << (count - 1).bit_length()
-
-
-def _padded(array: np.ndarray, length: int) -> np.ndarray:
-    """Zeros behind it."""
-    if len(array) == length:
-        return array
-    padded = np.zeros((length, *array.shape[1:]), array.dtype)
-    padded[: len(array)] = array
-    return padded
