@@ -214,8 +214,9 @@ def _parse_piece(
         )
     except polars.exceptions.PolarsError as error:
         _check_records(piece, separator, width, source)
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
-            f"{source}, after line {piece.line}: this is no CSV that Polars can parse ({error})."
+            f"{source}: the rows from line {piece.line} cannot be parsed as CSV ({reason})."
         ) from error
     if b'"' not in piece.content and not frame.to_series(-1).null_count():
         return frame, piece.line + np.arange(frame.height)

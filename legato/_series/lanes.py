@@ -38,8 +38,8 @@ class Lanes:
     Args:
         lengths: time steps of each sequence, integers (sequences,), each at least 1.
         rows: positions of the batch; more than there are sequences leaves some empty. None: the
-            most, up to 32 and one a sequence, that are without a sequence for at most 3 % of
-            the time.
+            most, up to 32 and to the number of sequences, that are without a sequence for at most
+            3 % of the time.
         steps: time steps of a chunk, the truncation length. None: the longest from 8 to 64 that
             keeps padding at 5 % or less, else the one with the least padding; then as short as the
             same number of batches allows. Where no sequence has 8 steps, the longest one's steps.
@@ -52,8 +52,8 @@ class Lanes:
         sequence: (samples,) the index of the sequence a sample is a chunk of, -1 for none.
         begin, end: (samples,) the chunk's first time step within its sequence, and the one after
             its last; 0 and 0 where there is none.
-        starts: booleans (samples,): the first chunk of a sequence. Where there is no sequence
-            nothing starts: what the row carries there is weighted 0 and ends nowhere.
+        starts: booleans (samples,): the sample is the first chunk of a sequence. False where there
+            is no sequence: the row's state is not reset there, and its steps have weight 0.
         padding: the share of all steps that are padding, 0 to 1.
 
     Raises:
