@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from legato import Comparison, InputError, compare, corrected, interval
-from legato._analysis.statistics.power import least_seeds, seeds_needed
+from legato._analysis.statistics.comparison import least_seeds, seeds_needed
 
 thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 whole = st.integers(-9, 9)
@@ -539,13 +539,13 @@ ONES = [0.5, 0.75, 1.0]
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: compare(ONES, [0.5]), "The scores of the second are 1: the spread over seeds is"),
+        (lambda: compare(ONES, [0.5]), "The scores of the second are 1; the spread over seeds n"),
         (
             lambda: compare([0.5, NAN, NAN], ONES, names=("naive", "window")),
             "scores of naive are NaN, infinite or beyond .* for 2 of 3 seeds, .*: 1 and 2. A run",
         ),
         (lambda: compare(ONES, [ONES, ONES]), r"scores of the second have shape \(2, 3\); exp"),
-        (lambda: compare(ONES, [True, False]), "The scores of the second are no numbers: bool"),
+        (lambda: compare(ONES, [True, False]), "The scores of the second are not numbers: bool"),
         (
             lambda: compare(ONES, ONES[:2], paired=True),
             "Pairs need as many scores of both, and the first has 3, the second has 2. Give both",
@@ -563,7 +563,7 @@ ONES = [0.5, 0.75, 1.0]
         (lambda: compare(ONES, ONES).seeds_needed(1, power=80), "power=80 must be at least 0.5"),
         (lambda: corrected([]), "Comparisons are expected, from legato.compare; none came"),
         (lambda: corrected([0.04]), r"from legato.compare; \['float'\] came"),
-        (lambda: corrected([compare(ONES, ONES)], "bonferroni"), "expected 'holm' or 'benjamini-"),
+        (lambda: corrected([compare(ONES, ONES)], "bonferroni"), "one of 'holm', 'benjamini-"),
     ],
 )
 def test_what_cannot_be_compared(call, message):

@@ -26,10 +26,10 @@ scores_that_differ = several_scores.filter(lambda scores: len(set(scores)) > 1)
 
 
 @pytest.mark.parametrize(
-    "room", ["_wording", "_intervals", "_permutation", "_power", "_comparison", "_comparing"]
+    "module", ["number_format", "intervals", "permutation", "comparison", "hypothesis_tests"]
 )
-def test_the_examples_of_the_rooms(room):
-    assert doctest.testmod(import_module(f"legato._analysis.statistics.{room}")).failed == 0
+def test_the_examples_run(module):
+    assert doctest.testmod(import_module(f"legato._analysis.statistics.{module}")).failed == 0
 
 
 # Means.
@@ -234,19 +234,19 @@ NAN = float("nan")
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ([], "The scores are 0: the spread over seeds is not to be seen in fewer than 2"),
-        ([0.9], "The scores are 1: the spread"),
-        (0.9, r"The scores have shape \(\); expected \(seeds,\), one score a seed"),
+        ([], "The scores are 0; the spread over seeds needs at least 2"),
+        ([0.9], "The scores are 1; the spread"),
+        (0.9, r"The scores have shape \(\); expected \(seeds,\), one score per seed"),
         (np.ones((3, 10)), r"have shape \(3, 10\); .* such as the last epoch's"),
         ([0.9, NAN, 0.8, NAN], r"NaN, infinite .* for 2 of 4 seeds, counted from 0: 1 and 3\. A r"),
         ([0.9, math.inf], "for 1 of 2 seeds, counted from 0: 1. A run that failed is a result"),
         ([NAN] * 9, "for 9 of 9 seeds, counted from 0: 0, 1, 2, 3, 4 and 4 more"),
         ([1e200, 1.0], r"beyond 1e\+100 for 1 of 2 seeds, counted from 0: 0"),
-        ([True, False], "are no numbers: bool came. .* booleans are counted by legato.proportion"),
-        (["0.9", "0.8"], "are no numbers: <U3 came"),
-        ([0.9, None], "are no numbers: object came"),
-        ([[0.9], [0.8, 0.7]], "are no numbers: setting an array element with a sequence"),
-        ([1j, 2], "are no numbers: complex128 came"),
+        ([True, False], "are not numbers: bool came. .* legato.proportion counts booleans"),
+        (["0.9", "0.8"], "are not numbers: <U3 came"),
+        ([0.9, None], "are not numbers: object came"),
+        ([[0.9], [0.8, 0.7]], "are not numbers: setting an array element with a sequence"),
+        ([1j, 2], "are not numbers: complex128 came"),
     ],
 )
 def test_scores_that_have_no_mean(scores, message):
@@ -264,7 +264,7 @@ def test_scores_that_have_no_mean(scores, message):
         (lambda: interval([1, 2], "95%"), "level='95%' must lie"),
         (lambda: interval([84, 88], unit="%"), r"run from 84 to 88, and unit='%' is for shares"),
         (lambda: interval([-0.1, 1], unit="%"), r"run from -0.1 to 1, .* such as unit='points'"),
-        (lambda: interval([1, 2], method="z"), "method='z' is not known; expected 't' or 'boots"),
+        (lambda: interval([1, 2], method="z"), "method is 'z'; one of 't', 'bootstrap' was"),
         (lambda: interval([1, 2], method="bootstrap", seed=-1), "seed is -1; a whole number"),
         (lambda: proportion(11, 10), "11 successes of 10 seeds cannot be"),
         (lambda: proportion(-1, 10), "-1 successes of 10 seeds cannot be"),
@@ -272,11 +272,11 @@ def test_scores_that_have_no_mean(scores, message):
         (lambda: proportion(0.9, 10), "0.9 successes of 10 seeds cannot be; expected whole numb"),
         (lambda: proportion(9), "successes=9 came without a count; expected booleans"),
         (lambda: proportion([1, 0, 1]), r"successes=\[1, 0, 1\] came without a count"),
-        (lambda: proportion(np.ones(0, bool)), "came without a count; expected booleans, one a"),
-        (lambda: proportion(np.ones((2, 2), bool)), "one a seed, as accuracies == 1 gives"),
+        (lambda: proportion(np.ones(0, bool)), "came without a count; expected booleans, one per"),
+        (lambda: proportion(np.ones((2, 2), bool)), "one per seed, as accuracies == 1 gives"),
         (lambda: proportion([True], 1), r"\[True\] successes of 1 seeds cannot be"),
         (lambda: proportion(9, 10, 1.5), "level=1.5 must lie between 0 and 1"),
-        (lambda: proportion(9, 10, method="wald"), "expected 'wilson' or 'exact'"),
+        (lambda: proportion(9, 10, method="wald"), "one of 'wilson', 'exact' was expected"),
     ],
 )
 def test_what_has_no_interval(call, message):

@@ -1,9 +1,10 @@
-"""Scores of replicates in honest sentences: intervals, and whether a difference is real.
+"""Statistics of the scores of replicates: confidence intervals and tests of differences.
 
-One score a seed comes in (``seed_scores``); a mean or a share with its interval (``intervals``), or
-the difference of two (``hypothesis_tests``) comes out as a value (``comparison``) that tells itself
-(``number_format``). What chance can do is asked by rearranging scores (``permutation``), what more
-seeds could find by the t distribution (``power``). SciPy does the sums, and is loaded when needed.
+Takes one score per seed (``seed_scores``). ``intervals`` gives a mean or a share with its interval,
+``hypothesis_tests`` compares two sets of scores by an interval and a permutation test
+(``permutation``), and ``comparison`` is the result, with the number of seeds that would be needed.
+Results print as sentences, with the decimals that ``number_format`` justifies. SciPy computes, and
+is imported on first use.
 """
 
 from legato._analysis.statistics.comparison import Comparison

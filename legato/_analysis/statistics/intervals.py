@@ -1,50 +1,48 @@
-"""Scores of replicates in honest numbers: a mean, or a share, and the interval it leaves open.
+"""Confidence intervals of a mean score, and of the share of seeds that succeed.
 
-A mean comes with Student's t interval ("The probable error of a mean", Biometrika 6, 1908), however
-the scores look: to choose by a look at a few of them costs coverage (Rochon, Gondan and Kieser, "To
-test or not to test", BMC Medical Research Methodology 12, 2012), and below some 30 scores the
-bootstrap's is too narrow (Hesterberg, "What teachers should know about the bootstrap", The American
-Statistician 69, 2015). A share comes with Wilson's (Brown, Cai and DasGupta, "Interval estimation
-for a binomial proportion", Statistical Science 16, 2001).
+A mean has Student's t interval ("The probable error of a mean", Biometrika 6, 1908) whatever the
+scores' distribution: choosing the method after a look at a few scores costs coverage (Rochon,
+Gondan and Kieser, "To test or not to test", BMC Medical Research Methodology 12, 2012), and below
+some 30 scores the bootstrap's interval is too narrow (Hesterberg, "What teachers should know about
+the bootstrap", The American Statistician 69, 2015). A share has Wilson's interval (Brown, Cai and
+DasGupta, "Interval estimation for a binomial proportion", Statistical Science 16, 2001).
 
-Limits: replicates are taken as independent. An interval is of the mean over all seeds there could
-be, not of the next run; with few and very skewed scores it covers less often than it says.
+Limits: replicates are assumed to be independent. The interval is that of the mean over all possible
+seeds, not of the next run's score; with few and very skewed scores its coverage is below its level.
 """
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from legato._analysis.statistics.number_format import percent, wording
+from legato._analysis.statistics.number_format import percent, score_format
 from legato._analysis.statistics.seed_scores import (
-    checked_level,
-    checked_word,
+    check_level,
     seed_scores,
-    spread,
+    standard_deviation,
 )
 from legato._errors import InputError
-from legato._platform.checks import check_count, is_count
+from legato._platform.checks import check_choice, check_count, is_count
 
 RESAMPLES = 9_999
 
-OfMeans = Literal["t", "bootstrap"]
-OfShares = Literal["wilson", "exact"]
+MeanMethod = Literal["t", "bootstrap"]
+ShareMethod = Literal["wilson", "exact"]
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of scores, and where the mean over all seeds may lie. ``print`` tells it.
+    """A mean score with the confidence interval of the mean over all seeds; prints as a sentence.
 
     Attributes:
-        mean: of the scores.
-        low, high: the interval's ends; None where all scores are the same, so that there is no
-            spread to take them from.
-        level: the probability with which such an interval holds the mean.
-        deviation: the standard deviation of the scores (of n - 1); 0 where they are the same.
-        count: seeds.
-        unit: of the scores; ``"%"`` for shares of 1 that are told in percent.
+        mean: mean of the scores.
+        low, high: ends of the interval; None where all scores are equal and so have no spread.
+        level: confidence level: the share of such intervals that contain the true mean.
+        deviation: sample standard deviation of the scores (n - 1); 0 where all are equal.
+        count: number of seeds.
+        unit: unit of the scores; ``"%"`` for shares of 1 that are printed in percent.
         method: ``"t"`` or ``"bootstrap"``.
     """
 
@@ -55,47 +53,47 @@ class Interval:
     deviation: float
     count: int
     unit: str = ""
-    method: OfMeans = "t"
+    method: MeanMethod = "t"
 
     @property
     def otherwise(self) -> float | None:
-        """Where all scores are the same: the share of seeds that may score otherwise, at most.
+        """Where all scores are equal: the largest share of seeds that may have another score.
 
-        The first seed says which score, the n - 1 others agree; the level is the confidence
-        (Hanley and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 249,
-        1983). None where the scores differ.
+        An upper confidence bound at the interval's level: the first seed gives the score, and the
+        n - 1 others agree with it (Hanley and Lippman-Hand, "If nothing goes wrong, is everything
+        all right?", JAMA 249, 1983). None where the scores differ.
         """
         return None if self.low is not None else 1 - (1 - self.level) ** (1 / (self.count - 1))
 
     def as_numbers(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """All attributes and the sentence, as types that JSON takes."""
         return asdict(self) | {"otherwise": self.otherwise, "sentence": str(self)}
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
-            say = wording(self.unit)
+            form = score_format(self.unit)
             return (
-                f"{say.score(self.mean)} in each of {self.count:,} seeds: they have no spread to "
+                f"{form.score(self.mean)} in each of {self.count:,} seeds: they have no spread to "
                 f"take an interval from; with {percent(self.level)} confidence at most "
                 f"{percent(self.otherwise or 0, 2)} of seeds score otherwise."
             )
-        say = wording(self.unit, self.high - self.low)
+        form = score_format(self.unit, self.high - self.low)
         return (
-            f"{say.score(self.mean)} on average, {percent(self.level)} interval "
-            f"{say.bare(self.low)} to {say.score(self.high)}, {self.count:,} seeds (standard "
-            f"deviation {say.difference(self.deviation)})."
+            f"{form.score(self.mean)} on average, {percent(self.level)} interval "
+            f"{form.number(self.low)} to {form.score(self.high)}, {self.count:,} seeds (standard "
+            f"deviation {form.difference(self.deviation)})."
         )
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """How many of some seeds did something, and what share of all may. ``print`` tells it.
+    """The share of seeds that succeeded, with its confidence interval; prints as a sentence.
 
     Attributes:
-        successes, count: so many of so many seeds.
-        low, high: the ends of the interval of the share, 0 to 1.
-        level: the probability with which such an interval holds the share.
-        did: what they did.
+        successes, count: number of seeds that succeeded, and of all seeds.
+        low, high: ends of the interval of the share, 0 to 1.
+        level: confidence level: the share of such intervals that contain the true share.
+        did: the success in words, in the past tense.
         method: ``"wilson"`` or ``"exact"``.
     """
 
@@ -105,59 +103,59 @@ class Proportion:
     high: float
     level: float
     did: str = "succeeded"
-    method: OfShares = "wilson"
+    method: ShareMethod = "wilson"
 
     @property
     def share(self) -> float:
-        """The share of these seeds, 0 to 1."""
+        """The share of the seeds that succeeded, 0 to 1."""
         return self.successes / self.count
 
     def as_numbers(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """All attributes and the sentence, as types that JSON takes."""
         return asdict(self) | {"share": self.share, "sentence": str(self)}
 
     def __str__(self) -> str:
-        say = wording("%", self.high - self.low)
+        form = score_format("%", self.high - self.low)
         return (
             f"{self.successes:,} of {self.count:,} seeds {self.did}, {percent(self.level)} "
-            f"interval {say.bare(self.low)} to {say.score(self.high)}."
+            f"interval {form.number(self.low)} to {form.score(self.high)}."
         )
 
 
 def interval(
-    scores, level: float = 0.95, *, unit: str = "", method: OfMeans = "t", seed: int = 0
+    scores, level: float = 0.95, *, unit: str = "", method: MeanMethod = "t", seed: int = 0
 ) -> Interval:
-    """The mean of replicates' scores with its interval.
+    """Compute the mean of replicates' scores with its confidence interval.
 
     Args:
-        scores: (seeds,), one of each, two or more.
-        level: the interval's, between 0 and 1.
-        unit: a word that is told after each number, such as ``"ms"``. ``"%"``: the scores are
-            shares of 1, as accuracies are, and are told in percent, their differences in points; no
-            interval then reaches beyond 0 and 1.
-        method: ``"bootstrap"`` for bias-corrected and accelerated intervals (Efron, "Better
-            bootstrap confidence intervals", JASA 82, 1987), for 30 skewed scores or more.
-        seed: of the bootstrap's draws.
+        scores: (seeds,), one score per seed, two or more.
+        level: confidence level, between 0 and 1.
+        unit: a word printed after each number, such as ``"ms"``. ``"%"``: the scores are shares of
+            1, such as accuracies; they are printed in percent, their differences in points, and
+            intervals are limited to 0 … 1.
+        method: ``"t"``; or ``"bootstrap"`` for bias-corrected and accelerated intervals (Efron,
+            "Better bootstrap confidence intervals", JASA 82, 1987), for 30 skewed scores or more.
+        seed: random seed of the bootstrap.
 
     Raises:
-        InputError: fewer than two scores, one that is NaN or infinite, several for a seed; a level
-            or a method that is none.
+        InputError: fewer than two scores, NaN or infinite scores, several scores per seed; an
+            invalid level, method or seed.
 
     Example:
         >>> print(interval([0.84, 0.88, 0.92, 0.84, 0.8], unit="%"))
         86 % on average, 95 % interval 80 to 91 %, 5 seeds (standard deviation 5 points).
     """
     values = np.sort(seed_scores("The scores", scores, unit))
-    level = checked_level(level)
-    checked_word("method", method, OfMeans)
-    deviation = spread(values, np.abs(values).max())
+    level = check_level(level)
+    check_choice("method", method, get_args(MeanMethod))
+    deviation = standard_deviation(values, np.abs(values).max())
     mean = float(values.mean() if deviation else values[0])
     ends = (None, None)
     if deviation and method == "bootstrap":
-        ends = within(unit, *_bootstrap(values, level, check_count("seed", seed, 0)))
+        ends = limited_to_unit(unit, *_bootstrap(values, level, check_count("seed", seed, 0)))
     elif deviation:
-        far = reach(deviation / math.sqrt(len(values)), len(values) - 1, level)
-        ends = within(unit, mean - far, mean + far)
+        width = half_width(deviation / math.sqrt(len(values)), len(values) - 1, level)
+        ends = limited_to_unit(unit, mean - width, mean + width)
     return Interval(mean, *ends, level, deviation, len(values), unit, method)
 
 
@@ -177,22 +175,23 @@ def proportion(
     level: float = 0.95,
     *,
     did: str = "succeeded",
-    method: OfShares = "wilson",
+    method: ShareMethod = "wilson",
 ) -> Proportion:
-    """How many of the seeds did something, with the interval of their share.
+    """Compute the share of seeds that succeeded, with its confidence interval.
 
     Args:
-        successes: how many did; or booleans (seeds,), such as ``accuracies == 1``.
-        count: of how many; left out with booleans.
-        level: the interval's, between 0 and 1.
-        did: what they did, as it is told.
-        method: ``"exact"`` for an interval that is never too narrow and mostly too wide (Clopper
-            and Pearson, "The use of confidence or fiducial limits illustrated in the case of the
-            binomial", Biometrika 26, 1934).
+        successes: number of seeds that succeeded; or booleans (seeds,), such as
+            ``accuracies == 1``.
+        count: number of all seeds; left out with booleans.
+        level: confidence level, between 0 and 1.
+        did: the success in words, in the past tense, as the sentence needs it.
+        method: ``"wilson"``; or ``"exact"`` for an interval that is never too narrow and mostly too
+            wide (Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the
+            case of the binomial", Biometrika 26, 1934).
 
     Raises:
-        InputError: no seed, more successes than seeds, or numbers that are none; a level or a
-            method that is none.
+        InputError: no seed, more successes than seeds, or no whole numbers; an invalid level or
+            method.
 
     Example:
         >>> print(proportion(9, 10, did="reached 100 %"))
@@ -200,23 +199,23 @@ def proportion(
     """
     from scipy import stats
 
-    successes, count = _counted(successes, count)
-    level = checked_level(level)
-    checked_word("method", method, OfShares)
+    successes, count = _successes_and_count(successes, count)
+    level = check_level(level)
+    check_choice("method", method, get_args(ShareMethod))
     low, high = stats.binomtest(successes, count).proportion_ci(level, method)
     share = successes / count
     ends = max(0.0, min(share, float(low))), min(1.0, max(share, float(high)))  # despite rounding
     return Proportion(successes, count, *ends, level, did, method)
 
 
-def _counted(successes, count: int | None) -> tuple[int, int]:
-    """Successes and seeds, from their numbers or from booleans."""
+def _successes_and_count(successes, count: int | None) -> tuple[int, int]:
+    """The number of successes and of seeds, from these numbers or from booleans."""
     if count is None:
         flags = np.asarray(successes)
         if flags.ndim != 1 or flags.dtype != bool or not flags.size:
             raise InputError(
-                f"successes={successes!r} came without a count; expected booleans, one a seed, as "
-                "accuracies == 1 gives for an array, or two numbers: successes, count."
+                f"successes={successes!r} came without a count; expected booleans, one per seed, "
+                "as accuracies == 1 gives for an array, or two numbers: successes, count."
             )
         return int(flags.sum()), len(flags)
     if not (is_count(successes, 0) and is_count(count, 1) and successes <= count):
@@ -227,13 +226,13 @@ def _counted(successes, count: int | None) -> tuple[int, int]:
     return int(successes), int(count)
 
 
-def reach(error: float, df: float, level: float) -> float:
-    """How far a t interval goes to either side, for a standard error and degrees of freedom."""
+def half_width(error: float, df: float, level: float) -> float:
+    """Half the width of a t interval of this standard error, degrees of freedom and level."""
     from scipy import special
 
     return error * float(special.stdtrit(df, (1 + level) / 2))
 
 
-def within(unit: str, low: float, high: float, least: float = 0.0) -> tuple[float, float]:
-    """The ends of an interval, no further than shares can go."""
+def limited_to_unit(unit: str, low: float, high: float, least: float = 0.0) -> tuple[float, float]:
+    """The ends of an interval; of shares, limited to ``least`` … 1."""
     return (max(least, low), min(1.0, high)) if unit == "%" else (low, high)

@@ -1,6 +1,6 @@
-"""Numbers as a sentence tells them: in their unit, with the decimals that their interval leaves.
+"""Formats scores for a sentence: in their unit, with the decimals that their interval justifies.
 
-Two digits of an interval's width mean something, as of any uncertainty (JCGM 100, "Guide to the
+An interval's width is given to two significant digits, as any uncertainty (JCGM 100, "Guide to the
 expression of uncertainty in measurement", 2008, 7.2.6); all numbers beside it get as many decimals.
 """
 
@@ -10,46 +10,46 @@ from typing import NamedTuple
 MOST_DECIMALS = 9
 
 
-class Wording(NamedTuple):
-    """How scores of a unit are told.
+class ScoreFormat(NamedTuple):
+    """The format of scores of one unit.
 
     Attributes:
-        scale: what they are multiplied by.
-        of_scores, of_differences: what is said after a score, and after a difference of two.
-        decimals: after the point; None: six digits in all.
+        scale: factor that a score is multiplied by: 100 for percent, else 1.
+        score_unit, difference_unit: text after a score, and after a difference of two scores.
+        decimals: digits after the point; None: six significant digits.
     """
 
     scale: int
-    of_scores: str
-    of_differences: str
+    score_unit: str
+    difference_unit: str
     decimals: int | None
 
-    def bare(self, value: float) -> str:
-        """The number alone."""
+    def number(self, value: float) -> str:
+        """A score or a difference without its unit."""
         if self.decimals is None:
             return f"{self.scale * value:,.6g}"
         return f"{self.scale * value:z,.{self.decimals}f}"
 
     def score(self, value: float) -> str:
         """A score with its unit."""
-        return self.bare(value) + self.of_scores
+        return self.number(value) + self.score_unit
 
     def difference(self, value: float) -> str:
         """A difference of two scores with its unit."""
-        told = self.bare(value) + self.of_differences
-        return told.removesuffix("s") if told == "1 points" else told
+        text = self.number(value) + self.difference_unit
+        return text.removesuffix("s") if text == "1 points" else text
 
 
-def wording(unit: str, width: float | None = None) -> Wording:
-    """How scores are told beside an interval of a width, or without one.
+def score_format(unit: str, width: float | None = None) -> ScoreFormat:
+    """The format of scores beside an interval, or without one.
 
     Args:
-        unit: a word; ``"%"`` for shares of 1, told in percent, and their differences in points.
-        width: of the interval, in the scores' own unit.
+        unit: a word; ``"%"`` for shares of 1, printed in percent, and their differences in points.
+        width: the interval's width, in the scores' own unit. Default: six significant digits.
 
     Example:
-        >>> say = wording("%", width=0.018)
-        >>> say.score(0.87), say.difference(0.031)
+        >>> form = score_format("%", width=0.018)
+        >>> form.score(0.87), form.difference(0.031)
         ('87.0 %', '3.1 points')
     """
     scale = 100 if unit == "%" else 1
@@ -57,11 +57,11 @@ def wording(unit: str, width: float | None = None) -> Wording:
     if width and scale * width > 10**-MOST_DECIMALS:
         decimals = max(0, 1 - math.floor(math.log10(scale * width)))
     word = f" {unit}" if unit else ""
-    return Wording(scale, word, " points" if unit == "%" else word, decimals)
+    return ScoreFormat(scale, word, " points" if unit == "%" else word, decimals)
 
 
 def percent(share: float, digits: int = 6) -> str:
-    """A share in percent.
+    """A share of 1 as percent, with so many significant digits.
 
     Example:
         >>> percent(0.95)

@@ -1,9 +1,10 @@
-"""The permutation test: how often chance alone would set scores as far apart as they are.
+"""Permutation tests of two samples of scores, and of pairs.
 
-If nothing but its seed tells a run from another, its score might as well stand on the other side;
-p is the share of all such arrangements that lie as far out (Fisher, "The design of experiments",
-1935, section 21; Pitman, "Significance tests which may be applied to samples from any populations",
-Supplement to the Journal of the Royal Statistical Society 4, 1937). SciPy arranges and counts.
+Under the null hypothesis runs differ in nothing but their seed, so any score could be in the other
+sample, or any pair the other way round. p is the share of all such permutations whose statistic is
+at least as extreme (Fisher, "The design of experiments", 1935, section 21; Pitman, "Significance
+tests which may be applied to samples from any populations", Supplement to the Journal of the Royal
+Statistical Society 4, 1937). SciPy permutes and counts, ``BATCH`` permutations at a time.
 """
 
 import math
@@ -12,16 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-BATCH = 1_000  # arrangements at a time
+BATCH = 1_000  # permutations at a time, which bounds the memory
 
 
-class Permuted(NamedTuple):
-    """What a permutation test says.
+class PermutationResult(NamedTuple):
+    """The result of a permutation test.
 
     Attributes:
-        p: two-sided: twice the smaller share of arrangements that lie as far out or farther.
-        arrangements: how many were looked at.
-        seed: what they were drawn with; None if all there are were looked at, and p is exact.
+        p: two-sided p-value: twice the smaller share of permutations that are at least as extreme.
+        arrangements: number of permutations computed.
+        seed: seed they were drawn with; None if all permutations were computed, so that p is exact.
     """
 
     p: float
@@ -29,84 +30,94 @@ class Permuted(NamedTuple):
     seed: int | None
 
 
-def of_sides(x: np.ndarray, y: np.ndarray, same: float, most: int, seed: int) -> Permuted:
-    """Test scores that might as well have stood on the other side, by Welch's t.
+def two_sample_test(
+    x: np.ndarray, y: np.ndarray, tolerance: float, most: int, seed: int
+) -> PermutationResult:
+    """Test whether two samples have different means, by Welch's t.
 
     Args:
-        x, y: (seeds,), two or more of each side.
-        same: differences of scores up to this are none.
-        most: arrangements that are looked at, at most; if there are more, so many are drawn, and
-            the scores as they came count as another (Phipson and Smyth, "Permutation p-values
-            should never be zero", Statistical Applications in Genetics and Molecular Biology 9,
-            2010).
-        seed: what they are drawn with.
+        x, y: scores of the two samples, (seeds,), two or more each.
+        tolerance: differences of scores up to this count as 0.
+        most: largest number of permutations. If there are more, so many are drawn, and the sample
+            as observed is added (Phipson and Smyth, "Permutation p-values should never be zero",
+            Statistical Applications in Genetics and Molecular Biology 9, 2010).
+        seed: random seed for drawing permutations.
 
     Example:
-        >>> of_sides(np.array([1.0, 2.0]), np.array([3.0, 4.0, 5.0]), 1e-9, 999, seed=0)
-        Permuted(p=0.2, arrangements=10, seed=None)
+        >>> two_sample_test(np.array([1.0, 2.0]), np.array([3.0, 4.0, 5.0]), 1e-9, 999, seed=0)
+        PermutationResult(p=0.2, arrangements=10, seed=None)
     """
-    sides = sorted((np.sort(x), np.sort(y)), key=lambda side: (len(side), side.tolist()))
-    difference, error = _difference_and_error(*sides, axis=-1)
-    near = same / (math.hypot(difference, error) or 1)
-    there_are = ways_of_sides(len(x), len(y))
-    return _permuted(_welch, sides, "independent", near, there_are, most, seed)
+    # In one order, so that the same permutations are drawn however the scores are arranged.
+    samples = sorted((np.sort(x), np.sort(y)), key=lambda each: (len(each), each.tolist()))
+    difference, error = _difference_and_error(*samples, axis=-1)
+    relative = tolerance / (math.hypot(difference, error) or 1)
+    total = two_sample_permutations(len(x), len(y))
+    return _permutation_test(_welch, samples, "independent", relative, total, most, seed)
 
 
-def of_pairs(apart: np.ndarray, same: float, most: int, seed: int) -> Permuted:
-    """Test differences of pairs, each of which might as well be the other way round, by their mean.
+def paired_test(
+    differences: np.ndarray, tolerance: float, most: int, seed: int
+) -> PermutationResult:
+    """Test whether the differences of pairs have a mean other than 0.
 
     Args:
-        apart: (pairs,), the differences, two or more.
-        same, most, seed: as of ``of_sides``.
+        differences: (pairs,), two or more.
+        tolerance, most, seed: as for ``two_sample_test``.
 
     Example:
-        >>> of_pairs(np.array([1.0, 2.0, 3.0]), 1e-9, 999, seed=0)
-        Permuted(p=0.25, arrangements=8, seed=None)
+        >>> paired_test(np.array([1.0, 2.0, 3.0]), 1e-9, 999, seed=0)
+        PermutationResult(p=0.25, arrangements=8, seed=None)
     """
-    either = np.array(max(sorted(apart), sorted(-apart)))  # the same for both ways round
-    pairs = (either, np.zeros_like(either))
-    return _permuted(_mean, pairs, "samples", same, ways_of_pairs(len(apart)), most, seed)
+    # In one order and sign, so that the same permutations are drawn when the two are exchanged.
+    ordered = np.array(max(sorted(differences), sorted(-differences)))
+    pairs = (ordered, np.zeros_like(ordered))
+    total = paired_permutations(len(differences))
+    return _permutation_test(_mean, pairs, "samples", tolerance, total, most, seed)
 
 
-def ways_of_sides(one: int, other: int) -> int:
-    """In how many ways so many scores can be on one side and so many on the other."""
+def two_sample_permutations(one: int, other: int) -> int:
+    """The number of ways to divide all scores into two samples of these sizes."""
     return math.comb(one + other, one)
 
 
-def ways_of_pairs(pairs: int) -> int:
-    """In how many ways the differences of pairs can point."""
+def paired_permutations(pairs: int) -> int:
+    """The number of ways to choose the signs of the differences of so many pairs."""
     return 2**pairs
 
 
-def _permuted(
+def _permutation_test(
     statistic: Callable,
     data: Sequence[np.ndarray],
     kind: str,
-    near: float,
-    there_are: int,
+    tolerance: float,
+    total: int,
     most: int,
     seed: int,
-) -> Permuted:
-    """SciPy's test of a statistic, in which values that are near the one seen count as equal."""
+) -> PermutationResult:
+    """SciPy's permutation test; statistics within ``tolerance`` of the observed one count as equal.
+
+    ``total`` is the number of all permutations; ``most`` and ``seed`` are those of the two tests.
+    """
     from scipy import stats
 
-    seen = statistic(*data, axis=-1)
+    observed = statistic(*data, axis=-1)
 
-    def beyond(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-        away = statistic(x, y, axis) - seen
-        return np.where(np.abs(away) <= near, 0.0, np.sign(away))
+    def compared(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+        difference = statistic(x, y, axis) - observed
+        return np.where(np.abs(difference) <= tolerance, 0.0, np.sign(difference))
 
-    tested = stats.permutation_test(
+    result = stats.permutation_test(
         data,
-        beyond,
+        compared,
         permutation_type=kind,
         vectorized=True,
         n_resamples=most,
         batch=BATCH,
         rng=seed,
     )
-    exact = there_are <= most
-    return Permuted(float(tested.pvalue), there_are if exact else most, None if exact else seed)
+    if total <= most:
+        return PermutationResult(float(result.pvalue), total, None)
+    return PermutationResult(float(result.pvalue), most, seed)
 
 
 def _mean(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
@@ -114,7 +125,7 @@ def _mean(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _welch(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-    """Welch's t on the way from -1 to 1, t / sqrt(1 + t²), which knows no division by zero."""
+    """Welch's t mapped to -1 … 1, t / sqrt(1 + t²), so that a zero error divides nothing by 0."""
     difference, error = _difference_and_error(x, y, axis)
     size = np.hypot(difference, error)
     return np.divide(difference, size, out=np.zeros_like(size), where=size > 0)
@@ -122,5 +133,5 @@ def _welch(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
 
 def _difference_and_error(x: np.ndarray, y: np.ndarray, axis: int):
     """The difference of means and its standard error."""
-    variances = [side.var(axis, ddof=1) / side.shape[axis] for side in (x, y)]
+    variances = [each.var(axis, ddof=1) / each.shape[axis] for each in (x, y)]
     return np.asarray(x.mean(axis) - y.mean(axis)), np.sqrt(sum(variances))
