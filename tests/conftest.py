@@ -7,6 +7,7 @@ model of their own (``cell.make()``).
 
 import os
 import random
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
@@ -17,6 +18,7 @@ import keras
 import numpy as np
 import pytest
 from cells import CELLS, Counter, ready
+from interrupting import sigint_handled_by
 
 SEED = 20_160_815
 
@@ -37,6 +39,13 @@ def _seeded():
     random.seed(SEED)
     np.random.seed(SEED)
     keras.utils.set_random_seed(SEED)
+
+
+@pytest.fixture
+def interruptible():
+    """SIGINT interrupts, here and in child processes, also if pytest was started without."""
+    with sigint_handled_by(signal.default_int_handler):
+        yield
 
 
 @pytest.fixture

@@ -1,11 +1,31 @@
-"""Ctrl-C for a process that runs a command."""
+"""Ctrl-C in tests: which handler SIGINT has, and the interruption of a child process.
+
+A shell script starts its background commands with SIGINT ignored, and child processes inherit that:
+tests that send SIGINT set Python's own handler first (the fixture ``interruptible``).
+"""
 
 import signal
 import subprocess
+from contextlib import contextmanager
+
+
+@contextmanager
+def sigint_handled_by(handler):
+    """SIGINT goes to this handler; child processes started meanwhile inherit that it is ignored.
+
+    Args:
+        handler: ``signal.SIG_IGN``, or a function, such as ``signal.default_int_handler``: a child
+            process then starts with the default.
+    """
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def interrupted(process: subprocess.Popen) -> str:
-    """What it says last when it is interrupted now; it ends as one that was."""
+    """Send SIGINT to a process that runs a command; returns the last line of its errors."""
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130

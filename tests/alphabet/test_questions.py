@@ -288,6 +288,7 @@ def test_the_command_answers_and_says_what_it_does_not_know():
     assert all(name in told_all for name in NAMES)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_question_says_how_many_were_answered():
     code = """
 import time

@@ -172,6 +172,7 @@ def test_the_model_is_left_as_it_was():
     assert model.states.rows == 0
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("of", "moment"),
     [(ModelState, "set_state"), (DifferentiatedRun, "_opened"), (Propagation, "go_by")],

@@ -288,6 +288,7 @@ def test_one_line_tells_of_all(capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_says_how_many_had_finished():
     main = threading.main_thread().ident
     assert main is not None

@@ -83,6 +83,7 @@ def test_quiet_prints_the_table_alone():
     assert "→ B" not in done.output
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_that_garbage_collection_swallows_is_heard():
     """As when it comes while XLA compiles, and JAX's part in collecting is what runs next."""
 
@@ -101,6 +102,7 @@ def test_an_interrupt_that_garbage_collection_swallows_is_heard():
     assert time.monotonic() - began < 20  # it was woken
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_says_so_and_leaves_no_file(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "legato", "alphabet", "6", "--out", tmp_path, "--replicates", "50"],
@@ -159,6 +161,7 @@ def test_a_quiet_report_says_what_it_wrote_alone(tmp_path, asked):
     assert "wrote" in done.output
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_report_leaves_no_file(tmp_path):
     """Stopped while a question is being answered, in a process of its own."""
     code = """

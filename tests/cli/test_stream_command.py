@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import pytest
 from cells import set_weights, spread
+from interrupting import sigint_handled_by
 from loading import loaded_after
 from typer.testing import CliRunner
 
@@ -598,6 +599,7 @@ class Process:
         return self.process.returncode, told.decode(), errors.decode()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_line_is_answered_at_once_and_what_was_answered_is_kept(plain, tmp_path):
     state, xs = tmp_path / "a.state", steps()
     first = Process(plain, "--state", state)
@@ -612,6 +614,16 @@ def test_a_line_is_answered_at_once_and_what_was_answered_is_kept(plain, tmp_pat
     assert_close([each["y"] for each in told], fed(plain, xs))
     assert list(tmp_path.iterdir()) == [state]
     assert legato.load_model(plain).stream().load(state).steps == STEPS
+
+
+def test_a_command_that_starts_with_sigint_ignored_ignores_ctrl_c(plain):
+    """As in the background of a shell script, where Ctrl-C is meant for what is in front."""
+    with sigint_handled_by(signal.SIG_IGN):
+        stream = Process(plain)
+    first = stream.ask([1, 2, 3])
+    stream.process.send_signal(signal.SIGINT)
+    assert [first["steps"], stream.ask([1, 2, 3])["steps"]] == [1, 2]
+    assert stream.end() == (0, "", "")
 
 
 def test_killed_while_it_is_busy_it_has_kept_what_it_answered(plain, tmp_path, rng):

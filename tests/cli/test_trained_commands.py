@@ -453,6 +453,7 @@ main()
 """
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_keeps_the_old_model(tmp_path):
     model = put(tmp_path, "m.keras", "the old one")
     words = ["train", "wave.npy", "-o", model, "--epochs", "9999999"]  # for hours
