@@ -1,4 +1,7 @@
-"""Words → calls → words. Heavy imports stand inside the functions, so that ``--help`` is quick."""
+"""Command-line interface: parse options, call the public API, print results.
+
+Heavy imports stand inside the functions, so that ``--help`` loads neither Keras nor JAX.
+"""
 
 from typing import Annotated
 
@@ -10,12 +13,12 @@ from legato.cli import _alphabet_command, _stream_command, _train_command, _trai
 
 
 class _Commands(TyperGroup):
-    """Commands of one word, or of two: ``legato alphabet questions``."""
+    """A group whose commands have one word or two, such as ``legato alphabet questions``."""
 
     def resolve_command(self, ctx, args):
-        two = " ".join(args[:2])
-        if two in self.commands:
-            return two, self.commands[two], args[2:]
+        name = " ".join(args[:2])
+        if name in self.commands:
+            return name, self.commands[name], args[2:]
         return super().resolve_command(ctx, args)
 
 
@@ -26,7 +29,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="The state of recurrent networks, explicit, correct, fast and portable.",
 )
 
 
@@ -35,8 +37,8 @@ def main() -> None:
     app()
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         print(f"legato {__version__}")
         raise typer.Exit
 
@@ -48,7 +50,12 @@ def _legato(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """The state of recurrent networks, explicit, correct, fast and portable."""
+    """Train, use and inspect recurrent networks whose state is explicit and can be saved.
+
+    Ctrl-C stops a command; files are then whole, or as they were before. A command that starts with
+    SIGINT ignored, as shell scripts start commands in the background, ignores Ctrl-C too: stop it
+    with `kill`.
+    """
 
 
 app.command()(_alphabet_command.alphabet)

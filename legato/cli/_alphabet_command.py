@@ -1,21 +1,15 @@
-"""``legato alphabet``: the six networks trained and shown; ``questions``: what they leave open."""
+"""``legato alphabet`` trains the six networks; ``legato alphabet questions`` runs experiments."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato.cli._alphabet_page import Page
-from legato.cli._command_support import (
-    Debug,
-    InterruptedAfterError,
-    Json,
-    Quiet,
-    busy,
-    make_folder,
-    print_json,
-    told_plainly,
-)
+from legato.cli._alphabet_page import ReportPage
+from legato.cli._error_reporting import report_errors
+from legato.cli._interrupts import InterruptedAfterError
+from legato.cli._options import Debug, Json, Quiet, make_output_folder
+from legato.cli._output import print_json, show_status
 
 if TYPE_CHECKING:
     from legato.alphabet import Network
@@ -24,42 +18,41 @@ if TYPE_CHECKING:
 def alphabet(
     networks: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Names or numbers of networks; all six if none is given.", metavar="NETWORK"
-        ),
+        typer.Argument(help="Names or numbers of networks; default: all six.", metavar="NETWORK"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the first run.", min=0)] = 7,
+    seed: Annotated[int, typer.Option(help="Random seed of the first run.", min=0)] = 7,
     replicates: Annotated[
         int | None,
         typer.Option(
-            help="Runs of each network, under as many seeds in a row.",
+            help="Number of runs of each network; each run uses the next seed.",
             min=1,
             show_default="1; with --report 10, with --quick 3",
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for alphabet.png (pictures) and alphabet.json (every number)."),
+        typer.Option(help="Folder for alphabet.png (plots) and alphabet.json (all numbers)."),
     ] = None,
     report_folder: Annotated[
         Path | None,
         typer.Option(
             "--report",
-            help="Folder for alphabet.html, a page on the networks and on the questions that they "
-            "leave open, and its pictures.",
+            help="Folder for alphabet.html, a page on the networks and on all questions, and its "
+            "plots.",
         ),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="With --report: fewer seeds, for a first look.")
+        bool, typer.Option("--quick", help="With --report: use fewer seeds, which is faster.")
     ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train six small LSTM networks that learn the alphabet, and show what each has learnt.
+    """Train six small LSTM networks to predict the next letter of the alphabet.
 
     The networks: **1 naive** (one letter → the next), **2 window** (three letters as features),
     **3 steps** (three letters as time steps), **4 batch** (the whole alphabet in one batch),
     **5 stateful** (state carried from letter to letter), **6 variable** (runs of one to five).
+    Their accuracy is printed next to the published one, and then the answers of each.
 
     Examples:
 
@@ -68,13 +61,13 @@ def alphabet(
     - `legato alphabet naive window --replicates 10`
     - `legato alphabet --out results`
     - `legato alphabet --report results`
-    - `legato alphabet questions` answers what the six leave open
+    - `legato alphabet questions` runs experiments on open questions about the six
     """
-    with told_plainly(debug):
-        page = Page(report_folder, quick)
+    with report_errors(debug):
+        page = ReportPage(report_folder, quick)
         replicates = page.replicates if replicates is None else replicates
         if out is not None:
-            make_folder(out)
+            make_output_folder(out)
         from rich.console import Console
 
         from legato import alphabet as six
@@ -83,17 +76,17 @@ def alphabet(
         chosen = six.find(networks or [])
         console = Console(highlight=False)
         seeds = range(seed, seed + replicates)
-        told = f"seeds {seeds[0]}–{seeds[-1]}" if replicates > 1 else f"seed {seed}"
+        under = f"seeds {seeds[0]}–{seeds[-1]}" if replicates > 1 else f"seed {seed}"
         outcomes: list = []
 
         def begin(network: "Network") -> None:
             if not quiet:
                 console.print(
-                    f"[bold]{network.number} {network.name}[/] · {network.title} · {told}"
+                    f"[bold]{network.number} {network.name}[/] · {network.title} · {under}"
                 )
 
         def keep(outcome, model) -> None:
-            page.look(outcome, model)
+            page.inspect(outcome, model)
             outcomes.append(outcome)
 
         try:
@@ -111,7 +104,7 @@ def alphabet(
         console.print(report.table(outcomes))
         if not quiet:
             report.print_answers(outcomes, console)
-        page.ask(console, quiet)
+        page.answer_questions(console, quiet)
         if out is not None:
             for path in report.write(outcomes, out):
                 print(f"wrote {path}")
@@ -121,23 +114,31 @@ def alphabet(
 def questions(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Names of questions; all if none is given.", metavar="QUESTION"),
+        typer.Argument(help="Names of questions; default: all.", metavar="QUESTION"),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer seeds and settings: all in a minute.")
+        bool,
+        typer.Option(
+            "--quick", help="Use fewer seeds and settings; all questions take about a minute."
+        ),
     ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Answer what was claimed of the six networks and left open, each by an experiment.
+    """Answer open questions about the six networks, each by an experiment over several seeds.
 
-    **window**: is its lift over naive real? **perceptron**: does a large enough one do?
-    **batch**: does an LSTM use the order within a batch? **prefix**: is carried state the same as
-    the whole prefix? **cold**: what must be heard before K? **rows**: is a network tied to one
-    batch size? **runs**: fewer, longer, more? **series**, **labels**: other tasks?
+    - **window**: Is network 2 (window) more accurate than network 1 (naive)?
+    - **perceptron**: Does a large perceptron learn as much from the same windows?
+    - **batch**: Does an LSTM use the order of the samples within a batch?
+    - **prefix**: Does carried state equal feeding all the letters before?
+    - **cold**: Which letters must network 5 see first to answer K?
+    - **rows**: Can a stateful network be used with another batch size?
+    - **runs**: Does network 6 learn from fewer runs, longer runs, more training?
+    - **series**: Does the method work for time-series forecasting?
+    - **labels**: Does the method work for sequence classification?
 
-    Each is asked over several seeds, and answered with numbers. All take some minutes.
+    All questions together take some minutes.
 
     Examples:
 
@@ -145,21 +146,21 @@ def questions(
     - `legato alphabet questions cold batch`
     - `legato alphabet questions --quick`
     """
-    with told_plainly(debug):
+    with report_errors(debug):
         from legato import alphabet as six
         from legato import report
 
-        asked = six.find_questions(names or [])
+        chosen = six.find_questions(names or [])
         answers: list = []
         try:
-            with busy("", quiet or as_json) as tell:
-                for answer in six.answer(asked, quick, tell):
+            with show_status("", quiet or as_json) as update:
+                for answer in six.answer(chosen, quick, update):
                     answers.append(answer)
                     if not as_json:
                         report.print_answer(answer, brief=quiet)
         except KeyboardInterrupt:
             raise InterruptedAfterError(
-                f"{len(answers)} of {len(asked)} questions were answered"
+                f"{len(answers)} of {len(chosen)} questions were answered"
             ) from None
         if as_json:
             print_json({"answers": [report.answer_facts(each) for each in answers]})

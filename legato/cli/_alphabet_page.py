@@ -1,4 +1,4 @@
-"""``--report``: what a page on the six networks takes beyond training them."""
+"""``legato alphabet --report``: the page on the six networks and the questions."""
 
 import math
 import shlex
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from legato._errors import InputError
 from legato._platform.wording import duration
-from legato.cli._command_support import InterruptedAfterError, busy, make_folder
+from legato.cli._interrupts import InterruptedAfterError
+from legato.cli._options import make_output_folder
+from legato.cli._output import show_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,15 +21,15 @@ if TYPE_CHECKING:
 SEEDS, QUICK_SEEDS = 10, 3
 
 
-class Page:
-    """A page in the making; does nothing if none was asked for.
+class ReportPage:
+    """Collects the contents of the page and writes it; does nothing without a folder.
 
     Args:
-        folder: where it shall be; None for nowhere. It is made at once.
-        quick: with fewer seeds.
+        folder: of the page, made at once; None: no page is written.
+        quick: use fewer seeds.
 
     Raises:
-        InputError: quick, and no folder.
+        InputError: ``quick`` without a folder.
         OutputError: the folder cannot be written.
     """
 
@@ -35,7 +37,7 @@ class Page:
         if folder is None and quick:
             raise InputError("--quick makes a quick page: name its folder with --report.")
         if folder is not None:
-            make_folder(folder, "--report")
+            make_output_folder(folder, "--report")
         self._folder, self._quick = folder, quick
         self._began = time.perf_counter()
         self._looks: dict[str, Look] = {}
@@ -43,13 +45,13 @@ class Page:
 
     @property
     def replicates(self) -> int:
-        """Runs of each network, if nothing else is said."""
+        """Default number of runs of each network."""
         if self._folder is None:
             return 1
         return QUICK_SEEDS if self._quick else SEEDS
 
-    def look(self, outcome: "Outcome", model) -> None:
-        """Look inside the first trained model of each network, if its loss is a number."""
+    def inspect(self, outcome: "Outcome", model) -> None:
+        """Keep influence and states of the first model of each network, if its loss is finite."""
         name = outcome.network.name
         if self._folder is None or name in self._looks or not math.isfinite(outcome.loss):
             return
@@ -57,30 +59,31 @@ class Page:
 
         self._looks[name] = alphabet.look(model, outcome.network)
 
-    def ask(self, console: "Console", quiet: bool) -> None:
-        """Answer the questions, a line each."""
+    def answer_questions(self, console: "Console", quiet: bool) -> None:
+        """Answer all questions, and print each when it is begun."""
         if self._folder is None:
             return
         from rich.text import Text
 
         from legato import alphabet
 
-        asked = alphabet.QUESTIONS
+        questions = alphabet.QUESTIONS
         try:
-            with busy("", quiet) as tell:
-                for at, question in enumerate(asked, 1):
+            with show_status("", quiet) as update:
+                for at, question in enumerate(questions, 1):
                     if not quiet:
                         console.print(
-                            Text(f"question {at} of {len(asked)} · {question.asks}"), soft_wrap=True
+                            Text(f"question {at} of {len(questions)} · {question.asks}"),
+                            soft_wrap=True,
                         )
-                    self._answers += alphabet.answer([question], self._quick, tell)
+                    self._answers += alphabet.answer([question], self._quick, update)
         except KeyboardInterrupt:
             raise InterruptedAfterError(
-                f"{len(self._answers)} of {len(asked)} questions were answered"
+                f"{len(self._answers)} of {len(questions)} questions were answered"
             ) from None
 
     def write(self, outcomes: Sequence["Outcome"], networks: Sequence[str], seed: int) -> None:
-        """Write the page, and say so."""
+        """Write the page and its pictures, and print their paths."""
         if self._folder is None:
             return
         from legato import report

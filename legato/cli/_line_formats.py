@@ -1,7 +1,7 @@
-"""Lines on a pipe, as they come: JSON or CSV in, answers in the same form out.
+"""Line formats of ``legato stream``: JSON lines or CSV in, answers in the same format out.
 
-What is at hand is taken together, and nothing is waited for beyond one line. A line that cannot be
-read is a row with a fault, so that whoever asked decides what becomes of it.
+All lines that are at hand are read as one batch, without waiting for more than one. A line that
+cannot be parsed becomes a ``ParsedLine`` with an error: the caller stops there, or goes on.
 """
 
 import csv
@@ -12,35 +12,35 @@ from typing import Any, NamedTuple
 
 from legato._errors import InputError
 
-TOGETHER = 1024  # lines that are answered at once, at most
+BATCH_LINES = 1024  # in a batch, at most
 BLOCK_BYTES, LINE_BYTES = 2**16, 2**24  # read at once; of a line, at most
 SEPARATORS = ",;\t|"
-_MARK = b"\xef\xbb\xbf"  # of UTF-8
-_UNCLOSED = "unexpected end of data"  # what csv says of a quotation mark that is not closed
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8
+_UNCLOSED = "unexpected end of data"  # the csv module's message for an unclosed quotation mark
 
 
-class Line(NamedTuple):
-    """What a line says.
+class ParsedLine(NamedTuple):
+    """A line, parsed.
 
     Attributes:
         number: of the line, counted from 1.
-        row: a JSON value, or the words of a CSV record by column.
-        fault: what is wrong with it; "" if nothing.
+        row: a JSON value, or the fields of a CSV record by column.
+        error: why it could not be parsed; "" if it was.
     """
 
     number: int
     row: Any
-    fault: str = ""
+    error: str = ""
 
 
-def batches(source) -> Iterator[list[tuple[int, bytes]]]:
-    """Lines with their numbers, those that are there together.
+def read_line_batches(source) -> Iterator[list[tuple[int, bytes]]]:
+    """Read lines in batches of those that are at hand, each line with its number.
 
     Args:
         source: a buffered binary stream.
 
     Raises:
-        InputError: a line that is no line, or text that is not UTF-8 from its beginning.
+        InputError: a line is longer than ``LINE_BYTES``, or the text is UTF-16.
     """
     number, rest = 1, b""
     while block := source.read1(BLOCK_BYTES):
@@ -48,9 +48,9 @@ def batches(source) -> Iterator[list[tuple[int, bytes]]]:
             raise InputError("Standard input is UTF-16 text, and UTF-8 was expected.")
         *lines, rest = (rest + block).split(b"\n")
         if number == 1 and lines:
-            lines[0] = lines[0].removeprefix(_MARK)
-        for begin in range(0, len(lines), TOGETHER):
-            part = lines[begin : begin + TOGETHER]
+            lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
+        for begin in range(0, len(lines), BATCH_LINES):
+            part = lines[begin : begin + BATCH_LINES]
             yield list(enumerate(part, number))
             number += len(part)
         if len(rest) > LINE_BYTES:
@@ -59,16 +59,16 @@ def batches(source) -> Iterator[list[tuple[int, bytes]]]:
                 "expected."
             )
     if rest:
-        yield [(number, rest.removeprefix(_MARK) if number == 1 else rest)]
+        yield [(number, rest.removeprefix(_BYTE_ORDER_MARK) if number == 1 else rest)]
 
 
-def form_of(first: bytes) -> "Json | Csv":
-    """The form of lines of which this is the first that is not blank."""
-    return Json() if first.strip()[0] in b"{[-0123456789" else Csv()
+def detect_format(first: bytes) -> "JsonLines | CsvLines":
+    """The format of lines, given the first that is not blank."""
+    return JsonLines() if first.strip()[0] in b"{[-0123456789" else CsvLines()
 
 
-def _text(content: bytes) -> str:
-    """A line without its end.
+def _decode(content: bytes) -> str:
+    """A line as text, without a carriage return at its end.
 
     Raises:
         InputError: it is not UTF-8.
@@ -81,98 +81,98 @@ def _text(content: bytes) -> str:
         ) from None
 
 
-class Json:
+class JsonLines:
     """A JSON value on each line."""
 
-    def read(self, lines: Sequence[tuple[int, bytes]]) -> list[Line]:
-        """What some lines say; blank ones say nothing."""
-        return [self._read(*line) for line in lines if line[1].strip()]
+    def parse(self, lines: Sequence[tuple[int, bytes]]) -> list[ParsedLine]:
+        """Parse lines; blank ones are skipped."""
+        return [self._parse_line(*line) for line in lines if line[1].strip()]
 
-    def rest(self) -> list[Line]:
-        """What is left when no more lines come: nothing."""
+    def finish(self) -> list[ParsedLine]:
+        """The lines left when the input ends: none, as each value ends with its line."""
         return []
 
     @staticmethod
-    def _read(number: int, content: bytes) -> Line:
+    def _parse_line(number: int, content: bytes) -> ParsedLine:
         try:
-            return Line(number, json.loads(_text(content)))
+            return ParsedLine(number, json.loads(_decode(content)))
         except InputError as error:
-            return Line(number, None, str(error))
+            return ParsedLine(number, None, str(error))
         except (ValueError, RecursionError) as error:
-            return Line(
+            return ParsedLine(
                 number,
                 None,
                 f"this is not JSON ({str(error).partition(':')[0]}). Each line is a value by "
                 "itself, such as [0.1, 0.2]; a CSV begins with a line of names.",
             )
 
-    def write(self, answer: dict[str, Any]) -> str:
-        """A line that says an answer."""
+    def format_answer(self, answer: dict[str, Any]) -> str:
+        """An answer as a line."""
         return json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def write_fault(self, key: dict[str, Any], fault: str) -> str:
-        """A line in the place of an answer."""
-        return self.write({"error": fault})
+    def format_error(self, key: dict[str, Any], error: str) -> str:
+        """The line written for a bad one."""
+        return self.format_answer({"error": error})
 
 
-class Csv:
-    """Fields between separators, below a line of names.
+class CsvLines:
+    """CSV records below a header.
 
     Attributes:
-        names: of the columns, once they are known.
-        answered: the columns that are written, once they are known.
+        names: of the columns; empty until the header was parsed.
+        output_columns: of the answers, for the caller to set.
     """
 
     def __init__(self):
         self.names: list[str] = []
-        self.answered: list[str] = []
+        self.output_columns: list[str] = []
         self._separator = ","
         self._open: list[str] = []  # lines of a record that has not ended
         self._begun = 0  # the number of its first
 
-    def read(self, lines: Sequence[tuple[int, bytes]]) -> list[Line]:
-        """What some lines say; the first that is not blank is one of names, and says nothing.
+    def parse(self, lines: Sequence[tuple[int, bytes]]) -> list[ParsedLine]:
+        """Parse lines; the first that is not blank is the header, and gives no record.
 
         Raises:
-            InputError: that one is not.
+            InputError: the header is not valid.
         """
-        found = [self._read(*line) for line in lines]
-        return [each for each in found if each is not None]
+        records = [self._parse_line(*line) for line in lines]
+        return [each for each in records if each is not None]
 
-    def rest(self) -> list[Line]:
-        """A record that has no end, if there is one.
+    def finish(self) -> list[ParsedLine]:
+        """The record that has not ended when the input ends, if there is one, with an error.
 
         Raises:
-            InputError: it is the one of names.
+            InputError: it is the header.
         """
-        fault = "a quotation mark in the record that begins here is never closed."
-        return [self._failed(fault)] if self._open else []
+        error = "a quotation mark in the record that begins here is never closed."
+        return [self._error(error)] if self._open else []
 
-    def _read(self, number: int, content: bytes) -> Line | None:
+    def _parse_line(self, number: int, content: bytes) -> ParsedLine | None:
         if not (content.strip(b" \r") or self._open or len(self.names) == 1):
             return None  # a blank line; below one name it would be a field
         self._begun = self._begun if self._open else number
         try:
-            self._open.append(_text(content))
+            self._open.append(_decode(content))
             if not self.names:
                 self._separator = self._separator_in("\n".join(self._open))
             fields = self._fields()
         except InputError as error:
-            return self._failed(str(error))
+            return self._error(str(error))
         if fields is None:
             return None
         self._open = []
         if self.names:
-            return self._row(self._begun, fields)
+            return self._record(self._begun, fields)
         self.names = [name.strip() for name in fields]
         _check_names(self.names, self._begun)
         return None
 
-    def _failed(self, fault: str) -> Line:
+    def _error(self, error: str) -> ParsedLine:
         self._open = []
         if not self.names:
-            raise InputError(f"Line {self._begun}: {fault}")
-        return Line(self._begun, None, fault)
+            raise InputError(f"Line {self._begun}: {error}")
+        return ParsedLine(self._begun, None, error)
 
     @staticmethod
     def _separator_in(text: str) -> str:
@@ -180,10 +180,10 @@ class Csv:
         return max(SEPARATORS, key=outside.count)
 
     def _fields(self) -> list[str] | None:
-        """Those of the record at hand; None if it has not ended.
+        """The fields of the lines that are open; None if the record has not ended.
 
         Raises:
-            InputError: it is none.
+            InputError: they are no CSV record.
         """
         text = "\n".join(self._open)
         if not text:
@@ -198,27 +198,27 @@ class Csv:
                 "and put the whole field in quotation marks."
             ) from None
 
-    def _row(self, number: int, fields: list[str]) -> Line:
+    def _record(self, number: int, fields: list[str]) -> ParsedLine:
         if len(fields) == len(self.names):
-            return Line(number, dict(zip(self.names, fields, strict=True)))
-        fault = (
+            return ParsedLine(number, dict(zip(self.names, fields, strict=True)))
+        error = (
             f"{len(fields)} field{'s' * (len(fields) != 1)} came, and the header has "
             f"{len(self.names)}. Put a field that holds {self._separator!r} in quotation marks, "
             "and write every field, an empty one too."
         )
-        return Line(number, None, fault)
+        return ParsedLine(number, None, error)
 
-    def header(self) -> str:
-        """The line of names above the answers."""
-        return self._line(self.answered)
+    def format_header(self) -> str:
+        """The header above the answers."""
+        return self._line(self.output_columns)
 
-    def write(self, answer: dict[str, Any]) -> str:
-        """A line that says an answer."""
-        return self._line(_flat(list(answer.values())))
+    def format_answer(self, answer: dict[str, Any]) -> str:
+        """An answer as a line."""
+        return self._line(_flatten(list(answer.values())))
 
-    def write_fault(self, key: dict[str, Any], fault: str) -> str:
-        """A line in the place of an answer: the key alone."""
-        return self._line([key.get(name) for name in self.answered])
+    def format_error(self, key: dict[str, Any], error: str) -> str:
+        """The line written for a bad one: its key, and empty fields."""
+        return self._line([key.get(name) for name in self.output_columns])
 
     def _line(self, fields: list) -> str:
         line = io.StringIO()
@@ -227,10 +227,10 @@ class Csv:
 
 
 def _check_names(names: list[str], number: int) -> None:
-    """See that every column has a name of its own.
+    """Check that the names in a header are not empty and differ.
 
     Raises:
-        InputError: one has not.
+        InputError: they do not.
     """
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if "" in names or twice is not None:
@@ -241,8 +241,8 @@ def _check_names(names: list[str], number: int) -> None:
         )
 
 
-def _flat(value: Any) -> list:
-    """What stands in nested lists, one after the other."""
+def _flatten(value: Any) -> list:
+    """The elements of nested lists, in order."""
     if not isinstance(value, list):
         return [value]
-    return [field for each in value for field in _flat(each)]
+    return [field for each in value for field in _flatten(each)]

@@ -1,4 +1,4 @@
-"""The command that answers as life goes on: ``streams`` of any model, fed by lines on a pipe."""
+"""``legato stream``: the streams of any model, fed by lines on standard input."""
 
 import sys
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legato._errors import InputError
-from legato.cli._command_support import Debug, check_is_no_model, told_plainly
-from legato.cli._line_formats import batches
-from legato.cli._line_steps import Known, Plain
+from legato.cli._error_reporting import report_errors
+from legato.cli._line_formats import read_line_batches
+from legato.cli._options import Debug, check_is_no_model
+from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
 from legato.cli._stream_session import StreamSession
 
 if TYPE_CHECKING:
@@ -22,42 +23,57 @@ def stream(
     ],
     state: Annotated[
         Path | None,
-        typer.Option(help="File that keeps all states: a later run goes on from there."),
+        typer.Option(
+            help="File that keeps the states of all streams; a later run continues from it."
+        ),
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option(help="Column that says whose step a line is; default: all are one stream."),
+        typer.Option(
+            help="Column that names the stream of a line; default: all lines are one stream."
+        ),
     ] = None,
     window: Annotated[
         int | None,
         typer.Option(
-            help="Steps an answer looks back on, instead of all; default: as in training.", min=1
+            help="Answer from the last so many steps only; default: as in training, or all steps.",
+            min=1,
         ),
     ] = None,
     pad: Annotated[
         float | None,
-        typer.Option(help="What stands in a window before the first step; default: no answer."),
+        typer.Option(
+            help="Value that fills a window before the first step; default: no answer until the "
+            "window is full."
+        ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(help="The most streams; default: what a GiB holds.", min=1)
+        int | None,
+        typer.Option(help="Maximum number of streams; default: as many as 1 GiB holds.", min=1),
     ] = None,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Tell of a bad line, and go on with the next.")
+        bool,
+        typer.Option("--keep-going", help="Write an error record for a bad line, and continue."),
     ] = False,
     other_weights: Annotated[
         bool,
-        typer.Option("--other-weights", help="Go on from states that other weights have made."),
+        typer.Option(
+            "--other-weights", help="Accept a state file that other weights of the model made."
+        ),
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Answer every line on standard input by a line on standard output, as soon as it comes.
+    """Feed lines from standard input to a model, and write its answer to each at once.
 
-    A line is a step, as JSON or as a CSV row below a header, and the answer comes in the same form,
-    with how many steps that stream has seen. Of a model of **legato train**, columns go by their
-    names; of any other, a step is `[0.1, 0.2]`, or `{"x": [0.1, 0.2]}`, or a row of numbers.
+    A line is one time step: a JSON value, or a CSV row below a header. The answer is a line in the
+    same format on standard output, with the number of steps that the stream has seen. A model of
+    **legato train** takes columns by name; any other takes numbers: `[0.1, 0.2]`, or
+    `{"x": [0.1, 0.2]}`, or a CSV row.
 
-    With **--state**, whatever was answered is kept, even if the process is killed. With **--key**,
-    each value of that column is a stream of its own.
+    With **--state**, the state behind every answer is saved, even if the process is killed. With
+    **--key**, each value of that column is a stream with a state of its own. The first bad line
+    ends the command with an error; with **--keep-going** it produces an error record instead, and
+    processing continues.
 
     Examples:
 
@@ -65,21 +81,21 @@ def stream(
     - `legato stream sensors.keras --key machine --state sensors.state < new.csv`
     - `tail -f readings.jsonl | legato stream model.keras --state model.state --keep-going`
     """
-    with told_plainly(debug):
+    with report_errors(debug):
         if state is not None:
             check_is_no_model(state)
         options: dict[str, Any] = {"window": window, "pad": pad}
         options = {name: value for name, value in options.items() if value is not None}
-        opened = _opened(model)
-        with opened.streams(limit, file=state, other_weights=other_weights, **options) as pool:
-            talk = StreamSession(_steps_of(opened, options), pool, key, keep_going)
-            for lines in batches(sys.stdin.buffer):
-                talk.hear(lines)
-            talk.end()
+        loaded = _load(model)
+        with loaded.streams(limit, file=state, other_weights=other_weights, **options) as streams:
+            session = StreamSession(_codec_for(loaded, options), streams, key, keep_going)
+            for lines in read_line_batches(sys.stdin.buffer):
+                session.answer(lines)
+            session.finish()
 
 
-def _opened(path: Path) -> "Trained | Model":
-    """A model, with what it was trained on if it says so."""
+def _load(path: Path) -> "Trained | Model":
+    """A model, with its task and columns if the file records them."""
     from legato import Trained, load_model
 
     try:
@@ -88,7 +104,11 @@ def _opened(path: Path) -> "Trained | Model":
         return load_model(path)  # raises the same again if it is no model
 
 
-def _steps_of(opened: "Trained | Model", options: dict[str, Any]) -> Known | Plain:
+def _codec_for(
+    model: "Trained | Model", options: dict[str, Any]
+) -> TrainedModelCodec | PlainModelCodec:
     from legato import Trained
 
-    return Known(opened) if isinstance(opened, Trained) else Plain(opened.stream(**options))
+    if isinstance(model, Trained):
+        return TrainedModelCodec(model)
+    return PlainModelCodec(model.stream(**options))

@@ -1,8 +1,9 @@
-"""Lines heard, fed to their streams and answered: a line for each, in their order.
+"""A stream session: parse batches of lines, feed each row to its stream, and write the answers.
 
-What lines are at hand are fed together, kept, answered and handed over before more are read. So a
-single line is answered at once, many are answered in few calls, and whatever was answered is kept.
-Which lines come together may change the last digits of an answer, as the size of a batch does.
+The lines of a batch are fed together, and their states are kept before their answers are written:
+one line is answered at once, many take few calls, and no answer is written whose state could be
+lost. Answers come in the order of the lines. The size of a batch may change the last digits of an
+answer, as in ``predict``.
 """
 
 import sys
@@ -11,27 +12,26 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from legato._errors import InputError, LegatoError
-from legato.cli._command_support import in_words_of_the_command
-from legato.cli._line_formats import Csv, Json, Line, form_of
-from legato.cli._line_steps import Known, Plain
+from legato.cli._error_reporting import name_options
+from legato.cli._line_formats import CsvLines, JsonLines, ParsedLine, detect_format
+from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
 
 if TYPE_CHECKING:
     from legato import Streams
 
-_SHOWN = 400  # characters of a fault
-_MANY = 4  # lines of a stream that are worth a program for several steps
-Turns = dict[str | int, list[int]]  # the name of a stream → which lines ask it, in order
+_ERROR_CHARACTERS = 400  # of an error that are shown
+_MIN_STEPS = 4  # of a stream, for which a program that takes several steps is compiled
 
 
-class Heard(NamedTuple):
-    """What a line asks.
+class Request(NamedTuple):
+    """A line as a request to one stream.
 
     Attributes:
         line: its number.
-        key: as it came, by the name of its column; nothing without one.
+        key: the value that names the stream, by the key's column; empty without a key.
         name: of the stream.
-        x, steps: what is fed, and how many steps that is; None if it is one as such.
-        fault: why there is no answer; "" if there is.
+        x, steps: the input, and its number of steps; None means one step without a time axis.
+        error: why it cannot be answered; "" if it can.
     """
 
     line: int
@@ -39,60 +39,65 @@ class Heard(NamedTuple):
     name: str
     x: Any = None
     steps: int | None = None
-    fault: str = ""
+    error: str = ""
 
 
 class StreamSession:
-    """Lines heard, fed to their streams, and answered.
+    """Answers lines: parses them, feeds their streams and writes to standard output.
 
     Args:
-        steps: how rows become steps, and answers words.
-        pool: the streams.
-        key: the column that names a stream; None: all lines are one.
-        keep_going: whether it goes on after a bad line.
+        codec: encodes rows as steps, and decodes answers.
+        streams: the streams, by name.
+        key: the column that names a stream; None: all lines belong to one.
+        keep_going: write an error in place of the answer to a bad line, and go on.
 
     Raises:
-        InputError: the key is called as an answer is.
+        InputError: the key has the name of a part of the answers.
     """
 
     def __init__(
-        self, steps: Known | Plain, pool: "Streams", key: str | None, keep_going: bool = False
+        self,
+        codec: TrainedModelCodec | PlainModelCodec,
+        streams: "Streams",
+        key: str | None,
+        keep_going: bool = False,
     ):
-        self._steps, self._pool, self._key, self._keep_going = steps, pool, key, keep_going
-        self._form: Json | Csv | None = None
-        self._count = "steps seen" if "steps" in steps.answers else "steps"
-        self._check_key([self._count, "error", *steps.answers])
+        self._codec, self._streams, self._key, self._keep_going = codec, streams, key, keep_going
+        self._format: JsonLines | CsvLines | None = None
+        self._count = "steps seen" if "steps" in codec.output_names else "steps"
+        self._check_key([self._count, "error", *codec.output_names])
 
-    def _check_key(self, taken: list[str]) -> None:
-        if self._key in taken:
+    def _check_key(self, reserved: list[str]) -> None:
+        if self._key in reserved:
             raise InputError(
                 f"--key names {self._key!r}, which is what a part of the answers is called: call "
                 "that column otherwise."
             )
 
-    def hear(self, lines: list[tuple[int, bytes]]) -> None:
-        """Answer some lines.
+    def answer(self, lines: list[tuple[int, bytes]]) -> None:
+        """Answer a batch of lines.
 
         Raises:
-            InputError: one is bad. Those before it are answered and kept.
+            InputError: a line is bad, and ``keep_going`` is not set. The lines before it are
+                answered, and their states kept.
             OutputError: the states cannot be kept.
         """
-        if self._form is None:
+        if self._format is None:
             lines = list(dropwhile(lambda line: not line[1].strip(), lines))
             if not lines:
                 return
-            self._form = form_of(lines[0][1])
-        rows = self._form.read(lines)
-        self._answer(self._form, rows, self._header(self._form))
+            self._format = detect_format(lines[0][1])
+        parsed = self._format.parse(lines)
+        self._answer(self._format, parsed, self._header(self._format))
 
-    def end(self) -> None:
-        """Answer what is left when no more lines come."""
-        if self._form is not None:
-            self._answer(self._form, self._form.rest())
+    def finish(self) -> None:
+        """Answer the lines left when the input ends."""
+        if self._format is not None:
+            self._answer(self._format, self._format.finish())
 
-    def _header(self, form: Json | Csv) -> str:
-        """What stands above the answers, when it is known."""
-        if isinstance(form, Json) or form.answered or not form.names:
+    def _header(self, form: JsonLines | CsvLines) -> str:
+        """The header of the answers, once, as soon as the columns are known."""
+        if isinstance(form, JsonLines) or form.output_columns or not form.names:
             return ""
         names = [name for name in form.names if name != self._key]
         keys = [] if self._key is None else [self._key]
@@ -103,51 +108,55 @@ class StreamSession:
                 f"The header has no column {self._key!r}, which --key names."
                 f"{suggest_columns(self._key, names)}"
             )
-        columns = self._steps.columns(names if isinstance(self._steps, Plain) else form.names)
+        inputs = names if isinstance(self._codec, PlainModelCodec) else form.names
+        columns = self._codec.output_columns(inputs)
         self._check_key(columns)
-        form.answered = [*keys, self._count, *columns]
-        return form.header()
+        form.output_columns = [*keys, self._count, *columns]
+        return form.format_header()
 
-    def _answer(self, form: Json | Csv, rows: list[Line], header: str = "") -> None:
-        heard: list[Heard] = []
+    def _answer(
+        self, form: JsonLines | CsvLines, parsed: list[ParsedLine], header: str = ""
+    ) -> None:
+        requests: list[Request] = []
         new: set[str] = set()
-        for row in rows:
-            heard.append(self._understood(row, new))
-            if heard[-1].fault and not self._keep_going:
+        for line in parsed:
+            requests.append(self._request(line, new))
+            if requests[-1].error and not self._keep_going:
                 break
-        answers = iter(self._fed([each for each in heard if not each.fault]))
-        told = [header]
-        for each in heard:
-            if not each.fault:
+        answers = iter(self._feed([each for each in requests if not each.error]))
+        output = [header]
+        for each in requests:
+            if not each.error:
                 answer, steps = next(answers)
-                told.append(form.write({**each.key, self._count: steps, **answer}))
+                output.append(form.format_answer({**each.key, self._count: steps, **answer}))
             elif self._keep_going:
-                told.append(form.write_fault(each.key, each.fault))
-        sys.stdout.buffer.write("".join(told).encode("utf-8", "backslashreplace"))
+                output.append(form.format_error(each.key, each.error))
+        sys.stdout.buffer.write("".join(output).encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()
-        for each in heard:
-            if each.fault and not self._keep_going:
-                raise InputError(f"Line {each.line}: {each.fault}")
-            if each.fault:
-                print(f"legato: Line {each.line}: {each.fault}", file=sys.stderr)
+        for each in requests:
+            if each.error and not self._keep_going:
+                raise InputError(f"Line {each.line}: {each.error}")
+            if each.error:
+                print(f"legato: Line {each.line}: {each.error}", file=sys.stderr)
 
-    def _understood(self, line: Line, new: set[str]) -> Heard:
-        """What a line asks; ``new`` are names of streams that lines before it begin."""
-        key, name, fault = {}, "", line.fault
+    def _request(self, line: ParsedLine, new: set[str]) -> Request:
+        """A line as a request; ``new`` holds the names of streams that the batch begins so far."""
+        key, name, message = {}, "", line.error
         try:
-            if not fault:
-                key, name = self._key_of(line.row)
-                x, steps = self._steps.step(line.row)
-                self._check_room(name, new)
-                return Heard(line.number, key, name, x, steps)
+            if not message:
+                key, name = self._stream_key(line.row)
+                x, steps = self._codec.encode(line.row)
+                self._check_limit(name, new)
+                return Request(line.number, key, name, x, steps)
         except LegatoError as error:
-            fault = in_words_of_the_command(str(error))
-        if len(fault) > _SHOWN:
-            fault = f"{fault[: _SHOWN // 2]} … {fault[-_SHOWN // 2 :]}"
-        return Heard(line.number, key, name, fault=f"{fault[0].lower()}{fault[1:]}")
+            message = name_options(str(error))
+        if len(message) > _ERROR_CHARACTERS:
+            half = _ERROR_CHARACTERS // 2
+            message = f"{message[:half]} … {message[-half:]}"
+        return Request(line.number, key, name, error=f"{message[0].lower()}{message[1:]}")
 
-    def _key_of(self, row: Any) -> tuple[dict[str, Any], str]:
-        """The key as it came, and the stream's name."""
+    def _stream_key(self, row: Any) -> tuple[dict[str, Any], str]:
+        """The key as it came, by its column, and the stream's name."""
         if self._key is None:
             return {}, ""
         key = row.get(self._key) if isinstance(row, dict) else None
@@ -162,44 +171,52 @@ class StreamSession:
             )
         return {self._key: key}, str(key).strip()
 
-    def _check_room(self, name: str, new: set[str]) -> None:
-        if name not in self._pool and name not in new:
-            if len(self._pool) + len(new) >= self._pool.limit:
+    def _check_limit(self, name: str, new: set[str]) -> None:
+        if name not in self._streams and name not in new:
+            if len(self._streams) + len(new) >= self._streams.limit:
                 raise InputError(
-                    f"{name!r} would be one stream more than the limit of {self._pool.limit:,}: "
-                    "allow more with --limit."
+                    f"{name!r} would be one stream more than the limit of "
+                    f"{self._streams.limit:,}: allow more with --limit."
                 )
             new.add(name)
 
     # Feeding.
 
-    def _fed(self, asked: list[Heard]) -> list[tuple[dict[str, Any], int]]:
-        """What is answered to each, and how many steps its stream has then seen."""
-        turns: Turns = {}
-        for at, each in enumerate(asked):
-            turns.setdefault(each.name, []).append(at)
-        most = max(map(len, turns.values()), default=0)
-        alone = all(each.steps is None and hasattr(each.x, "shape") for each in asked)
-        if alone and most >= _MANY and most * len(turns) <= 2 * len(asked):  # few go unused
-            return self._fed_together(asked, turns)
-        found: list = [None] * len(asked)
-        for turn in range(most):
-            turns = {name: places for name, places in turns.items() if len(places) > turn}
-            answers = self._pool.feed({n: asked[at[turn]].x for n, at in turns.items()})
-            for name, answer in answers.items():
-                found[turns[name][turn]] = self._steps.told(answer), self._pool.steps(name)
-        return found
+    def _feed(self, requests: list[Request]) -> list[tuple[dict[str, Any], int]]:
+        """Feed requests, the first of every stream in one call, then the second of each, and so on.
 
-    def _fed_together(self, asked: list[Heard], turns: Turns) -> list[tuple[dict[str, Any], int]]:
-        """The same where all are single steps, those of a stream as one feed of several."""
+        Returns:
+            For each request its answer, and how many steps its stream has then seen.
+        """
+        places: dict[str, list[int]] = {}  # of each stream's requests, in order
+        for at, each in enumerate(requests):
+            places.setdefault(each.name, []).append(at)
+        most = max(map(len, places.values()), default=0)
+        single = all(each.steps is None and hasattr(each.x, "shape") for each in requests)
+        if single and most >= _MIN_STEPS and most * len(places) <= 2 * len(requests):  # few padded
+            return self._feed_several_steps(requests, places)
+        answered: list = [None] * len(requests)
+        for turn in range(most):
+            places = {name: every for name, every in places.items() if len(every) > turn}
+            answers = self._streams.feed({n: requests[at[turn]].x for n, at in places.items()})
+            for name, answer in answers.items():
+                decoded = self._codec.decode(answer)
+                answered[places[name][turn]] = decoded, self._streams.steps(name)
+        return answered
+
+    def _feed_several_steps(
+        self, requests: list[Request], places: dict[str, list[int]]
+    ) -> list[tuple[dict[str, Any], int]]:
+        """Feed requests of one step each in one call, with all steps of a stream as one input."""
         import jax
         import numpy as np
 
-        found: list = [None] * len(asked)
-        fed = {name: np.stack([asked[at].x for at in places]) for name, places in turns.items()}
-        for name, answers in self._pool.feed(fed).items():
-            begin, one = self._pool.steps(name) - len(turns[name]), isinstance(answers, np.ndarray)
-            for step, at in enumerate(turns[name]):
-                answer = answers[step] if one else jax.tree.map(itemgetter(step), answers)
-                found[at] = self._steps.told(answer), begin + step + 1
-        return found
+        answered: list = [None] * len(requests)
+        inputs = {name: np.stack([requests[at].x for at in each]) for name, each in places.items()}
+        for name, answers in self._streams.feed(inputs).items():
+            before = self._streams.steps(name) - len(places[name])
+            one_output = isinstance(answers, np.ndarray)
+            for step, at in enumerate(places[name]):
+                answer = answers[step] if one_output else jax.tree.map(itemgetter(step), answers)
+                answered[at] = self._codec.decode(answer), before + step + 1
+        return answered

@@ -9,17 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from legato._errors import InputError
-from legato.cli._command_support import (
-    Data,
-    Debug,
-    Json,
-    Quiet,
-    busy,
-    check_is_no_model,
-    check_place,
-    print_json,
-    told_plainly,
-)
+from legato.cli._error_reporting import report_errors
+from legato.cli._options import Data, Debug, Json, Quiet, check_is_no_model, check_output_file
+from legato.cli._output import print_json, show_status
 
 Kind = Literal["forecast", "classify", "generate"]
 Missing = Literal["error", "drop", "forward"]
@@ -192,15 +184,15 @@ def train(
     - `legato train book.txt -o book.keras --units 128`
     - `legato train sensors.parquet --group machine --time at --rows 2 --plan`
     """
-    with told_plainly(debug):
+    with report_errors(debug):
         if not plan:
-            check_place(out, ".keras")
+            check_output_file(out, ".keras")
         check_is_no_model(data)
         import legato
         from legato import report
 
         quiet = quiet or json
-        with busy(f"reading {data}", quiet):
+        with show_status(f"reading {data}", quiet):
             sequences = legato.read(
                 data,
                 group=group,
@@ -235,7 +227,7 @@ def train(
         if plan:
             print_json(report.plan_facts(planned)) if json else report.print_plan(planned)
             return
-        trained = planned.train(busy("scoring", quiet))
+        trained = planned.train(show_status("scoring", quiet))
         trained.save(out)
         if json:
             print_json({"model": str(out), **report.facts(trained)})

@@ -1,6 +1,6 @@
-"""The commands that ask a trained model: evaluate, forecast, generate, classify, show.
+"""Commands on a trained model: evaluate, forecast, generate, classify, show.
 
-Each is a call of a verb of ``legato.Trained``, and words around it.
+Each calls the method of ``legato.Trained`` of its name and prints or writes the result.
 """
 
 import warnings
@@ -10,29 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legato._errors import InputError
-from legato.cli._command_support import (
+from legato.cli._error_reporting import report_errors
+from legato.cli._options import (
+    TABLE_SUFFIXES,
     Data,
     Debug,
     Json,
-    busy,
+    ModelFile,
+    TableFile,
     check_is_no_model,
-    check_place,
-    print_json,
-    told_plainly,
+    check_output_file,
 )
+from legato.cli._output import print_json, show_status
 
 if TYPE_CHECKING:
     from legato import Trained
-
-ModelFile = Annotated[
-    Path,
-    typer.Argument(help="What legato train wrote.", metavar="MODEL", show_default=False),
-]
-TableFile = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="File for the result: .csv, .parquet or .json."),
-]
-TABLES = (".csv", ".parquet", ".json")
 
 
 def evaluate(
@@ -40,33 +32,38 @@ def evaluate(
     data: Data,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", help="Begin with nothing remembered of what came before."),
+        typer.Option(
+            "--fresh",
+            help="Score from the initial state, without the steps before the scored part.",
+        ),
     ] = False,
     season: Annotated[
         int | None,
         typer.Option(
-            help="Steps of a season, for the seasonal baseline; 0: none; default: as in training.",
+            help="Length of a season in steps, for the seasonal baseline; 0: no such baseline; "
+            "default: as in training.",
             min=0,
         ),
     ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Score a trained model on data it was not trained on, beside baselines.
+    """Score a trained model on data that it was not trained on, next to naive baselines.
 
-    It walks forward: each answer is given by what came before, then the truth is fed in. Of the
-    sequences it was trained on, what came after its training is scored; of others, all.
+    Every prediction sees all the actual values before it, and the model is not trained further.
+    Sequences that the model was trained on are scored from the end of their training part; all
+    others are scored from their beginning.
 
     Examples:
 
     - `legato evaluate model.keras sales.csv`
     - `legato evaluate model.keras sales.csv --season 12 --json`
     """
-    with told_plainly(debug):
-        trained = _opened(model, json, data)
+    with report_errors(debug):
+        trained = _load_trained(model, json, data)
         from legato import report
 
-        with busy(f"walking through {data}", json):
+        with show_status(f"scoring {data}", json):
             sequences = trained.read(data)
             notes = trained.task.strangers_in(sequences)
             with warnings.catch_warnings(action="ignore", category=UserWarning):  # these notes
@@ -84,32 +81,36 @@ def forecast(
     data: Data,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", "-n", help="Steps ahead; default: the horizon.", min=1),
+        typer.Option(
+            "--steps", "-n", help="Number of steps ahead; default: the horizon of training.", min=1
+        ),
     ] = None,
     out: TableFile = None,
-    png: Annotated[Path | None, typer.Option(help="File for a picture; ends in .png.")] = None,
+    png: Annotated[Path | None, typer.Option(help="File for a plot; ends in .png.")] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say what comes after the end of each sequence, with intervals from past errors.
+    """Forecast the steps after the end of each sequence, with prediction intervals.
+
+    The intervals come from the errors that the model made on the test part.
 
     Examples:
 
     - `legato forecast model.keras sales.csv`
     - `legato forecast model.keras sales.csv -n 12 -o next.csv --png next.png`
     """
-    with told_plainly(debug):
-        check_place(out, *TABLES)
-        check_place(png, ".png")
-        trained = _opened(model, json, data)
+    with report_errors(debug):
+        check_output_file(out, *TABLE_SUFFIXES)
+        check_output_file(png, ".png")
+        trained = _load_trained(model, json, data)
         from legato import report
 
-        with busy(f"walking through {data}", json):
-            found = trained.forecast(data, steps)
-        _give(found.columns(), out, json)
+        with show_status(f"forecasting {data}", json):
+            predicted = trained.forecast(data, steps)
+        _output_table(predicted.columns(), out, json)
         if png is not None:
-            with busy(f"drawing {png}", json):
-                report.save_figure(report.forecast_figure(found), png)
+            with show_status(f"drawing {png}", json):
+                report.save_figure(report.forecast_figure(predicted), png)
             if not json:
                 print(f"wrote {png}")
 
@@ -117,42 +118,45 @@ def forecast(
 def generate(
     model: ModelFile,
     length: Annotated[
-        int, typer.Option("--length", "-n", help="How many characters, or labels.", min=1)
+        int,
+        typer.Option("--length", "-n", help="Number of characters or labels to generate.", min=1),
     ] = 400,
     prompt: Annotated[
         str,
-        typer.Option("--prompt", "-p", help="A text that comes before, or labels between spaces."),
+        typer.Option("--prompt", "-p", help="Text to continue, or labels separated by spaces."),
     ] = "",
     temperature: Annotated[
         float,
         typer.Option(
             "--temperature",
             "-t",
-            help="Below 1 the likely becomes likelier; 0: always the likeliest.",
+            help="Below 1 favours likelier labels, above 1 the others; 0: always the likeliest.",
             min=0,
         ),
     ] = 1.0,
-    seed: Annotated[int | None, typer.Option(help="Of the draws.", min=0)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed of the sampling; default: a new one.", min=0)
+    ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Go on with a text, or with the labels of a sequence.
+    """Generate text, or a sequence of labels, from a model that was trained on such.
 
     Examples:
 
     - `legato generate book.keras`
     - `legato generate book.keras -p "It was" -t 0.7 -n 1000 --seed 1`
     """
-    with told_plainly(debug):
-        trained = _opened(model, json)
+    with report_errors(debug):
+        trained = _load_trained(model, json)
         is_text = trained.is_text
-        given: Any = prompt if is_text else prompt.split()
-        with busy("generating", json):
-            labels = trained.generate(length, prompt=given, temperature=temperature, seed=seed)
+        start: Any = prompt if is_text else prompt.split()
+        with show_status("generating", json):
+            labels = trained.generate(length, prompt=start, temperature=temperature, seed=seed)
         if json:
             print_json({"prompt": prompt, "labels": labels})
         else:
-            print(prompt + "".join(labels) if is_text else " ".join([*given, *labels]))
+            print(prompt + "".join(labels) if is_text else " ".join([*start, *labels]))
 
 
 def classify(
@@ -162,39 +166,39 @@ def classify(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say the label of each sequence, or of each step.
+    """Predict the label of each sequence, or of each step, and its probability.
 
     Examples:
 
     - `legato classify walks.keras new.csv`
     - `legato classify walks.keras new.csv -o labels.csv`
     """
-    with told_plainly(debug):
-        check_place(out, *TABLES)
-        trained = _opened(model, json, data)
-        with busy(f"walking through {data}", json):
-            found = trained.classify(data)
-        _give(found.columns(), out, json)
+    with report_errors(debug):
+        check_output_file(out, *TABLE_SUFFIXES)
+        trained = _load_trained(model, json, data)
+        with show_status(f"classifying {data}", json):
+            labels = trained.classify(data)
+        _output_table(labels.columns(), out, json)
 
 
 def show(model: ModelFile, json: Json = False, debug: Debug = False) -> None:
-    """Show what a model expects, what it was trained on, how well it did, and its states.
+    """Show a model's inputs, its training data, its scores and the sizes of its states.
 
-    Of a model that does not say what it was trained on, such as one of plain Keras: its layers and
-    their states.
+    A model that does not record what it was trained on, such as one saved by plain Keras, is shown
+    by its layers and the sizes of their states.
 
     Examples:
 
     - `legato show model.keras`
     - `legato show model.keras --json`
     """
-    with told_plainly(debug):
+    with report_errors(debug):
         from legato import load_model, report
 
         try:
-            trained = _opened(model, json)
+            trained = _load_trained(model, json)
         except InputError as error:
-            with busy(f"opening {model}", json):
+            with show_status(f"opening {model}", json):
                 plain = load_model(model)  # raises the same again if it is no model
             if json:
                 print_json(report.model_facts(plain))
@@ -207,22 +211,22 @@ def show(model: ModelFile, json: Json = False, debug: Debug = False) -> None:
             report.print_summary(trained)
 
 
-def _opened(model: Path, quiet: bool, data: Path | None = None) -> "Trained":
-    """The model, once it is known that the data are not another.
+def _load_trained(model: Path, quiet: bool, data: Path | None = None) -> "Trained":
+    """Load a model, after checking that DATA is not a model file too.
 
     Raises:
         InputError: DATA and MODEL are the wrong way round, or MODEL was not written by train.
     """
     if data is not None:
         check_is_no_model(data, model)
-    with busy(f"opening {model}", quiet):
+    with show_status(f"opening {model}", quiet):
         from legato import Trained
 
         return Trained.load(model)
 
 
-def _give(columns: dict[str, list], out: Path | None, json: bool) -> None:
-    """A table as JSON, as a file, or at the terminal."""
+def _output_table(columns: dict[str, list], out: Path | None, json: bool) -> None:
+    """Write a table to a file, or print it as JSON or as text."""
     from legato import report
 
     if out is not None:

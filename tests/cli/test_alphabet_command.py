@@ -13,7 +13,7 @@ from interrupting import interrupted
 from typer.testing import CliRunner
 
 from legato import __version__
-from legato.cli import _command_support, app
+from legato.cli import _interrupts, app
 
 PICTURES = ["learning", "answers", "influence", "traces", "questions"]
 
@@ -97,7 +97,7 @@ def test_an_interrupt_that_garbage_collection_swallows_is_heard():
 
     gc.callbacks.append(collect)
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), _command_support._interrupts_are_heard():
+    with pytest.raises(KeyboardInterrupt), _interrupts.resent_interrupts():
         work()
     assert time.monotonic() - began < 20  # it was woken
 

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 import legato
 from legato import layers
 from legato.cli import _line_formats, _stream_command, app
-from legato.cli._command_support import in_words_of_the_command
+from legato.cli._error_reporting import name_options
 
 STEPS = 12
 
@@ -673,7 +673,7 @@ def test_a_reader_may_stop_reading(plain, tmp_path):
 
 
 def test_arguments_become_options():
-    told = in_words_of_the_command("window=n, pad=1.5 or a higher limit=. other_weights=True.")
+    told = name_options("window=n, pad=1.5 or a higher limit=. other_weights=True.")
     assert told == "--window n, --pad 1.5 or a higher --limit. --other-weights."
 
 

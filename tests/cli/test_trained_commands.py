@@ -30,7 +30,7 @@ import legato
 from legato._execution.callbacks import Progress
 from legato._forecasting import network, partition, task
 from legato._series import reading
-from legato.cli import _command_support, _train_command, _trained_commands, app
+from legato.cli import _error_reporting, _output, _train_command, _trained_commands, app
 
 SMALL = ("--units", "4", "--epochs", "2")
 COMMANDS = {
@@ -480,16 +480,19 @@ def on_a_terminal(columns: int, act) -> str:
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with os.fdopen(slave, "w") as terminal:
         act(terminal)
-    with os.fdopen(master, "rb", 0) as screen:
-        return screen.read(65536).decode()
+    shown = b""
+    with os.fdopen(master, "rb", 0) as screen, contextlib.suppress(OSError):  # all has been read
+        while part := screen.read(65536):
+            shown += part
+    return shown.decode()
 
 
 def test_who_waits_at_a_terminal_sees_what_for(monkeypatch):
     def act(terminal):
         monkeypatch.setattr(sys, "stderr", terminal)
-        with _command_support.busy("reading [bold]x[/]", quiet=False):
+        with _output.show_status("reading [bold]x[/]", quiet=False):
             pass
-        with _command_support.busy("nothing", quiet=True):
+        with _output.show_status("nothing", quiet=True):
             pass
 
     told = on_a_terminal(80, act)
@@ -579,12 +582,10 @@ def test_options_are_the_arguments_of_train():
 
 
 def test_arguments_become_options():
-    told = _command_support.in_words_of_the_command(
-        "Say group=, columns='a b' or\n missing='drop'."
-    )
+    told = _error_reporting.name_options("Say group=, columns='a b' or\n missing='drop'.")
     assert told == "Say --group, --column 'a b' or --missing 'drop'."
-    assert _command_support.in_words_of_the_command("column 'time=x'") == "column 'time=x'"
-    assert _command_support.in_words_of_the_command("short: shortest=4.") == "short: --shortest 4."
+    assert _error_reporting.name_options("column 'time=x'") == "column 'time=x'"
+    assert _error_reporting.name_options("short: shortest=4.") == "short: --shortest 4."
 
 
 def test_a_score_says_what_was_not_learnt_from(shop):

@@ -1,7 +1,6 @@
-"""Rows as they were written → steps of a model, and its answers → what is written of them.
+"""Row codecs: encode input rows as steps of a model, and decode its outputs as output rows.
 
-Two kinds of models: ``Known`` ones were trained by legato on columns that have names, and ``Plain``
-ones take and give numbers.
+A model that ``legato train`` wrote has columns with names; any other takes and gives numbers.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,20 +13,20 @@ if TYPE_CHECKING:
     from legato import Stream, Trained
 
 
-class Known:
-    """A model of ``legato train``: rows by column name in, answers in their words out."""
+class TrainedModelCodec:
+    """For a model of ``legato train``: rows by column name; targets or labels by name."""
 
     def __init__(self, trained: "Trained"):
         self._trained = trained
-        self.answers = ["label", "probability"]
+        self.output_names = ["label", "probability"]
         if trained.task.kind == "forecast":
-            self.answers = [column.name for column in trained.task.targets]
+            self.output_names = [column.name for column in trained.task.targets]
 
-    def columns(self, names: list[str]) -> list[str]:
-        """The columns of a CSV of answers, for one with these names.
+    def output_columns(self, names: list[str]) -> list[str]:
+        """The columns of the CSV output, given those of the input.
 
         Raises:
-            InputError: it lacks a column.
+            InputError: the input lacks a column.
         """
         from legato._series.sequences import suggest_columns
 
@@ -39,11 +38,11 @@ class Known:
                 )
         ahead = range(1, self._trained.task.horizon + 1)
         if len(ahead) < 2:
-            return self.answers
-        return [f"{name} {step} ahead" for name in self.answers for step in ahead]
+            return self.output_names
+        return [f"{name} {step} ahead" for name in self.output_names for step in ahead]
 
-    def step(self, row: Any) -> "tuple[np.ndarray, int | None]":
-        """What is fed for a row: one step.
+    def encode(self, row: Any) -> "tuple[np.ndarray, int | None]":
+        """A row as one step; the number of steps is None, which means one without a time axis.
 
         Raises:
             InputError: it does not fit.
@@ -53,26 +52,26 @@ class Known:
             raise InputError(f"an object was expected, by the names of columns: {{{names}}}.")
         return self._trained.numbers_of(row), None
 
-    def told(self, answer: "np.ndarray") -> dict[str, Any]:
-        """An answer, as JSON takes it."""
+    def decode(self, answer: "np.ndarray") -> dict[str, Any]:
+        """An output of the model as JSON values by name."""
         return self._trained.told(answer)
 
 
-class Plain:
-    """Any other model: numbers in, numbers out."""
+class PlainModelCodec:
+    """For any other model: numbers in, numbers out."""
 
-    answers = ("y",)
+    output_names = ("y",)
 
     def __init__(self, stream: "Stream"):
         self._stream = stream
         self._names = list(self._stream.takes)
         self._columns: list[str] | None = None  # of a CSV
 
-    def columns(self, names: list[str]) -> list[str]:
-        """The columns of a CSV of answers, for one with these names besides the key.
+    def output_columns(self, names: list[str]) -> list[str]:
+        """The columns of the CSV output, given those of the input without the key.
 
         Raises:
-            InputError: the model takes another number of them, or takes or answers no row.
+            InputError: the model takes another number of columns, or has several inputs or outputs.
         """
         import numpy as np
 
@@ -92,16 +91,16 @@ class Plain:
         self._columns, self._shape = names, expected
         return [f"y{at}" for at in range(answer.size)]
 
-    def step(self, row: Any) -> "tuple[Any, int | None]":
-        """What is fed for a row, and how many steps that is; None if it is one as such.
+    def encode(self, row: Any) -> "tuple[Any, int | None]":
+        """A row as input, and its number of steps; None means one step without a time axis.
 
         Raises:
             LegatoError: it does not fit.
         """
         if self._columns is not None:
-            x = self._numbers(row)
+            x = self._csv_step(row)
         elif isinstance(row, dict):
-            x = self._named(row)
+            x = self._json_step(row)
         else:
             x = row
         try:
@@ -114,7 +113,8 @@ class Plain:
             raise
         return (arrays[0] if len(arrays) == 1 else list(arrays)), steps
 
-    def _numbers(self, row: dict[str, str]) -> Any:
+    def _csv_step(self, row: dict[str, str]) -> Any:
+        """The step in a CSV record, in the shape that the model takes."""
         import numpy as np
 
         from legato._series.rows import encode_value
@@ -123,8 +123,8 @@ class Plain:
         numbers = [encode_value(row, Column(name)) for name in self._columns or ()]
         return np.reshape(numbers, self._shape)
 
-    def _named(self, row: dict[str, Any]) -> Any:
-        """The step in an object."""
+    def _json_step(self, row: dict[str, Any]) -> Any:
+        """The step in a JSON object: under ``x``, or an entry for each input."""
         if all(name in row for name in self._names):
             each = [row[name] for name in self._names]
             return each if len(each) > 1 else each[0]
@@ -135,29 +135,30 @@ class Plain:
             f'there is no "x" in the object: put the step there{several * (len(self._names) > 1)}.'
         )
 
-    def told(self, answer: Any) -> dict[str, Any]:
-        """An answer, as JSON takes it."""
-        return {"y": _plain(answer)}
+    def decode(self, answer: Any) -> dict[str, Any]:
+        """An output of the model as JSON values, under ``y``."""
+        return {"y": _as_lists(answer)}
 
 
-def _plain(answer: Any) -> Any:
-    """Arrays as lists, None for NaN."""
+def _as_lists(answer: Any) -> Any:
+    """Arrays as nested lists, with None for NaN and infinity."""
     import numpy as np
 
     if isinstance(answer, dict):
-        return {name: _plain(each) for name, each in answer.items()}
+        return {name: _as_lists(each) for name, each in answer.items()}
     if isinstance(answer, (list, tuple)):
-        return [_plain(each) for each in answer]
+        return [_as_lists(each) for each in answer]
     if answer.dtype.kind in "biu":
         return answer.tolist()
     numbers = answer.astype(float)
-    known = np.isfinite(numbers)
-    if not known.all():
-        numbers = np.asarray(np.where(known, numbers, None))
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        numbers = np.asarray(np.where(finite, numbers, None))
     return numbers.tolist()
 
 
 def _has_null(value: Any) -> bool:
+    """Whether a JSON value holds null at any depth; without recursion, as it may be deep."""
     left = [value]
     while left:
         each = left.pop()
