@@ -2,13 +2,12 @@
 
 Letters are the integers 0–25 divided by 26, targets are one-hot. Each network is one LSTM and a
 softmax; they differ in how the alphabet is cut into samples, and in where the recurrent state is
-carried: not at all (1–4, 6) or from letter to letter (5). Written as a user would write it, on
-legato's public names only: ``train(find(["stateful"])[0])`` trains one and asks it what it has
-learnt.
+carried: not at all (1–4, 6) or from letter to letter (5). Only legato's public names are used, as
+in a user's own code. ``train(find(["stateful"])[0])`` trains one and predicts the next letters.
 
 The problem, the settings and the published figures come from a tutorial of 2016 (J. Brownlee,
-*Understanding Stateful LSTM Recurrent Neural Networks in Python with Keras*), one run each. What
-it claimed and left open are ``QUESTIONS``, each an experiment over many seeds.
+*Understanding Stateful LSTM Recurrent Neural Networks in Python with Keras*), one run each. Its
+claims and its open questions are ``QUESTIONS``, each an experiment over many seeds.
 """
 
 from legato.alphabet._inspection import Look as Look

@@ -1,21 +1,21 @@
-"""The question about batches: what a batch that holds all samples in order owes to that order."""
+"""The question about batches: does the LSTM use the order of the samples within a batch?"""
 
 import numpy as np
 
 import legato
-from legato.alphabet._experiment import Experiment, right, shares, told
+from legato.alphabet._experiment import Experiment, accuracies, correct_predictions, format_scores
 from legato.alphabet._networks import find
 from legato.alphabet._question_types import Found, Group, Question
 
 (_BATCH,) = find(["batch"])
 
 
-def _order_in_a_batch(effort: Experiment) -> Found:
-    """The order changed, the influence measured, the updates counted."""
-    n = effort.of(20, 5)
+def _compare_sample_orders(experiment: Experiment) -> Found:
+    """Change the order of the samples, measure their influence, and vary the number of updates."""
+    n = experiment.choose(20, 5)
     x, y = _BATCH.data(0)
     mixed = np.random.RandomState(0).permutation(len(x))
-    ways = {
+    options_by_name = {
         "in order": {},
         "in one other order": {"X": x[mixed], "y": y[mixed]},
         "in a new order every epoch": {"shuffle": True},
@@ -24,15 +24,15 @@ def _order_in_a_batch(effort: Experiment) -> Found:
         },
         "as many epochs, batches of 1": {"batch_size": 1, "shuffle": True},
     }  # fmt: skip
-    if effort.quick:
-        del ways["in a new order every epoch"]
+    if experiment.quick:
+        del options_by_name["in a new order every epoch"]
     published = {"X": x, "y": y, "epochs": _BATCH.epochs, **_BATCH.fit_options}
     samples = _BATCH.samples()
     scores, predictions, model = {}, {}, None
-    for name, changed in ways.items():
+    for name, changed in options_by_name.items():
         options = published | changed
-        runs = effort.train(f"{name}, {n} seeds", _BATCH.build, **options, n=n)
-        scores[name] = shares(right(runs, samples))
+        runs = experiment.train(f"{name}, {n} seeds", _BATCH.build, **options, n=n)
+        scores[name] = accuracies(correct_predictions(runs, samples))
         predictions[name] = runs.predict(samples.x)
         model = model or runs.model(0)
     flow = legato.influence(model, samples.x, batch_size=len(x), verbose=0).matrix
@@ -48,29 +48,30 @@ def _order_in_a_batch(effort: Experiment) -> Found:
     none = not off.any()
     same = bool((scores["in order"] == scores["in one other order"]).all())
     lead = "No" if none and same else "Yes" if not none else "Not shown"
-    least = scores["as many updates, batches of 1"]
+    text = {name: format_scores(each) for name, each in scores.items()}
     return Found(
         "does not hold" if none and same else "holds" if not none else "undecided",
         f"{lead}: {(off == 0).sum()} of {off.size} influences of one sample on another are exactly "
-        f"0, and with the samples in another order it scores {told(scores['in one other order'])} "
-        f"as against {told(scores['in order'])} in order, {n} seeds each; it owes that to its "
-        f"{_BATCH.epochs:,} passes over the data: with as many at batch size 1 the score is "
-        f"{told(scores['as many epochs, batches of 1'])}, with as many updates only {told(least)}.",
+        f"0, and with the samples in another order the accuracy is {text['in one other order']}, "
+        f"in order {text['in order']} ({n} seeds each). The accuracy comes from the "
+        f"{_BATCH.epochs:,} epochs: at batch size 1, as many epochs give "
+        f"{text['as many epochs, batches of 1']}, and as many updates only "
+        f"{text['as many updates, batches of 1']}.",
         tuple(Group(name, each) for name, each in scores.items()),
         (updates,),
         (
-            f"The order moves no probability by more than {apart:.1g}: only sums are rounded "
-            "otherwise.",
+            f"The order changes no probability by more than {apart:.1g}, which is rounding: sums "
+            "are added up in another order.",
         ),
     )
 
 
-BATCHES = (
+BATCH_QUESTIONS = (
     Question(
         "batch",
         "Does the LSTM use the sequence within a batch that holds all samples in order?",
         "A batch that holds all samples in order lets the LSTM use the sequence within the batch, "
         "which is why network 4 reaches 100 %.",
-        _order_in_a_batch,
+        _compare_sample_orders,
     ),
 )

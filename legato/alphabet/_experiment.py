@@ -1,4 +1,4 @@
-"""How experiments are made: trainings under many seeds, and their answers scored and told."""
+"""Experiments: train under many seeds, score the predictions, and format the scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,54 +12,56 @@ from legato.alphabet._networks import Network, Samples
 
 @dataclass(frozen=True)
 class Experiment:
-    """How much is done to find something out.
+    """The extent of an experiment, and its training calls.
 
     Attributes:
-        quick: with fewer seeds and settings.
-        tell: called with what is being tried.
+        quick: use fewer seeds and settings.
+        report_progress: called with a description of each step.
     """
 
     quick: bool = False
-    tell: Callable[[str], None] = lambda what: None
+    report_progress: Callable[[str], None] = lambda message: None
 
-    def of(self, full, quick) -> Any:
-        """The one or the other."""
+    def choose(self, full, quick) -> Any:
+        """The setting for a full experiment, or for a quick one."""
         return quick if self.quick else full
 
-    def train(self, what: str, build: Callable, X, y=None, **fit) -> "legato.Replicates":
-        """``legato.replicate``, silent but for what is being trained."""
-        self.tell(what)
+    def train(self, message: str, build: Callable, X, y=None, **fit) -> "legato.Replicates":
+        """Call ``legato.replicate``, after reporting the message."""
+        self.report_progress(message)
         return legato.replicate(build, X, y, verbose=0, **fit)
 
-    def train_network(self, what: str, network: Network, n: int, **fit) -> "legato.Replicates":
-        """A network as it is published, but for what is given to ``fit``."""
+    def train_network(self, message: str, network: Network, n: int, **fit) -> "legato.Replicates":
+        """Train a network under n seeds, as published except for the arguments of ``fit``."""
         options = {"epochs": network.epochs, **network.fit_options, **fit}
-        return self.train(what, network.build, network.data, n=n, **options)
+        return self.train(message, network.build, network.data, n=n, **options)
 
 
-def right(runs: "legato.Replicates", samples: Samples, batch_size: int | None = None) -> np.ndarray:
-    """Whether each replicate answers each sample rightly, (seeds, samples)."""
+def correct_predictions(
+    runs: "legato.Replicates", samples: Samples, batch_size: int | None = None
+) -> np.ndarray:
+    """Whether each replicate predicts the target of each sample, (seeds, samples)."""
     size = batch_size or len(samples.x)
     return runs.predict(samples.x, batch_size=size).argmax(-1) == samples.y.argmax(-1)
 
 
-def shares(answers: np.ndarray) -> np.ndarray:
-    """Of right answers, one a seed: (seeds, samples) → (seeds,)."""
-    return answers.mean(axis=1)
+def accuracies(correct: np.ndarray) -> np.ndarray:
+    """The share of correct predictions under each seed: (seeds, samples) → (seeds,)."""
+    return correct.mean(axis=1)
 
 
-def told(scores: np.ndarray) -> str:
-    """Scores as mean ± standard deviation in percent; the mean alone of those that are the same."""
+def format_scores(scores: np.ndarray) -> str:
+    """Mean ± standard deviation in percent; the mean alone if all scores are the same."""
     spread = "" if np.ptp(scores) == 0 else f" ± {100 * scores.std(ddof=1):.1f}"
     return f"{100 * scores.mean():.1f}{spread} %"
 
 
-def perfect(scores: np.ndarray) -> str:
-    """How many seeds are right every time."""
+def count_perfect(scores: np.ndarray) -> str:
+    """The number of seeds with score 1: ``2 of 3 seeds``."""
     return f"{(scores == 1).sum()} of {len(scores)} seeds"
 
 
-def after(lead: str, said: object) -> str:
-    """A sentence, such as a comparison's, after other words, such as ``"No: "``."""
-    words = str(said)
-    return f"{lead}{words[0].lower()}{words[1:]}" if lead else words
+def prefix_sentence(lead: str, sentence: object) -> str:
+    """A sentence, or a comparison as one, after a lead such as ``"No: "``."""
+    text = str(sentence)
+    return f"{lead}{text[0].lower()}{text[1:]}" if lead else text

@@ -1,9 +1,9 @@
-"""Inside a trained network: what flows from sample to sample, and what its LSTM holds.
+"""Inspection of a trained network: influence between samples, and states of its LSTM.
 
-The samples are taken in alphabetical order, in batches as the network was trained on them. The map
-is the derivative of what ``predict`` computes for them (``legato.influence``); the states are those
-of a stream that is fed them, step by step, and begins anew wherever the network does: before every
-sample, or before the first one only where state is carried.
+The samples are in alphabetical order, in batches as in training. The influence is the derivative of
+what ``predict`` computes (``legato.influence``). The states are those of a stream that is fed the
+samples step by step, and is reset where the network is: before every sample, or before the first
+one only if state is carried.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ import numpy as np
 import legato
 from legato.alphabet._networks import LETTERS, LONGEST_RUN, Network
 
-STATES = ("h", "c")  # of an LSTM, in the order in which it carries them
+STATES = ("h", "c")  # of an LSTM, in Keras's order
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What is seen inside a trained network.
+    """Influence and states of a trained network.
 
     Attributes:
-        network: which of the six.
+        network: one of the six.
         patterns: the letters of each sample, in alphabetical order of the last ones.
         influence: how much the prediction of each sample depends on each sample.
-        trace: of every time step of every sample, in order; a pattern's padding is steps, too.
+        trace: states after every time step of every sample, in order, padding included.
     """
 
     network: Network
@@ -39,7 +39,7 @@ class Look:
 
     @property
     def held(self) -> dict[str, np.ndarray]:
-        """What the LSTM holds after the last step of each sample: h and c, (samples, units)."""
+        """h and c after the last step of each sample, (samples, units)."""
         steps = self.trace.steps // len(self.patterns)
         (arrays,) = self.trace.states.values()
         return {
@@ -49,15 +49,15 @@ class Look:
 
 
 def look(model, network: Network) -> Look:
-    """Look inside a trained network; it is left as it was.
+    """Compute influence and states of a trained network; the model is not changed.
 
     Args:
-        model: the network, trained.
+        model: the trained network.
         network: which of the six it is.
 
     Returns:
-        A map of the samples that it learnt from, of network 6 the longest run that ends in each
-        letter, and what it holds when they go through it.
+        Influence and states on the samples of training; for network 6, on the longest run that ends
+        in each letter.
 
     Example:
         >>> from legato import alphabet
@@ -83,7 +83,7 @@ def look(model, network: Network) -> Look:
 
 
 def _patterns(network: Network) -> list[str]:
-    """What ends in each letter that has one after it."""
+    """Patterns of letters, one for each letter from the first possible end to Y."""
     if network.random_runs:
         return [LETTERS[max(end - LONGEST_RUN, 0) : end] for end in range(1, len(LETTERS))]
     return network.samples().patterns

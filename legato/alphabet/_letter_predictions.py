@@ -1,4 +1,4 @@
-"""What a trained network answers, letter by letter."""
+"""Predictions of a trained network, letter by letter."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ import numpy as np
 from legato.alphabet._networks import LETTERS, Network, Samples, random_runs
 
 
-def examine(
+def run_demonstrations(
     model, network: Network, samples: Samples, seed: int
 ) -> dict[str, list[tuple[str, str]]]:
-    """Ask a trained network what the published text asks it.
+    """Predict in each demonstration of the published text.
 
     Returns:
-        For each demonstration its heading and lines (asked, answered).
+        For each demonstration its heading and its lines (pattern, predicted letter).
     """
     if network.stateful:
         return {
@@ -22,36 +22,38 @@ def examine(
         }
     if network.random_runs:
         return {"twenty random runs": answers(model, network, random_runs(20, seed + 1))}
-    asked = {"every pattern": answers(model, network, samples.patterns)}
+    demonstrations = {"every pattern": answers(model, network, samples.patterns)}
     if network.name == "batch":
         picked = np.random.RandomState(seed).randint(len(LETTERS) - 1, size=20)
-        asked["twenty letters at random"] = answers(model, network, [LETTERS[at] for at in picked])
-    return asked
+        demonstrations["twenty letters at random"] = answers(
+            model, network, [LETTERS[at] for at in picked]
+        )
+    return demonstrations
 
 
 def answers(model, network: Network, patterns: Sequence[str]) -> list[tuple[str, str]]:
-    """(pattern, answer), one pattern at a time."""
-    told = []
+    """Pairs (pattern, predicted letter), predicted one pattern at a time."""
+    pairs = []
     for pattern in patterns:
         prediction = model.predict(network.encode([pattern]), verbose=0)
-        told.append((pattern, LETTERS[int(prediction.argmax())]))
-    return told
+        pairs.append((pattern, LETTERS[int(prediction.argmax())]))
+    return pairs
 
 
 def recite(model, network: Network, letter: str, count: int) -> list[tuple[str, str]]:
-    """(letter, answer), from a fresh state and one letter, each answer fed back in."""
+    """Pairs (letter, predicted letter) from a fresh state; each prediction is the next input."""
     model.reset_states()
-    told = []
+    pairs = []
     for _ in range(count):
-        told += answers(model, network, [letter])
-        letter = told[-1][1]
-    return told
+        pairs += answers(model, network, [letter])
+        letter = pairs[-1][1]
+    return pairs
 
 
 def next_letter_probabilities(model, network: Network) -> np.ndarray:
-    """(26, 26): row i is what the network gives after a pattern that ends in letter i.
+    """Probabilities (26, 26): row i after a pattern that ends in letter i; NaN without a pattern.
 
-    The stateful network hears the alphabet in order, so that row i is given after A … i.
+    The stateful network is fed the alphabet in order, so that row i is predicted after A … i.
     """
     table = np.full((len(LETTERS), len(LETTERS)), np.nan, "float32")
     model.reset_states()

@@ -1,4 +1,4 @@
-"""The six networks: how the alphabet is cut into samples, and what is trained on them how."""
+"""The six networks: their samples of the alphabet, their layers and their training settings."""
 
 import string
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ LONGEST_RUN = 5  # letters, in network 6
 
 @dataclass(frozen=True)
 class Samples:
-    """Patterns of letters and what follows them.
+    """Patterns of letters and the letter after each.
 
     Attributes:
         patterns: the letters of each sample.
         targets: the letter after each.
-        x: the patterns as the network takes them, (samples, time steps, features).
+        x: the encoded patterns, (samples, time steps, features).
         y: the targets, one-hot, (samples, 26).
     """
 
@@ -36,15 +36,16 @@ class Network:
     """One of the six, with its published result.
 
     Attributes:
-        number, name, title: what it is called.
+        number, name, title: for people, the command line and the page.
         units: units of its LSTM.
-        epochs, batch_size: how long it is trained.
+        epochs, batch_size: of its training.
         stateful: whether state is carried from sample to sample; if so samples stay in order.
         in_order: whether samples keep their order for another reason.
         window: letters in a pattern; ``LONGEST_RUN`` at most for network 6.
         as_features: whether a pattern's letters are features of one time step, not time steps.
         published_accuracy: on the training set, one run.
-        published_behaviour: what was said of its answers.
+        published_behaviour: its predictions as published.
+        random_runs: number of random runs it is trained on; 0: the alphabet in order.
     """
 
     number: int
@@ -69,7 +70,7 @@ class Network:
         return np.reshape(padded, shape) / len(LETTERS)
 
     def samples(self, seed: int = 7) -> Samples:
-        """What it is trained on; the seed is for random runs only."""
+        """The samples it is trained on; only random runs depend on the seed."""
         if self.random_runs:
             patterns = random_runs(self.random_runs, seed)
         else:
@@ -89,12 +90,12 @@ class Network:
 
     @property
     def fit_options(self) -> dict:
-        """What ``fit`` is given beside samples and epochs."""
+        """Arguments of ``fit`` besides samples and epochs."""
         in_order = self.stateful or self.in_order
         return {"batch_size": self.batch_size, "shuffle": False if in_order else None}
 
     def build(self) -> "legato.Sequential":
-        """The network, untrained, its weights drawn from Python's global generator."""
+        """Build the network, untrained; initial weights depend on Python's global random state."""
         model = legato.Sequential()
         model.add(layers.Input(self.encode(["A"]).shape[1:]))
         model.add(layers.LSTM(self.units, stateful=self.stateful))
@@ -132,10 +133,10 @@ NETWORKS = (
 
 
 def find(names: Sequence[str]) -> list[Network]:
-    """The networks of these names or numbers, in the order of the six; all if none is named.
+    """The networks with these names or numbers, in the order of the six; all if none is given.
 
     Raises:
-        legato.InputError: a name that is none of them.
+        legato.InputError: an unknown name.
     """
     wanted = {name.lower() for name in names}
     known = {each for network in NETWORKS for each in (network.name, str(network.number))}
@@ -150,7 +151,7 @@ def find(names: Sequence[str]) -> list[Network]:
 
 
 def random_runs(count: int, seed: int, longest: int = LONGEST_RUN) -> list[str]:
-    """Runs of one letter or more, each with a letter left to follow it."""
+    """Random runs of letters, of length 1 to ``longest``; none ends in Z."""
     drawn = np.random.RandomState(seed)  # the published script's generator
     runs = []
     for _ in range(count):
@@ -161,10 +162,10 @@ def random_runs(count: int, seed: int, longest: int = LONGEST_RUN) -> list[str]:
 
 
 def letter_after(pattern: str) -> str:
-    """The right answer; after Z comes A."""
+    """The letter after the last of a pattern; after Z comes A."""
     return LETTERS[(LETTERS.index(pattern[-1]) + 1) % len(LETTERS)]
 
 
 def one_hot(letters: Iterable[str]) -> np.ndarray:
-    """Letters → targets, (letters, 26)."""
+    """Letters as one-hot targets, (letters, 26)."""
     return np.eye(len(LETTERS), dtype="float32")[[LETTERS.index(letter) for letter in letters]]

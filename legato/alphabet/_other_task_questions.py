@@ -1,15 +1,17 @@
-"""Questions about other tasks: a time series and a classification, by the calls of the alphabet.
+"""Questions about other tasks: time-series forecasting and sequence classification.
+
+Both networks are built and trained by the same calls as those of the alphabet.
 
 The series: international airline passengers by month, 1949 to 1960, in thousands (Box and Jenkins,
 *Time Series Analysis*, 1970, series G). The classification: whether five letters are in
-alphabetical order; both classes hold the same letters, so that only their order tells.
+alphabetical order; both classes are drawn from the same letters, so only the order differs.
 """
 
 import numpy as np
 
 import legato
 from legato import layers
-from legato.alphabet._experiment import Experiment, shares, told
+from legato.alphabet._experiment import Experiment, accuracies, format_scores
 from legato.alphabet._networks import LETTERS
 from legato.alphabet._question_types import Found, Group, Question
 
@@ -28,8 +30,8 @@ _YEAR, _TRAINED = 12, 115  # months
 _LETTERS_A_SAMPLE, _SAMPLES = 5, 1000
 
 
-def _recurrent(steps: int, outputs: int, activation: str | None, loss: str):
-    """Builds the alphabet's network with another end."""
+def _recurrent_builder(steps: int, outputs: int, activation: str | None, loss: str):
+    """A function that builds network 1 with another output layer and loss."""
 
     def build() -> "legato.Sequential":
         model = legato.Sequential([layers.Input((steps, 1)), layers.LSTM(32)])
@@ -40,44 +42,44 @@ def _recurrent(steps: int, outputs: int, activation: str | None, loss: str):
     return build
 
 
-def _series(effort: Experiment) -> Found:
-    """A month ahead from the changes of the twelve before it, on 29 months kept from training."""
-    n = effort.of(20, 5)
+def _forecast_passengers(experiment: Experiment) -> Found:
+    """Forecast one month ahead from the last twelve changes, tested on the last 29 months."""
+    n = experiment.choose(20, 5)
     changes = np.diff(np.log(_PASSENGERS))
     scale = changes[: _TRAINED - 1].std()
     windows = np.lib.stride_tricks.sliding_window_view(changes / scale, _YEAR)[:-1]
     x, y = windows[..., None].astype("float32"), changes[_YEAR:, None].astype("float32") / scale
-    first = _TRAINED - _YEAR - 1  # of the samples whose target is kept from training
-    runs = effort.train(
-        f"passengers, {n} seeds", _recurrent(_YEAR, 1, None, "mse"), x[:first], y[:first],
+    first = _TRAINED - _YEAR - 1  # sample whose target is not in the training part
+    runs = experiment.train(
+        f"passengers, {n} seeds", _recurrent_builder(_YEAR, 1, None, "mse"), x[:first], y[:first],
         n=n, epochs=100, batch_size=1,
     )  # fmt: skip
-    told_changes = runs.predict(x[first:])[..., 0] * scale  # (seeds, months)
+    predicted = runs.predict(x[first:])[..., 0] * scale  # (seeds, months)
     true, before = _PASSENGERS[_TRAINED:], _PASSENGERS[_TRAINED - 1 : -1]
     year_before = _PASSENGERS[_TRAINED - _YEAR : -_YEAR]
     growth = before / _PASSENGERS[_TRAINED - _YEAR - 1 : -_YEAR - 1]
-    line = _line(x[:first, :, 0], y[:first, 0], x[first:, :, 0]) * scale
-    rivals = {
+    line = _linear_regression(x[:first, :, 0], y[:first, 0], x[first:, :, 0]) * scale
+    baselines = {
         "as last month": before,
         "as a year before": year_before,
         "grown as a year before": year_before * growth,
         "a straight line on the same changes": before * np.exp(line),
     }
-    error = np.abs(before * np.exp(told_changes) - true).mean(axis=1)
-    errors = {name: float(np.abs(each - true).mean()) for name, each in rivals.items()}
-    plain, sharp = list(errors.values())[:2], list(errors.values())[2:]
-    if error.mean() < min(plain + sharp):
+    error = np.abs(before * np.exp(predicted) - true).mean(axis=1)
+    errors = {name: float(np.abs(each - true).mean()) for name, each in baselines.items()}
+    naive = list(errors.values())[:2]
+    if error.mean() < min(errors.values()):
         verdict, lead = "holds", "Yes"
-    elif error.mean() < min(plain):
-        verdict, lead = "holds in part", "Yes, though a simpler way does better"
+    elif error.mean() < min(naive):
+        verdict, lead = "holds in part", "Yes, though a simpler forecast is better"
     else:
         verdict, lead = "does not hold", "No"
-    others = ", ".join(f"{name} by {each:.1f}" for name, each in errors.items())
+    others = ", ".join(f"{name} {each:.1f}" for name, each in errors.items())
     return Found(
         verdict,
-        f"{lead}: over {len(true)} months kept from training the network is wrong by "
-        f"{error.mean():.1f} ± {error.std(ddof=1):.1f} thousand passengers ({n} seeds), "
-        f"forecasts {others}.",
+        f"{lead}: over the {len(true)} months after training the mean absolute error of the "
+        f"network is {error.mean():.1f} ± {error.std(ddof=1):.1f} thousand passengers ({n} seeds); "
+        f"of simpler forecasts: {others}.",
         (
             Group("network", error),
             *(Group(name, np.array([each])) for name, each in errors.items()),
@@ -85,38 +87,38 @@ def _series(effort: Experiment) -> Found:
     )
 
 
-def _line(x: np.ndarray, y: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Least squares on the inputs and a constant."""
+def _linear_regression(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> np.ndarray:
+    """Predictions for ``x_test`` by least squares on the inputs and a constant."""
     weights, *_ = np.linalg.lstsq(np.c_[x, np.ones(len(x))], y, rcond=None)
-    return np.c_[asked, np.ones(len(asked))] @ weights
+    return np.c_[x_test, np.ones(len(x_test))] @ weights
 
 
-def _labels(effort: Experiment) -> Found:
-    """Five letters in alphabetical order, or with two exchanged; asked about letters never met."""
-    n = effort.of(20, 5)
-    runs = effort.train(
+def _classify_letter_order(experiment: Experiment) -> Found:
+    """Classify five letters as in order or not, tested on samples that were not trained on."""
+    n = experiment.choose(20, 5)
+    runs = experiment.train(
         f"letters in order, {n} seeds",
-        _recurrent(_LETTERS_A_SAMPLE, 2, "softmax", "categorical_crossentropy"),
+        _recurrent_builder(_LETTERS_A_SAMPLE, 2, "softmax", "categorical_crossentropy"),
         _ordered_or_not, n=n, epochs=100, batch_size=1,
     )  # fmt: skip
-    met = {each.tobytes() for seed in runs.seeds for each in _ordered_or_not(seed)[0]}
+    seen = {each.tobytes() for seed in runs.seeds for each in _ordered_or_not(seed)[0]}
     x, y = _ordered_or_not(max(runs.seeds) + 1)
-    new = np.array([each.tobytes() not in met for each in x])
+    new = np.array([each.tobytes() not in seen for each in x])
     x, y = x[new], y[new]
-    score = shares(runs.predict(x).argmax(-1) == y.argmax(-1))
+    score = accuracies(runs.predict(x).argmax(-1) == y.argmax(-1))
     guess = max(y.mean(axis=0))
     holds = bool(score.min() > guess + 0.25)
     return Found(
         "holds" if holds else "does not hold",
-        f"{'Yes' if holds else 'No'}: whether five letters are in order, which guessing the larger "
-        f"class answers for {100 * guess:.1f} % of {len(x)} samples never met, the network tells "
-        f"for {told(score)} of them, with the worst of {n} seeds for {100 * score.min():.1f} %.",
+        f"{'Yes' if holds else 'No'}: on {len(x)} samples that it was not trained on, the network "
+        f"tells whether five letters are in order with {format_scores(score)} accuracy (lowest "
+        f"of {n} seeds: {100 * score.min():.1f} %); the larger class has {100 * guess:.1f} %.",
         (Group("network", score), Group("the larger class", np.array([guess]))),
     )
 
 
 def _ordered_or_not(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Five letters a sample, in every other one two exchanged; classes: in order, not in order."""
+    """Samples of five letters in order, in every second one two exchanged; classes as one-hot."""
     drawn = np.random.default_rng(seed)
     x = np.empty((_SAMPLES, _LETTERS_A_SAMPLE, 1), "float32")
     classes = np.arange(_SAMPLES) % 2
@@ -129,12 +131,12 @@ def _ordered_or_not(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return x, np.eye(2, dtype="float32")[classes]
 
 
-ELSEWHERE = (
+OTHER_TASK_QUESTIONS = (
     Question(
         "series",
         "Does the method carry over to time-series prediction?",
         "The method should carry over to time-series prediction.",
-        _series,
+        _forecast_passengers,
         what="mean absolute error",
         unit="thousand passengers",
     ),
@@ -142,6 +144,6 @@ ELSEWHERE = (
         "labels",
         "Does the method carry over to sequence classification?",
         "The method should carry over to sequence classification.",
-        _labels,
+        _classify_letter_order,
     ),
 )

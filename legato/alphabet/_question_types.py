@@ -1,7 +1,7 @@
-"""What the published text claimed and left open: questions, and what answers them.
+"""Types of questions on the published text's claims, and of their answers.
 
-A question is an experiment over many seeds. Its answer is a sentence with numbers, the scores that
-it was taken from, and what was compared with what.
+A question is an experiment over many seeds. Its answer is a sentence with numbers, the scores
+behind it, and statistical comparisons of them.
 """
 
 from collections.abc import Callable
@@ -17,11 +17,11 @@ Verdict = Literal["holds", "holds in part", "does not hold", "undecided"]
 
 @dataclass(frozen=True)
 class Group:
-    """The scores of one way to do it.
+    """The scores of one variant of an experiment.
 
     Attributes:
-        name: which.
-        scores: one a seed, (seeds,).
+        name: of the variant.
+        scores: one per seed, (seeds,).
     """
 
     name: str
@@ -30,14 +30,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Found:
-    """What an experiment found.
+    """The result of an experiment.
 
     Attributes:
-        verdict: whether what was claimed comes out.
+        verdict: whether the claim holds.
         sentence: the answer, with numbers.
-        groups: the scores it was taken from, in the order they are told.
-        comparisons: what was compared with what.
-        remarks: what else was seen, a sentence each.
+        groups: the scores behind it, in the order they are shown.
+        comparisons: of some groups.
+        remarks: further results, a sentence each.
     """
 
     verdict: Verdict
@@ -49,15 +49,15 @@ class Found:
 
 @dataclass(frozen=True)
 class Question:
-    """One thing that the published text claimed or left open.
+    """A question on a claim of the published text.
 
     Attributes:
-        name: a word.
+        name: one word.
         asks: the question.
-        claimed: what was said.
-        experiment: finds it out, with the effort it is given.
-        what: what the scores are.
-        unit: of the scores as they are told: ``"%"`` for shares of 1, or a word.
+        claimed: the claim.
+        experiment: answers it; called with an ``Experiment``, which says how extensive it may be.
+        what: name of the scores.
+        unit: of the scores as they are shown: ``"%"`` for shares of 1, or a word.
     """
 
     name: str
@@ -70,12 +70,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question, what was found, and how long it took.
+    """A question with the result of its experiment.
 
     Attributes:
-        question: which.
-        found: what came out.
-        quick: whether it was asked for with fewer seeds and settings.
+        question: the question.
+        found: the result.
+        quick: whether fewer seeds and settings were used.
         seconds: wall time.
     """
 

@@ -1,25 +1,31 @@
-"""The questions by name, and their answers one after the other."""
+"""All questions, found by name and answered one after the other."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import legato
-from legato.alphabet._batch_question import BATCHES
+from legato.alphabet._batch_question import BATCH_QUESTIONS
 from legato.alphabet._experiment import Experiment
-from legato.alphabet._other_task_questions import ELSEWHERE
+from legato.alphabet._other_task_questions import OTHER_TASK_QUESTIONS
 from legato.alphabet._question_types import Answer, Question
-from legato.alphabet._run_length_question import LENGTHS
-from legato.alphabet._state_questions import MEMORIES
-from legato.alphabet._window_questions import WINDOWS
+from legato.alphabet._run_length_question import RUN_LENGTH_QUESTIONS
+from legato.alphabet._state_questions import STATE_QUESTIONS
+from legato.alphabet._window_questions import WINDOW_QUESTIONS
 
-QUESTIONS: tuple[Question, ...] = (*WINDOWS, *BATCHES, *MEMORIES, *LENGTHS, *ELSEWHERE)
+QUESTIONS: tuple[Question, ...] = (
+    *WINDOW_QUESTIONS,
+    *BATCH_QUESTIONS,
+    *STATE_QUESTIONS,
+    *RUN_LENGTH_QUESTIONS,
+    *OTHER_TASK_QUESTIONS,
+)
 
 
 def find_questions(names: Sequence[str]) -> list[Question]:
-    """The questions of these names, in their own order; all if none is named.
+    """The questions with these names, in the order of ``QUESTIONS``; all if no name is given.
 
     Raises:
-        legato.InputError: a name that is none of them.
+        legato.InputError: an unknown name.
     """
     wanted = {name.lower() for name in names}
     unknown = [name for name in names if name.lower() not in {each.name for each in QUESTIONS}]
@@ -34,14 +40,14 @@ def find_questions(names: Sequence[str]) -> list[Question]:
 def answer(
     questions: Sequence[Question],
     quick: bool = False,
-    tell: Callable[[str], None] = lambda what: None,
+    tell: Callable[[str], None] = lambda message: None,
 ) -> Iterator[Answer]:
-    """Find out each in turn.
+    """Answer questions, one after the other.
 
     Args:
         questions: some of ``QUESTIONS``.
-        quick: with fewer seeds and settings; the answers say with how many.
-        tell: called with what is being tried.
+        quick: use fewer seeds and settings; the answers say how many.
+        tell: called with a description of each step.
     """
     for question in questions:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The question about random runs: how many, how long, and what brings network 6 to 100 %."""
+"""The question about random runs: how many, how long, and what gets network 6 to 100 %."""
 
 from dataclasses import dataclass, replace
 
@@ -6,23 +6,29 @@ import numpy as np
 
 import legato
 from legato._platform.wording import listed
-from legato.alphabet._experiment import Experiment, perfect, right, shares, told
+from legato.alphabet._experiment import (
+    Experiment,
+    accuracies,
+    correct_predictions,
+    count_perfect,
+    format_scores,
+)
 from legato.alphabet._networks import LETTERS, LONGEST_RUN, Network, find, random_runs
 from legato.alphabet._question_types import Found, Group, Question
 
 (_VARIABLE,) = find(["variable"])
-_EVERY = _VARIABLE.random_runs * _VARIABLE.epochs  # updates, as published
+_UPDATES = _VARIABLE.random_runs * _VARIABLE.epochs  # as published
 
 
 @dataclass(frozen=True)
-class _Way:
-    """One way to train network 6.
+class _Variant:
+    """Network 6 with other settings.
 
     Attributes:
-        name: which.
-        patterns: how many random runs; 0: every run there is, once.
-        longest: letters in a run, at most.
-        loops: whether runs go on with A after Z.
+        name: of the variant.
+        patterns: number of random runs to train on; 0: every possible run, once.
+        longest: maximum number of letters in a run.
+        loops: whether runs continue with A after Z.
         units, epochs: as in ``Network``.
     """
 
@@ -35,10 +41,11 @@ class _Way:
 
     @property
     def network(self) -> Network:
+        """The network with the settings of this variant."""
         return replace(_VARIABLE, window=self.longest, units=self.units)
 
-    def every(self) -> list[str]:
-        """All runs that may be drawn."""
+    def all_runs(self) -> list[str]:
+        """All runs that can be drawn."""
         if self.loops:
             return [_loop(at, count) for at in range(26) for count in range(1, self.longest + 1)]
         return [
@@ -48,14 +55,14 @@ class _Way:
         ]
 
     def data(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """What one seed is trained on."""
-        samples = self.network.samples_of(self.drawn(seed))
+        """Inputs and targets to train on under a seed."""
+        samples = self.network.samples_of(self.draw_runs(seed))
         return samples.x, samples.y
 
-    def drawn(self, seed: int) -> list[str]:
-        """The runs of one seed."""
+    def draw_runs(self, seed: int) -> list[str]:
+        """The runs to train on under a seed."""
         if not self.patterns:
-            return self.every()
+            return self.all_runs()
         if self.loops:
             drawn = np.random.RandomState(seed)
             spans = zip(
@@ -68,63 +75,63 @@ class _Way:
 
 
 def _loop(start: int, count: int) -> str:
-    """So many letters from one on; A follows Z."""
+    """``count`` letters from place ``start`` on; A follows Z."""
     return "".join(LETTERS[(start + step) % 26] for step in range(count))
 
 
-def _ways(quick: bool) -> list[_Way]:
-    every = len(_Way("").every())
+def _variants(quick: bool) -> list[_Variant]:
+    every = len(_Variant("").all_runs())
     fewer = [
-        _Way("500 patterns", 500),
-        _Way("200 patterns", 200),
-        _Way("100 patterns", 100),
-        _Way("200 patterns, as many updates", 200, epochs=_EVERY // 200),
+        _Variant("500 patterns", 500),
+        _Variant("200 patterns", 200),
+        _Variant("100 patterns", 100),
+        _Variant("200 patterns, as many updates", 200, epochs=_UPDATES // 200),
     ]
     longer = [
-        _Way("runs of up to 25 letters", longest=25),
-        _Way("runs past Z, up to 5", loops=True),
-        _Way("runs past Z, up to 26", longest=26, loops=True),
+        _Variant("runs of up to 25 letters", longest=25),
+        _Variant("runs past Z, up to 5", loops=True),
+        _Variant("runs past Z, up to 26", longest=26, loops=True),
     ]
     more = [
-        _Way("1,000 epochs", epochs=1000),
-        _Way("64 units", units=64),
-        _Way("64 units, 1,000 epochs", units=64, epochs=1000),
+        _Variant("1,000 epochs", epochs=1000),
+        _Variant("64 units", units=64),
+        _Variant("64 units, 1,000 epochs", units=64, epochs=1000),
     ]
-    once = _Way(f"each of the {every} runs once, as many updates", 0, epochs=_EVERY // every)
+    once = _Variant(f"each of the {every} runs once, as many updates", 0, epochs=_UPDATES // every)
     if quick:
         fewer = fewer[1:2]
         longer = [replace(longer[2], epochs=100, name="runs past Z, up to 26, 100 epochs")]
         more = more[:1]
-    return [_Way("as published"), *fewer, once, *longer, *more]
+    return [_Variant("as published"), *fewer, once, *longer, *more]
 
 
-def _runs(effort: Experiment) -> Found:
-    """Network 6 with other numbers of patterns, lengths, sizes and epochs; asked every run."""
-    n = effort.of(6, 2)
+def _vary_runs(experiment: Experiment) -> Found:
+    """Train network 6 with other numbers of runs, lengths, units and epochs; test on all runs."""
+    n = experiment.choose(6, 2)
     scores, met, missed = {}, {}, {}
-    for way in _ways(effort.quick):
-        network, every = way.network, way.every()
-        runs = effort.train(
-            f"{way.name}, {n} seeds", network.build, way.data,
-            n=n, epochs=way.epochs, **network.fit_options,
+    for variant in _variants(experiment.quick):
+        network, every = variant.network, variant.all_runs()
+        runs = experiment.train(
+            f"{variant.name}, {n} seeds", network.build, variant.data,
+            n=n, epochs=variant.epochs, **network.fit_options,
         )  # fmt: skip
-        answers = right(runs, network.samples_of(every))
-        scores[way.name] = shares(answers)
-        known = np.array([np.isin(every, way.drawn(seed)) for seed in runs.seeds])
-        met[way.name] = known.sum(axis=1).mean()
+        correct = correct_predictions(runs, network.samples_of(every))
+        scores[variant.name] = accuracies(correct)
+        known = np.array([np.isin(every, variant.draw_runs(seed)) for seed in runs.seeds])
+        met[variant.name] = known.sum(axis=1).mean()
         if not known.all():
-            missed[way.name] = answers[known].mean(), answers[~known].mean()
-    return _found(scores, met, missed, n)
+            missed[variant.name] = correct[known].mean(), correct[~known].mean()
+    return _summarize(scores, met, missed, n)
 
 
-def _found(scores: dict, met: dict[str, float], missed: dict[str, tuple], n: int) -> Found:
-    """What the scores say of the three claims.
+def _summarize(scores: dict, met: dict[str, float], missed: dict[str, tuple], n: int) -> Found:
+    """Decide on the three claims.
 
     Args:
-        scores: of each way, accuracy on every run, (seeds,).
-        met: how many different runs were trained on.
-        missed: shares of right answers to runs trained on, and to others.
-        n: seeds.
+        scores: accuracy of each variant on all runs, (seeds,).
+        met: mean number of different runs that each variant was trained on.
+        missed: accuracies on the runs trained on, and on the others.
+        n: number of seeds.
     """
     published, few = scores["as published"], scores["200 patterns"]
     (once,) = (name for name in scores if name.startswith("each of the"))
@@ -143,31 +150,32 @@ def _found(scores: dict, met: dict[str, float], missed: dict[str, tuple], n: int
     )
     known, unknown = missed["200 patterns"]
     fewer = "Fewer patterns do if no run is missing" if claims[0] else "Fewer patterns"
+    text = {name: format_scores(each) for name, each in scores.items()}
     return Found(
         verdict,
-        f"Asked every run, the network as published scores {told(published)} ({perfect(published)} "
-        f"at 100 %). {fewer}: {once} {told(scores[once])}, but 200 random patterns, which are "
-        f"{met['200 patterns']:.0f} different runs, {told(few)}. Longer "
-        f"runs: {listed([f'{name} {told(scores[name])}' for name in longer])}. At 100 %: "
-        f"{listed([f'with {name} {perfect(scores[name])}' for name in more])}.",
+        f"Tested on every run, the network as published scores {text['as published']} "
+        f"({count_perfect(published)} at 100 %). {fewer}: {once} {text[once]}, but 200 random "
+        f"patterns, which are {met['200 patterns']:.0f} different runs, {text['200 patterns']}. "
+        f"Longer runs: {listed([f'{name} {text[name]}' for name in longer])}. At 100 %: "
+        f"{listed([f'with {name} {count_perfect(scores[name])}' for name in more])}.",
         tuple(Group(name, each) for name, each in scores.items()),
         (compared,),
         (
-            f"Trained on 200 patterns it is right about {100 * known:.1f} % of the runs that it "
-            f"has met and {100 * unknown:.1f} % of the others; 1,000 patterns are "
+            f"Trained on 200 patterns, its accuracy is {100 * known:.1f} % on the runs among them "
+            f"and {100 * unknown:.1f} % on the others; 1,000 patterns are "
             f"{met['as published']:.0f} different runs.",
             f"{n} seeds each.",
         ),
     )
 
 
-LENGTHS = (
+RUN_LENGTH_QUESTIONS = (
     Question(
         "runs",
-        "Does network 6 need 1,000 patterns, are longer runs learnt, and what reaches 100 %?",
+        "Does network 6 need 1,000 patterns, does it learn longer runs, and what reaches 100 %?",
         "Fewer than 1,000 patterns should do; longer runs, up to 26 letters or looping past Z, "
         "should work; more training, a bigger network, or both, should reach 100 %.",
-        _runs,
+        _vary_runs,
         what="accuracy on every run",
     ),
 )

@@ -1,4 +1,4 @@
-"""The six networks trained, under one seed or many, and examined."""
+"""Training of the six networks under one seed or many, with scores and predictions."""
 
 import random
 import time
@@ -8,23 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 
 import legato
-from legato.alphabet._letter_predictions import examine, next_letter_probabilities
+from legato.alphabet._letter_predictions import next_letter_probabilities, run_demonstrations
 from legato.alphabet._networks import Network
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trained network and what it answers.
+    """The scores and predictions of a trained network.
 
     Attributes:
-        network: which of the six.
-        seed: what it was drawn from.
+        network: one of the six.
+        seed: random seed of the run.
         accuracy, loss: on the training set, after training.
         history: loss and accuracy of every epoch.
-        seconds: building, compiling and training, wall time; side by side, its share of it.
-        steps_per_s: training steps a second, compilation left out.
-        answers: for each demonstration of the published text its heading and lines (asked,
-            answered).
+        seconds: wall time of building, compiling and training; of several seeds that were trained
+            together, an equal share.
+        steps_per_s: training steps per second, without compilation.
+        answers: for each demonstration of the published text its heading and lines (pattern,
+            predicted letter).
         probabilities: (26, 26): for a pattern ending in each letter, the probability of each next
             one; NaN where the network has no such pattern.
     """
@@ -41,15 +42,15 @@ class Outcome:
 
 
 def train(network: Network, seed: int = 7, verbose=0) -> tuple["legato.Sequential", Outcome]:
-    """Train a network and examine it.
+    """Train a network, score it and predict.
 
     Args:
         network: one of ``NETWORKS``.
         seed: for the random runs, the initial weights and the sample orders.
-        verbose: what ``fit`` shows: 0 nothing, 1 one line, 2 a line an epoch.
+        verbose: of ``fit``: 0 silent, 1 one line, 2 a line per epoch.
 
     Returns:
-        The trained model, its state reset, and what came out.
+        The trained model, its state reset, and its outcome.
     """
     samples = network.samples(seed)
     plant(seed)
@@ -63,19 +64,19 @@ def train(network: Network, seed: int = 7, verbose=0) -> tuple["legato.Sequentia
     )
     ended = time.perf_counter()
     history = {name: first.history[name] + rest.history[name] for name in first.history}
-    speed = _steps(network, network.epochs - 1) / (ended - compiled)
-    return model, _outcome_of(model, network, seed, history, ended - began, speed)
+    speed = _count_steps(network, network.epochs - 1) / (ended - compiled)
+    return model, _evaluate(model, network, seed, history, ended - began, speed)
 
 
-def train_side_by_side(
+def train_replicates(
     network: Network, seeds: Sequence[int], verbose=0
 ) -> Iterator[tuple["legato.Sequential", Outcome]]:
-    """Train a network under several seeds; what ``train`` gives for each.
+    """Train a network under several seeds together; yields what ``train`` returns for each.
 
     Args:
         network: one of ``NETWORKS``.
         seeds: two or more.
-        verbose: 0 nothing, 1 one line for all, 2 a line a seed.
+        verbose: 0 silent, 1 one line for all, 2 a line per seed.
     """
     began = time.perf_counter()
     runs = legato.replicate(
@@ -87,33 +88,33 @@ def train_side_by_side(
         **network.fit_options,
     )
     share = (time.perf_counter() - began) / len(runs)
-    speeds = [_steps(network, network.epochs) / each for each in runs.seconds]
-    speeds[0] = sum(speeds[1:]) / len(speeds[1:])  # it compiled
+    speeds = [_count_steps(network, network.epochs) / each for each in runs.seconds]
+    speeds[0] = sum(speeds[1:]) / len(speeds[1:])  # its time includes compilation
     for k, (seed, speed) in enumerate(zip(runs.seeds, speeds, strict=True)):
         model = runs.model(k)
-        yield model, _outcome_of(model, network, seed, runs.histories[k], share, speed)
+        yield model, _evaluate(model, network, seed, runs.histories[k], share, speed)
 
 
-def _steps(network: Network, epochs: int) -> int:
-    """How many training steps so many epochs are."""
+def _count_steps(network: Network, epochs: int) -> int:
+    """Number of training steps in some epochs."""
     return -(-len(network.samples().x) // network.batch_size) * epochs
 
 
-def _outcome_of(model, network: Network, seed: int, history, seconds, steps_per_s) -> Outcome:
-    """Score and examine a trained network; its state is reset."""
+def _evaluate(model, network: Network, seed: int, history, seconds, steps_per_s) -> Outcome:
+    """Score a trained network and predict with it; its state is reset."""
     samples = network.samples(seed)
     model.reset_states()
     loss, accuracy = model.evaluate(samples.x, samples.y, batch_size=network.batch_size, verbose=0)
-    answers = examine(model, network, samples, seed)
+    answers = run_demonstrations(model, network, samples, seed)
     table = next_letter_probabilities(model, network)
     model.reset_states()
     return Outcome(network, seed, accuracy, loss, history, seconds, steps_per_s, answers, table)
 
 
 def plant(seed: int) -> None:
-    """Seed everything a run draws from: Python's and NumPy's global generators.
+    """Seed everything that is random in a run: Python's and NumPy's global generators.
 
-    ``keras.utils.set_random_seed`` does that too, and imports TensorFlow where it is installed.
+    ``keras.utils.set_random_seed`` does that too, but imports TensorFlow if it is installed.
     """
     random.seed(seed)
     np.random.seed(seed)
@@ -126,12 +127,13 @@ def train_all(
     on_outcome: Callable[[Outcome, "legato.Sequential"], None] = lambda outcome, model: None,
     on_begin: Callable[[Network], None] = lambda network: None,
 ) -> list[Outcome]:
-    """Train each network under each seed, side by side; what came out, network by network.
+    """Train each network under all seeds together; returns the outcomes, network by network.
 
     Args:
-        networks, seeds: which.
+        networks: some of ``NETWORKS``.
+        seeds: random seeds, one or more.
         verbose: as in ``train``.
-        on_outcome: called with each outcome as it comes, and its model.
+        on_outcome: called with each outcome and its model, once they are ready.
         on_begin: called before a network is trained.
     """
     outcomes = []
@@ -141,7 +143,7 @@ def train_all(
         several = (
             [train(network, seeds[0], verbose)]
             if alone
-            else train_side_by_side(network, seeds, verbose)
+            else train_replicates(network, seeds, verbose)
         )
         for model, outcome in several:
             outcomes.append(outcome)

@@ -23,7 +23,12 @@ from legato.alphabet import (
     _state_questions,
     _window_questions,
 )
-from legato.alphabet._experiment import Experiment, after, perfect, told
+from legato.alphabet._experiment import (
+    Experiment,
+    count_perfect,
+    format_scores,
+    prefix_sentence,
+)
 from legato.cli import app
 
 NAMES = "window perceptron batch prefix cold rows runs series labels".split()
@@ -136,21 +141,21 @@ def test_prefixes_end_in_their_letter():
 
 @pytest.mark.parametrize(
     "way",
-    _run_length_question._ways(False) + _run_length_question._ways(True),
+    _run_length_question._variants(False) + _run_length_question._variants(True),
     ids=lambda w: w.name,
 )
 def test_runs_are_drawn_from_all_that_there_are(way):
     around = LETTERS * 2
-    every = way.every()
+    every = way.all_runs()
     assert len(set(every)) == len(every)
     assert max(map(len, every)) == way.longest
     for run in every:
         assert run in (around if way.loops else LETTERS[:-1])
-    assert set(way.drawn(0)) <= set(every)
+    assert set(way.draw_runs(0)) <= set(every)
     assert way.network.samples_of(every[:3]).x.shape == (3, way.longest, 1)
     if way.patterns:
-        assert way.drawn(1) != way.drawn(2)
-        assert len(way.drawn(1)) == way.patterns
+        assert way.draw_runs(1) != way.draw_runs(2)
+        assert len(way.draw_runs(1)) == way.patterns
 
 
 def test_runs_past_z_are_followed_by_the_letter_after():
@@ -187,7 +192,7 @@ def test_the_window_s_verdict_follows_the_scores(monkeypatch, window, verdict, l
 
     monkeypatch.setattr(Experiment, "train_network", train_network)
     monkeypatch.setattr(_window_questions, "_MARGIN", 0.06)
-    found = _window_questions._lift(Experiment())
+    found = _window_questions._compare_window_with_naive(Experiment())
     assert found.verdict == verdict
     assert found.sentence.startswith(lead)
     naive_same = (np.array([20, 21, 22, 21, 20, 22]) - 2) / 23  # without A and B, which it knows
@@ -215,20 +220,20 @@ def test_the_verdict_on_runs_follows_the_scores(once, longer, more, verdict):
         "64 units": every(more),
     }
     met = {"as published": 114.0, "200 patterns": 95.0}
-    found = _run_length_question._found(scores, met, {"200 patterns": (0.99, 0.25)}, 2)
+    found = _run_length_question._summarize(scores, met, {"200 patterns": (0.99, 0.25)}, 2)
     assert found.verdict == verdict
     assert "which are 95 different runs, 80.0 ± 14.1 %" in found.sentence
     assert ("Fewer patterns do" in found.sentence) is (once > 0.98)
-    assert "99.0 % of the runs that it has met and 25.0 % of the others" in found.remarks[0]
+    assert "99.0 % on the runs among them and 25.0 % on the others" in found.remarks[0]
 
 
 def test_numbers_are_told_with_their_spread():
-    assert told(np.array([0.5, 0.75])) == "62.5 ± 17.7 %"
-    assert told(np.array([1.0, 1.0])) == "100.0 %"
-    assert perfect(np.array([1, 0.99, 1])) == "2 of 3 seeds"
+    assert format_scores(np.array([0.5, 0.75])) == "62.5 ± 17.7 %"
+    assert format_scores(np.array([1.0, 1.0])) == "100.0 %"
+    assert count_perfect(np.array([1, 0.99, 1])) == "2 of 3 seeds"
     assert [listed("abc"[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
-    assert after("No: ", "The end.") == "No: the end."
-    assert after("", "The end.") == "The end."
+    assert prefix_sentence("No: ", "The end.") == "No: the end."
+    assert prefix_sentence("", "The end.") == "The end."
 
 
 def test_an_effort_tells_what_it_tries():
@@ -236,7 +241,7 @@ def test_an_effort_tells_what_it_tries():
     (network,) = alphabet.find(["naive"])
     Experiment(True, heard.append).train_network("two of them", network, 2, epochs=2)
     assert heard == ["two of them"]
-    assert (Experiment(True).of(1, 2), Experiment(False).of(1, 2)) == (2, 1)
+    assert (Experiment(True).choose(1, 2), Experiment(False).choose(1, 2)) == (2, 1)
 
 
 def made_up(verdict="does not hold"):
