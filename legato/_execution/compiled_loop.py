@@ -11,7 +11,7 @@ Meaning, as a plain Python loop over Keras's own step (``test_compiled_loop.py``
     for i in range(begin, end):
         if i % steps == 0:                      # an epoch begins
             metrics = metrics_at_first
-            memory = memory_at_first            # reset="epoch"
+            memory = memory_at_first            # under reset="epoch": see reset_rules
         rows = order[i - first]
         memory.fresh |= starts[rows]
         emitted, values = model.train_step(values, data[rows])
@@ -30,8 +30,8 @@ import numpy as np
 
 from legato._platform.xla_small_programs import SingleFunctionProgram, is_small
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows
+from legato._recurrent.reset_rules import Reset, fresh_before_batch, memory_before_batch
 
-Reset = Literal["epoch", "batch", "never"]
 Verb = Literal["train", "test", "predict"]
 ENDLESS = np.iinfo(np.int32).max  # batches in an epoch whose end is not known
 
@@ -121,7 +121,7 @@ class CompiledLoop:
         self._kept = tuple(name for name in LoopValues._fields if name not in changed)
         self._variables = [variable for memory in memories for variable in memory.variables]
         ends = np.cumsum([len(memory.variables) for memory in memories], dtype=int)
-        self._fresh_at = frozenset(int(end) - 1 for end in ends)
+        self._fresh_at = [int(end) - 1 for end in ends]
 
     def compiled(
         self,
@@ -182,7 +182,9 @@ class CompiledLoop:
             for i in range(begin, end):
                 if i % plan.steps == 0:
                     values = values._replace(metrics=_where(True, empty_metrics, values.metrics))
-                    memory = feed.first_memory if plan.reset == "epoch" else memory
+                memory = memory_before_batch(
+                    plan.reset, i % plan.steps == 0, feed.first_memory, memory
+                )
                 rows = plan.last if i % plan.steps == plan.steps - 1 else plan.batch
                 indices = feed.order[i - first]
                 emitted, values, memory = self._advance(
@@ -217,8 +219,7 @@ class CompiledLoop:
             slots, values, memory = carry
             begins = i % plan.steps == 0
             values = values._replace(metrics=_where(begins, empty_metrics, values.metrics))
-            if plan.reset == "epoch":
-                memory = _where(begins, feed.first_memory, memory)
+            memory = memory_before_batch(plan.reset, begins, feed.first_memory, memory)
             indices = feed.order[i - first]
             if plan.last == plan.batch:
                 emitted, values, memory = advance(plan.batch, values, memory, indices)
@@ -262,11 +263,8 @@ class CompiledLoop:
             batch = jax.tree.map(lambda each: each[indices], data)
             starts = None if starts is None else starts[indices]
         before = [each[:rows] for each in memory]
-        if plan.reset == "batch" or starts is not None:
-            reset = True if plan.reset == "batch" else starts
-            before = [
-                each | reset if at in self._fresh_at else each for at, each in enumerate(before)
-            ]
+        for at in self._fresh_at:
+            before[at] = fresh_before_batch(plan.reset, before[at], starts)
         own = len(values.non_trainable)
         with expecting_rows(self._variables, rows):
             given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])

@@ -23,7 +23,6 @@ from legato._execution.callbacks import (
     watches_epochs,
     watches_tests,
 )
-from legato._execution.compiled_loop import Reset
 from legato._execution.evaluate_predict import Execution, run_evaluate
 from legato._execution.program_cache import Check, ProgramCache
 from legato._execution.run import Run, fetch, logs_of
@@ -31,6 +30,7 @@ from legato._platform import keras_private
 from legato._platform.random_state import global_random_state
 from legato._recurrent.layer_memory import StateVariable, row_count_message
 from legato._recurrent.model_state import ModelState
+from legato._recurrent.reset_rules import Reset
 
 
 @dataclass

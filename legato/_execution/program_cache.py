@@ -18,11 +18,11 @@ from legato._execution.compiled_loop import (
     LoopInputs,
     LoopPlan,
     LoopValues,
-    Reset,
     Verb,
 )
 from legato._platform import keras_private
 from legato._recurrent.model_state import ModelState
+from legato._recurrent.reset_rules import Reset
 
 _CHANGED: dict[Verb, tuple[str, ...]] = {
     "train": LoopValues._fields,

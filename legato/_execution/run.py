@@ -10,11 +10,12 @@ import jax
 import numpy as np
 
 from legato._execution.batches import Block
-from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues, Reset, Verb
+from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues, Verb
 from legato._execution.program_cache import Check, ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
 from legato._recurrent.model_state import ModelState
+from legato._recurrent.reset_rules import Reset, replays_epochs
 
 
 class Run:
@@ -68,7 +69,7 @@ class Run:
         if self.memory is None:
             self.rows = piece.batch
             self.memory = self._memory_of(self.rows)
-            if self._reset == "epoch":
+            if replays_epochs(self._reset):
                 self.first_memory = self.first_memory or self.memory
         rows = self.engine.check_batch(piece.batch, self.rows)
         self._variables, self._run = ProgramCache(self.engine).ready(

@@ -6,17 +6,17 @@ added as warnings.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, get_args
+from typing import TYPE_CHECKING, NamedTuple
 
 import keras
 import numpy as np
 
 from legato._errors import InputError
-from legato._execution.compiled_loop import Reset
 from legato._execution.data_adapter import DataAdapter
 from legato._platform import keras_private
 from legato._platform.checks import check_choice, check_count
 from legato._recurrent.model_state import ModelState
+from legato._recurrent.reset_rules import Reset, check_reset
 from legato._recurrent.stateful_layers import StatefulLayer
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mixin extends
@@ -102,7 +102,7 @@ class ExplainMethod(_KerasModel):
             >>> model.explain(np.ones((2, 3, 1))).reasons
             ('fresh: stateless', 'fresh: stateless')
         """
-        check_choice("reset", reset, get_args(Reset))
+        check_reset(reset)
         check_choice("shuffle", shuffle, SHUFFLE_CHOICES)
         epochs = check_count("epochs", epochs)
         if not 0 <= validation_split < 1:

@@ -5,7 +5,7 @@ loop over batches. Its docstring says how it changes the recurrent state.
 """
 
 import warnings
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import keras
@@ -15,7 +15,7 @@ from jax.core import Tracer
 from legato._errors import InputError
 from legato._execution.batches import Shuffle, WholeData
 from legato._execution.callbacks import Progress, watching
-from legato._execution.compiled_loop import CompiledLoop, Reset, Verb
+from legato._execution.compiled_loop import CompiledLoop, Verb
 from legato._execution.data_adapter import (
     DataAdapter,
     split_validation,
@@ -32,6 +32,13 @@ from legato._models.saving import SaveMethods, set_training_record
 from legato._platform import keras_private
 from legato._platform.checks import check_choice
 from legato._recurrent.model_state import ModelState
+from legato._recurrent.reset_rules import (
+    Reset,
+    ValidationState,
+    carries_between_batches,
+    check_reset,
+    check_validation_state,
+)
 from legato._streams.model_methods import StreamMethods
 
 
@@ -76,7 +83,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         *,
         starts=None,
         reset: Reset = "epoch",
-        validation_state="fresh",
+        validation_state: ValidationState = "fresh",
     ):
         """Train, as ``keras.Model.fit`` does, with state carried from batch to batch.
 
@@ -115,9 +122,9 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         """
         self._assert_compile_called("fit")
         set_training_record(self, None)  # the record of an earlier training
-        check_choice("reset", reset, get_args(Reset))
+        check_reset(reset)
         check_choice("shuffle", shuffle, SHUFFLE_CHOICES)
-        check_choice("validation_state", validation_state, ("fresh", "continue"))
+        check_validation_state(validation_state)
         _check_validation_freq(validation_freq)
         epochs, steps_per_epoch = _limited(epochs, steps_per_epoch)
         data = self._data_adapter.read(x, y, sample_weight, starts, class_weight)
@@ -357,7 +364,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         """
         if shuffle is None:
             return not self._engine.stateful_layers
-        if shuffle and self._engine.stateful_layers and reset != "batch":
+        if shuffle and self._engine.stateful_layers and carries_between_batches(reset):
             raise InputError(
                 f"shuffle={shuffle!r} with a stateful layer: row r of a batch would go on from a "
                 "sample drawn at random, and what is carried would mean nothing. Leave shuffle "

@@ -17,6 +17,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform import keras_private
+from legato._recurrent.reset_rules import start_of_rows
 
 
 class StateVariable(keras.Variable):
@@ -113,13 +114,11 @@ class LayerMemory:
             initial: arrays of shape (rows, …), structured as the layer's state.
         """
         fresh = self.fresh.value
-
-        def choose(first, variable):
-            flags = fresh.reshape(-1, *[1] * (first.ndim - 1))
-            carried = variable.value
-            return jnp.where(flags, first.astype(carried.dtype), carried)
-
-        return keras.tree.map_structure(choose, initial, self.states)
+        return keras.tree.map_structure(
+            lambda first, variable: start_of_rows(fresh, first, variable.value),
+            initial,
+            self.states,
+        )
 
     @contextmanager
     def feeding(self):

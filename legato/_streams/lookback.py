@@ -16,6 +16,7 @@ import numpy as np
 from legato._errors import UnsupportedError
 from legato._recurrent.layer_memory import LayerMemory
 from legato._recurrent.model_state import ModelState
+from legato._recurrent.reset_rules import start_of_rows
 from legato._recurrent.state import State, without_number
 from legato._streams.flat_state import Spec
 from legato._streams.step_inputs import Input
@@ -117,7 +118,7 @@ class CarriedMemories:
             if flags.any():
                 initial = keras.tree.flatten(memory.layer.get_initial_state(len(flags)))
                 own = [
-                    np.where(flags.reshape(-1, *[1] * (each.ndim - 1)), first, each)
+                    start_of_rows(flags, first, each)
                     for first, each in zip(map(np.asarray, initial), own, strict=True)
                 ]
             values[path], fresh[path] = own, flags
