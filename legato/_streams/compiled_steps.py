@@ -192,30 +192,35 @@ class CompiledSteps:
         return rows, np.concatenate(parts)
 
     def _chooser(self, choosing: Sampler, room: int) -> Callable:
-        key = (choosing.key, room)
-        if key not in self._choosers:
-            one = self.one
-
-            def generate(weights, rows, numbers, span):
-                def choose(rows, t):
-                    answer = one.answers_of(rows)
-                    return choosing.choose(answer, numbers, span[1] + t)
-
-                like = jax.eval_shape(choose, rows, span[0])
-
-                def body(t, carry):
-                    rows, chosen = carry
-                    choice = choose(rows, t)
-                    x = choosing.encode(choice)
-                    return one.step(weights, rows, (x[None],)), chosen.at[t].set(choice)
-
-                chosen = jnp.zeros((room, *like.shape), like.dtype)
-                return jax.lax.fori_loop(0, span[0], body, (rows, chosen))
-
+        key = choosing.key
+        if key is None:
+            return self._made_chooser(choosing, room)
+        if (key, room) not in self._choosers:
             while len(self._choosers) >= _KEPT:
                 self._choosers.pop(next(iter(self._choosers)))
-            self._choosers[key] = jit_one_row(generate, self._weights)
-        return self._choosers[key]
+            self._choosers[key, room] = self._made_chooser(choosing, room)
+        return self._choosers[key, room]
+
+    def _made_chooser(self, choosing: Sampler, room: int) -> Callable:
+        one = self.one
+
+        def generate(weights, rows, numbers, span):
+            def choose(rows, t):
+                answer = one.answers_of(rows)
+                return choosing.choose(answer, numbers, span[1] + t)
+
+            like = jax.eval_shape(choose, rows, span[0])
+
+            def body(t, carry):
+                rows, chosen = carry
+                choice = choose(rows, t)
+                x = choosing.encode(choice)
+                return one.step(weights, rows, (x[None],)), chosen.at[t].set(choice)
+
+            chosen = jnp.zeros((room, *like.shape), like.dtype)
+            return jax.lax.fori_loop(0, span[0], body, (rows, chosen))
+
+        return jit_one_row(generate, self._weights)
 
     # Before the first.
 

@@ -6,8 +6,6 @@ on the number of steps a stream has seen, so that ten steps at once are five and
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +13,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._platform.checks import check_seed
+from legato._streams.function_key import function_key
 from legato._streams.step_inputs import Input
 
 
@@ -116,11 +115,14 @@ class Sampler:
         self._dtype = given.dtype
 
     @property
-    def key(self) -> tuple:
-        """Equal for what compiles to one program."""
-        draws = isinstance(self._choose, sample)
-        choose = (sample, self._choose.logits) if draws else _identity(self._choose)
-        return choose, _identity(self._encode)
+    def key(self) -> tuple | None:
+        """Equal for samplers that compile to one program; None where that cannot be told."""
+        if type(self._choose) is sample:
+            choose = sample, self._choose.logits
+        else:
+            choose = self._choose if self._choose is argmax else function_key(self._choose)
+        encode = function_key(self._encode)
+        return None if choose is None or encode is None else (choose, encode)
 
     def check(self, answer) -> None:
         """See that an answer is what is chosen from.
@@ -173,26 +175,3 @@ class Sampler:
 
 def _same(answer):
     return answer
-
-
-def _identity(function: Callable | None) -> Any:
-    """Equal for functions that do the same: a ``lambda`` written in a loop is another one each time
-    round, and shall not be compiled each time."""
-    if not isinstance(function, FunctionType):
-        return function
-    cells = [each.cell_contents for each in function.__closure__ or ()]
-    return function.__code__, *map(_Held, [*cells, *(function.__defaults__ or ())])
-
-
-class _Held:
-    """Something a function refers to: equal if it is the same thing, or the same plain number."""
-
-    def __init__(self, value):
-        self._value = value
-        self._as = (type(value), value) if isinstance(value, (bool, int, float, str)) else id(value)
-
-    def __eq__(self, other) -> bool:
-        return isinstance(other, _Held) and self._as == other._as
-
-    def __hash__(self) -> int:
-        return hash(self._as)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any, overload
 
+import jax
 import numpy as np
 
 from legato._errors import InputError, StateError, UnsupportedError
@@ -168,7 +169,9 @@ class Stream:
         choosing.check(self.answer)
         try:
             rows, choices = self._stepper.generate(self._rows, choosing, n, self._steps)
-        except (TypeError, IndexError):  # a function that takes no tracer
+        except (TypeError, IndexError) as error:
+            if not _is_about_tracing(error):
+                raise
             rows, choices = self._generate_here(choosing, n)
         self._rows, self._steps = rows, self._steps + n
         return choices
@@ -303,6 +306,12 @@ class Stream:
                 "model.streams().load(path)."
             )
         return self.at(kept.rows, int(kept.steps[0]))
+
+
+def _is_about_tracing(error: Exception) -> bool:
+    """Whether an error says that a function takes numbers and no tracers, such as a table's key."""
+    jax_errors = jax.errors.JAXTypeError, jax.errors.JAXIndexError
+    return isinstance(error, jax_errors) or "Tracer" in str(error)
 
 
 def _flags(starts, steps: int) -> np.ndarray:

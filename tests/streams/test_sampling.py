@@ -193,6 +193,37 @@ def test_nothing_moves_where_a_choice_fails():
         assert (stream.state, stream.steps) == before
 
 
+@pytest.mark.parametrize("error", [TypeError("no temperature"), IndexError("no such letter")])
+@pytest.mark.parametrize("name", ["choose", "encode"])
+def test_an_error_of_the_users_own_comes_out_as_it_is(name, error):
+    calls = []
+
+    def failing(value):
+        calls.append(value)
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        warmed(network()).generate(4, **{"encode": scaled, name: failing})
+    assert raised.value is error
+    assert error.__context__ is None
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda answer: {at: at for at in range(CLASSES)}[answer.argmax()],  # no tracer has a hash
+        lambda answer: list(range(CLASSES))[answer.argmax()],
+        lambda answer: int(np.asarray(answer).argmax()),
+        lambda answer: answer[answer == answer.max()].size,
+    ],
+)
+def test_a_function_that_takes_no_tracer_is_called_step_by_step(choose):
+    stream = warmed(network())
+    expected = by_hand(stream.fork(), 3, choose, scaled)
+    np.testing.assert_array_equal(stream.generate(3, choose, encode=scaled), expected)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
