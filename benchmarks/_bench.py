@@ -1,8 +1,8 @@
-"""What every benchmark needs: rivals in processes of their own, rounds, tables, machine facts.
+"""Shared by all benchmarks: rivals in separate processes, rounds, tables, facts on the machine.
 
-A rival runs in its own process, because Keras keeps one backend for a process and because peak
-memory belongs to a process. The processes wait for one another: only one works at a time, and
-rounds go from rival to rival, so that a slow minute of a shared machine falls on all of them.
+A rival runs in its own process, because Keras has one backend for a process and because peak memory
+is measured for a process. Only one process works at a time, and rounds alternate between rivals, so
+that a slow minute of a shared machine affects all of them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ RIVALS = {
 
 
 class Worker:
-    """One rival in one process: a request out, an answer in."""
+    """One rival in its own process: sends requests, receives answers."""
 
     def __init__(self, name: str, python: str) -> None:
         self.name = name
@@ -71,20 +71,20 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
-            last_words = self._errors.read()[-2000:]
-            raise RuntimeError(f"The rival {self.name!r} ended. Its last words:\n{last_words}")
+            output = self._errors.read()[-2000:]
+            raise RuntimeError(f"The rival {self.name!r} ended. Its last output:\n{output}")
         return json.loads(line)
 
 
 def environment(cache: str) -> dict[str, str]:
-    """What a rival's process sees: this checkout, legato's cache, and no choice of a backend."""
+    """Environment variables of a rival: this checkout, legato's cache, no backend chosen."""
     inherited = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     path = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**inherited, "PYTHONPATH": os.pathsep.join(path), "LEGATO_CACHE_DIR": cache}
 
 
 def start(names: Iterable[str], pythons: dict[str, str]) -> dict[str, Worker]:
-    """Start the rivals that can run here; say in one sentence why another cannot."""
+    """Start the rivals that can run here; print the reason for each that cannot."""
     workers = {}
     for name in names:
         progress(f"starting {name}")
@@ -105,7 +105,7 @@ def in_turn(names: Sequence[str], round_number: int) -> list[str]:
 def arguments(question: str, rivals: Sequence[str], rounds: int) -> argparse.ArgumentParser:
     """The arguments that every benchmark takes."""
     parser = argparse.ArgumentParser(description=question)
-    parser.add_argument("--rounds", type=int, default=rounds, help="how often each is measured")
+    parser.add_argument("--rounds", type=int, default=rounds, help="number of measurements of each")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument("--rivals", nargs="+", choices=RIVALS, default=list(rivals), metavar="NAME")
     parser.add_argument(
@@ -113,13 +113,13 @@ def arguments(question: str, rivals: Sequence[str], rounds: int) -> argparse.Arg
         action="append",
         default=[],
         metavar="RIVAL=PATH",
-        help="the interpreter of one rival, if not the one that runs this file",
+        help="Python interpreter of one rival (default: the one that runs this file)",
     )
     return parser
 
 
 def interpreters(pairs: Iterable[str]) -> dict[str, str]:
-    """The `--python` arguments as a table."""
+    """The `--python` arguments as a dictionary: rival to interpreter."""
     halves = (pair.partition("=") for pair in pairs)
     table = {name: path for name, _, path in halves}
     if unknown := set(table) - set(RIVALS):
@@ -128,18 +128,18 @@ def interpreters(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def progress(line: str) -> None:
-    """One line for who waits, apart from the results."""
+    """Print a progress line to standard error, apart from the results."""
     print(line, file=sys.stderr, flush=True)
 
 
 def spread(values: Sequence[float], digits: int = 3) -> str:
-    """The median, with the least and the greatest value beside it."""
+    """The median, with the smallest and the largest value in brackets."""
     shown = [significant(value, digits) for value in (median(values), min(values), max(values))]
     return f"{shown[0]} ({shown[1]}–{shown[2]})"
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """A number with so many significant digits, never in scientific notation."""
+    """A number rounded to some significant digits, never in scientific notation."""
     if value == 0:
         return "0"
     decimals = max(0, digits - 1 - int(f"{value:e}".partition("e")[2]))
@@ -148,7 +148,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def ratios(values: Sequence[float], baseline: Sequence[float]) -> list[float]:
-    """Round by round, how many times the baseline's value this one is."""
+    """The value divided by the baseline's, round by round."""
     return [value / base for value, base in zip(values, baseline, strict=True)]
 
 
@@ -164,7 +164,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def machine() -> dict[str, str]:
-    """What the numbers were measured on, and when."""
+    """The machine, Python version and date of the measurement."""
     return {
         "processor": f"{_processor()}, {_cores()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",

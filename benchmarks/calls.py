@@ -1,10 +1,10 @@
 """What does one call cost?
 
-Training step by step, answering one sample as it arrives, evaluating now and then: there it is not
-the arithmetic that takes the time but the call. Every call is made many times on a model that has
-been called before; legato against Keras on JAX and TensorFlow, and against PyTorch where a PyTorch
-user has such a call. `fit` is one epoch of 25 samples, `evaluate` the same 25, both with the
-network's batch size; the others take one sample and give a NumPy array.
+When training step by step or predicting single samples, the overhead of a call exceeds the
+arithmetic. Every call is repeated on a model that was called before, for legato, Keras on JAX and
+TensorFlow, and PyTorch where it has an equivalent. `fit` is one epoch of 25 samples and `evaluate`
+takes the same 25, both with the network's batch size; the others take one sample and return a NumPy
+array.
 
     python benchmarks/calls.py --networks 1 5
 """
@@ -29,7 +29,7 @@ Times = dict[str, dict[str, list[float]]]  # call -> rival -> µs a call, one fo
 
 
 def measure(workers: dict[str, _bench.Worker], network: int, rounds: int) -> Times:
-    """Rounds from rival to rival, one kind of call at a time."""
+    """Microseconds of every call, in rounds that alternate between rivals."""
     times: Times = {}
     for what in CALLS:
         times[what] = {}
@@ -58,15 +58,15 @@ def report(network: int, times: Times, rivals: list[str]) -> str:
             cost.append(_bench.spread(values) if values else "–")
         ratios.append(ratio)
         costs.append(cost)
-    of_whom = "legato's" if "legato" in rivals else f"{rivals[0]}'s"
+    reference = "legato's" if "legato" in rivals else f"{rivals[0]}'s"
     return (
-        f"How many times {of_whom} time\n{_bench.table(head, ratios)}\n\n"
-        f"µs a call, median (least–greatest of the rounds)\n{_bench.table(head, costs)}\n"
+        f"Multiples of {reference} time\n{_bench.table(head, ratios)}\n\n"
+        f"µs a call, median (smallest–largest of the rounds)\n{_bench.table(head, costs)}\n"
     )
 
 
 def parse() -> argparse.Namespace:
-    """This benchmark's arguments."""
+    """Parse the arguments."""
     parser = _bench.arguments(QUESTION, ["legato", "keras-jax", "keras-tf", "torch"], rounds=3)
     parser.add_argument("--networks", nargs="+", type=int, choices=NETWORKS, default=[1, 5])
     return parser.parse_args()

@@ -1,9 +1,9 @@
 """How many training steps a second, for each of the six networks?
 
-legato's `fit`, watched by nobody, against Keras on JAX, Keras on TensorFlow, a PyTorch loop, and
-the same arithmetic by hand in C, which is the floor. What is compared is the time of a training
-step once everything is compiled. Beside it stand the first `fit` of a fresh model, compilation
-included, and the whole published run: the first `fit` and the remaining epochs at the steady rate.
+legato's `fit` without callbacks against Keras on JAX, Keras on TensorFlow, a PyTorch loop, and the
+same arithmetic by hand in C as a lower bound. Compared is the time of a training step once
+everything is compiled. Also reported: the first `fit` of a fresh model, including compilation, and
+the whole published run: the first `fit` and the remaining epochs at the steady rate.
 
     python benchmarks/fit_rate.py --networks 1 5 --rounds 3
     python benchmarks/fit_rate.py --check           # do all rivals compute the same losses?
@@ -21,7 +21,7 @@ from rivals._networks import NETWORKS, Network
 QUESTION = "How many training steps a second, for each of the six networks?"
 WHOLE_RUN = {"legato", "c"}  # fast enough to train the published number of epochs each time
 TOLERANCE = 1e-4
-KNOWN = {("keras-jax", 5): "Keras on JAX drops the state, without a word"}
+KNOWN = {("keras-jax", 5): "Keras on JAX drops the state silently"}
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Measured:
 
 
 def warm_up(worker: _bench.Worker, network: Network, seconds: float) -> tuple[Measured, int]:
-    """The first fit of a fresh model, and how many epochs fill a round from then on."""
+    """The first fit of a fresh model, and the number of epochs that fill a round."""
     epochs = network.epochs if worker.name in WHOLE_RUN else 1
     first = worker.ask("fit", network=network.number, epochs=epochs)
     measured = Measured(first["seconds"], epochs, accuracy=first["accuracy"])
@@ -53,7 +53,7 @@ def warm_up(worker: _bench.Worker, network: Network, seconds: float) -> tuple[Me
 def measure(
     workers: dict[str, _bench.Worker], network: Network, rounds: int, seconds: float
 ) -> dict[str, Measured]:
-    """Rounds from rival to rival, all of them on one network."""
+    """Measurements of all rivals on one network, in rounds that alternate between rivals."""
     results, epochs = {}, {}
     for name, worker in workers.items():
         _bench.progress(f"network {network.number}: first fit of {name}")
@@ -92,7 +92,7 @@ def report(network: Network, results: dict[str, Measured]) -> str:
 
 
 def check(workers: dict[str, _bench.Worker], network: Network) -> str:
-    """The greatest difference of any step's loss from the plain NumPy computation."""
+    """The largest difference of any step's loss from the plain NumPy computation."""
     losses = {
         name: worker.ask("losses", network=network.number)["losses"]
         for name, worker in workers.items()
@@ -103,16 +103,16 @@ def check(workers: dict[str, _bench.Worker], network: Network) -> str:
         verdict = "equal" if difference <= TOLERANCE else "DIFFERS"
         why = KNOWN.get((name, network.number), "") if verdict == "DIFFERS" else ""
         rows.append([name, f"{difference:.1e}", verdict, f"{own[0]:.4f}", f"{own[-1]:.4f}", why])
-    head = ["", "greatest difference", f"to {TOLERANCE:g}", "first loss", "last loss", ""]
+    head = ["", "largest difference", f"to {TOLERANCE:g}", "first loss", "last loss", ""]
     return f"{network.describe()}\n{_bench.table(head, rows)}\n"
 
 
 def parse() -> argparse.Namespace:
-    """This benchmark's arguments."""
+    """Parse the arguments."""
     rivals = ["legato", "keras-jax", "keras-tf", "torch", "c"]
     parser = _bench.arguments(QUESTION, rivals, rounds=3)
     parser.add_argument("--networks", nargs="+", type=int, choices=NETWORKS, default=[*NETWORKS])
-    parser.add_argument("--seconds", type=float, default=1.0, help="a slow rival's time a round")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds a round, slow rivals")
     parser.add_argument("--check", action="store_true", help="compare losses instead of times")
     return parser.parse_args()
 

@@ -1,11 +1,11 @@
-"""How long does it take to know what every prediction owes to every earlier step?
+"""How long does the influence of every time step on every prediction take?
 
-`legato.influence` of so many single steps through a stateful LSTM and a dense layer, against what
-one would write without it: `jax.jacfwd` and `jax.jacrev` of a plain Keras model with the same
-weights that takes all steps as one sample (a `lax.scan`), compiled, and the norm over the outputs.
-`first` is a first call, with compiling; the ratios are of further calls, in turn, in one process.
-`lost` is the share of the map that float32 made 0 and that is not, `difference` the greatest one
-from `influence`, as a share of the largest influence.
+`legato.influence` of single steps through a stateful LSTM and a dense layer, against the usual
+code without it: `jax.jacfwd` and `jax.jacrev` of a plain Keras model with the same weights that
+takes all steps as one sample (a `lax.scan`), compiled, and the norm over the outputs. `first` is a
+first call, with compilation; ratios are of further calls, alternating, in one process. `lost` is
+the share of entries that float32 rounded to 0; `difference` is the largest difference from
+`influence`, as a share of the largest influence.
 
     python benchmarks/influence.py
     python benchmarks/influence.py --steps 500 --outputs 26
@@ -24,8 +24,8 @@ import numpy as np
 from _bench import in_turn, machine, progress, ratios, significant, spread, table
 
 
-class Told(NamedTuple):
-    """Of one way to find the map: what it found, and its seconds."""
+class Measurement(NamedTuple):
+    """The influence matrix of one method, the seconds of its first call and of further calls."""
 
     matrix: np.ndarray
     first: float
@@ -33,12 +33,12 @@ class Told(NamedTuple):
 
 
 def stack(layers, outputs: int, units: int, **options) -> list:
-    """The layers, legato's or Keras's."""
+    """The layers, from `legato.layers` or `keras.layers`."""
     return [layers.Input((None, 1)), layers.LSTM(units, **options), layers.Dense(outputs)]
 
 
 def ways(x: np.ndarray, outputs: int, units: int) -> dict[str, Callable[[], np.ndarray]]:
-    """What is compared: functions that give the map, (steps, steps)."""
+    """The methods compared: functions that return the matrix, (steps, steps)."""
     keras.utils.set_random_seed(1)
     carrying = legato.Sequential(stack(legato.layers, outputs, units, stateful=True))
     plain = keras.Sequential(stack(keras.layers, outputs, units, return_sequences=True))
@@ -48,17 +48,17 @@ def ways(x: np.ndarray, outputs: int, units: int) -> dict[str, Callable[[], np.n
         for group in (plain.trainable_variables, plain.non_trainable_variables)
     ]
 
-    def answers(steps):
+    def outputs_of(steps):
         return plain.stateless_call(*values, steps[None, :, None])[0][0]
 
     def by(derivative: Callable) -> Callable[[], np.ndarray]:
-        compiled = jax.jit(derivative(answers))
+        compiled = jax.jit(derivative(outputs_of))
 
-        def told():
+        def matrix():
             found = np.asarray(compiled(x[:, 0, 0]))  # (steps, outputs, steps)
             return np.sqrt(np.einsum("ioj,ioj->ij", found, found, dtype="float64"))
 
-        return told
+        return matrix
 
     return {
         "legato.influence": lambda: legato.influence(carrying, x, batch_size=1, verbose=0).matrix,
@@ -67,35 +67,35 @@ def ways(x: np.ndarray, outputs: int, units: int) -> dict[str, Callable[[], np.n
     }
 
 
-def measure(steps: int, outputs: int, units: int, rounds: int) -> dict[str, Told]:
-    """All ways, in turn."""
+def measure(steps: int, outputs: int, units: int, rounds: int) -> dict[str, Measurement]:
+    """All methods, alternating."""
     x = np.random.default_rng(0).normal(size=(steps, 1, 1)).astype("float32")
-    asked, found = ways(x, outputs, units), {}
-    for name, do in asked.items():
+    methods, found = ways(x, outputs, units), {}
+    for name, do in methods.items():
         began = time.perf_counter()
-        found[name] = Told(do(), time.perf_counter() - began, [])
+        found[name] = Measurement(do(), time.perf_counter() - began, [])
     for number in range(rounds):
         progress(f"{steps} steps, {outputs} outputs: round {number + 1} of {rounds}")
-        for name in in_turn([*asked], number):
+        for name in in_turn([*methods], number):
             began = time.perf_counter()
-            asked[name]()
+            methods[name]()
             found[name].further.append(time.perf_counter() - began)
     return found
 
 
-def lines(found: dict[str, Told]) -> list[list[str]]:
-    """A line a way: ratio, seconds, first call, what float32 lost, greatest difference."""
+def lines(found: dict[str, Measurement]) -> list[list[str]]:
+    """One line a method: ratio, seconds, first call, share lost, largest difference."""
     ours = found["legato.influence"]
     return [
         [
             name,
-            significant(median(ratios(told.further, ours.further))),
-            f"{spread(told.further)} s",
-            f"{significant(told.first)} s",
-            f"{100 * np.mean((told.matrix == 0) & (ours.matrix > 0)):.1f} %",
-            f"{np.abs(told.matrix - ours.matrix).max() / ours.matrix.max():.0e}",
+            significant(median(ratios(each.further, ours.further))),
+            f"{spread(each.further)} s",
+            f"{significant(each.first)} s",
+            f"{100 * np.mean((each.matrix == 0) & (ours.matrix > 0)):.1f} %",
+            f"{np.abs(each.matrix - ours.matrix).max() / ours.matrix.max():.0e}",
         ]
-        for name, told in found.items()
+        for name, each in found.items()
     ]
 
 

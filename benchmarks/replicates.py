@@ -1,9 +1,9 @@
-"""How much longer than one training do many take, side by side?
+"""How much longer do many training runs in parallel take than one?
 
-`legato.replicate` under many seeds against one `fit`: warm (a model that was fitted before, so
-that nothing is built or compiled), and cold (build, compile and fit). Beside it stand as many runs
-one after the other: on one thread of the compiled program, and each built and compiled anew as a
-loop over seeds would (measured on three, times their number). In turn, in one process.
+`legato.replicate` under many seeds against one `fit`: warm (a model that was fitted before, so that
+nothing is built or compiled), and cold (build, compile and fit). Also compared with the same number
+of runs one after another: on one thread of the compiled program, and each built and compiled anew
+as in a loop over seeds (measured on three, scaled to their number). Alternating, in one process.
 
     python benchmarks/replicates.py
     python benchmarks/replicates.py --networks 5 --seeds 128 --rounds 1
@@ -20,11 +20,11 @@ from _bench import machine, progress, significant, table
 from legato import alphabet
 from legato._analysis import parallel_training
 
-ASKED = {1: 32, 5: 128}
+SEEDS = {1: 32, 5: 128}
 
 
 def options(network: alphabet.Network) -> dict:
-    """What a network is fitted with."""
+    """The arguments of `fit` for a network."""
     return {"epochs": network.epochs, **network.fit_options}
 
 
@@ -36,7 +36,7 @@ def seconds(do, *arguments, **keywords) -> float:
 
 
 def cold(network: alphabet.Network, data: alphabet.Samples, seed: int) -> legato.Sequential:
-    """One seed alone, from nothing."""
+    """Build, compile and fit one seed."""
     keras.utils.set_random_seed(seed)
     model = network.build()
     model.fit(data.x, data.y, verbose=0, **options(network))
@@ -44,18 +44,18 @@ def cold(network: alphabet.Network, data: alphabet.Samples, seed: int) -> legato
 
 
 def warm(model, network: alphabet.Network, data: alphabet.Samples) -> None:
-    """One more fit of a fitted model."""
+    """Fit a model that was fitted before."""
     model.reset_states()
     model.fit(data.x, data.y, verbose=0, **options(network))
 
 
 def many(network: alphabet.Network, data: alphabet.Samples, count: int) -> None:
-    """All seeds side by side."""
+    """Replicate all seeds in parallel."""
     legato.replicate(network.build, data.x, data.y, n=count, verbose=0, **options(network))
 
 
 def on_one_thread(*arguments) -> None:
-    """The same with one thread."""
+    """Replicate all seeds on one thread."""
     cores = parallel_training._cores
     parallel_training._cores = lambda _: 1
     try:
@@ -65,22 +65,22 @@ def on_one_thread(*arguments) -> None:
 
 
 def measure(network: alphabet.Network, count: int, rounds: int) -> dict[str, list[float]]:
-    """Rounds of all kinds, in turn."""
+    """Seconds of every kind of run, in rounds."""
     data = network.samples()
     model = cold(network, data, 0)
     times: dict[str, list[float]] = {}
     for number in range(rounds):
         progress(f"network {network.number}: round {number + 1} of {rounds}")
-        told = {
+        measured = {
             "one, warm": median(seconds(warm, model, network, data) for _ in range(5)),
             "one, cold": seconds(cold, network, data, number),
-            f"{count} side by side": seconds(many, network, data, count),
+            f"{count} in parallel": seconds(many, network, data, count),
             f"{count} on one thread": seconds(on_one_thread, network, data, count),
             f"{count} built one by one": count
             / 3
             * sum(seconds(cold, network, data, seed) for seed in range(3)),
         }
-        for name, each in told.items():
+        for name, each in measured.items():
             times.setdefault(name, []).append(each)
     return times
 
@@ -88,13 +88,13 @@ def measure(network: alphabet.Network, count: int, rounds: int) -> dict[str, lis
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--networks", nargs="+", type=int, default=[*ASKED])
-    parser.add_argument("--seeds", type=int, help="how many; default: 32 of network 1, 128 of 5")
+    parser.add_argument("--networks", nargs="+", type=int, default=[*SEEDS])
+    parser.add_argument("--seeds", type=int, help="number (default: 32, of network 5 128)")
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     print((__doc__ or "").splitlines()[0], ", ".join(machine().values()), sep="\n")
     for number in given.networks:
-        count = given.seeds or ASKED.get(number, 32)
+        count = given.seeds or SEEDS.get(number, 32)
         times = measure(alphabet.NETWORKS[number - 1], count, given.rounds)
         rows = [
             [

@@ -1,15 +1,15 @@
-"""What does a live sequence cost: a step, many at once, going on by itself, memory, no end?
+"""What does a stream cost: a step, many streams at once, generation, memory, ten million steps?
 
-An LSTM of 50 units and a softmax over 26 letters, fed one letter at a time, its state carried.
+An LSTM of 50 units and a softmax over 26 letters, fed one letter at a time with carried state.
 
-* step: NumPy in, NumPy out; legato's stream against ONNX Runtime, a PyTorch cell and Keras, that
-  carry the state too. Every way is checked against plain NumPy before it is timed.
-* pool: a step of each of 1,000 streams in one feed, against the same one by one; and of fewer or
-  more, among 10,000.
-* generate: 10,000 steps on the likeliest letter, against a Python loop that feeds it back in.
-* memory: what 100,000 streams take in a fresh process, and what a fork, an eviction and a
-  restoration take there.
-* long: a stream of ten million steps: memory, and answers against `predict` on the whole of it.
+* step: NumPy in, NumPy out; legato's stream against ONNX Runtime, a PyTorch cell and Keras, all
+  with carried state. The outputs of every method are compared with plain NumPy before it is timed.
+* pool: a step of each of 1,000 streams in one feed, against the same one by one; and feeds of 1 to
+  10,000 streams of a pool of 10,000.
+* generate: 10,000 steps that choose the most probable letter, against a Python loop that does so.
+* memory: memory of 100,000 streams in a fresh process, and the time of forks, evictions and
+  restorations there.
+* long: a stream of ten million steps: memory, and its outputs against `predict` on the same steps.
 
     python benchmarks/streams.py
     python benchmarks/streams.py --only step generate --rounds 9
@@ -26,9 +26,9 @@ from typing import Any
 import _bench
 from rivals._networks import NETWORKS
 
-QUESTION = "What does a live sequence cost?"
+QUESTION = "What does a stream cost?"
 NETWORK = 5
-CHECKED, NEAR = 60, 1e-5  # steps, and how far an answer may be from plain NumPy's
+CHECKED, TOLERANCE = 60, 1e-5  # steps compared with plain NumPy; largest allowed difference
 POOL = ["pool.feed, all at once", "stream.feed, 1,000 streams", "pool.feed, one by one"]
 SUBSETS = [1, 10, 100, 1000, 10_000]
 GENERATED = 10_000
@@ -37,7 +37,7 @@ STREAMS = 100_000
 PARTS = 10
 LEAST = 10_000  # steps of the long stream
 
-Way = tuple[str, str]  # a rival, and one of its ways
+Way = tuple[str, str]  # a rival, and one of its ways to be fed
 Section = Callable[[argparse.Namespace, dict[str, dict[str, str]]], Any]
 
 
@@ -45,35 +45,35 @@ Section = Callable[[argparse.Namespace, dict[str, dict[str, str]]], Any]
 
 
 def started(names: list[str], given: argparse.Namespace, versions: dict) -> dict:
-    """Workers for those of the rivals that were asked for."""
-    asked = [name for name in names if name in given.rivals or name == "numpy"]
-    workers = _bench.start(asked, _bench.interpreters(given.python))
+    """Start the workers of those rivals that were selected."""
+    selected = [name for name in names if name in given.rivals or name == "numpy"]
+    workers = _bench.start(selected, _bench.interpreters(given.python))
     versions |= {name: worker.versions for name, worker in workers.items()}
     return workers
 
 
 def close(workers: dict[str, _bench.Worker]) -> None:
-    """End them."""
+    """End the workers."""
     for worker in workers.values():
         worker.close()
 
 
 def legato_alone(given: argparse.Namespace, versions: dict) -> _bench.Worker:
-    """legato in a fresh process."""
+    """Start legato in a fresh process."""
     return started(["legato"], given, versions)["legato"]
 
 
 def measured(worker: _bench.Worker, what: str, **how: Any) -> dict[str, Any]:
-    """What only legato can do."""
+    """Request a measurement that only legato offers."""
     return worker.ask("measure", network=NETWORK, what=what, **how)
 
 
 def agreeing(workers: dict[str, _bench.Worker]) -> dict[Way, float]:
-    """The ways whose answers are plain NumPy's, and how far they are from these at most."""
+    """The ways whose outputs agree with plain NumPy, and their largest difference from it."""
 
     def answers(name: str, way: str) -> list[float]:
-        told = workers[name].ask("answers", network=NETWORK, way=way, steps=CHECKED)
-        return [each for step in told["answers"] for each in step]
+        outputs = workers[name].ask("answers", network=NETWORK, way=way, steps=CHECKED)
+        return [each for step in outputs["answers"] for each in step]
 
     truth, differences = answers("numpy", "float64"), {}
     for name in workers:
@@ -82,18 +82,18 @@ def agreeing(workers: dict[str, _bench.Worker]) -> dict[Way, float]:
         for way in workers[name].ask("ways", network=NETWORK)["ways"]:
             pairs = zip(answers(name, way), truth, strict=True)
             difference = max(abs(mine - theirs) for mine, theirs in pairs)
-            if difference <= NEAR:
+            if difference <= TOLERANCE:
                 differences[name, way] = difference
             elif name == "legato":
-                raise SystemExit(f"legato's {way} is {difference:.1e} from plain NumPy: a mistake.")
+                raise SystemExit(f"legato's {way} differs from plain NumPy by {difference:.1e}.")
             else:
-                told = f"its answers are up to {difference:.1e} from plain NumPy's"
-                print(f"{name}, {way}, is not timed: {told}.")
+                reason = f"its outputs differ from plain NumPy by up to {difference:.1e}"
+                print(f"{name}, {way}, is not timed: {reason}.")
     return differences
 
 
 def rounds(ways: list, number: int, what: str, measure: Callable[[Any], float]) -> dict:
-    """Rounds from way to way and back."""
+    """Measurements in rounds that alternate between the ways."""
     values: dict[Any, list[float]] = {way: [] for way in ways}
     for each in range(number):
         _bench.progress(f"{what}: round {each + 1} of {number}")
@@ -106,7 +106,7 @@ def rounds(ways: list, number: int, what: str, measure: Callable[[Any], float]) 
 
 
 def step(given: argparse.Namespace, versions: dict) -> Any:
-    """One step, NumPy in, NumPy out."""
+    """Time of one step, NumPy in, NumPy out."""
     names = [name for name in given.rivals if name != "numpy"]
     workers = started([*names, "numpy"], given, versions)
     differences = agreeing(workers)
@@ -130,13 +130,13 @@ def step(given: argparse.Namespace, versions: dict) -> Any:
 
 
 def compared(values: list[float], times: dict[Any, list[float]]) -> list[str]:
-    """How many times the first way's these are, round by round, and they themselves."""
+    """Ratios to the first way, round by round, and the times."""
     first = next(iter(times.values()))
     return [_bench.spread(_bench.ratios(values, first), 3), _bench.spread(values)]
 
 
 def pool(given: argparse.Namespace, versions: dict) -> Any:
-    """Many streams, at once and one by one."""
+    """Time of a step of many streams, at once and one by one."""
     worker = legato_alone(given, versions)
 
     def of_thousand(way: str) -> float:
@@ -169,7 +169,7 @@ def pool(given: argparse.Namespace, versions: dict) -> Any:
 
 
 def generate(given: argparse.Namespace, versions: dict) -> Any:
-    """Many steps on the likeliest letter."""
+    """Time of many steps that choose the most probable letter."""
     workers = started(GENERATING, given, versions)
     ways: list[Way] = [("legato", "generate")]
     for name, worker in workers.items():
@@ -179,11 +179,11 @@ def generate(given: argparse.Namespace, versions: dict) -> Any:
     def seconds(way: Way) -> float:
         name, how = way
         if how == "generate":
-            told = measured(workers[name], "generate", steps=GENERATED)
+            result = measured(workers[name], "generate", steps=GENERATED)
         else:
-            told = workers[name].ask("go_on", network=NETWORK, way=how, steps=GENERATED)
-        letters[way] = told["letters"]
-        return told["seconds"] * 1e3
+            result = workers[name].ask("generate", network=NETWORK, way=how, steps=GENERATED)
+        letters[way] = result["letters"]
+        return result["seconds"] * 1e3
 
     times = rounds(ways, given.rounds, "generate", seconds)
     close(workers)
@@ -199,7 +199,7 @@ def generate(given: argparse.Namespace, versions: dict) -> Any:
         ]
         for (name, way), values in times.items()
     ]
-    head = [f"{GENERATED:,} steps on the likeliest letter", "× generate", "ms", "same letters"]
+    head = [f"{GENERATED:,} generated steps", "× generate", "ms", "same letters"]
     print(_bench.table(head, rows) + "\n", flush=True)
     return [
         {"rival": name, "way": way, "milliseconds": values, "same_letters": same[name, way]}
@@ -208,7 +208,7 @@ def generate(given: argparse.Namespace, versions: dict) -> Any:
 
 
 def memory(given: argparse.Namespace, versions: dict) -> Any:
-    """What many streams take, in a fresh process each time, and what it takes to move one."""
+    """Memory of many streams, in a fresh process each time, and the time to move one."""
     takes, moves = [], []
     for number in range(given.rounds):
         _bench.progress(f"memory: round {number + 1} of {given.rounds}")
@@ -216,12 +216,12 @@ def memory(given: argparse.Namespace, versions: dict) -> Any:
         takes.append(measured(worker, "memory", streams=STREAMS))
         moves.append(measured(worker, "moves"))
         worker.close()
-    told = {
+    labels = {
         "resident_mib": "resident memory grows by",
         "peak_mib": "its peak is higher by",
         "nbytes_mib": "pool.nbytes",
     }
-    rows = [[what, *spread_mib([each[key] for each in takes])] for key, what in told.items()]
+    rows = [[what, *spread_mib([each[key] for each in takes])] for key, what in labels.items()]
     each = takes[0]["bytes_each"]
     head = [f"{STREAMS:,} streams of {each} bytes and a name", "MiB", "MB"]
     print(_bench.table(head, rows) + "\n")
@@ -232,16 +232,16 @@ def memory(given: argparse.Namespace, versions: dict) -> Any:
 
 
 def spread_mib(values: list[float]) -> list[str]:
-    """In MiB and in millions of bytes."""
+    """Memory in MiB and in millions of bytes."""
     return [_bench.spread(values), _bench.spread([each * 2**20 / 1e6 for each in values])]
 
 
 def long(given: argparse.Namespace, versions: dict) -> Any:
-    """A stream without end, and `predict` on the same steps."""
+    """Memory and outputs of a long stream, compared with `predict` on the same steps."""
     worker, parts = legato_alone(given, versions), []
     for part in range(PARTS):
         _bench.progress(f"long: part {part + 1} of {PARTS}")
-        parts.append(measured(worker, "endless", part=part, steps=given.steps))
+        parts.append(measured(worker, "long stream", part=part, steps=given.steps))
     for part in range(PARTS):
         _bench.progress(f"long: predict, part {part + 1} of {PARTS}")
         parts[part] |= measured(worker, "one predict", part=part, steps=given.steps)
@@ -259,8 +259,8 @@ def long(given: argparse.Namespace, versions: dict) -> Any:
     print(
         f"resident memory: {resident[0]:.1f} MiB after a tenth, {resident[-1]:.1f} MiB at the end, "
         f"{max(resident):.1f} MiB at most after one of the tenths\n"
-        f"at {points:,} points drawn at random the answers are at most {difference:.1e} from those "
-        f"of a stateful twin that predicts the whole in {PARTS} calls, its state carried\n",
+        f"at {points:,} random points the outputs differ by at most {difference:.1e} from those of "
+        f"`predict` of a stateful model in {PARTS} calls\n",
         flush=True,
     )
     return parts
@@ -276,14 +276,14 @@ SECTIONS: dict[str, Section] = {
 
 
 def parse() -> argparse.Namespace:
-    """This benchmark's arguments."""
+    """Parse the arguments."""
     rivals = ["legato", "onnxruntime", "torch", "keras-jax", "keras-tf"]
     parser = _bench.arguments(QUESTION, rivals, rounds=5)
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
-    parser.add_argument("--steps", type=int, default=10_000_000, help="of the long stream")
+    parser.add_argument("--steps", type=int, default=10_000_000, help="steps of the long stream")
     given = parser.parse_args()
     if "legato" not in given.rivals:
-        parser.error("the streams are legato's: it has to be among the rivals")
+        parser.error("legato must be among the rivals")
     if given.steps < LEAST:
         parser.error(f"--steps {given.steps} is less than {LEAST:,}: too few to compare answers at")
     given.rivals.sort(key=lambda name: name != "legato")

@@ -1,10 +1,10 @@
-"""What one learns: what happened far back can be told only if state is carried from chunk to chunk.
+"""Classify sequences by their first step, with and without state carried from chunk to chunk.
 
-Each sequence begins with a sign, +1 or -1, and goes on with noise; its label is the sign. A network
-is asked for the label at every step, in chunks of ten. Carrying state it answers right at the end
-of sequences many chunks long, longer than any it was trained on; without carrying, every chunk
-after the first is noise, and it can only guess. Gradients never reach back further than ten steps
-in either case: that the label is asked for all along is what teaches the network to hold on to it.
+Each sequence begins with its label, +1 or -1, followed by noise. The label is the target of every
+step, and sequences are cut into chunks of ten steps. With carried state the prediction at the end
+is right, also for sequences longer than any in training; without it, every chunk after the first
+holds only noise, and accuracy is at chance. Gradients reach back ten steps at most in both cases:
+the network learns to keep the label because it is the target of every step.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
-"""What one learns: the initial state is the cell's own, and it can be learnt.
+"""Train the initial state of a cell.
 
-A tank holds an unknown amount at first; only what flows in and out is measured. The cell's state is
-the level, and the level it begins with is a weight. Where a row is fresh the level is that weight,
-so training moves it; where state is carried, the level is what the sample before left.
+A tank holds an unknown amount at first; only the flow in and out is measured. The state of the cell
+is the level, and its initial level is a weight. Fresh rows start from that weight, so training
+changes it; other rows start from the level at the end of the previous sample.
 """
 
 import legato  # before Keras, which then runs on JAX

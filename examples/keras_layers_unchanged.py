@@ -1,9 +1,9 @@
-"""What one learns: plain ``keras.layers`` in a ``legato.Model`` carry state, as they are.
+"""Carry the state of plain ``keras.layers`` in a ``legato.Model``.
 
-A functional model with a nested one inside, written with Keras's own layers: only the two model
-classes are legato's. Keras wants the batch size of a stateful functional model at construction; any
-other then fits too. The layers stay the objects they were; their states are found by path, at any
-depth. In a plain ``keras.Model`` on JAX the same layers lose their state without a word.
+A functional model with a nested model inside, written with Keras's own layers: only the two model
+classes are legato's. Keras needs the batch size of a stateful functional model at construction;
+legato then takes any other as well. The layers stay the same objects; their states are found by
+path, at any depth. In a plain ``keras.Model`` on JAX the same layers silently lose their state.
 """
 
 import legato  # before Keras, which then runs on JAX

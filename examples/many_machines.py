@@ -1,11 +1,11 @@
-"""What one learns: many uneven sequences of one file train together, and each is forecast.
+"""Train on many uneven sequences of one file together, and forecast each.
 
-A logger writes the load and the temperature of many machines into one table, a row when it comes.
-Each machine warms up after its load in its own time, from a level of its own: the way to know
-either is to remember what this machine did so far, which is what the carried state is for. Told by
-``group=`` and ``time=``, the rows become a sequence for each machine; they are laid into rows of a
-batch with little padding, trained, scored on the last fifth of each with the truth fed in as it
-arrives, and forecast. The command line does the same in one line.
+A log has the load and the temperature of many machines in one table, in order of time. Each machine
+follows its load with its own lag and from its own base temperature, so a forecast needs the history
+of the machine, which the carried state holds. ``group=`` and ``time=`` make a sequence of each
+machine. The sequences are assigned to rows of a batch with little padding, trained, scored on the
+last fifth of each, where each forecast sees all earlier actual values, and forecast. The command
+line does the same in one line.
 """
 
 import csv
@@ -23,7 +23,7 @@ MACHINES, AHEAD = 24, 5
 
 
 def write_log(path: Path) -> None:
-    """Invent the machines' table: machine, at, load, temperature; the rows in order of time."""
+    """Write a synthetic log: machine, at, load, temperature; rows in order of time."""
     rng = np.random.default_rng(7)
     rows = []
     for machine in range(MACHINES):
@@ -63,5 +63,5 @@ with tempfile.TemporaryDirectory() as folder:
     line += " --epochs 60"
     print(f"legato {line}")
     command = [sys.executable, "-m", "legato", *line.split(), "--json"]
-    told = subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
-    print("scores the same:", json.loads(told)["scores"]["model"] == scores["model"])
+    printed = subprocess.run(command, cwd=folder, capture_output=True, check=True).stdout
+    print("scores the same:", json.loads(printed)["scores"]["model"] == scores["model"])

@@ -1,9 +1,10 @@
-"""What one learns: sequences of different lengths train together as the rows of one batch.
+"""Train on sequences of different lengths as the rows of one batch.
 
 ``Lanes`` cuts each sequence into chunks of three time steps, the last one padded and masked, and
-lays them into rows, one sequence after another. ``starts=`` says at which chunks a new one begins,
-so that its row is reset and the others run on. The network is asked, at every step, for the first
-number of the sequence: only memory can tell it, and memory of the sequence before would mislead it.
+assigns them to rows, one sequence after another. ``starts=`` marks the first chunk of each
+sequence, where its row is reset while the others carry on. The target of every step is the first
+number of the sequence: it is known only from carried state, and state of the sequence before would
+mislead.
 """
 
 import random
@@ -34,16 +35,16 @@ model.compile(loss="mse", optimizer="adam")
 options = {"batch_size": lanes.rows, "sample_weight": lanes.weights, "verbose": 0}
 model.fit(X, y, starts=lanes.starts, epochs=200, **options)
 model.reset_states()
-told = model.evaluate(X, y, starts=lanes.starts, **options)
+with_starts = model.evaluate(X, y, starts=lanes.starts, **options)
 model.reset_states()
-untold = model.evaluate(X, y, **options)
-print(f"error with starts: {told:.4f}, without: {untold:.4f}")
+without = model.evaluate(X, y, **options)
+print(f"error with starts: {with_starts:.4f}, without: {without:.4f}")
 
 model.reset_states()
 outputs = model.predict(X, batch_size=lanes.rows, starts=lanes.starts, verbose=0)
 together = np.split(lanes.gather(outputs), np.cumsum(lanes.lengths)[:-1])
 apart = 0.0
-for number in (0, 1, 2, 3):  # each other length is another program to compile
+for number in (0, 1, 2, 3):  # every further length compiles another program
     model.reset_states()
     alone = model.predict(sequences[number].reshape(1, -1, 1), verbose=0)[0]
     apart = max(apart, float(abs(alone - together[number]).max()))

@@ -1,9 +1,9 @@
-"""What one learns: a file with a season becomes a scored model and a forecast in a few lines.
+"""Train, score and forecast a monthly series with a season.
 
 Monthly passengers of international airlines, thousands, 1949 to 1960 (Box and Jenkins, *Time Series
-Analysis*, 1970, series G). The last fifth of the months is kept from training; at each of them the
-network has seen all months before, and says the next. It must beat the last month's number said
-again; every seed must, or it is luck.
+Analysis*, 1970, series G). The last fifth of the months is the test part; each forecast of the next
+month sees all earlier actual values. The model is compared with persistence, the naive forecast
+that repeats the last month, under several seeds.
 """
 
 import sys

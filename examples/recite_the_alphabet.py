@@ -1,8 +1,8 @@
-"""What one learns: a stateful network knows where it is only by what it was fed.
+"""Recite the alphabet with carried state, and reset it.
 
-The network sees one letter at a time, so its memory lies in the carried state alone. Seeded with A
-and fed its own answers it recites the alphabet. At K it is right only if it has heard A to J first:
-``reset_states`` makes it forget, and feeding letters makes it remember.
+Each sample is one letter, so all information on earlier letters is in the carried state. Started
+with A and fed its own predictions, the network recites the alphabet. Its prediction for K is right
+after A to J, and wrong after ``reset_states``.
 """
 
 import random
@@ -21,16 +21,16 @@ def encode(text: str) -> np.ndarray:
 
 
 def answer(model: Sequential, letter: str) -> str:
-    """The letter the network puts after this one, given all it has been fed."""
+    """The predicted next letter, given all letters fed so far."""
     return LETTERS[model.predict(encode(letter), verbose=0).argmax()]
 
 
 def recite(model: Sequential, letter: str, count: int) -> str:
-    """A letter, and ``count`` answers, each fed back in."""
-    said = letter
-    while len(said) <= count:
-        said += answer(model, said[-1])
-    return said
+    """A letter and ``count`` predictions, each fed back in."""
+    recited = letter
+    while len(recited) <= count:
+        recited += answer(model, recited[-1])
+    return recited
 
 
 random.seed(7)  # Keras draws initial weights from Python's generator

@@ -1,8 +1,8 @@
-"""What one learns: state is a value, so one past can have several futures.
+"""Save a state, restore it, and fork it into two rows.
 
-The network adds up what it is fed. It hears a history once; its state is saved, put back, and
-forked into two rows with ``repeat``. One future goes up, the other down, each from where the
-history ended, and the saved file still holds the past that both came from.
+The network outputs the running sum of its inputs. It is fed a history once; its state is saved,
+restored, and forked into two rows with ``repeat``. One row continues upwards, the other downwards,
+each from the end of the history, and the saved file still holds the state of that moment.
 """
 
 import random

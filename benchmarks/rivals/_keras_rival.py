@@ -1,4 +1,4 @@
-"""What Keras and legato share: the same model and the same verbs, in two dialects."""
+"""The base class of the rivals Keras and legato: the same model and the same methods."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from _worker import Rival
 
 @dataclass(frozen=True)
 class Dialect:
-    """The few words in which Keras and legato differ."""
+    """The calls in which Keras and legato differ."""
 
     build: Callable[[_networks.Network], Any]
     reset: Callable[[Any], None]
@@ -21,7 +21,7 @@ class Dialect:
 
 
 class KerasRival(Rival):
-    """A network compiled and trained as its user would write it."""
+    """A network compiled and trained in the usual way."""
 
     def __init__(self, network: _networks.Network, dialect: Dialect) -> None:
         self._network, self._dialect = network, dialect

@@ -1,4 +1,4 @@
-"""What only legato's streams do: many at once, going on by themselves, being kept, never ending."""
+"""Measurements that only legato offers: pools, generation, files of streams, long streams."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from typing import Any
 
 import numpy as np
 from _networks import LETTERS, Network
-from _steps import FIRST
+from _stepwise import FIRST
 from _worker import time_calls
 
-BATCH = 1000  # streams that come at a time
+BATCH = 1000  # streams fed at a time
 MOVES = 500  # streams that are forked, evicted and restored
-PARTS = 10  # of the endless stream; a part is so many pieces
-WARMED, FED = 4, 5  # pieces of a part; the one that is left is fed step by step
-POINTS = 100  # of a part, at which answers are compared
+PARTS = 10  # parts of the long stream, and pieces of a part
+WARMED, FED = 4, 5  # pieces of a part that are warmed and fed; the last is fed step by step
+POINTS = 100  # steps of a part whose outputs are compared
 
 
 class LegatoStreams:
-    """Measurements on streams of one model, by name; a fresh process for each that reads memory."""
+    """Measurements on streams of one model; those of memory need a fresh process each."""
 
     def __init__(self, model: Any, network: Network) -> None:
         self._model, self._network = model, network
         self._points: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # part -> which, and answers
 
     def measures(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        """All of them."""
+        """The measurements by name."""
         return {
             "pool": self.pool,
             "subset": self.subset,
             "generate": self.generate,
             "memory": self.memory,
             "moves": self.moves,
-            "endless": self.endless,
+            "long stream": self.long_stream,
             "one predict": self.one_predict,
         }
 
     def _steps(self, count: int, seed: Any = 0) -> np.ndarray:
-        """Letters drawn at random, (count, features)."""
+        """Random letters, (count, features)."""
         letters = np.random.default_rng(seed).integers(
             LETTERS, size=(count, self._network.features)
         )
         return (letters / LETTERS).astype("float32")
 
-    # Many.
+    # Pools.
 
     @cached_property
     def _many(self) -> tuple[Any, list, dict[str, np.ndarray]]:
-        """A pool, streams by themselves, and a step for each; seen to give the same answers."""
+        """A pool, separate streams, and a step for each; their outputs are compared."""
         steps = {f"user-{at}": x for at, x in enumerate(self._steps(BATCH))}
         pool = self._model.streams(compile=True)
         streams = [self._model.stream() for _ in steps]
@@ -63,7 +63,7 @@ class LegatoStreams:
         return pool, streams, steps
 
     def pool(self, way: str) -> dict[str, Any]:
-        """A step of each of 1,000 streams, in one of three ways."""
+        """Time of a step of each of 1,000 streams, in one of three ways."""
         pool, streams, steps = self._many
 
         def one_by_one() -> None:
@@ -82,8 +82,8 @@ class LegatoStreams:
         return {"microseconds": time_calls(ways[way])["microseconds"]}
 
     @cached_property
-    def _crowd(self) -> tuple[Any, list[str], np.ndarray]:
-        """A pool of 10,000, their names in a random order, and a step for each."""
+    def _large_pool(self) -> tuple[Any, list[str], np.ndarray]:
+        """A pool of 10,000 streams, their names in random order, and a step for each."""
         xs = self._steps(10 * BATCH)
         names = [f"user-{at}" for at in np.random.default_rng(1).permutation(len(xs))]
         pool = self._model.streams(compile=True)
@@ -91,15 +91,15 @@ class LegatoStreams:
         return pool, names, xs
 
     def subset(self, count: int) -> dict[str, Any]:
-        """A step of some of 10,000 streams."""
-        pool, names, xs = self._crowd
+        """Time of a step of some of 10,000 streams."""
+        pool, names, xs = self._large_pool
         steps = dict(zip(names[:count], xs, strict=False))
         return {"microseconds": time_calls(lambda: pool.feed(steps))["microseconds"]}
 
-    # By itself.
+    # Generation.
 
     def generate(self, steps: int) -> dict[str, Any]:
-        """Go on from the first letter, as one compiled loop; seconds, and the letters."""
+        """Generate from the first letter in one compiled loop; seconds, and the letters."""
         from legato import argmax
 
         stream = self._model.stream()
@@ -110,22 +110,22 @@ class LegatoStreams:
 
         return {"seconds": time_calls(call)["microseconds"] / 1e6, "letters": call().tolist()}
 
-    # Kept.
+    # Memory and files.
 
     @cached_property
-    def _kept(self) -> Any:
-        """An empty pool with a folder, after another one has compiled what it takes."""
+    def _empty_pool(self) -> Any:
+        """An empty pool with a folder, after another one has compiled the programs."""
         self._folder = tempfile.TemporaryDirectory(prefix="legato-benchmark-")
         warmed = self._model.streams(folder=Path(self._folder.name, "warm"), compile=True)
         warmed.feed({f"user-{at}": x for at, x in enumerate(self._steps(BATCH))})
         return self._model.streams(folder=Path(self._folder.name, "pool"))
 
     def memory(self, streams: int) -> dict[str, Any]:
-        """Resident memory before and after so many streams were begun, and its peak between."""
-        pool, x = self._kept, self._steps(BATCH)
+        """Growth of resident memory by new streams, and its peak."""
+        pool, x = self._empty_pool, self._steps(BATCH)
         gc.collect()
         before = resident_mib()
-        peak_begins_here()
+        reset_peak()
         for begin in range(0, streams, BATCH):
             pool.feed({f"user-{begin + at}": each for at, each in enumerate(x)})
         gc.collect()
@@ -138,8 +138,8 @@ class LegatoStreams:
         }
 
     def moves(self) -> dict[str, Any]:
-        """Microseconds of each of many forks, evictions and restorations of the pool's streams."""
-        pool = self._kept
+        """Median microseconds of forks, evictions and restorations of the pool's streams."""
+        pool = self._empty_pool
         names = list(pool)[:: max(1, len(pool) // MOVES)][:MOVES]
         stream, x = pool.stream(names[0]), self._steps(1)[0]
         moves = {
@@ -153,16 +153,16 @@ class LegatoStreams:
         }
         return {what: median_microseconds(move, names) for what, move in moves.items()}
 
-    # Without end.
+    # A long stream.
 
     @cached_property
     def _stream(self) -> Any:
-        """A stream, after another one has compiled what it takes."""
+        """A stream, after another one has compiled the programs."""
         self._model.stream(compile=True).warm(self._steps(10 * BATCH))
         return self._model.stream()
 
-    def endless(self, part: int, steps: int) -> dict[str, Any]:
-        """Feed a tenth of so many steps: pieces without answers, pieces with, and one by one."""
+    def long_stream(self, part: int, steps: int) -> dict[str, Any]:
+        """Feed a tenth of the steps: pieces without outputs, pieces with outputs, single steps."""
         stream, xs = self._stream, self._steps(steps // PARTS, [7, part])
         piece = len(xs) // PARTS
         warmed, fed = WARMED * piece, (WARMED + FED) * piece
@@ -194,30 +194,30 @@ class LegatoStreams:
         }
 
     @cached_property
-    def _twin(self) -> Any:
-        """The same network, answering at every time step, its state carried from call to call."""
+    def _stateful_model(self) -> Any:
+        """The same network with an output at every time step and carried state."""
         from legato import Sequential, layers
 
-        twin = Sequential(
+        model = Sequential(
             [
                 layers.Input((None, self._network.features)),
                 layers.LSTM(self._network.units, stateful=True, return_sequences=True),
                 layers.Dense(LETTERS, activation="softmax"),
             ]
         )
-        twin.set_weights(self._model.get_weights())
-        return twin
+        model.set_weights(self._model.get_weights())
+        return model
 
     def one_predict(self, part: int, steps: int) -> dict[str, Any]:
-        """Predict a tenth of the same steps, on from the tenth before; the greatest difference."""
+        """Predict a tenth of the same steps with carried state; the largest difference."""
         which, answers = self._points.pop(part)
         x = self._steps(steps // PARTS, [7, part])[None]
-        predicted = self._twin.predict(x, verbose=0)[0, which]
+        predicted = self._stateful_model.predict(x, verbose=0)[0, which]
         return {"difference": float(np.abs(predicted - answers).max()), "points": len(which)}
 
 
 def median_microseconds(move: Callable[[str], Any], names: list[str]) -> float:
-    """Of one call for each name."""
+    """The median time of one call for each name."""
     seconds = np.empty(len(names))
     for at, name in enumerate(names):
         began = time.perf_counter()
@@ -227,17 +227,17 @@ def median_microseconds(move: Callable[[str], Any], names: list[str]) -> float:
 
 
 def resident_mib() -> float:
-    """This process's memory now; Linux only."""
+    """Resident memory of this process; Linux only."""
     return _status("VmRSS")
 
 
 def peak_mib() -> float:
-    """The most it was since `peak_begins_here`."""
+    """Peak resident memory since `reset_peak`."""
     return _status("VmHWM")
 
 
-def peak_begins_here() -> None:
-    """Forget the peak so far."""
+def reset_peak() -> None:
+    """Reset the peak of resident memory."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

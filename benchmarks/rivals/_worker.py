@@ -1,8 +1,8 @@
 """The side of a benchmark that runs in a rival's own process: JSON lines in, JSON lines out.
 
-A rival is a class with the methods of `Rival`; `serve` reads one request a line from standard
-input, does what it says, and answers with one line on what was standard output. Whatever the rival
-itself prints goes to standard error, so that it cannot break the protocol. Requests:
+A rival is a class with the methods of `Rival`. `serve` reads one request a line from standard input
+and writes one line with the result to the original standard output. The rival's own output goes to
+standard error, so that it cannot break the protocol. Requests:
 
     {"do": "fit", "network": 1, "epochs": 500}         -> {"seconds": ..., "accuracy": ...}
     {"do": "call", "network": 1, "what": "predict"}    -> {"microseconds": ..., "calls": ...}
@@ -10,13 +10,13 @@ itself prints goes to standard error, so that it cannot break the protocol. Requ
     {"do": "ways", "network": 5}                       -> {"ways": [...]}
     {"do": "answers", "network": 5, "way": "feed", "steps": 60} -> {"answers": [[...], ...]}
     {"do": "step", "network": 5, "way": "feed"}        -> {"microseconds": ..., "calls": ...}
-    {"do": "go_on", "network": 5, "way": "feed", "steps": 100} -> {"seconds": ..., "letters": [...]}
-    {"do": "measure", "network": 5, "what": "pool", …} -> what the rival measured
+    {"do": "generate", "network": 5, "way": "feed", "steps": 9} -> {"seconds": ..., "letters": [..]}
+    {"do": "measure", "network": 5, "what": "pool", …} -> the rival's measurements
     {"do": "forget"}                                   -> {}
     {"do": "memory"}                                   -> {"peak_mib": ...}
 
-The first `fit` or `call` of a network builds its model, inside the measured time: a first call is
-what a user waits for, the ones after it are steady.
+The first `fit` or `call` of a network builds its model within the measured time, since users wait
+for it; later calls are steady.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any, Protocol
 
-import _steps
+import _stepwise
 from _networks import NETWORKS, Network
-from _steps import Way
+from _stepwise import Way
 
 CALL_SECONDS = 0.3
 MOST_CALLS = 300
@@ -41,14 +41,14 @@ MOST_STEPS = 100_000  # a step takes microseconds
 
 
 class MissingError(Exception):
-    """A rival cannot run here; the message is one sentence that says why."""
+    """A rival cannot run here; the message says why."""
 
 
 class Rival(Protocol):
     """One network, built and compiled, with weights of the rival's own drawing."""
 
     def fit(self, epochs: int) -> float:
-        """Train for some epochs, on from where it is; return the last epoch's accuracy."""
+        """Continue training for some epochs; return the last epoch's accuracy."""
         ...
 
     def losses(self) -> list[float]:
@@ -56,15 +56,15 @@ class Rival(Protocol):
         ...
 
     def calls(self) -> dict[str, Callable[[], Any]]:
-        """Single calls to be timed, by name; a rival offers those that make sense for it."""
+        """Single calls to be timed, by name; those that the rival has."""
         ...
 
     def ways(self) -> dict[str, Way]:
-        """How it is fed step by step, by name, from `first_weights`, its state carried."""
+        """Ways to feed it step by step with carried state, from `first_weights`, by name."""
         return {}
 
     def measures(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        """What only this rival can do, by name; each returns what it measured."""
+        """Measurements that only this rival offers, by name."""
         return {}
 
 
@@ -72,7 +72,7 @@ Loaded = tuple[Callable[[Network], Rival], dict[str, str]]  # how to build one, 
 
 
 def serve(load: Callable[[], Loaded]) -> None:
-    """Import the rival with `load`, say which versions it runs on, then answer requests."""
+    """Import the rival with `load`, report its versions, then serve requests."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -86,13 +86,13 @@ def serve(load: Callable[[], Loaded]) -> None:
         answer({"missing": str(error)})
         return
     answer({"versions": versions})
-    desk = _Desk(rival)
+    requests = _Requests(rival)
     for line in sys.stdin:
-        answer(desk.handle(json.loads(line)))
+        answer(requests.handle(json.loads(line)))
 
 
-class _Desk:
-    """Handles requests, and keeps one model for each network it was asked about."""
+class _Requests:
+    """Handles requests, and keeps one model for each network."""
 
     def __init__(self, rival: Callable[[Network], Rival]) -> None:
         self._rival = rival
@@ -133,13 +133,13 @@ class _Desk:
         return {"ways": list(self._known_ways(network))}
 
     def _answers(self, network: int, way: str, steps: int) -> dict[str, Any]:
-        return {"answers": _steps.answers(self._way(network, way), steps)}
+        return {"answers": _stepwise.answers(self._way(network, way), steps)}
 
     def _step(self, network: int, way: str) -> dict[str, Any]:
-        return time_calls(_steps.endless(self._way(network, way)), MOST_STEPS)
+        return time_calls(_stepwise.next_step(self._way(network, way)), MOST_STEPS)
 
-    def _go_on(self, network: int, way: str, steps: int) -> dict[str, Any]:
-        seconds, letters = _steps.go_on(self._way(network, way), steps)
+    def _generate(self, network: int, way: str, steps: int) -> dict[str, Any]:
+        seconds, letters = _stepwise.generate(self._way(network, way), steps)
         return {"seconds": seconds, "letters": letters}
 
     def _measure(self, network: int, what: str, **given: Any) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class _Desk:
 
 
 def time_calls(call: Callable[[], Any], most: int = MOST_CALLS) -> dict[str, Any]:
-    """Two calls to warm up, then calls until a third of a second has passed; the median."""
+    """The median time of calls during a third of a second, after two calls to warm up."""
     call()
     call()
     seconds: list[float] = []

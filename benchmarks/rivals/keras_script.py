@@ -1,4 +1,4 @@
-"""Network 1 as a script in plain Keras on JAX: what `legato alphabet 1` is held against."""
+"""Network 1 as a script in plain Keras on JAX: the rival of `legato alphabet 1`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Plain Keras on the backend named by the first argument: jax, tensorflow or torch.
 
 Network 5 resets its state by a callback before every epoch, which is cheaper than one `fit` an
-epoch. On JAX Keras drops the state of a stateful layer without a word: there network 5 is timed all
-the same, but what it trains is stateless (`fit_rate.py --check` shows it).
+epoch. On JAX Keras silently drops the state of a stateful layer: network 5 is timed there too, but
+as a stateless network (`fit_rate.py --check` shows it).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from _keras_rival import Dialect, KerasRival
 from _networks import LETTERS, Network, first_weights
-from _steps import Feed, Way
+from _stepwise import Feed, Way
 from _worker import Loaded, serve
 
 
 def build(network: Network) -> Any:
-    """The network; a stateful one must be told its batch size."""
+    """The network; a stateful one needs its batch size."""
     import keras
 
     rows = network.batch_size if network.stateful else None
@@ -49,7 +49,7 @@ def fit_options(model: Any) -> dict[str, Any]:
 
 
 def with_state(network: Network) -> Any:
-    """The network as a function of a step and the state before it; also gives the state after."""
+    """The network with the state before a step as input and the state after it as output."""
     from keras import Input, Model, layers
 
     x = Input((network.time_steps, network.features))
@@ -59,7 +59,7 @@ def with_state(network: Network) -> Any:
 
 
 class Keras(KerasRival):
-    """Plain Keras, fed by its stateful model or with the state handed in and out."""
+    """Plain Keras, with a stateful model or with the state as input and output."""
 
     def ways(self) -> dict[str, Way]:
         network, shape = self._network, (1, 1, self._network.features)

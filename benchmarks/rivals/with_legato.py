@@ -1,4 +1,4 @@
-"""legato, as its user writes it: no batch size, no callback, the state reset by `fit` itself."""
+"""legato in the usual way: no declared batch size, no callback, the state reset by `fit`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 from _keras_rival import Dialect, KerasRival
 from _legato_streams import LegatoStreams
 from _networks import LETTERS, Network, first_weights
-from _steps import Way
+from _stepwise import Way
 from _worker import Loaded, serve
 
 
 def build(network: Network) -> Any:
-    """The network; any number of rows may come later."""
+    """The network; any number of rows fits."""
     from legato import Sequential, layers
 
     return Sequential(
@@ -27,7 +27,7 @@ def build(network: Network) -> Any:
 
 
 class Legato(KerasRival):
-    """The same, and its streams."""
+    """legato's model and its streams."""
 
     def ways(self) -> dict[str, Way]:
         self._model.set_weights(first_weights(self._network))

@@ -1,7 +1,6 @@
-"""The slow, obvious computation in NumPy, float64: what the losses of the others are held against.
+"""The reference in NumPy, float64, for the losses and outputs of the rivals.
 
-One sample at a time and one gate at a time, as on paper. It is an oracle for checks, not a rival
-whose time is worth knowing.
+One sample and one gate at a time, as on paper. It is an oracle for checks and is not timed.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any
 
 import _networks
 import numpy as np
-from _steps import Feed, Way
+from _stepwise import Feed, Way
 from _worker import Loaded, Rival, serve
 
 

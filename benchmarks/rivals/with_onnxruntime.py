@@ -1,8 +1,8 @@
-"""ONNX Runtime on the file that `legato.export_onnx` writes: the state goes in and out by hand.
+"""ONNX Runtime on the file that `legato.export_onnx` writes, with the state passed in and out.
 
-`run` is what its manual shows. `bound` is the most that can be got out of it: all arrays are bound
-beforehand, one pair for the state before a step and one for after it, in turn, so that a call makes
-nothing but the copy of its answer. Each on one thread, and on as many as it takes by itself.
+`run` is the usual call of its manual. `bound` is its fastest use: all arrays are bound beforehand,
+one pair for the state before a step and one for the state after it, alternating, so that a call
+only copies its output. Each on one thread, and on ONNX Runtime's default number of threads.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 from _networks import LETTERS, Network, first_weights
-from _steps import Feed, Way
+from _stepwise import Feed, Way
 from _worker import Loaded, Rival, serve
 
 THREADS = {"one thread": 1, "its own threads": 0}
 
 
 class OnnxRuntime(Rival):
-    """It only answers."""
+    """Prediction only."""
 
     def __init__(self, network: Network) -> None:
         from with_legato import build
@@ -50,12 +50,12 @@ class OnnxRuntime(Rival):
         import onnxruntime
 
         ways, shape = {}, (1, 1, self._network.features)
-        for told, threads in THREADS.items():
+        for name, threads in THREADS.items():
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             session = onnxruntime.InferenceSession(self._file, options)
-            ways[f"run, {told}"] = Way(partial(self._run, session), shape)
-            ways[f"bound, {told}"] = Way(partial(Bound, session, self._network), shape)
+            ways[f"run, {name}"] = Way(partial(self._run, session), shape)
+            ways[f"bound, {name}"] = Way(partial(Bound, session, self._network), shape)
         return ways
 
     def _run(self, session: Any) -> Feed:
@@ -71,7 +71,7 @@ class OnnxRuntime(Rival):
 
 
 class Bound:
-    """A session that reads and writes arrays that are kept."""
+    """A session that reads and writes the same arrays in every call."""
 
     def __init__(self, session: Any, network: Network) -> None:
         self._session = session
@@ -79,7 +79,7 @@ class Bound:
         pairs = [[each[at] for each in state] for at in range(2)]
         self._x = np.zeros((1, 1, network.features), "float32")
         self._answer = np.zeros((1, LETTERS), "float32")
-        self._kept = state  # whoever is bound to an array does not keep it alive
+        self._arrays = state  # a binding does not keep its arrays alive
         self._now = self._binding(before=pairs[0], after=pairs[1])
         self._next = self._binding(before=pairs[1], after=pairs[0])
 
@@ -87,8 +87,8 @@ class Bound:
         binding = self._session.io_binding()
         for given, array in zip(self._session.get_inputs(), [self._x, *before], strict=True):
             binding.bind_input(given.name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        for told, array in zip(self._session.get_outputs(), [self._answer, *after], strict=True):
-            binding.bind_output(told.name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        for made, array in zip(self._session.get_outputs(), [self._answer, *after], strict=True):
+            binding.bind_output(made.name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
         return binding
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -99,7 +99,7 @@ class Bound:
 
 
 def load() -> Loaded:
-    """Import ONNX Runtime, and what writes the file."""
+    """Import ONNX Runtime and the packages that write the file."""
     import onnx
     import onnxruntime
 

@@ -1,6 +1,6 @@
-"""The loop a PyTorch user writes: `nn.LSTM`, `nn.Linear`, cross-entropy, Adam, one batch a step.
+"""The usual PyTorch training loop: `nn.LSTM`, `nn.Linear`, cross-entropy, Adam, one batch a step.
 
-One thread: with two, steps took about as long on a quiet machine, and ten times as long in some
+One thread: with two, steps took about as long on an idle machine, and ten times as long in some
 runs on a busy one.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import _networks
 import numpy as np
-from _steps import Feed, Way
+from _stepwise import Feed, Way
 from _worker import Loaded, Rival, serve
 
 

@@ -5,7 +5,7 @@ arithmetic of a small recurrent step. A computation marked as below is emitted a
 instead. The mark is not documented, and XLA aborts the process on some programs it cannot emit: so
 it is put only on programs made of operations known to be emitted, with every argument used, and
 where XLA refuses, a plain ``jit`` takes its place. ``is_small`` says where it pays
-(``benchmarks/small_call.py`` measures it), and a test notices a jaxlib that ignores it.
+(``benchmarks/small_programs.py`` measures it), and a test notices a jaxlib that ignores it.
 """
 
 from collections.abc import Callable

@@ -1,10 +1,10 @@
 """How much memory does training need?
 
-The peak resident memory of a process that does nothing but import a rival, build network 6 (1000
-samples) and fit it. Each in a new process, because a peak is never taken back. Beside it the peak
-after the imports alone: the difference is what the training itself took.
+The peak resident memory of a process that imports a rival, builds network 6 (1000 samples) and fits
+it, each in a new process, because a peak never decreases. Also the peak after the imports alone;
+the difference is the memory of the training itself.
 
-    python benchmarks/memory.py
+    python benchmarks/training_memory.py
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WHOLE_RUN = {"legato", "c"}
 
 
 def measure(name: str, python: dict[str, str], network: int) -> tuple[dict, float, float] | None:
-    """Versions, peak after the imports and peak after training, MiB; None if it cannot run."""
+    """Versions, peak MiB after the imports and after training; None if the rival cannot run."""
     workers = _bench.start([name], python)
     if not workers:
         return None
@@ -34,7 +34,7 @@ def measure(name: str, python: dict[str, str], network: int) -> tuple[dict, floa
 
 
 def report(results: dict[str, list[tuple[float, float]]]) -> str:
-    """One row a rival, ratios first."""
+    """A table with one row for each rival, ratios first."""
     baseline = "legato" if "legato" in results else next(iter(results))
     peaks = {name: [trained for _, trained in each] for name, each in results.items()}
     rows = []
@@ -56,7 +56,7 @@ def report(results: dict[str, list[tuple[float, float]]]) -> str:
 
 
 def parse() -> argparse.Namespace:
-    """This benchmark's arguments."""
+    """Parse the arguments."""
     rivals = ["legato", "keras-jax", "keras-tf", "torch", "c"]
     parser = _bench.arguments(QUESTION, rivals, rounds=2)
     parser.add_argument("--network", type=int, choices=NETWORKS, default=6)

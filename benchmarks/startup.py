@@ -1,12 +1,12 @@
-"""From process start to the first network's answer?
+"""How long from the start of the process to the first result?
 
-What a user waits for who types a command: a new process, its imports, building, compiling, training
-and the answer. Cold means that legato's cache of compiled programs is empty, warm that the same
-command ran before. Beside it stand the bare imports, and network 1 as a script in plain Keras on
-JAX. Every command is run once before anything is measured, so that all files have been read and all
-bytecode written. Peak memory is that of the process.
+The time a user of the command line waits: a new process, its imports, building, compiling, training
+and the result. Cold means that legato's cache of compiled programs is empty, warm that the same
+command ran before. Compared with bare imports, and with network 1 as a script in plain Keras on
+JAX. Every command runs once before the measurement, so that all files have been read and all
+bytecode is written. Peak memory is that of the process.
 
-    python benchmarks/start.py --rounds 5
+    python benchmarks/startup.py --rounds 5
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from statistics import median
 
 import _bench
 
-QUESTION = "From process start to the first network's answer?"
+QUESTION = "How long from the start of the process to the first result?"
 SCRIPT = str(_bench.HERE / "rivals" / "keras_script.py")
 
 KERAS_ON_JAX = "import os; os.environ['KERAS_BACKEND'] = 'jax'; import keras"
@@ -30,7 +30,7 @@ KERAS_ON_JAX = "import os; os.environ['KERAS_BACKEND'] = 'jax'; import keras"
 
 @dataclass
 class Command:
-    """A command line, and whether it finds an empty cache."""
+    """A command line, whether its cache is empty, and its measurements."""
 
     name: str
     arguments: list[str]
@@ -41,7 +41,7 @@ class Command:
 
 
 def commands() -> list[Command]:
-    """Everything that is measured, the reference of the ratios first."""
+    """All commands that are measured, the reference of the ratios first."""
     alphabet = ["-m", "legato", "alphabet"]
     return [
         Command("legato alphabet 1, warm", [*alphabet, "1"]),
@@ -59,7 +59,7 @@ def commands() -> list[Command]:
 
 
 def run(line: list[str], cache: str, folder: str) -> tuple[float, float, str]:
-    """Seconds and peak MiB of one process, and why it failed, if it did."""
+    """Seconds and peak MiB of one process, and the last line of its output if it failed."""
     with tempfile.TemporaryFile("w+") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -69,14 +69,14 @@ def run(line: list[str], cache: str, folder: str) -> tuple[float, float, str]:
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
-        said = output.read().split("\n")
+        lines = output.read().split("\n")
     scale = 1024 * 1024 if sys.platform == "darwin" else 1024
-    last_words = next((each for each in reversed(said) if each.strip()), "it said nothing")
-    return seconds, usage.ru_maxrss / scale, last_words if process.returncode else ""
+    last_line = next((each for each in reversed(lines) if each.strip()), "no output")
+    return seconds, usage.ru_maxrss / scale, last_line if process.returncode else ""
 
 
 def measure_once(command: Command, python: dict[str, str], warm_cache: str) -> str:
-    """Run a command and note what it took; return why it failed, or an empty string."""
+    """Run a command and record its time and memory; return why it failed, or an empty string."""
     line = [python.get(command.rival, sys.executable), *command.arguments]
     with tempfile.TemporaryDirectory(prefix="legato-benchmark-") as scratch:
         empty_cache = os.path.join(scratch, "cache")
@@ -88,12 +88,12 @@ def measure_once(command: Command, python: dict[str, str], warm_cache: str) -> s
 
 
 def usable(candidates: list[Command], python: dict[str, str], cache: str) -> list[Command]:
-    """Run each command once; keep those that end well, and forget how long they took."""
+    """Run each command once, unmeasured; return those that succeed."""
     kept = []
     for command in candidates:
         _bench.progress(f"once, unmeasured: {command.name}")
         if failure := measure_once(command, python, cache):
-            _bench.progress(f"{command.name} is skipped, for it failed: {failure.strip()}")
+            _bench.progress(f"{command.name} is skipped, because it failed: {failure.strip()}")
             continue
         command.seconds.clear()
         command.peak_mib.clear()
@@ -102,7 +102,7 @@ def usable(candidates: list[Command], python: dict[str, str], cache: str) -> lis
 
 
 def report(measured: list[Command]) -> str:
-    """One row a command, ratios first."""
+    """A table with one row for each command, ratios first."""
     reference = measured[0]
     rows = []
     for command in measured:
@@ -119,7 +119,7 @@ def report(measured: list[Command]) -> str:
 
 
 def parse() -> argparse.Namespace:
-    """This benchmark's arguments."""
+    """Parse the arguments."""
     parser = _bench.arguments(QUESTION, ["legato", "keras-jax"], rounds=3)
     return parser.parse_args()
 

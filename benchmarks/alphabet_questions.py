@@ -1,11 +1,11 @@
-"""How long do the answers to the alphabet's questions take?
+"""How long does `legato alphabet questions` take?
 
-`legato alphabet questions` as a user starts it, with `--quick` and with its default number of
-seeds, from an empty compilation cache and again. Seconds for each question are its own word, the
-whole is the process's wall time.
+The command as a user starts it, with `--quick` and with the default numbers of seeds, from an empty
+compilation cache and again. Seconds for each question are those in its JSON output; the total is
+the wall time of the process.
 
-    python benchmarks/questions.py
-    python benchmarks/questions.py --only quick
+    python benchmarks/alphabet_questions.py
+    python benchmarks/alphabet_questions.py --only quick
 """
 
 import argparse
@@ -19,8 +19,8 @@ import time
 from _bench import machine, progress, table
 
 
-def ask(words: list[str], cache: str) -> tuple[dict[str, float], float]:
-    """Seconds by question, and of the process."""
+def run_questions(words: list[str], cache: str) -> tuple[dict[str, float], float]:
+    """Seconds of each question, and of the process."""
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "legato", "alphabet", "questions", "--json", *words],
@@ -44,13 +44,13 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as cache:
                 for again in ("cold", "warm"):
                     progress(f"{name}, {again}")
-                    columns[f"{name}, {again}"] = ask(words, cache)
+                    columns[f"{name}, {again}"] = run_questions(words, cache)
     questions = next(iter(columns.values()))[0]
     rows = [
         [question, *(f"{seconds[question]:.1f}" for seconds, _ in columns.values())]
         for question in questions
     ]
-    rows.append(["altogether, s", *(f"{whole:.1f}" for _, whole in columns.values())])
+    rows.append(["the process, s", *(f"{whole:.1f}" for _, whole in columns.values())])
     print((__doc__ or "").splitlines()[0], ", ".join(machine().values()), sep="\n")
     print(f"\n{table(['question', *columns], rows)}")
 

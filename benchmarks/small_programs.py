@@ -1,10 +1,10 @@
-"""From which size on does XLA's chain of calls beat a step emitted as one function?
+"""Up to which size is a step faster as a single function than as XLA's usual chain of calls?
 
 legato against itself: the same ``fit`` with its program emitted as one function and with plain
-``jit``, over units, batch sizes and time steps.
-``legato/_platform/xla_small_programs.py`` takes its rule from here.
+``jit``, over units, batch sizes and time steps. The rule in
+``legato/_platform/xla_small_programs.py`` comes from these figures.
 
-    python benchmarks/small_call.py
+    python benchmarks/small_programs.py
 """
 
 import time
@@ -24,7 +24,7 @@ ROUNDS = 3
 
 
 def step_us(units: int, batch: int, steps: int, small: bool) -> float:
-    """Microseconds of a training step of an LSTM and a softmax, compilation left out."""
+    """Microseconds of a training step of an LSTM and a softmax, without compilation."""
     compiled_loop.is_small = lambda *_, **__: small
     samples = batch * 16
     x = np.random.rand(samples, steps, 1).astype("float32")
@@ -43,7 +43,7 @@ def step_us(units: int, batch: int, steps: int, small: bool) -> float:
 
 
 def main() -> None:
-    """Print a row a size, ratios first."""
+    """Print one row for each size, ratios first."""
     is_small = compiled_loop.is_small
     print(*machine().values(), sep=", ")
     print("plain / one function   rule   units  batch  steps   one function   plain, µs a step")

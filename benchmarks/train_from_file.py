@@ -1,13 +1,13 @@
-"""From a file of one's own to a model: how long before training, how fast then, how much memory?
+"""`legato train` on a file: seconds before training, steps a second, memory?
 
-A CSV of uneven sequences (a group, a time, three quantities, a label) is read, framed and laid in
-lanes; then ``legato.train`` trains on it, and beside it the bare engine on the very arrays it
-trained on: a plain ``Sequential`` of an LSTM and a Dense layer, without scaling, vocabulary,
-padding mask and last value. Peak memory is that of a fresh process that reads and trains, above one
-that does the same with a hundredth of the rows.
+A CSV of uneven sequences (a group, a time, three quantities, a label) is read, framed and laid out
+in lanes; then ``legato.train`` trains on it. The rival is a plain ``Sequential`` of an LSTM and a
+Dense layer on the same arrays, without scaling, vocabulary, padding mask and last value. Peak
+memory is that of a fresh process that reads and trains, compared with one that does the same with a
+hundredth of the rows.
 
-    python benchmarks/own_data.py
-    python benchmarks/own_data.py --rows 3000000 --groups 5000 --rounds 1
+    python benchmarks/train_from_file.py
+    python benchmarks/train_from_file.py --rows 3000000 --groups 5000 --rounds 1
 """
 
 import legato  # noqa: I001  before Keras, so that it runs on JAX
@@ -31,12 +31,12 @@ from legato._forecasting.partition import parts_of
 from legato._forecasting.trainer import TrainingOptions, Trainer
 from legato._forecasting.task import settle
 
-HOW = {"group": "machine", "time": "at"}
+COLUMNS = {"group": "machine", "time": "at"}
 EPOCHS = 3
 
 
 def write(path: Path, rows: int, groups: int, seed: int = 0) -> None:
-    """Sensor-like sequences of lognormal lengths, in order of time, machines mixed."""
+    """Write sensor-like sequences of lognormal lengths; rows in order of time, machines mixed."""
     rng = np.random.default_rng(seed)
     shares = rng.lognormal(0, 0.5, groups)
     lengths = np.maximum(20, (rows * shares / shares.sum()).astype(int))
@@ -57,9 +57,9 @@ def write(path: Path, rows: int, groups: int, seed: int = 0) -> None:
 
 
 def prepared(path: Path) -> tuple[dict[str, float], tuple]:
-    """Seconds of each part before training; and what training needs."""
+    """Seconds of each step before training; and the training set with its networks."""
     began = time.perf_counter()
-    data = legato.read(path, **HOW)
+    data = legato.read(path, **COLUMNS)
     read = time.perf_counter()
     task = settle(data)
     parts = parts_of(data, task, None, 0.2, 0, 7)
@@ -70,11 +70,11 @@ def prepared(path: Path) -> tuple[dict[str, float], tuple]:
     begun = time.perf_counter()
     lessons = school.lessons(networks, learnt, 0 * learnt.lengths)
     laid = time.perf_counter() - begun
-    return {"read": read - began, "framed and laned": laid}, (lessons, networks)
+    return {"read": read - began, "laid out in lanes": laid}, (lessons, networks)
 
 
 def bare(lessons, networks) -> tuple[keras.Model, np.ndarray]:
-    """A plain network of the same size, and the same arrays, scaled beforehand."""
+    """A plain network of the same size, and the same inputs, scaled beforehand."""
     encoder = keras.Model(networks.core.input, networks.core.get_layer("features").output)
     x = np.asarray(encoder.predict(lessons.x, verbose=0))
     model = legato.Sequential(
@@ -89,7 +89,7 @@ def bare(lessons, networks) -> tuple[keras.Model, np.ndarray]:
 
 
 def fit_seconds(model, x, lessons) -> float:
-    """Seconds an epoch."""
+    """Seconds an epoch of one fit."""
     began = time.perf_counter()
     model.fit(
         x,
@@ -115,7 +115,7 @@ def peak_mib(path: Path) -> float:
 
 
 def main() -> None:
-    """Run and print."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--groups", type=int, default=500)
@@ -138,7 +138,7 @@ def main() -> None:
         print(f"\n{lessons.lanes}\n".split("\n[", maxsplit=1)[0] + "\n")
 
         plain, given = bare(lessons, networks)
-        times: dict[str, list[float]] = {"legato train": [], "bare engine": []}
+        times: dict[str, list[float]] = {"legato train": [], "plain Sequential": []}
         for number in range(arguments.rounds + 1):
             pair = (
                 fit_seconds(networks.core, lessons.x, lessons),
@@ -147,10 +147,10 @@ def main() -> None:
             if number:
                 for name, each in zip(times, pair, strict=True):
                     times[name].append(each)
-        share = ratios(times["bare engine"], times["legato train"])
+        share = ratios(times["plain Sequential"], times["legato train"])
         rows = [[name, f"{spread(each)} s an epoch"] for name, each in times.items()]
         print(table(["training", ""], rows))
-        print(f"rate of the bare engine's: {significant(median(share), 3)}\n")
+        print(f"share of the plain Sequential's rate: {significant(median(share), 3)}\n")
 
         peaks = [(peak_mib(small), peak_mib(path)) for _ in range(arguments.rounds)]
         few, all_of_it = zip(*peaks, strict=True)

@@ -1,13 +1,13 @@
-"""How fast is training from a generator, and how much memory does a long stream take?
+"""How fast is training from a generator, and how much memory does an endless one take?
 
-A mid-size model (LSTM of 128 units, batches of 32, 100 time steps of 64 features), fed from arrays
-that are held as a whole, from a generator that hands out the same batches, and from arrays that are
-fed in blocks because they may not take any of the device's memory. Then a stream of batches made
-while it is read, ten gigabytes in all, goes through a small model: peak memory after its first
-tenth and at its end. Keras on JAX trains from the same generator beside it.
+A mid-size model (LSTM of 128 units, batches of 32, 100 time steps of 64 features) trains on arrays
+held as a whole, on a generator of the same batches, and on arrays fed in blocks because
+`LEGATO_DATA_SHARE` allows them none of the device's memory; Keras on JAX trains on the same
+generator. Then a small model trains on ten gigabytes of batches made while they are read: peak
+memory after the first tenth and at the end.
 
-    python benchmarks/feeding.py
-    python benchmarks/feeding.py --gigabytes 1
+    python benchmarks/generators.py
+    python benchmarks/generators.py --gigabytes 1
 """
 
 import legato  # noqa: I001  before Keras, so that it runs on JAX
@@ -27,7 +27,7 @@ UNITS, ROWS, STEPS, FEATURES, BATCHES, ROUNDS = 128, 32, 100, 64, 12, 4
 
 
 def build(package, units: int):
-    """A recurrent layer and one answer a sample."""
+    """An LSTM and one output a sample."""
     model = package.Sequential(
         [
             package.layers.Input((STEPS, FEATURES)),
@@ -40,13 +40,13 @@ def build(package, units: int):
 
 
 def batches(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The same batches for ever."""
+    """The same batches, endlessly repeated."""
     for at in itertools.cycle(range(0, len(x), ROWS)):
         yield x[at : at + ROWS], y[at : at + ROWS]
 
 
 def rates() -> dict[str, list[float]]:
-    """Milliseconds a step of each way to feed, round by round."""
+    """Milliseconds a step of each source, round by round."""
     x = np.random.rand(ROWS * BATCHES, STEPS, FEATURES).astype("float32")
     y = x[:, -1, :1]
     models = {name: build(legato, UNITS) for name in ("arrays", "generator", "arrays in blocks")}
@@ -72,7 +72,7 @@ def peak_mib() -> float:
 
 
 def stream(gigabytes: float) -> None:
-    """Train on a stream that is made while it is read; print the memory it took."""
+    """Train on batches made while they are read; print the peak memory."""
     batch_bytes = ROWS * STEPS * FEATURES * 4
     count = int(gigabytes * 2**30 / batch_bytes)
     rng, peaks = np.random.default_rng(0), {}
@@ -98,7 +98,7 @@ def stream(gigabytes: float) -> None:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gigabytes", type=float, default=10.0, help="size of the stream")
+    parser.add_argument("--gigabytes", type=float, default=10.0, help="size of the generated data")
     gigabytes = parser.parse_args().gigabytes
     print(__doc__.splitlines()[0], ", ".join(machine().values()), sep="\n")
     times = rates()

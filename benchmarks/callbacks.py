@@ -1,12 +1,12 @@
-"""What does it cost to be watched, or to be validated after every epoch?
+"""How much do callbacks, validation after every epoch and the progress line cost?
 
-One `fit` of a network of the alphabet with class weights and metrics: watched by nobody and
-validated after every epoch, with a callback that looks at epochs, with one that looks at batches.
-legato against Keras on JAX, in one process, in turn; both have run before, so that nothing
-compiles. The last line is how much of a run the progress line takes: the same run with `verbose=1`
-at a terminal and with `verbose=0`.
+One `fit` of an alphabet network with class weights and metrics: without callbacks, with validation
+after every epoch, with an epoch callback, with a batch callback. legato against Keras on JAX, in
+one process, alternating; both have run before, so that nothing compiles. The last line is the share
+of a run that the progress line takes: the same run with `verbose=1` at a terminal and with
+`verbose=0`.
 
-    python benchmarks/watched.py
+    python benchmarks/callbacks.py
 """
 
 import legato  # noqa: I001  before Keras, so that it runs on JAX
@@ -27,13 +27,13 @@ EPOCHS = {"legato": 200, "keras": 3}
 
 
 class Terminal(io.StringIO):
-    """Something to write to that takes itself for a terminal."""
+    """A text stream that reports to be a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
-def watchers(what: str) -> list:
+def callbacks_of(what: str) -> list:
     """The callbacks of a kind of run."""
     if what == "an epoch callback":
         return [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)]
@@ -42,7 +42,7 @@ def watchers(what: str) -> list:
     return []
 
 
-KINDS = ["nobody, validated each epoch", "nobody", "an epoch callback", "a batch callback"]
+KINDS = ["validation each epoch", "no callbacks", "an epoch callback", "a batch callback"]
 
 
 def build(package, network):
@@ -60,11 +60,11 @@ def build(package, network):
 
 def seconds_an_epoch(model, x, y, what: str, epochs: int) -> float:
     """Seconds an epoch of one fit."""
-    options = {"validation_data": (x, y)} if "validated" in what else {}
+    options = {"validation_data": (x, y)} if "validation" in what else {}
     began = time.perf_counter()
     model.fit(
         x, y, batch_size=1, epochs=epochs, verbose=0, class_weight={0: 2.0, 3: 0.5},
-        callbacks=watchers(what), **options,
+        callbacks=callbacks_of(what), **options,
     )  # fmt: skip
     return (time.perf_counter() - began) / epochs
 
@@ -94,7 +94,7 @@ RIVALS = {"legato": legato, "keras": keras}
 
 
 def progress_share(number: int) -> float:
-    """How much longer a run takes that shows its progress, as a share."""
+    """The extra time of a run with a progress line, as a share."""
     network = NETWORKS[number]
     x, labels = samples(network)
     x = x.reshape(-1, network.time_steps, network.features)

@@ -1,7 +1,7 @@
-"""A network fed one step at a time: what each rival offers, and what is asked of all of them alike.
+"""A network fed one time step at a time: the interface of the rivals, and the measurements on it.
 
-The letters go round and round, A to Z; the state is carried from call to call, by the rival or by
-hand, from the beginning of a sequence on.
+The input repeats the letters A to Z. The state is carried from call to call from the beginning of a
+sequence, by the rival or by hand.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from _networks import LETTERS
 
-FIRST = 0  # the letter that a sequence begins with
+FIRST = 0  # the first letter of a sequence
 
 Feed = Callable[[np.ndarray], np.ndarray]
 
@@ -22,26 +22,26 @@ class Way(NamedTuple):
     """One of a rival's ways to be fed.
 
     Attributes:
-        begin: start a sequence; what is returned takes a step, answers it, and carries the state.
-        shape: of the step it takes, float32: the rival's own, so that no reshaping is timed.
+        begin: starts a sequence; returns a function from a step to its output that carries state.
+        shape: shape of a step, float32, as the rival takes it, so that no reshaping is timed.
     """
 
     begin: Callable[[], Feed]
     shape: tuple[int, ...]
 
     def letters(self) -> np.ndarray:
-        """All letters as this way takes them, (26, *shape)."""
+        """All letters as inputs of this way, (26, *shape)."""
         return (np.arange(LETTERS) / LETTERS).astype("float32").reshape(-1, *self.shape)
 
 
 def answers(way: Way, steps: int) -> list[list[float]]:
-    """What the first steps of a sequence are answered."""
+    """The outputs of the first steps of a sequence."""
     feed, letters = way.begin(), way.letters()
     return [feed(letters[step % LETTERS]).ravel().tolist() for step in range(steps)]
 
 
-def endless(way: Way) -> Callable[[], np.ndarray]:
-    """A call that feeds the next letter and answers it."""
+def next_step(way: Way) -> Callable[[], np.ndarray]:
+    """A call that feeds the next letter and returns the output."""
     feed, letters, step = way.begin(), list(way.letters()), -1
 
     def call() -> np.ndarray:
@@ -52,8 +52,8 @@ def endless(way: Way) -> Callable[[], np.ndarray]:
     return call
 
 
-def go_on(way: Way, steps: int) -> tuple[float, list[int]]:
-    """Feed the likeliest letter back in, as a Python loop; the seconds it took, and the letters."""
+def generate(way: Way, steps: int) -> tuple[float, list[int]]:
+    """Feed the most probable letter back in, in a Python loop; the seconds, and the letters."""
     feed, letters, chosen = way.begin(), list(way.letters()), []
     answer = feed(letters[FIRST])
     began = time.perf_counter()

@@ -1,12 +1,12 @@
-"""Which choices matter: framing, steps, carrying, truncation, resets, units, epochs, rows?
+"""Which settings of `legato train` matter: framing, steps, carrying, resets, units, epochs, rows?
 
-A row is one set of choices, trained by ``legato.train`` under several seeds with all else at its
-default; the numbers are means ± standard deviations over the seeds. Errors are of the months, or
-the accuracy of the labels, that were kept from training, each answered from all that came before
-it. The rivals are what takes nothing to learn: persistence, the same month a year before, a guess.
+A row is one set of settings, trained by ``legato.train`` under several seeds, all others at their
+defaults; numbers are means ± standard deviations over the seeds. Errors and accuracies are on the
+test part, where each prediction sees all earlier actual values. The rivals need no training:
+persistence, the same month a year before, chance.
 
-    python benchmarks/choices.py --seeds 10
-    python benchmarks/choices.py --only framing far_back --seeds 3
+    python benchmarks/train_settings.py --seeds 10
+    python benchmarks/train_settings.py --only framing far_back --seeds 3
 """
 
 import argparse
@@ -22,13 +22,13 @@ import legato
 from legato import Column, Lanes, Sequences
 
 PASSENGERS = REPOSITORY / "examples" / "passengers.csv"
-WHOLE = 115  # months of the passengers that are learnt from
-LAG = 8  # steps between a sign and the label it tells, in the echo
+MONTHS = 115  # in the training part of the passengers
+LAG = 8  # steps between a sign and the label equal to it
 SIGNS = ("minus", "plus"), (0.0, 1.0)
 
 
-class Answer(NamedTuple):
-    """A table: its title, the heads of its columns, and its rows."""
+class Table(NamedTuple):
+    """A table: title, column heads, rows."""
 
     title: str
     head: list[str]
@@ -42,7 +42,7 @@ def spread(values, digits: int = 1, unit: str = "") -> str:
 
 
 def percent(shares) -> str:
-    """The same of shares."""
+    """Mean ± standard deviation of shares, in percent."""
     return spread([100 * share for share in shares], 1, " %")
 
 
@@ -50,7 +50,7 @@ def percent(shares) -> str:
 
 
 def passengers(seeds: range, **choices: Any) -> tuple[list[str], dict[str, float]]:
-    """The error under each seed as cells of a row, and the errors of the baselines."""
+    """The errors of all seeds as cells of a row, and the errors of the baselines."""
     series = legato.read(PASSENGERS, time="month")
     runs = [legato.train(series, seed=seed, verbose=0, **choices).known for seed in seeds]
     errors = [run["scores"]["model"]["mae"] for run in runs]
@@ -60,8 +60,8 @@ def passengers(seeds: range, **choices: Any) -> tuple[list[str], dict[str, float
     return [spread(errors), f"{max(errors):.1f}", *cells], beside
 
 
-def of_passengers(title: str, heads: list[str], choices: list[tuple], seeds: range) -> Answer:
-    """A table of choices; each is its first cells and the arguments of ``train``."""
+def of_passengers(title: str, heads: list[str], choices: list[tuple], seeds: range) -> Table:
+    """A table of settings; each is its first cells and the arguments of ``train``."""
     rows, beside = [], {}
     for *cells, options in choices:
         progress(f"{title}: {', '.join(cells)}")
@@ -70,17 +70,17 @@ def of_passengers(title: str, heads: list[str], choices: list[tuple], seeds: ran
     blank = [""] * (len(heads) - 1)
     rows += [[name, *blank, f"{mae:.1f}", "", "", ""] for name, mae in beside.items()]
     measured = ["MAE", "worst seed", "beats persistence", "beats the year before"]
-    return Answer(title, heads + measured, rows)
+    return Table(title, heads + measured, rows)
 
 
-def framing(seeds: range) -> Answer:
-    """Chunks, windows, prefixes or runs, and of how many steps?"""
+def framing(seeds: range) -> Table:
+    """Framings, and their numbers of steps."""
     choices: list[tuple] = [("default", "", {})]
     for name, options in (
         ("chunks, carried", {"framing": "chunks"}),
         ("chunks, not carried", {"framing": "chunks", "stateful": False}),
     ):
-        choices += [(name, str(n), {"steps": n, **options}) for n in (3, 6, 12, 24, WHOLE)]
+        choices += [(name, str(n), {"steps": n, **options}) for n in (3, 6, 12, 24, MONTHS)]
     for kind, steps in (
         ("window", (1, 3, 6, 12, 24)),
         ("features", (3, 6, 12, 24)),
@@ -91,8 +91,8 @@ def framing(seeds: range) -> Answer:
     return of_passengers("passengers: framing and steps", ["framing", "steps"], choices, seeds)
 
 
-def size(seeds: range) -> Answer:
-    """How many units, which cell, how many epochs?"""
+def size(seeds: range) -> Table:
+    """Units, cells, layers, rows and epochs."""
     choices: list[tuple] = [(f"units={n}", {"units": n}) for n in (4, 8, 16, 32, 64, 128)]
     choices += [(f"cell={cell!r}", {"cell": cell}) for cell in ("gru", "simple")]
     choices += [("layers=2", {"layers": 2})]
@@ -102,8 +102,8 @@ def size(seeds: range) -> Answer:
     return of_passengers("passengers: size and length of training", ["choice"], choices, seeds)
 
 
-def logs(seeds: range) -> Answer:
-    """Quantities of very different size in one column: as they are, or their logarithms?"""
+def logs(seeds: range) -> Table:
+    """Values of very different sizes in one column, with and without logarithms."""
     series, factors, rows = legato.read(PASSENGERS, time="month").values[:, 0], (1, 100, 10_000), []
     months = np.concatenate([factor * series for factor in factors])
     for name, values in (("as they are", months), ("logarithms", np.log(months))):
@@ -115,14 +115,14 @@ def logs(seeds: range) -> Answer:
             progress(f"logs: {name}, seed {seed}")
             run = legato.train(data, season=12, seed=seed, verbose=0)
             for at, found in enumerate(shares):
-                scores = run.score(data.select([at]), np.array([WHOLE]), None).as_numbers()
+                scores = run.score(data.select([at]), np.array([MONTHS]), None).as_numbers()
                 found.append(1 - scores["skill"])
         rows.append([name, *map(percent, shares)])
     title = "three series, one a hundred times the other: error as a share of persistence's"
-    return Answer(title, ["values", *(f"× {factor:,}" for factor in factors)], rows)
+    return Table(title, ["values", *(f"× {factor:,}" for factor in factors)], rows)
 
 
-# Signs at the beginning, which have to be remembered to the end.
+# The label is the sign of the first step, and is scored at the last step.
 
 
 def far_signs(lengths: np.ndarray, seed: int) -> Sequences:
@@ -139,8 +139,8 @@ def far_signs(lengths: np.ndarray, seed: int) -> Sequences:
 UNEVEN = np.random.default_rng(0).integers(40, 80, 200)
 
 
-def far_back(seeds: range) -> Answer:
-    """Does it matter that state is carried, and how long the chunks are?"""
+def far_back(seeds: range) -> Table:
+    """Carried state, and the length of chunks."""
     data, longer = far_signs(UNEVEN, 1), far_signs(np.full(200, 300), 2)
     rows = []
     for carried in (True, False):
@@ -157,11 +157,11 @@ def far_back(seeds: range) -> Answer:
             name = "carried" if carried else "not carried"
             rows.append([name, str(steps), percent(kept), percent(far)])
     head = ["state", "steps", "40 to 79 steps", "300 steps"]
-    return Answer("a sign at the beginning, told at the end; a guess: 50 %", head, rows)
+    return Table("label given at the first step, scored at the last; chance: 50 %", head, rows)
 
 
-def resets(seeds: range) -> Answer:
-    """What if a sequence goes on from the one before?"""
+def resets(seeds: range) -> Table:
+    """Accuracy if sequences are not reset at their beginnings."""
     data, others = far_signs(UNEVEN, 1), far_signs(UNEVEN, 3)
     lanes, last = Lanes(others.lengths, rows=8, steps=10), others.offsets[1:] - 1
     right: dict[str, list[float]] = {"at every beginning": [], "never": []}
@@ -175,22 +175,22 @@ def resets(seeds: range) -> Answer:
             answers = lanes.gather(outputs).argmax(-1)[last]
             right[name].append(float((answers == others.values[last, 1]).mean()))
     rows = [[name, percent(shares)] for name, shares in right.items()]
-    return Answer("the same, 25 sequences in each row, one after another", ["reset", "right"], rows)
+    return Table("the same task, 25 sequences in each row", ["reset", "accuracy"], rows)
 
 
-# The sign of some steps ago: how far must gradients reach?
+# The label of each step is the sign of some steps before.
 
 
 def echoes(seed: int) -> Sequences:
-    """Random signs, each step's label the sign of ``LAG`` steps ago."""
+    """Random signs; the label of each step is the sign ``LAG`` steps before."""
     signs = np.random.default_rng(seed).integers(0, 2, (40, 100 + LAG))
     values = np.stack([2 * signs[:, LAG:] - 1, signs[:, :-LAG]], axis=-1).reshape(-1, 2)
     columns = (Column("signal"), Column("then", *SIGNS))
     return Sequences(values.astype(float), np.full(40, 100), columns, tuple(map(str, range(40))))
 
 
-def truncation(seeds: range) -> Answer:
-    """How long must a chunk be for what is to be remembered?"""
+def truncation(seeds: range) -> Table:
+    """Chunk length for a given lag."""
     data, rows = echoes(1), []
     for steps in (2, 4, 8, 12, 16, 32, 80):
         cells = []
@@ -204,15 +204,15 @@ def truncation(seeds: range) -> Answer:
             ]
             cells.append(percent(found))
         rows.append([str(steps), *cells])
-    title = f"the sign of {LAG} steps ago; a guess: 50 %"
-    return Answer(title, ["steps", "carried", "not carried"], rows)
+    title = f"the sign of {LAG} steps before; chance: 50 %"
+    return Table(title, ["steps", "carried", "not carried"], rows)
 
 
 # Sequences of many lengths.
 
 
-def side_by_side(seeds: range) -> Answer:
-    """How many sequences in a batch, where the epochs are few?"""
+def side_by_side(seeds: range) -> Table:
+    """Rows of a batch, with few epochs."""
     data, rows = far_signs(UNEVEN, 1), []
     for count in (4, 8, 16, 32, 64):
         cells = []
@@ -225,11 +225,11 @@ def side_by_side(seeds: range) -> Answer:
         batches = course["samples"] // count
         rows.append([str(count), str(batches), f"{100 * course['padding']:.1f} %", *cells])
     head = ["rows", "updates an epoch", "padding", "2 epochs", "5 epochs", "20 epochs"]
-    return Answer("a sign at the beginning, in chunks of 10", head, rows)
+    return Table("label given at the first step, chunks of 10", head, rows)
 
 
-def lanes(seeds: range) -> Answer:
-    """How much of a batch is padding?"""
+def lanes(seeds: range) -> Table:
+    """The share of padding."""
     del seeds
     lengths = np.random.default_rng(0).geometric(1 / 60, 500) + 4
     longest = int(lengths.max())
@@ -242,30 +242,30 @@ def lanes(seeds: range) -> Answer:
         shape = [str(plan.rows), str(plan.steps), str(plan.batches)]
         rows.append([name, *shape, f"{plan.samples * plan.steps:,}", f"{100 * plan.padding:.1f} %"])
     title = f"500 sequences of {lengths.min()} to {longest} steps, {lengths.sum():,} in all"
-    return Answer(title, ["lanes", "rows", "steps", "batches", "steps computed", "padding"], rows)
+    return Table(title, ["lanes", "rows", "steps", "batches", "steps computed", "padding"], rows)
 
 
-QUESTIONS: dict[str, Callable[[range], Answer]] = {
+TABLES: dict[str, Callable[[range], Table]] = {
     each.__name__: each
     for each in (framing, size, logs, far_back, resets, truncation, side_by_side, lanes)
 }
 
 
 def main() -> None:
-    """Ask, print, and save if asked."""
+    """Measure, print, and save if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=10, help="runs of each row")
-    parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
+    parser.add_argument("--seeds", type=int, default=10, help="number of seeds of each row")
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES))
     parser.add_argument("--json", type=Path, help="also write the tables to this file")
-    asked = parser.parse_args()
-    print(f"{asked.seeds} seeds; {', '.join(machine().values())}", flush=True)
-    answers = {}
-    for name in asked.only:
-        answers[name] = QUESTIONS[name](range(asked.seeds))
-        print(f"\n{answers[name].title}\n{table(*answers[name][1:])}", flush=True)
-    if asked.json:
-        told = {name: answer._asdict() for name, answer in answers.items()}
-        asked.json.write_text(json.dumps({"machine": machine(), **told}, indent=1) + "\n")
+    given = parser.parse_args()
+    print(f"{given.seeds} seeds; {', '.join(machine().values())}", flush=True)
+    tables = {}
+    for name in given.only:
+        tables[name] = TABLES[name](range(given.seeds))
+        print(f"\n{tables[name].title}\n{table(*tables[name][1:])}", flush=True)
+    if given.json:
+        numbers = {name: made._asdict() for name, made in tables.items()}
+        given.json.write_text(json.dumps({"machine": machine(), **numbers}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
