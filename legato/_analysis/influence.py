@@ -212,7 +212,7 @@ def _memory(engine: ModelState, state: State | None, rows: int) -> list:
         engine.set_state(state)
         return engine.memory_values(rows)
     finally:
-        engine.hold_memory(before)
+        engine.set_memory_values(before)
 
 
 # The map.

@@ -140,7 +140,7 @@ def put(model, content: ModelContent) -> None:
     for own, values in zip(variables, content.values, strict=True):
         keras_private.set_values(own, map(jax.numpy.asarray, values))
     for memory, values in zip(engine.memories, content.memory, strict=True):
-        memory.put(list(map(jax.numpy.asarray, values)))
+        memory.set_values(list(map(jax.numpy.asarray, values)))
 
 
 def settings_of(model) -> list:

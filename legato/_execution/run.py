@@ -113,7 +113,7 @@ class Run:
             if values:  # they changed
                 keras_private.set_values(variables, values)
         if memory:
-            self.engine.hold_memory(self.memory)
+            self.engine.set_memory_values(self.memory)
         self._changed = None
 
     def read_back(self, memory: bool = True) -> None:
@@ -169,7 +169,7 @@ class Again:
         outputs, changed, memory = self._run(values, memory, (x,), None)
         keras_private.set_values(self._variables.non_trainable, changed[1])
         if advance and memory:
-            self._engine.hold_memory(memory)
+            self._engine.set_memory_values(memory)
         return np.array(outputs)
 
 

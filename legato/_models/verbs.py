@@ -39,6 +39,7 @@ from legato._recurrent.reset_rules import (
     check_reset,
     check_validation_state,
 )
+from legato._recurrent.stateful_layers import LayerRunner
 from legato._streams.model_methods import StreamMethods
 
 
@@ -49,7 +50,10 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
     def _engine(self) -> ModelState:
         engine = self.__dict__.get("_legato_engine")
         if engine is None:
-            engine = self.__dict__["_legato_engine"] = ModelState(self)
+            runner = self.__dict__.setdefault(
+                "_legato_runner", LayerRunner(self._forget_programs, lambda: self.states.rows)
+            )
+            engine = self.__dict__["_legato_engine"] = ModelState(self, runner)
         return engine
 
     @property

@@ -1,10 +1,10 @@
-"""What one stateful layer remembers between samples, as Keras variables that any row count fits.
+"""The state of one stateful layer between samples, in Keras variables of any number of rows.
 
-Keras's own state variables are made for one batch size and belong to nobody, so its JAX trainer
-drops their updates. These are listed by the model and carried through Keras's own pure
-``train_step``; axis 0, the row, comes and goes with the data. Beside a layer's arrays stands one
-flag a row, *fresh*: the layer starts such a row from its initial state, inside the step, so that a
-learnt initial state is learnt and a random one is drawn. To reset is to raise the flag.
+Keras's own state variables have a fixed batch size and are not listed by any layer, so that its JAX
+trainer drops their updates. The model lists these, and Keras's own pure ``train_step`` carries
+them; axis 0, the row, has the size that the data have. Beside a layer's arrays there is one flag a
+row, *fresh*: the layer starts such a row from its initial state inside the step, so that a learnt
+initial state is trained and a random one is drawn. To reset a row is to raise its flag.
 """
 
 from collections.abc import Callable, Iterable
@@ -26,15 +26,15 @@ class StateVariable(keras.Variable):
     before_assign: Callable[[], None] | None = None
 
     def assign(self, value):
-        """Take a value, unless a pure call is running that nobody asked to carry this state."""
+        """Set the value, unless a pure call is running that does not carry this variable."""
         if keras_private.in_stateless_scope():
             return super().assign(value) if keras_private.is_carried(self) else value
         if self.before_assign is not None:
             self.before_assign()
         return super().assign(value)
 
-    def hold(self, value) -> None:
-        """Take a value with any number of rows."""
+    def set_value(self, value) -> None:
+        """Set a value of any number of rows."""
         keras_private.set_values([self], [value])
         keras_private.resize(self, value.shape)
 
@@ -43,12 +43,14 @@ class LayerMemory:
     """The state variables of one layer.
 
     Args:
-        layer: a built recurrent layer; its initial state says how many arrays there are and of
-            what shape.
+        layer: a built recurrent layer; its initial state has the number of arrays and their shapes.
 
     Attributes:
-        times_fed: how often the layer was called, or traced, with it.
-        times_begun: in how many of these with an initial state that was given in the call.
+        states: the variables (rows, …), structured as the layer's state.
+        fresh: the variable of the fresh flags, booleans (rows,).
+        variables: all of them, flat, the fresh flags last.
+        times_called: calls of the layer, traced or not, that read this memory.
+        times_given_initial_state: those that had ``initial_state=``.
     """
 
     def __init__(self, layer):
@@ -70,10 +72,10 @@ class LayerMemory:
             )
         self.states = keras.tree.pack_sequence_as(one_row, parts)
         self.variables = [*parts, self.fresh]
-        self.times_fed = self.times_begun = 0
-        self._being_fed = False
+        self.times_called = self.times_given_initial_state = 0
+        self._running = False
         for part in parts:
-            part.before_assign = self._settle
+            part.before_assign = self._fill_fresh_rows
 
     @property
     def rows(self) -> int:
@@ -82,32 +84,32 @@ class LayerMemory:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether no row has been fed since its last reset, so that any number of rows fits."""
+        """Whether every row was reset and not fed since, so that any number of rows fits."""
         return bool(self.fresh.value.all())
 
-    def open(self, rows: int) -> None:
-        """Make room for ``rows`` rows that have seen nothing, if nothing is remembered yet.
+    def allocate(self, rows: int) -> None:
+        """Make room for ``rows`` fresh rows, unless there are as many rows already.
 
         Raises:
-            StateError: another number of rows is remembered.
+            StateError: there are another number of rows, and not all of them are fresh.
         """
         if self.rows == rows:
             return
         if self.rows and not self.is_fresh:
             raise StateError(row_count_message(self.rows, rows))
-        self.put(self.blank(rows))
+        self.set_values(self.fresh_values(rows))
 
-    def blank(self, rows: int) -> list:
-        """Values of every variable for ``rows`` rows that have seen nothing."""
+    def fresh_values(self, rows: int) -> list:
+        """Values of every variable for ``rows`` fresh rows."""
         *states, _ = self.variables
-        blank = [jnp.zeros((rows, *part.shape[1:]), part.dtype) for part in states]
-        return [*blank, jnp.ones(rows, bool)]
+        zeros = [jnp.zeros((rows, *part.shape[1:]), part.dtype) for part in states]
+        return [*zeros, jnp.ones(rows, bool)]
 
     def clear(self) -> None:
-        """Forget everything: any number of rows fits again."""
-        self.put(self.blank(0))
+        """Drop all rows, after which any number of rows fits."""
+        self.set_values(self.fresh_values(0))
 
-    def start(self, initial):
+    def start_state(self, initial):
         """The state each row starts from: the initial one where it is fresh, else the carried one.
 
         Args:
@@ -121,33 +123,35 @@ class LayerMemory:
         )
 
     @contextmanager
-    def feeding(self):
-        """While the layer is called: it assigns all its states, and then no row is fresh."""
-        self._being_fed = True
-        self.times_fed += 1
+    def while_running(self):
+        """A context for a call of the layer, which assigns all states; then no row is fresh."""
+        self._running = True
+        self.times_called += 1
         try:
             yield
             self.fresh.assign(jnp.zeros(self.fresh.shape, bool))
         finally:
-            self._being_fed = False
+            self._running = False
 
-    def _settle(self) -> None:
-        """Let fresh rows hold their initial state, and be fresh no more: a user assigns a part of
-        the state, and a fresh row would not look at it."""
-        if self._being_fed or not self.fresh.value.any():
+    def _fill_fresh_rows(self) -> None:
+        """Write the initial state into fresh rows and lower their flags.
+
+        It precedes a user's assignment of a part of the state, which a fresh row would not use.
+        """
+        if self._running or not self.fresh.value.any():
             return
-        parts = keras.tree.flatten(self.start(self.layer.get_initial_state(self.rows)))
-        self.put([*parts, jnp.zeros(self.rows, bool)])
+        parts = keras.tree.flatten(self.start_state(self.layer.get_initial_state(self.rows)))
+        self.set_values([*parts, jnp.zeros(self.rows, bool)])
 
-    def take(self, states) -> None:
-        """Remember given values.
+    def set_states(self, states) -> None:
+        """Set the state of the layer.
 
         Args:
-            states: arrays of shape (rows, …) in the order of the layer's state; of a layer that
-                has one, that array alone will do.
+            states: arrays of shape (rows, …) in the order of the layer's state, or the array of a
+                layer that has one.
 
         Raises:
-            StateError: they are not as many, not of these shapes, or not of one number of rows.
+            StateError: another number of arrays, other shapes, or different numbers of rows.
         """
         parts = [jnp.asarray(part) for part in keras.tree.flatten(states)]
         expected = [each.shape[1:] for each in self.variables[:-1]]
@@ -160,42 +164,43 @@ class LayerMemory:
         given = [
             part.astype(each.dtype) for part, each in zip(parts, self.variables[:-1], strict=True)
         ]
-        self.put([*given, jnp.zeros(len(parts[0]), bool)])
+        self.set_values([*given, jnp.zeros(len(parts[0]), bool)])
 
-    def put(self, values: list) -> None:
-        """Hold values for every variable, whatever their rows."""
+    def set_values(self, values: list) -> None:
+        """Set every variable, in the order of ``variables``, to any number of rows."""
         for variable, value in zip(self.variables, values, strict=True):
-            variable.hold(value)
+            variable.set_value(value)
 
 
-_LENT: ContextVar[list[LayerMemory] | None] = ContextVar("lent memories", default=None)
+_IN_USE: ContextVar[list[LayerMemory] | None] = ContextVar("memories in use", default=None)
 
 
 @contextmanager
 def using_memories(memories: list[LayerMemory]):
-    """While a step is being traced, let a model's layers carry these and no others.
+    """A context in which layers carry state in these memories in the place of their own.
 
-    Layers carry what is lent to them whether they are stateful or not, and keep no memory of it.
+    A step of a stream is traced in it. Layers that have a memory here carry state whether they are
+    stateful or not; the others carry none.
     """
-    token = _LENT.set(memories)
+    token = _IN_USE.set(memories)
     try:
         yield
     finally:
-        _LENT.reset(token)
+        _IN_USE.reset(token)
 
 
 def memories_in_use() -> list[LayerMemory] | None:
-    """What is lent to layers just now; None if nothing is."""
-    return _LENT.get()
+    """The memories of the innermost ``using_memories``; None outside of one."""
+    return _IN_USE.get()
 
 
 def memory_in_use(layer) -> LayerMemory | None:
-    """What is lent to a layer just now; None if nothing is."""
-    return next((each for each in _LENT.get() or () if each.layer is layer), None)
+    """The memory of a layer in the innermost ``using_memories``; None if it has none there."""
+    return next((each for each in _IN_USE.get() or () if each.layer is layer), None)
 
 
 def row_count_message(remembered: int, came: int) -> str:
-    """Rule 3 of the state contract, as a sentence."""
+    """The message of a call whose rows differ from those of a state that is not fresh."""
     return (
         f"The model remembers {remembered} row{'s' * (remembered != 1)}, but this call has {came}: "
         "row r of a batch goes on where row r of the last one ended. Feed batches of "
@@ -206,7 +211,7 @@ def row_count_message(remembered: int, came: int) -> str:
 
 @contextmanager
 def expecting_rows(variables: Iterable[StateVariable], rows: int):
-    """While a step is being traced, let state variables expect batches of ``rows`` rows."""
+    """A context for tracing a step, in which state variables have the shape of ``rows`` rows."""
     variables = list(variables)
     before = [variable.shape for variable in variables]
     try:

@@ -1,6 +1,7 @@
-"""A Keras model and its memories: found, opened for a batch's rows, built where missing.
+"""The recurrent state of a whole Keras model: the memories of all its stateful layers together.
 
-One engine belongs to one model. The state as a value comes out of the memories here, and goes in.
+``ModelState`` finds the memories, checks that they agree on the number of rows, gives their values
+to compiled programs and sets them afterwards, and converts them to a ``State`` and back.
 """
 
 import jax
@@ -11,25 +12,27 @@ from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform import keras_private
 from legato._recurrent.layer_memory import LayerMemory, memories_in_use, row_count_message
 from legato._recurrent.state import State, without_number
-from legato._recurrent.stateful_layers import StatefulLayer, adopt
+from legato._recurrent.stateful_layers import LayerRunner, StatefulLayer, adopt
 
 
 class ModelState:
-    """What stands between the verbs of a model and its compiled programs.
+    """The memories of one model's stateful layers.
 
     Args:
         model: a ``legato.Model`` or ``legato.Sequential``.
+        runner: registered with the layers, so that the model is called back when their ``stateful``
+            is switched. It must live as long as the model.
     """
 
-    def __init__(self, model):
-        self.model = model
+    def __init__(self, model, runner: LayerRunner):
+        self.model, self._runner = model, runner
         self._memories: list[LayerMemory] | None = None
         self._inputs: list | None = None
 
     # Layers and their memory.
 
     def adopt(self) -> None:
-        """Let every stateful layer carry; also those that were added since the last look."""
+        """Make every stateful layer carry state, and find the memories of layers added since."""
         self._memories = None
         adopt(self.model)
 
@@ -42,9 +45,9 @@ class ModelState:
 
     @property
     def memories(self) -> list[LayerMemory]:
-        """What they remember, or were lent; layers that are not built yet remember nothing."""
-        if (lent := memories_in_use()) is not None:
-            return lent
+        """The memories of the layers that are built, in order, or those of ``using_memories``."""
+        if (in_use := memories_in_use()) is not None:
+            return in_use
         if self._memories is not None:
             return self._memories
         layers = [
@@ -57,13 +60,13 @@ class ModelState:
         if not keras_private.in_stateless_scope() and self.model.built:
             self._memories = found
             for layer in layers:
-                layer.runs_in(self.model)
+                layer.register_runner(self._runner)
         return found
 
     def agreed_rows(self) -> int:
-        """Rows remembered; 0 when nothing is.
+        """The number of rows remembered; 0 when nothing is.
 
-        A layer that was reset by itself, or is fresh, gets as many as the others.
+        Layers that were reset by themselves, or are fresh, are given as many rows as the others.
 
         Raises:
             StateError: layers remember different numbers of rows.
@@ -73,17 +76,17 @@ class ModelState:
             return max(counts, default=0)
         fed = {memory.rows for memory in self.memories if not memory.is_fresh}
         if len(fed) > 1:
-            raise StateError(_other_rows_each(self._by_path()))
+            raise StateError(_different_rows_message(self._by_path()))
         rows = max(fed or counts)
         for memory in self.memories:
-            memory.open(rows)
+            memory.allocate(rows)
         return rows
 
     def check_rows(self, rows: int) -> None:
-        """Refuse a batch of another number of rows than is remembered.
+        """Refuse a batch whose number of rows differs from that of a state that is not fresh.
 
         Raises:
-            StateError: naming both counts and the remedies.
+            StateError: the numbers differ; the message has both and the remedies.
         """
         remembered = self.agreed_rows()
         if remembered in (0, rows):
@@ -93,10 +96,14 @@ class ModelState:
         self.reset()
 
     def check_batch(self, batch: int, rows: int) -> int:
-        """The rows of state that a batch of another size than the first runs with.
+        """The rows of state for a further batch of a run, which may be smaller than the first.
+
+        Args:
+            batch: samples in the batch.
+            rows: rows of the run's first batch.
 
         Raises:
-            StateError: it has more samples than there are rows.
+            StateError: the batch has more samples than there are rows.
         """
         if not self.memories:
             return batch
@@ -105,7 +112,15 @@ class ModelState:
         return rows
 
     def memory_values(self, rows: int, fresh: bool = False) -> list:
-        """The memory variables' values for a batch, blank where nothing is remembered."""
+        """The values of all memory variables for a batch.
+
+        Args:
+            rows: samples in the batch.
+            fresh: whether all rows are fresh, whatever is remembered.
+
+        Raises:
+            StateError: another number of rows is remembered.
+        """
         if not fresh:
             self.check_rows(rows)
         return [
@@ -114,15 +129,15 @@ class ModelState:
             for value in (
                 keras_private.values_of(memory.variables)
                 if memory.rows and not fresh
-                else memory.blank(rows)
+                else memory.fresh_values(rows)
             )
         ]
 
-    def hold_memory(self, values: list) -> None:
-        """Put values into the memory variables, whatever their rows."""
+    def set_memory_values(self, values: list) -> None:
+        """Set all memory variables to values of any number of rows."""
         variables = [each for memory in self.memories for each in memory.variables]
         for variable, value in zip(variables, values, strict=True):
-            variable.hold(value)
+            variable.set_value(value)
 
     @property
     def declared_rows(self) -> int | None:
@@ -139,13 +154,13 @@ class ModelState:
     # The state as a value.
 
     def state(self) -> State:
-        """What the model remembers; fresh rows show the initial state they will start from."""
+        """The state of the model; fresh rows have the initial state that they will start from."""
         self.agreed_rows()
         values, fresh = {}, {}
         for path, memory in self._by_path().items():
             shown = memory.states
             if memory.rows and bool(memory.fresh.value.any()):
-                shown = memory.start(memory.layer.get_initial_state(memory.rows))
+                shown = memory.start_state(memory.layer.get_initial_state(memory.rows))
             values[path] = [
                 each.value if hasattr(each, "value") else each for each in keras.tree.flatten(shown)
             ]
@@ -153,7 +168,7 @@ class ModelState:
         return State(values, fresh)
 
     def initial_state(self, rows: int) -> State:
-        """The state of rows that have seen nothing."""
+        """The state of fresh rows."""
         by_path = self._by_path()
         self._check_place(by_path)
         values = {
@@ -167,13 +182,15 @@ class ModelState:
             ]
             for path, memory in by_path.items()
         }
-        return State(values, {path: memory.blank(rows)[-1] for path, memory in by_path.items()})
+        return State(
+            values, {path: memory.fresh_values(rows)[-1] for path, memory in by_path.items()}
+        )
 
     def set_state(self, state: State) -> None:
-        """Remember what a state holds.
+        """Set the state of the model.
 
         Raises:
-            StateError: it is another model's: other layers, shapes or dtypes.
+            StateError: the state is another model's: other layers, shapes or dtypes.
         """
         if not isinstance(state, State):
             raise StateError(
@@ -201,7 +218,7 @@ class ModelState:
                     f"row, and the layer keeps {described_parts(wanted)}."
                 )
             values += [*parts, fresh.astype(flag.dtype)]
-        self.hold_memory(values)
+        self.set_memory_values(values)
 
     def _check_place(self, by_path: dict) -> None:
         if not by_path and self.stateful_layers:
@@ -211,7 +228,11 @@ class ModelState:
             )
 
     def reset(self, rows=None) -> None:
-        """Forget everything, or only some rows.
+        """Reset all rows, or only some.
+
+        Args:
+            rows: row indices, one index, or a mask of shape (rows,). Default: all, after which any
+                number of rows fits.
 
         Raises:
             StateError: a row that is not remembered.
@@ -234,13 +255,13 @@ class ModelState:
                     f"numbered from 0."
                 )
             chosen = jax.numpy.asarray(chosen, "int32")  # also of none
-            memory.fresh.hold(memory.fresh.value.at[chosen].set(True))
+            memory.fresh.set_value(memory.fresh.value.at[chosen].set(True))
 
     def _by_path(self) -> dict[str, LayerMemory]:
         return self.by_path(self.memories)
 
     def by_path(self, memories: list[LayerMemory]) -> dict[str, LayerMemory]:
-        """Layer paths below the model → memories; layers of one name are numbered."""
+        """A dictionary from layer paths below the model to memories; equal paths are numbered."""
         found: dict[str, LayerMemory] = {}
         for memory in memories:
             path = memory.layer.path.removeprefix(f"{self.model.name}/")
@@ -250,15 +271,15 @@ class ModelState:
             found[unique] = memory
         return found
 
-    # What the verbs ask before they run.
+    # Checks before a run.
 
     @property
     def is_built(self) -> bool:
-        """Whether the forward pass has all its variables and every layer was looked at."""
+        """Whether the forward pass has all its variables, so that all memories were found."""
         return self._memories is not None
 
     def check_supported(self) -> None:
-        """Refuse what would need another way of running, rather than run it without state.
+        """Refuse a model on several devices, whose state legato does not distribute.
 
         Raises:
             UnsupportedError: a device distribution is set.
@@ -270,7 +291,7 @@ class ModelState:
             )
 
 
-def _other_rows_each(memories: dict[str, LayerMemory]) -> str:
+def _different_rows_message(memories: dict[str, LayerMemory]) -> str:
     counts = ", ".join(f"{path} {memory.rows}" for path, memory in memories.items())
     return (
         f"The layers of this model remember different numbers of rows: {counts}. One of them was "
@@ -280,7 +301,7 @@ def _other_rows_each(memories: dict[str, LayerMemory]) -> str:
 
 
 def described_parts(parts: list[tuple]) -> str:
-    """Shapes and dtypes of a state's arrays, in words."""
+    """Shapes and dtypes of a state's arrays, for messages."""
     return " and ".join(f"{dtype} {shape}" for shape, dtype in parts)
 
 

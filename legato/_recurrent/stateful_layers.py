@@ -1,15 +1,17 @@
-"""Keras's recurrent layers with state that is carried as the state contract says.
+"""Keras's recurrent layers, carrying state from sample to sample for any number of rows.
 
 ``LSTM``, ``GRU``, ``SimpleRNN``, ``RNN`` and the ``ConvLSTM`` family are Keras's own classes with
-another way of keeping state: no batch size is needed, any number of rows fits at any time, and the
-initial state is the cell's own. They also take the ``input_shape=`` and ``batch_input_shape=`` of
-Keras 2. ``legato.layers`` is their public address.
+another way of keeping state: they need no batch size, take any number of rows at any time, and
+start from the cell's own initial state (docs/contract.md has all rules). They also take
+``input_shape=`` and ``batch_input_shape=`` as in Keras 2. Users import them from ``legato.layers``.
 
-A plain Keras layer inside a legato model is adopted: the very object becomes one of these.
+``adopt`` changes the class of plain Keras layers inside a legato model to one of these.
 """
 
 import inspect
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -18,15 +20,32 @@ from jax.core import Tracer
 
 from legato._errors import InputError, StateError
 from legato._platform import keras_private
+from legato._recurrent.kernels import run_over_time
 from legato._recurrent.layer_memory import LayerMemory, memory_in_use
 
 PUBLIC_MODULE = "legato.layers"  # where users import the classes
 
-_KerasRNN = keras.layers.RNN if TYPE_CHECKING else object  # what the carrying is mixed into
+_KerasRNN = keras.layers.RNN if TYPE_CHECKING else object  # the class that the mixin extends
+
+
+@dataclass(eq=False)
+class LayerRunner:
+    """The callbacks of a model that runs stateful layers; see ``StatefulLayer.register_runner``.
+
+    A layer has a weak reference to it only, so the model must keep it.
+
+    Attributes:
+        forget_programs: called when ``stateful`` of one of the layers is switched: programs that
+            were compiled before no longer do what the layer does.
+        remembered_rows: gives the number of rows that the layers of the model remember.
+    """
+
+    forget_programs: Callable[[], None]
+    remembered_rows: Callable[[], int]
 
 
 class StatefulLayer(_KerasRNN):
-    """Mixed into a recurrent layer: state carried from sample to sample, for any number of rows.
+    """A mixin for recurrent layers that carries state from sample to sample, for any rows.
 
     A stateless layer is exactly Keras's. A stateful one starts row r of a batch where row r of the
     batch before ended, or from its initial state (``initial_state=`` of the call, else the cell's
@@ -44,8 +63,8 @@ class StatefulLayer(_KerasRNN):
 
     @property
     def stateful(self) -> bool:
-        """Whether state is carried. Switched, the layer forgets, and no program made before is used
-        again; switched on, it starts fresh. Switch it between calls, not in a callback."""
+        """Whether state is carried. A layer that is switched forgets its state, and the models that
+        run it compile new programs. Switch it between calls, not in a callback."""
         return self.__dict__.get("stateful", False) or memory_in_use(self) is not None
 
     @stateful.setter
@@ -55,19 +74,23 @@ class StatefulLayer(_KerasRNN):
         if before is None or bool(before) == bool(carries):
             return
         self.__dict__.pop("_legato_memory", None)
-        for model in list(self.__dict__.get("_legato_runs_in", ())):
-            model._forget_programs()
+        for runner in self._runners:
+            runner.forget_programs()
         _warn_if_backward(self)
 
-    def runs_in(self, model) -> None:
-        """Note a model that is to hear (``_forget_programs``) when carrying is switched."""
-        self.__dict__.setdefault("_legato_runs_in", WeakSet()).add(model)
+    def register_runner(self, runner: LayerRunner) -> None:
+        """Register a model that runs this layer; again has no effect."""
+        self.__dict__.setdefault("_legato_runners", WeakSet()).add(runner)
+
+    @property
+    def _runners(self) -> list[LayerRunner]:
+        return list(self.__dict__.get("_legato_runners", ()))
 
     @property
     def memory(self) -> LayerMemory | None:
-        """What the layer remembers; None if it carries nothing or is not built yet."""
-        if (lent := memory_in_use(self)) is not None:
-            return lent
+        """The memory of the layer's state; None if it carries nothing or is not built yet."""
+        if (in_use := memory_in_use(self)) is not None:
+            return in_use
         if not self.stateful or self.go_backwards:
             return None
         memory = self.__dict__.get("_legato_memory")
@@ -85,14 +108,14 @@ class StatefulLayer(_KerasRNN):
 
     @states.setter
     def states(self, _):
-        """Keras sets None at construction; the variables are the memory's."""
+        """Ignore the None that Keras sets at construction: the memory owns the variables."""
 
     def get_build_config(self) -> dict | None:
-        """The shapes the layer was built for, with a number of rows if it is stateful: the declared
-        one, else that of the rows it remembers, else 1.
+        """The shapes the layer was built for; of a stateful layer with a number of rows: the
+        declared one, else that of the rows it remembers, else 1.
 
-        A plain Keras layer cannot be stateful without one, and takes it from here when a file is
-        opened. Nothing else in the file tells of rows, so that in legato any number still fits.
+        A plain Keras layer cannot be stateful without a number of rows, and takes it from here when
+        a file is opened. Nothing else in the file has rows, so that legato opens it for any number.
         """
         config = super().get_build_config()
         if not self.stateful or not config:
@@ -101,22 +124,22 @@ class StatefulLayer(_KerasRNN):
 
     @property
     def rows_to_save(self) -> int:
-        """The rows a file tells plain Keras of where none are declared: those remembered here, or,
-        by a layer that runs backwards and remembers nothing, beside it."""
+        """The rows that a file declares for plain Keras, where the user declared none: the rows
+        that the layer remembers; of a backward layer, which has no memory, those that the other
+        layers of its models remember; 1 if there are none."""
         if self.memory is not None:
             return self.memory.rows or 1
-        models = list(self.__dict__.get("_legato_runs_in", ()))
-        return max((model.states.rows for model in models), default=0) or 1
+        return max((runner.remembered_rows() for runner in self._runners), default=0) or 1
 
     def reset_state(self, states=None):
-        """Forget everything, so that every row starts from the initial state again, or remember
-        given values.
+        """Reset the layer, so that every row starts from the initial state, or set its state.
 
         Args:
-            states: arrays of shape (rows, …) in the order of the cell's state, or the one array.
+            states: arrays of shape (rows, …) in the order of the cell's state, or the array of a
+                cell that has one. Default: reset.
 
         Raises:
-            StateError: they do not fit, or the layer is not built yet or carries nothing.
+            StateError: the arrays do not fit, or the layer is not built yet or carries nothing.
         """
         if states is None:
             if self.memory is not None:
@@ -127,32 +150,34 @@ class StatefulLayer(_KerasRNN):
                 "stateful. Run the model once, or make the layer stateful=True."
             )
         else:
-            self.memory.take(states)
+            self.memory.set_states(states)
 
     reset_states = reset_state
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
         if not self.stateful:
-            return super().call(
-                sequences, initial_state=initial_state, mask=mask, training=training
-            )
+            return run_over_time(self, sequences, initial_state, mask, training)
         rows = sequences.shape[0]
         given = initial_state if initial_state is not None else self.get_initial_state(rows)
         if not keras.tree.is_nested(given):
             given = [given]
         memory = self._carried_memory(sequences, rows)
         if memory is None:
-            return super().call(sequences, initial_state=given, mask=mask, training=training)
-        memory.times_begun += initial_state is not None
-        start = memory.start(list(given))
-        with memory.feeding():
-            return super().call(sequences, initial_state=start, mask=mask, training=training)
+            return run_over_time(self, sequences, given, mask, training)
+        memory.times_given_initial_state += initial_state is not None
+        start = memory.start_state(list(given))
+        with memory.while_running():
+            return run_over_time(self, sequences, start, mask, training)
+
+    def keras_call(self, sequences, **options) -> Any:
+        """The ``call`` of Keras's class, or of the user's subclass of it, for ``run_over_time``."""
+        return super().call(sequences, **options)
 
     def _carried_memory(self, sequences, rows: int) -> LayerMemory | None:
-        """The memory this call carries on; None where there is none to carry.
+        """The memory that this call reads and updates; None if the layer carries nothing in it.
 
         Raises:
-            StateError: another number of rows is remembered, or nobody would carry the state.
+            StateError: another number of rows is remembered, or the model would lose the state.
         """
         memory = self.memory
         if self.go_backwards or keras_private.in_symbolic_scope():
@@ -164,7 +189,7 @@ class StatefulLayer(_KerasRNN):
                     "which cannot keep what it would remember. Use model.stateless_call there: it "
                     "takes the state and gives it back."
                 )
-            memory.open(rows)
+            memory.allocate(rows)
         elif memory is None or not keras_private.is_carried(memory.fresh):
             raise StateError(
                 f"Layer {self.name!r} is stateful, but the model that runs it does not carry state "
@@ -181,10 +206,12 @@ class StatefulLayer(_KerasRNN):
 
 
 def with_rows(shape, rows: int | None, over: bool = False):
-    """A shape, or a structure of shapes, with a number of rows where there is none.
+    """A shape, or a structure of shapes, with a number of rows where it has None.
 
     Args:
-        over: whether to put it in the place of another number, too.
+        shape: the shape, a list or a dictionary of shapes.
+        rows: the number of rows, or None.
+        over: whether to replace another number, too.
     """
     if isinstance(shape, dict):
         return {key: with_rows(each, rows, over) for key, each in shape.items()}
@@ -194,7 +221,7 @@ def with_rows(shape, rows: int | None, over: bool = False):
 
 
 def _take_input_shape(kwargs: dict) -> tuple[tuple | None, int | None]:
-    """Take Keras 1's and 2's ways to give an input shape out of a layer's arguments.
+    """Remove the input shape, given as in Keras 1 and 2, from a layer's arguments.
 
     Returns:
         The shape of one sample and the batch size, each None if it was not given.
@@ -220,8 +247,8 @@ def _warn_if_backward(layer) -> None:
         )
 
 
-def _recurrent(keras_class: type) -> Any:
-    """Keras's recurrent layer class, carrying state; saved to files under Keras's own name."""
+def _make_stateful(keras_class: type) -> Any:
+    """A subclass of a Keras recurrent layer that carries state and is saved under its name."""
     made = type(
         keras_class.__name__, (StatefulLayer, keras_class), {"__doc__": keras_class.__doc__}
     )
@@ -231,18 +258,18 @@ def _recurrent(keras_class: type) -> Any:
     return made
 
 
-RNN = _recurrent(keras.layers.RNN)
-LSTM = _recurrent(keras.layers.LSTM)
-GRU = _recurrent(keras.layers.GRU)
-SimpleRNN = _recurrent(keras.layers.SimpleRNN)
-ConvLSTM1D = _recurrent(keras.layers.ConvLSTM1D)
-ConvLSTM2D = _recurrent(keras.layers.ConvLSTM2D)
-ConvLSTM3D = _recurrent(keras.layers.ConvLSTM3D)
+RNN = _make_stateful(keras.layers.RNN)
+LSTM = _make_stateful(keras.layers.LSTM)
+GRU = _make_stateful(keras.layers.GRU)
+SimpleRNN = _make_stateful(keras.layers.SimpleRNN)
+ConvLSTM1D = _make_stateful(keras.layers.ConvLSTM1D)
+ConvLSTM2D = _make_stateful(keras.layers.ConvLSTM2D)
+ConvLSTM3D = _make_stateful(keras.layers.ConvLSTM3D)
 
 
 class Bidirectional(keras.layers.Bidirectional):
-    """Keras's Bidirectional; of a stateful one the forward half carries, the backward half starts
-    each sample fresh."""
+    """Keras's Bidirectional. If stateful, the forward half carries state, and the backward half
+    starts each sample fresh."""
 
     def __init__(self, layer, *args, **kwargs):
         shape, batch = _take_input_shape(kwargs)
@@ -256,22 +283,22 @@ class Bidirectional(keras.layers.Bidirectional):
 Bidirectional.__module__ = PUBLIC_MODULE
 keras_private.saved_as(Bidirectional, keras.layers.Bidirectional)
 
-_CARRYING = {
+_STATEFUL_CLASSES = {
     made.__mro__[2]: made
     for made in (RNN, LSTM, GRU, SimpleRNN, ConvLSTM1D, ConvLSTM2D, ConvLSTM3D)
 }
 
 
 def adopt(layer) -> None:
-    """Let every plain recurrent Keras layer, here and below, carry as legato's own do if stateful.
+    """Make every plain recurrent Keras layer in a layer or model carry state as legato's do.
 
-    The very object is changed, so that weights, names and references to it stay what they were.
+    The class of the object is changed, so that weights, names and references to it stay the same.
 
     Args:
-        layer: a layer or model.
+        layer: a layer or model; the layers below it are included.
 
     Raises:
-        InputError: what came is not a Keras layer.
+        InputError: it is not a Keras layer.
     """
     if not isinstance(layer, keras.layers.Layer):
         raise InputError(
@@ -280,14 +307,14 @@ def adopt(layer) -> None:
         )
     for each in keras_private.flatten_layers(layer):
         if isinstance(each, keras.layers.TimeDistributed):
-            _refuse_distributed(each)
+            _check_not_distributed(each)
         if isinstance(each, keras.layers.RNN) and not isinstance(each, StatefulLayer):
-            each.__class__ = _carrying(type(each))
+            each.__class__ = _stateful_class(type(each))
             keras_private.forget_built_state(each)
             _warn_if_backward(each)
 
 
-def _refuse_distributed(layer) -> None:
+def _check_not_distributed(layer) -> None:
     inside = keras_private.flatten_layers(layer.layer)
     if any(isinstance(each, keras.layers.RNN) and each.stateful for each in inside):
         raise InputError(
@@ -296,11 +323,11 @@ def _refuse_distributed(layer) -> None:
         )
 
 
-def _carrying(keras_class: type) -> type:
-    """The class that carries for a Keras layer class or a user's subclass of one."""
-    if keras_class not in _CARRYING:
-        made = _recurrent(keras_class)
+def _stateful_class(keras_class: type) -> type:
+    """The stateful class for a Keras layer class or a user's subclass of one."""
+    if keras_class not in _STATEFUL_CLASSES:
+        made = _make_stateful(keras_class)
         made.__module__ = keras_class.__module__
         made.__qualname__ = keras_class.__qualname__
-        _CARRYING[keras_class] = made
-    return _CARRYING[keras_class]
+        _STATEFUL_CLASSES[keras_class] = made
+    return _STATEFUL_CLASSES[keras_class]

@@ -93,7 +93,7 @@ class CarriedMemories:
 
     def first(self) -> list[np.ndarray]:
         """See ``Lookback``."""
-        return [np.asarray(value) for memory in self.memories for value in memory.blank(1)]
+        return [np.asarray(value) for memory in self.memories for value in memory.fresh_values(1)]
 
     def shown(self, kept: list, xs: Sequence) -> tuple[list, list]:
         """See ``Lookback``."""
@@ -196,7 +196,7 @@ class InputWindow:
             if each.in_time:
                 samples[at] = jnp.concatenate([next(windows), xs[at][:, None]], axis=1)
         rows = len(xs[0])
-        return samples, [value for memory in self.memories for value in memory.blank(rows)]
+        return samples, [value for memory in self.memories for value in memory.fresh_values(rows)]
 
     def handed_on(self, kept: list, samples: list, memory: list) -> list:
         """See ``Lookback``."""

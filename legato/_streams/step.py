@@ -131,25 +131,25 @@ class ModelStep:
             inputs = pieces(inputs, steps)  # it takes its samples whole
             outputs = self._traced(inputs, length)
         for memory in self._memories:
-            if memory.times_fed > 1 and self.window is None:
+            if memory.times_called > 1 and self.window is None:
                 raise UnsupportedError(
                     f"Model {self.model.name!r} cannot be streamed: its layer "
-                    f"{memory.layer.name!r} is used {memory.times_fed} times, and one state cannot "
-                    "be carried for all. window=n lets it see the last n steps instead."
+                    f"{memory.layer.name!r} is used {memory.times_called} times, and one state "
+                    "cannot be carried for all. window=n lets it see the last n steps instead."
                 )
         return inputs, outputs
 
     def _traced(self, inputs: list[Input], steps: int):
         """The shapes of the outputs for samples of so many steps."""
         for memory in self._memories:
-            memory.times_fed = memory.times_begun = 0
+            memory.times_called = memory.times_given_initial_state = 0
         samples = [each.sample(steps) for each in inputs]
         outputs, _ = jax.eval_shape(self._call, self.weights(), self._fresh(1), samples)
         return outputs
 
     def _fresh(self, rows: int) -> list:
         """The memory of rows that have seen nothing."""
-        return [value for memory in self._memories for value in memory.blank(rows)]
+        return [value for memory in self._memories for value in memory.fresh_values(rows)]
 
     def _untraceable(self, steps: int, error: Exception) -> UnsupportedError:
         told = str(error).strip().splitlines() or [type(error).__name__]
@@ -244,7 +244,7 @@ class ModelStep:
         """Whether it is sure, without trying, that whole sequences are answered as their steps."""
         if self.window is not None or not any(each.in_time for each in self._inputs):
             return True
-        begun = any(memory.times_begun for memory in self._memories)
+        begun = any(memory.times_given_initial_state for memory in self._memories)
         return keeps_to_steps(self.model) and not begun
 
     def differs(self, steps: int) -> bool:

@@ -35,13 +35,13 @@ def slopes(model, X, batch_size, starts=None, memory=None):
     def outputs(x):
         own = [each.value for each in model.non_trainable_variables]
         own = own[: len(own) - remembered]
-        memory = [value for each in memories for value in each.blank(batch_size)]
+        memory = [value for each in memories for value in each.fresh_values(batch_size)]
         parts = []
         for begin in range(0, len(X), batch_size):
             batch = x[begin : begin + batch_size]
             memory = [value[: len(batch)] for value in memory]
             for each in memories:
-                each.put(each.blank(len(batch)))
+                each.set_values(each.fresh_values(len(batch)))
             if starts is not None:
                 flags = starts[begin : begin + batch_size]
                 memory = [value | flags if value.dtype == bool else value for value in memory]

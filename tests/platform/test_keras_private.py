@@ -40,7 +40,7 @@ def test_symbolic_scope_is_seen_only_while_shapes_are_worked_out():
 @pytest.mark.parametrize("shape", [(0, 3), (2, 3), (5, 3)])
 def test_a_variable_can_be_given_another_number_of_rows(shape):
     variable = StateVariable(np.zeros((1, 3)), trainable=False, dtype="float32")
-    variable.hold(np.full(shape, 2.0, "float32"))
+    variable.set_value(np.full(shape, 2.0, "float32"))
     assert tuple(variable.shape) == shape == tuple(variable.value.shape)
     with keras.StatelessScope(state_mapping=[(variable, np.ones(shape, "float32"))]) as scope:
         variable.assign(np.full(shape, 3.0, "float32"))

@@ -1,5 +1,8 @@
 """A layer whose carrying is switched off or on after use behaves as if it had been made so."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -70,6 +73,16 @@ def test_a_layer_shared_by_models_is_switched_in_all():
     lstm.stateful = False
     np.testing.assert_array_equal(predict(model, X), first[0])
     np.testing.assert_array_equal(predict(other, X), predict(other, X))
+
+
+def test_a_layer_does_not_keep_the_models_that_run_it_alive():
+    model, lstm = made(layers)
+    predict(model, inputs())
+    alive = weakref.ref(model)
+    del model
+    gc.collect()
+    assert alive() is None
+    lstm.stateful = False
 
 
 def test_switching_to_the_same_forgets_nothing():
