@@ -1,9 +1,9 @@
-"""Influence: how much each prediction depends on each earlier input, by differentiation.
+"""Influence of each earlier input on each prediction, by automatic differentiation.
 
-What ``predict`` computes is differentiated as it is, batch by batch, through the state that is
-carried from one to the next (``jacobians``), and the batches' derivatives are multiplied along
-each lane (``propagation``). Nobody asks a layer whether it is stateful: where nothing flows, the
-derivative is zero, exactly. What flows less than 1e-45 within a batch is zero in float32, too.
+The function that ``predict`` computes is differentiated batch by batch (``jacobians``), and the
+batches' Jacobians are multiplied along each lane (``propagation``). Layers are not asked whether
+they are stateful: where no information flows, the derivative is exactly zero. Limits: within a
+batch derivatives below 1e-45 are zero in float32, too; the map is refused above ``MOST_BYTES``.
 """
 
 import sys
@@ -16,7 +16,7 @@ import jax
 import keras
 import numpy as np
 
-from legato._analysis.jacobians import Derivatives, DifferentiatedRun
+from legato._analysis.jacobians import BlockJacobians, DifferentiatedRun
 from legato._analysis.propagation import BatchJacobians, Propagation
 from legato._errors import InputError
 from legato._execution.callbacks import Progress
@@ -27,18 +27,18 @@ from legato._platform.wording import duration
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.state import State
 
-TINY = 1e-30  # below it, float32 soon makes a derivative zero
-MOST_BYTES = 4 * 2**30  # of a map and what it takes to find it
+TINY = 1e-30  # derivatives below this are about to become zero in float32
+MOST_BYTES = 4 * 2**30  # largest memory of a map and its computation
 
 
 @dataclass(frozen=True, eq=False)
 class Influence:
-    """How much each prediction depends on each input.
+    """The influence of each input on each prediction.
 
     Attributes:
-        matrix: (predictions, inputs), float64, read-only: the Frobenius norm of the derivative of
-            the one by the other, over features and outputs (and over the time steps of a sample
-            that are not told apart). Exactly 0.0 where nothing flows.
+        matrix: (predictions, inputs), float64, read-only: Frobenius norm of the derivative of the
+            prediction by the input, over features, outputs and, unless ``steps=True``, time steps.
+            Exactly 0.0 where no information flows.
         predictions: names of the rows.
         inputs: names of the columns.
 
@@ -58,23 +58,23 @@ class Influence:
 
     @property
     def own(self) -> np.ndarray:
-        """For each prediction, the last input of its own sample: its column, (predictions,)."""
+        """The column of the last input of each prediction's own sample, (predictions,)."""
         rows, columns = self.matrix.shape
         return (np.arange(rows) + 1) * columns // rows - 1
 
     def reach(self, share: float = 0.01) -> np.ndarray:
-        """How many inputs back each prediction looks, (predictions,).
+        """The number of inputs back to the earliest one that matters, (predictions,).
 
         Args:
-            share: of the largest influence on that prediction, from which on an input counts.
+            share: smallest influence that counts, as a share of the largest on that prediction.
         """
         largest = self.matrix.max(axis=1, keepdims=True)
         counts = (self.matrix >= share * largest) & (self.matrix > 0)
         return np.where(counts.any(axis=1), np.maximum(self.own - counts.argmax(axis=1), 0), 0)
 
     def table(self, share: float = 0.01) -> list[dict]:
-        """A line a prediction, in plain numbers: what it owes to its own last input, to all that
-        came before that, and how many inputs back it looks."""
+        """One row per prediction: its name, the influence of its own last input (``own``), of all
+        inputs before that (``earlier``), and its ``reach``."""
         rows = zip(self.predictions, self.matrix, self.own, self.reach(share), strict=True)
         return [
             {
@@ -99,28 +99,29 @@ def influence(
     names: Sequence[str] | None = None,
     verbose: int | str = "auto",
 ) -> Influence:
-    """How much each prediction depends on each earlier input.
+    """Compute how much each prediction depends on each earlier input.
 
-    What ``model.predict(X, batch_size, starts=starts)`` computes, differentiated through the state
-    that it carries from batch to batch. The model is left as it was.
+    Differentiates ``model.predict(X, batch_size, starts=starts)``, through the state that is
+    carried from batch to batch. The model is left as it was.
 
     Args:
         model: a ``legato.Model`` or ``legato.Sequential``.
         X: floating point inputs, (samples, …), in order.
         batch_size, starts: as in ``predict``.
-        outputs: an index on the last axis of the outputs; None for all of them together.
-        steps: whether time steps are told apart: a column for each time step of each sample, and a
-            row too if the outputs are in time. False: a row and a column a sample.
-        state: what the model shall remember at first, such as ``model.states``. Default: nothing.
-        names: of the samples. Default: their numbers from 0.
-        verbose: 1 shows progress on standard error, "auto" at a terminal and if it takes more than
-            two seconds, 0 never.
+        outputs: an index on the last axis of the outputs. Default: all of them together.
+        steps: whether to have a column for each time step of each sample, and a row if the outputs
+            are in time too. Default: a row and a column per sample.
+        state: initial state of the run, such as ``model.states``. Default: the initial state of
+            the layers.
+        names: names of the samples. Default: their numbers from 0.
+        verbose: 1 shows progress on standard error, 0 does not; ``"auto"`` does at a terminal, if
+            it takes more than two seconds.
 
     Raises:
-        InputError: integer inputs, which have no derivative; data as ``predict`` refuses them; a
-            map that would take too much memory, with what it would cost.
-        StateError: ``state`` is another model's, or of another number of rows.
-        UnsupportedError: ``predict`` changes something else than recurrent state.
+        InputError: integer inputs, which have no derivative; data that ``predict`` refuses; a map
+            that would take too much memory (the message says how much, and how long).
+        StateError: ``state`` is another model's, or has another number of rows.
+        UnsupportedError: ``predict`` changes other variables than recurrent state.
 
     Example:
         >>> import legato, numpy as np
@@ -136,65 +137,71 @@ def influence(
             "legato.load_model opens the file of any Keras model."
         )
     engine = model._engine
-    held = DataAdapter(engine).held(X, batch_size, starts)
-    _check_embeds_nothing(model)
-    named = _names(names, held.samples.count)
-    memory = _memory(engine, state, held.rows)
-    samples = held.samples._replace(x=_floating(engine, held.samples.x))
-    path = DifferentiatedRun(engine, samples, held.rows, memory, outputs, steps)
-    _check_cost(path, samples.count)
-    progress = Progress(verbose, 1, path.batches, patience_s=2.0, stream=sys.stderr)
-    matrix = _mapped(path, progress)[: samples.count * path.leaving.parts]
-    matrix = matrix[:, : samples.count * path.entering.parts]
+    data = DataAdapter(engine).held(X, batch_size, starts)
+    _check_no_embedding(model)
+    sample_names = _sample_names(names, data.samples.count)
+    memory = _initial_memory(engine, state, data.rows)
+    samples = data.samples._replace(x=_as_floats(engine, data.samples.x))
+    run = DifferentiatedRun(engine, samples, data.rows, memory, outputs, steps)
+    _check_cost(run, samples.count)
+    progress = Progress(verbose, 1, run.batches, patience_s=2.0, stream=sys.stderr)
+    matrix = _influence_matrix(run, progress)
+    matrix = matrix[: samples.count * run.output_axis.entries]
+    matrix = matrix[:, : samples.count * run.input_axis.entries]
     progress.end()
-    _warn_of_underflow(matrix, path)
-    rows, columns = (_by_step(named, each.parts) for each in (path.leaving, path.entering))
+    _warn_of_underflow(matrix, run)
+    axes = run.output_axis, run.input_axis
+    rows, columns = (_entry_names(sample_names, each.entries) for each in axes)
     return Influence(matrix, rows, columns)
 
 
-# What came.
+# The arguments.
 
 
-def _check_embeds_nothing(model) -> None:
+def _check_no_embedding(model) -> None:
     for layer in keras_private.flatten_layers(model):
         if isinstance(layer, keras.layers.Embedding):
             raise InputError(
                 f"Layer {layer.name!r} embeds integers, and a prediction has no derivative by an "
-                "integer. Put a model without it together, of the layers behind it, and give that "
-                "the embedded inputs: X = embedding(numbers)."
+                "integer. Make a model of the layers behind it, and give it the embedded inputs: "
+                "X = embedding(numbers)."
             )
 
 
-def _floating(engine: ModelState, x):
-    """Inputs as floating point, which a model converts them to anyway if it says so.
+def _as_floats(engine: ModelState, x):
+    """Inputs as floating point, if the model's declared inputs are.
 
     Raises:
-        InputError: it takes integers.
+        InputError: integers for a model that does not declare floating point inputs.
     """
-    takes = [str(each.dtype) for each in engine.inputs or []]
+    declared = [str(each.dtype) for each in engine.inputs or []]
 
-    def read(each):
+    def as_float(each):
         if jax.numpy.issubdtype(each.dtype, np.floating):
             return each
-        if not takes or not all(dtype.startswith(("float", "bfloat")) for dtype in takes):
+        if not declared or not all(dtype.startswith(("float", "bfloat")) for dtype in declared):
             raise InputError(
                 f"X holds {each.dtype} values, and a prediction has no derivative by an integer. "
                 "Give floating point inputs, such as one-hot vectors: X.astype('float32')."
             )
         return each.astype(keras.config.floatx())
 
-    return jax.tree.map(read, x)
+    return jax.tree.map(as_float, x)
 
 
-def _names(names: Sequence[str] | None, samples: int) -> tuple[str, ...]:
-    named = tuple(map(str, range(samples) if names is None else names))
-    if len(named) != samples:
-        raise InputError(f"{len(named)} names came for {samples} samples; one each was expected.")
-    return named
+def _sample_names(names: Sequence[str] | None, samples: int) -> tuple[str, ...]:
+    sample_names = tuple(map(str, range(samples) if names is None else names))
+    if len(sample_names) != samples:
+        count = len(sample_names)
+        raise InputError(f"{count} names came for {samples} samples; one each was expected.")
+    return sample_names
 
 
-def _by_step(names: tuple[str, ...], steps: int) -> tuple[str, ...]:
-    """Names of time steps: ``sample:step``, the step alone if there is one sample."""
+def _entry_names(names: tuple[str, ...], steps: int) -> tuple[str, ...]:
+    """Names of entries: of samples, or of their time steps, ``sample:step``.
+
+    Of one sample, the time steps' numbers alone.
+    """
     if steps == 1:
         return names
     if len(names) == 1:
@@ -202,8 +209,8 @@ def _by_step(names: tuple[str, ...], steps: int) -> tuple[str, ...]:
     return tuple(f"{name}:{step}" for name in names for step in range(steps))
 
 
-def _memory(engine: ModelState, state: State | None, rows: int) -> list:
-    """What to begin with."""
+def _initial_memory(engine: ModelState, state: State | None, rows: int) -> list:
+    """Values of the memory variables for a state, or for the initial state."""
     if state is None:
         return engine.memory_values(rows, fresh=True)
     variables = [each for memory in engine.memories for each in memory.variables]
@@ -218,98 +225,101 @@ def _memory(engine: ModelState, state: State | None, rows: int) -> list:
 # The map.
 
 
-def _mapped(path: DifferentiatedRun, progress: Progress) -> np.ndarray:
-    """All of it, with room for as many samples in the last batch as in the others."""
-    lanes, batches = path.lanes, path.batches
-    sides = [each.times(path.together) for each in (path.leaving, path.entering)]
-    rows, columns = (each.parts for each in sides)
-    matrix = turned = np.zeros((batches, lanes, rows, batches, lanes, columns))
-    backward = _backward(path)
-    if backward:  # all is transposed: predictions are taken along, from the last to the first
-        turned = matrix.transpose(3, 4, 5, 0, 1, 2)[::-1, :, :, ::-1]
-        sides.reverse()
-    left, entered = sides
-    state = path.together * path.state
-    carries = path.carries
-    flow = Propagation(lanes, state, len(entered.part), len(left.part), batches if carries else 0)
+def _influence_matrix(run: DifferentiatedRun, progress: Progress) -> np.ndarray:
+    """The whole matrix, with entries also for the samples that a smaller last batch lacks.
+
+    Where samples have fewer outputs than inputs, everything is transposed and runs from the last
+    batch to the first, so that ``Propagation`` carries derivatives of outputs instead of inputs.
+    """
+    lanes, batches = run.lanes, run.batches
+    output_axis = run.output_axis.repeated(run.lane_samples)
+    input_axis = run.input_axis.repeated(run.lane_samples)
+    rows, columns = output_axis.entries, input_axis.entries
+    matrix = view = np.zeros((batches, lanes, rows, batches, lanes, columns))
+    backward = len(run.output_axis.entry) < len(run.input_axis.entry)
+    if backward:
+        view = matrix.transpose(3, 4, 5, 0, 1, 2)[::-1, :, :, ::-1]
+        output_axis, input_axis = input_axis, output_axis
+    state = run.lane_samples * run.state
+    sizes = state, len(input_axis.entry), len(output_axis.entry)
+    propagation = Propagation(lanes, *sizes, batches if run.carries else 0)
     every, at = np.arange(lanes), 0
-    for block in path.blocks(backward):
-        for slopes, own in _each(block, backward):
-            turned[at, every, :, at, every] = own
-            if carries:
-                first, sizes = flow.go_by(slopes, left.summed, entered.summed)
-                turned[at, every, :, first:at, every] = sizes
+    for block in run.blocks(backward):
+        for jacobians, direct in _batch_jacobians(block, backward):
+            view[at, every, :, at, every] = direct
+            if run.carries:
+                first, norms = propagation.advance(jacobians, output_axis, input_axis)
+                view[at, every, :, first:at, every] = norms
             at += 1
             progress.steps(0, at)
     return matrix.reshape(batches * lanes * rows, batches * lanes * columns)
 
 
-def _warn_of_underflow(matrix: np.ndarray, path: DifferentiatedRun) -> None:
-    """Say so where zeros within a sample may be what float32 made of something."""
-    sample = np.arange(len(matrix)) // path.leaving.parts
-    of_steps = path.entering.parts
-    for at in np.unique(sample) if of_steps > 1 else ():
-        own = matrix[sample == at, at * of_steps : (at + 1) * of_steps]
-        if (own == 0).any() and own.min(initial=1.0, where=own > 0) < TINY:
+def _batch_jacobians(
+    block: BlockJacobians, backward: bool
+) -> Iterator[tuple[BatchJacobians, np.ndarray]]:
+    """The Jacobians of each batch of a block, with its direct norms; transposed if ``backward``."""
+    transition, input_gain, output_gain, direct = block[2:]
+    if backward:
+        transition, input_gain, output_gain, direct = (
+            each[::-1].swapaxes(2, 3) for each in (transition, output_gain, input_gain, direct)
+        )
+    for at, norms in enumerate(direct):
+        yield BatchJacobians(transition[at], input_gain[at], output_gain[at]), norms
+
+
+def _warn_of_underflow(matrix: np.ndarray, run: DifferentiatedRun) -> None:
+    """Warn of zeros within a sample that may be due to the range of float32."""
+    sample = np.arange(len(matrix)) // run.output_axis.entries
+    steps = run.input_axis.entries
+    for at in np.unique(sample) if steps > 1 else ():
+        within = matrix[sample == at, at * steps : (at + 1) * steps]
+        if (within == 0).any() and within.min(initial=1.0, where=within > 0) < TINY:
             warnings.warn(
-                f"Within sample {at} influence falls below {TINY:g}, and from 1e-38 on float32 "
-                "makes it 0: zeros there need not mean that nothing flows. Cut into samples of "
-                "fewer time steps, carried on by stateful=True, they do.",
+                f"Within sample {at} influence falls below {TINY:g}, and below 1e-38 float32 makes "
+                "it 0: zeros there need not mean that nothing flows. Cut into samples of fewer "
+                "time steps, with state carried (stateful=True), they do.",
                 stacklevel=3,
             )
             return
 
 
-def _backward(path: DifferentiatedRun) -> bool:
-    """Whether a sample has fewer outputs than inputs, so that they are the ones to take along."""
-    return len(path.leaving.part) < len(path.entering.part)
-
-
-def _each(block: Derivatives, backward: bool) -> Iterator[tuple[BatchJacobians, np.ndarray]]:
-    """The batches of a block as they go by, each with the sizes of its own."""
-    carried, written, read, own = block[2:]
-    if backward:
-        turned = (each[::-1].swapaxes(2, 3) for each in (carried, read, written, own))
-        carried, written, read, own = turned
-    for at, each in enumerate(own):
-        yield BatchJacobians(carried[at], written[at], read[at]), each
-
-
-def _check_cost(path: DifferentiatedRun, samples: int) -> None:
-    """Refuse what would take too much memory.
+def _check_cost(run: DifferentiatedRun, samples: int) -> None:
+    """Refuse a map that would take too much memory.
 
     Raises:
-        InputError: with what it would cost, and how to ask for less.
+        InputError: with the memory and time it would take, and how to ask for less.
     """
-    entries, others = sorted(len(each.part) for each in (path.leaving, path.entering))
-    cells = samples**2 * path.leaving.parts * path.entering.parts
-    carried = 2 * samples * path.together * entries * (path.state + others)
-    taken = 8 * (cells + carried * path.carries)
-    if taken <= MOST_BYTES:
+    fewer_numbers, more_numbers = sorted(map(len, (run.output_axis.entry, run.input_axis.entry)))
+    matrix = samples**2 * run.output_axis.entries * run.input_axis.entries
+    propagated = 2 * samples * run.lane_samples * fewer_numbers * (run.state + more_numbers)
+    memory_bytes = 8 * (matrix + propagated * run.carries)
+    if memory_bytes <= MOST_BYTES:
         return
-    fewer = max(1, int(samples * (MOST_BYTES / taken) ** 0.5))
-    or_samples = ", or leave out steps=True" if path.entering.parts > 1 else ""
+    fewer = max(1, int(samples * (MOST_BYTES / memory_bytes) ** 0.5))
+    or_samples = ", or leave out steps=True" if run.input_axis.entries > 1 else ""
     raise InputError(
-        f"A map of {samples:,} samples would take {taken / 2**30:,.1f} GiB, and about "
-        f"{duration(_seconds(path))}; at most {MOST_BYTES / 2**30:.0f} GiB are taken. Ask for "
-        f"fewer samples, X[:{fewer}]{or_samples}."
+        f"A map of {samples:,} samples would take {memory_bytes / 2**30:,.1f} GiB, and about "
+        f"{duration(_estimated_seconds(run))}; at most {MOST_BYTES / 2**30:.0f} GiB are taken. Ask "
+        f"for fewer samples, X[:{fewer}]{or_samples}."
     )
 
 
-def _seconds(path: DifferentiatedRun) -> float:
-    """How long the map would take, by timing a part of it."""
-    end = min(16, max(path.batches - 1, 1))
-    path.derivatives(0, end)  # which compiles
+def _estimated_seconds(run: DifferentiatedRun) -> float:
+    """The time that the map would take, from a few batches and a matrix product."""
+    end = min(16, max(run.batches - 1, 1))
+    run.jacobians(0, end)  # compiles
     began = perf_counter()
-    path.derivatives(0, end)
-    each = (perf_counter() - began) / end
-    side = np.ones((512, 512))
-    np.matmul(side, side)
+    run.jacobians(0, end)
+    batch_seconds = (perf_counter() - began) / end
+    square = np.ones((512, 512))
+    np.matmul(square, square)
     began = perf_counter()
     for _ in range(5):
-        np.matmul(side, side)
-    rate = 5 * 512**3 / (perf_counter() - began)
-    entries, others = sorted(path.together * len(p.part) for p in (path.leaving, path.entering))
-    state = path.together * path.state
-    products = path.batches**2 / 2 * path.lanes * state * entries * (state + others)
-    return path.batches * each + products * path.carries / rate
+        np.matmul(square, square)
+    products_per_s = 5 * 512**3 / (perf_counter() - began)
+    numbers = (run.lane_samples * len(each.entry) for each in (run.output_axis, run.input_axis))
+    fewer_numbers, more_numbers = sorted(numbers)
+    state = run.lane_samples * run.state
+    products = run.batches**2 / 2 * run.lanes * state * fewer_numbers * (state + more_numbers)
+    return run.batches * batch_seconds + products * run.carries / products_per_s

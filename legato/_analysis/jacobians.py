@@ -1,10 +1,29 @@
-"""The derivative of every batch of ``predict``: of what a row answers and hands on, by what it got.
+"""Computes the Jacobians of every batch of ``predict``, by automatic differentiation.
 
-A batch is run by the very program step that ``predict`` runs, from the state that ``predict`` would
-have reached. It is opened here as a function of numbers, memory and inputs in, memory and outputs
-out, and differentiated forward or in reverse, whichever takes fewer directions, in blocks of
-batches. Rows that do not mix are *lanes* with small derivatives of their own, all found at once;
-whether they mix is asked of the derivative too, and a batch whose rows do is one lane.
+**What is computed.** A batch is the function (state before, inputs) → (state after, outputs) that
+``predict``'s own compiled step computes, taken at the state that ``predict`` reaches there. Its
+Jacobian has four blocks: transition, input gain, output gain (see ``propagation``), and the direct
+one of outputs by inputs, of which only the norms are kept.
+
+**Algorithm.** One pass over the data records the state before each batch. Then batches of one size
+are differentiated in blocks, ``vmap`` over both batches and directions: by forward mode (``jvp``)
+along each number of state and inputs, or by reverse mode (``vjp``) along each number of state and
+outputs, whichever is fewer (Griewank and Walther, "Evaluating derivatives", 2nd edition, SIAM 2008,
+chapter 3). If no row depends on another the Jacobian is block diagonal, and one direction serves
+all rows at once (Curtis, Powell and Reid, "On the estimation of sparse Jacobian matrices", IMA
+Journal of Applied Mathematics 13, 1974): each row is a *lane*. Whether rows mix is found by the
+derivative too: for each bit of the row number, the rows with that bit set, and those without, are
+moved in a random direction, and no other row may change. If any does, a batch is one lane.
+
+**Cost.** A lane has n numbers of state, p of inputs and q of outputs. Per batch that is about
+min(n + p, n + q) evaluations' worth of derivatives (without n, if no state is carried), plus
+2 log2(rows) for the test of mixing; where rows mix, n, p and q are those of all rows together.
+Memory: the states before all batches, on the host, and ``BLOCK_BYTES`` of derivatives at a time.
+
+**Limits.** Derivatives are float32, so that within a batch less than 1e-45 is zero. Integer
+inputs and states are held constant. Only recurrent state is followed: if ``predict`` changes other
+variables, that is an error. A dependence between rows whose derivative is zero everywhere on the
+data is not seen.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from legato._analysis.numbers import InfluenceAxes, influence_axes
+from legato._analysis.propagation import InfluenceAxis, influence_axes
 from legato._errors import InputError, UnsupportedError
 from legato._execution.compiled_loop import LoopPlan
 from legato._execution.program_cache import ProgramCache
@@ -24,50 +43,50 @@ from legato._platform import keras_private
 from legato._platform.padding import pad_with_zeros
 from legato._recurrent.model_state import ModelState
 
-BLOCK_BYTES = 64 * 2**20  # of derivatives at once, about
+BLOCK_BYTES = 64 * 2**20  # of derivatives computed at once, about
 BLOCK_BATCHES = 256
 
 
-class Derivatives(NamedTuple):
-    """Of some batches; all float64.
+class BlockJacobians(NamedTuple):
+    """The Jacobians of consecutive batches; all float64.
 
     Attributes:
-        begin, end: which.
-        carried: (batches, lanes, state, state), of the state handed on by the state it began with.
-        written: (batches, lanes, state, inputs), of the state handed on by the inputs.
-        read: (batches, lanes, outputs, state), of the outputs by the state it began with.
-        own: (batches, lanes, leaving parts, entering parts), the size of that of outputs by inputs.
+        begin, end: numbers of the first batch, and of the one after the last.
+        transition: (batches, lanes, state, state), of the state after by the state before a batch.
+        input_gain: (batches, lanes, state, inputs), of the state after a batch by its inputs.
+        output_gain: (batches, lanes, outputs, state), of the outputs by the state before.
+        direct: (batches, lanes, output entries, input entries), norms of outputs by inputs.
     """
 
     begin: int
     end: int
-    carried: np.ndarray
-    written: np.ndarray
-    read: np.ndarray
-    own: np.ndarray
+    transition: np.ndarray
+    input_gain: np.ndarray
+    output_gain: np.ndarray
+    direct: np.ndarray
 
 
 class DifferentiatedRun:
-    """The way of a state through the batches of ``predict``.
+    """A run of ``predict`` that can be differentiated batch by batch.
 
     Args:
-        engine: the model's engine; the model is built.
+        engine: state of the model, which must be built.
         samples: the data.
         rows: samples in a full batch.
-        memory: values of the memory variables to begin with.
+        memory: initial values of the memory variables.
         output: index on the last axis of the outputs; None for all of them.
-        by_step: whether the time steps of samples are told apart.
+        by_step: whether the influence matrix has an entry per time step.
 
     Attributes:
-        state: numbers carried by a row; floating point only.
-        entering, leaving: what is summed up in a column of the map, and in a row.
-        batches: how many.
-        lanes: rows, or 1 if they mix.
-        together: samples of a batch in one lane: 1, or all rows if they mix.
+        state: floating point numbers of state in a row.
+        input_axis, output_axis: entries of a sample's inputs and outputs in the influence matrix.
+        batches: number of batches.
+        lanes: number of lanes in a batch: its rows, or 1 if rows mix.
+        lane_samples: samples of a batch in one lane: 1, or all rows if they mix.
 
     Raises:
-        InputError: steps are to be told apart, and there are none; or no such output.
-        UnsupportedError: ``predict`` changes something else than recurrent state.
+        InputError: ``by_step`` without time steps, or no such output.
+        UnsupportedError: ``predict`` changes other variables than recurrent state.
     """
 
     def __init__(
@@ -85,115 +104,131 @@ class DifferentiatedRun:
         self._values = type(self._variables)(*map(keras_private.values_of, self._variables))
         self._full, self._last = divmod(samples.count, rows)
         self.batches = self._full + (self._last > 0)
-        self.state = sum(int(np.prod(each.shape[1:])) for each in _moving(memory))
-        self.entering, self.leaving = self._counted(memory, by_step)
-        self._memories, mixes = self._walked(memory)
-        self.lanes, self.together = (1, rows) if mixes else (rows, 1)
-        self._slopes = {
-            of_inputs: jax.jit(
-                jax.vmap(partial(self._slope, of_inputs), in_axes=(None, None, 0, 0, 0))
+        self.state = sum(int(np.prod(each.shape[1:])) for each in _floating(memory))
+        self.input_axis, self.output_axis = self._axes(memory, by_step)
+        self._memories, mixes = self._memory_before_batches(memory)
+        self.lanes, self.lane_samples = (1, rows) if mixes else (rows, 1)
+        self._derivatives = {
+            forward_mode: jax.jit(
+                jax.vmap(partial(self._along, forward_mode), in_axes=(None, None, 0, 0, 0))
             )
-            for of_inputs in (True, False)
+            for forward_mode in (True, False)
         }
 
     @property
     def carries(self) -> bool:
-        """Whether there is a state, and a batch that it could be carried to."""
+        """Whether there is a state, and a second batch that it is carried to."""
         return self.state > 0 and self.batches > 1
 
-    def blocks(self, backward: bool) -> Iterator[Derivatives]:
-        """All batches in order, or from the last to the first."""
-        _, _, given, made = self._sizes(0)
-        most = BLOCK_BYTES // (8 * self.lanes * given * made)
+    def blocks(self, backward: bool) -> Iterator[BlockJacobians]:
+        """The Jacobians of all batches in blocks, in order or, ``backward``, in reverse order."""
+        _, _, columns, rows = self._lane_sizes(0)
+        most = BLOCK_BYTES // (8 * self.lanes * columns * rows)
         spans = list(self._spans(max(1, min(BLOCK_BATCHES, most))))
         for begin, end in reversed(spans) if backward else spans:
-            yield self.derivatives(begin, end)
+            yield self.jacobians(begin, end)
 
-    def derivatives(self, begin: int, end: int) -> Derivatives:
-        """Of the batches of one size from ``begin`` to ``end``."""
-        rows, together, given, made = self._sizes(begin)
-        of_inputs, directions = given <= made, min(given, made)
-        most = max(1, BLOCK_BYTES // (4 * rows // together * max(given, made) * (end - begin)))
-        memory = [each[begin:end, :rows] for each in self._memories]
+    def jacobians(self, begin: int, end: int) -> BlockJacobians:
+        """The Jacobians of the batches from ``begin`` to ``end``, which have one size."""
+        batch_rows, samples, columns, rows = self._lane_sizes(begin)
+        forward_mode, directions = columns <= rows, min(columns, rows)
+        number_bytes = 4 * batch_rows // samples * max(columns, rows) * (end - begin)
+        most = max(1, BLOCK_BYTES // number_bytes)
+        memory = [each[begin:end, :batch_rows] for each in self._memories]
         batch = self._batch(begin, end)
-        found = self._empty(begin, end)
-        unseen = 0 if self.carries else together * self.state  # directions of state
-        for first in range(unseen, directions, most):
-            at = np.arange(first, first + min(most, directions)) % directions  # one program for all
+        block = self._zeros(begin, end)
+        skipped = 0 if self.carries else samples * self.state  # directions of state
+        for first in range(skipped, directions, most):
+            at = np.arange(first, first + min(most, directions)) % directions  # one shape for all
             along = np.eye(directions, dtype="float32")[at]
-            slopes = self._slopes[of_inputs](self._values, along, memory, *batch)
-            slopes = np.asarray(slopes, "float64")[:, : directions - first]
-            self._check_finite(slopes, begin, end)
-            slopes = slopes.swapaxes(1, 2)  # (batches, lanes, directions, numbers)
-            if of_inputs:
-                self._file(found, slopes.swapaxes(2, 3), 0, first, together)
+            derivatives = self._derivatives[forward_mode](self._values, along, memory, *batch)
+            derivatives = np.asarray(derivatives, "float64")[:, : directions - first]
+            self._check_finite(derivatives, begin, end)
+            derivatives = derivatives.swapaxes(1, 2)  # (batches, lanes, directions, numbers)
+            if forward_mode:
+                self._store(block, derivatives.swapaxes(2, 3), 0, first, samples)
             else:
-                self._file(found, slopes, first, 0, together)
-        return found._replace(own=np.sqrt(found.own))
+                self._store(block, derivatives, first, 0, samples)
+        return block._replace(direct=np.sqrt(block.direct))
 
-    def _sizes(self, begin: int) -> tuple[int, int, int, int]:
-        """Of a batch: its rows, those of a lane, numbers a lane is given, and those it makes."""
+    def _lane_sizes(self, begin: int) -> tuple[int, int, int, int]:
+        """Of batch ``begin``: rows, samples in a lane, and a lane's Jacobian's columns and rows."""
         rows = self._rows if begin < self._full else self._last
-        together = rows if self.lanes == 1 else 1
-        sides = [self.state + len(each.part) for each in (self.entering, self.leaving)]
-        return rows, together, together * sides[0], together * sides[1]
+        samples = rows if self.lanes == 1 else 1
+        sizes = [self.state + len(each.entry) for each in (self.input_axis, self.output_axis)]
+        return rows, samples, samples * sizes[0], samples * sizes[1]
 
-    def _empty(self, begin: int, end: int) -> Derivatives:
-        """Room for the derivatives of some batches, zero where a last one has no rows."""
-        many = end - begin, self.lanes
-        state = self.together * self.state
-        inputs, outputs = (self.together * len(each.part) for each in (self.entering, self.leaving))
-        parts = [self.together * each.parts for each in (self.leaving, self.entering)]
-        shapes = [(state, state), (state, inputs), (outputs, state), parts]
-        return Derivatives(begin, end, *[np.zeros((*many, *shape)) for shape in shapes])
+    def _zeros(self, begin: int, end: int) -> BlockJacobians:
+        """Arrays for the Jacobians of some batches, zero in the rows that a last one lacks."""
+        axes, samples = (self.input_axis, self.output_axis), self.lane_samples
+        state = samples * self.state
+        inputs, outputs = (samples * len(each.entry) for each in axes)
+        input_entries, output_entries = (samples * each.entries for each in axes)
+        shapes = [
+            (state, state),
+            (state, inputs),
+            (outputs, state),
+            (output_entries, input_entries),
+        ]
+        leading = end - begin, self.lanes
+        return BlockJacobians(begin, end, *[np.zeros((*leading, *shape)) for shape in shapes])
 
-    def _file(self, found: Derivatives, slopes, out: int, into: int, together: int) -> None:
-        """Put some slopes where they belong.
+    def _store(
+        self, block: BlockJacobians, part: np.ndarray, row: int, column: int, samples: int
+    ) -> None:
+        """Write a part of the Jacobians into the four blocks that it overlaps.
 
         Args:
-            found: where.
-            slopes: (batches, lanes, numbers made, numbers given), consecutive ones.
-            out, into: which is the first of these.
-            together: samples in a lane.
+            block: the Jacobians; ``direct`` collects sums of squares.
+            part: (batches, lanes, rows, columns), consecutive rows and columns.
+            row, column: indices of the first of these.
+            samples: samples in a lane.
         """
-        state, (_, lanes, rows, columns) = together * self.state, slopes.shape
-        high, left = (
-            int(np.clip(state - each, 0, n)) for each, n in ((out, rows), (into, columns))
+        state, (_, lanes, rows, columns) = samples * self.state, part.shape
+        state_rows = int(np.clip(state - row, 0, rows))
+        state_columns = int(np.clip(state - column, 0, columns))
+        output, input_ = max(row - state, 0), max(column - state, 0)  # first of each in the part
+        to_state, to_output = (
+            slice(row, row + state_rows),
+            slice(output, output + rows - state_rows),
         )
-        below, beside = max(out - state, 0), max(into - state, 0)
-        upper, lower = slice(out, out + high), slice(below, below + rows - high)
-        before, after = slice(into, into + left), slice(beside, beside + columns - left)
-        found.carried[:, :lanes, upper, before] = slopes[:, :, :high, :left]
-        found.written[:, :lanes, upper, after] = slopes[:, :, :high, left:]
-        found.read[:, :lanes, lower, before] = slopes[:, :, high:, :left]
-        squares = np.square(slopes[:, :, high:, left:])
-        squares = self.leaving.times(self.together).summed(squares, 2, below)
-        found.own[:, :lanes] += self.entering.times(self.together).summed(squares, 3, beside)
+        by_state = slice(column, column + state_columns)
+        by_input = slice(input_, input_ + columns - state_columns)
+        upper, lower = part[:, :, :state_rows], part[:, :, state_rows:]
+        block.transition[:, :lanes, to_state, by_state] = upper[..., :state_columns]
+        block.input_gain[:, :lanes, to_state, by_input] = upper[..., state_columns:]
+        block.output_gain[:, :lanes, to_output, by_state] = lower[..., :state_columns]
+        squares = np.square(lower[..., state_columns:])
+        squares = self.output_axis.repeated(self.lane_samples).sum_entries(squares, 2, output)
+        squares = self.input_axis.repeated(self.lane_samples).sum_entries(squares, 3, input_)
+        block.direct[:, :lanes] += squares
 
-    def _check_finite(self, slopes: np.ndarray, begin: int, end: int) -> None:
-        if not np.isfinite(slopes).all():
+    def _check_finite(self, derivatives: np.ndarray, begin: int, end: int) -> None:
+        if not np.isfinite(derivatives).all():
             raise InputError(
-                f"The derivative of what the model answers to samples {begin * self._rows} to "
-                f"{min(end * self._rows, self._samples.count) - 1} is not finite. Look at what "
-                "predict gives for them, and at the model's weights."
+                f"The derivative of the model's outputs for samples {begin * self._rows} to "
+                f"{min(end * self._rows, self._samples.count) - 1} is not finite. Look at the "
+                "outputs of predict for them, and at the model's weights."
             )
 
-    # What a batch is.
+    # Batches and their shapes.
 
-    def _counted(self, memory: list, by_step: bool) -> tuple[InfluenceAxes, InfluenceAxes]:
+    def _axes(self, memory: list, by_step: bool) -> tuple[InfluenceAxis, InfluenceAxis]:
         x, _ = self._batch(0, 1)
         x = jax.tree.map(lambda each: each[0], x)
         rows = len(jax.tree.leaves(x)[0])
         outputs, *_ = jax.eval_shape(self._step(rows), self._values, memory, (x,), None)
-        came, made = ([each.shape[1:] for each in jax.tree.leaves(side)] for side in (x, outputs))
-        return influence_axes(came, made, self._output, by_step)
+        input_shapes, output_shapes = (
+            [each.shape[1:] for each in jax.tree.leaves(side)] for side in (x, outputs)
+        )
+        return influence_axes(input_shapes, output_shapes, self._output, by_step)
 
     def _step(self, rows: int) -> Callable:
-        """``step(values, memory, data, starts)`` → outputs, changed values, memory: predict's."""
+        """(values, memory, data, starts) → (outputs, changed values, memory), as in ``predict``."""
         return self._program.once(LoopPlan(rows, rows, rows, 1, "never", 1, 1), compiled=False)
 
     def _batch(self, begin: int, end: int) -> tuple[Any, Any]:
-        """Inputs and flags of batches of one size, (batches, rows, …)."""
+        """Inputs and start flags of batches of one size, (batches, rows, …)."""
         rows = self._rows if begin < self._full else self._last
         taken = slice(begin * self._rows, begin * self._rows + (end - begin) * rows)
 
@@ -208,118 +243,126 @@ class DifferentiatedRun:
         if self._last:
             yield self._full, self.batches
 
-    # The way through.
+    # The pass over the data.
 
-    def _walked(self, memory: list) -> tuple[list, bool]:
+    def _memory_before_batches(self, memory: list) -> tuple[list, bool]:
         """The memory before each batch, (batches, rows, …), and whether rows ever mix."""
-        walk, found, mixes = jax.jit(self._walk), [], False
-        own = self._values.non_trainable
+        scan, memories, mixes = jax.jit(self._scan), [], False
+        variables = self._values.non_trainable
         for begin, end in self._spans(BLOCK_BATCHES):
             batches = self._batch(begin, end)
-            if begin == self._full:  # those that a last batch lacks are not looked at again
+            if begin == self._full:  # rows that the last batch lacks are not needed any more
                 memory = [each[: self._last] for each in memory]
-            (memory, own), before, mixed = walk(self._values, memory, own, *batches)
+            (memory, variables), before, mixed = scan(self._values, memory, variables, *batches)
             mixes |= bool(mixed)
-            found.append([pad_with_zeros(np.asarray(each), self._rows, axis=1) for each in before])
-        self._check_unchanged(own)
-        return [np.concatenate(each) for each in zip(*found, strict=True)], mixes
+            memories.append(
+                [pad_with_zeros(np.asarray(each), self._rows, axis=1) for each in before]
+            )
+        self._check_unchanged(variables)
+        return [np.concatenate(each) for each in zip(*memories, strict=True)], mixes
 
-    def _walk(self, values, memory, own, x, starts):
-        """Through some batches: what is carried then, what was before each, whether any mixes."""
+    def _scan(self, values, memory, variables, x, starts):
+        """Run some batches: the final carry, the memory before each, and whether rows mix."""
 
         def body(carry, batch):
-            memory, own = carry
-            now, (x, starts) = values._replace(non_trainable=own), batch
+            memory, variables = carry
+            now, (x, starts) = values._replace(non_trainable=variables), batch
             step = self._step(len(jax.tree.leaves(x)[0]))
             _, changed, after = step(now, memory, (x,), starts)
-            mixed = self._mixes(now, memory, x, starts)
+            mixed = self._rows_mix(now, memory, x, starts)
             return (after, changed.non_trainable), (memory, mixed)
 
-        carry, (before, mixed) = jax.lax.scan(body, (memory, own), (x, starts))
+        carry, (before, mixed) = jax.lax.scan(body, (memory, variables), (x, starts))
         return carry, before, mixed.any()
 
-    def _mixes(self, values, memory, x, starts):
-        """Whether any row depends on another: each two are told apart by a bit of their number."""
-        function, at = self._opened(values, memory, x, starts, 1)
+    def _rows_mix(self, values, memory, x, starts):
+        """Whether any row depends on another; any two rows differ in a bit of their number."""
+        function, at = self._flat_function(values, memory, x, starts, 1)
         rows = np.arange(len(at))
         bits = [rows >> bit & 1 == 1 for bit in range((len(rows) - 1).bit_length())]
         if not bits:
             return jnp.array(False)
         groups = np.array([*bits, *[~each for each in bits]])
-        drawn = np.random.default_rng(0).normal(size=at.shape).astype("float32")
+        direction = np.random.default_rng(0).normal(size=at.shape).astype("float32")
 
-        def reach_others(group):
-            moved = jax.jvp(function, (at,), (jnp.where(group[:, None], drawn, 0),))[1]
-            return jnp.any(jnp.where(group[:, None], 0, moved) != 0)
+        def changes_others(group):
+            change = jax.jvp(function, (at,), (jnp.where(group[:, None], direction, 0),))[1]
+            return jnp.any(jnp.where(group[:, None], 0, change) != 0)
 
-        return jax.vmap(reach_others)(groups).any()
+        return jax.vmap(changes_others)(groups).any()
 
-    def _check_unchanged(self, own: list) -> None:
+    def _check_unchanged(self, variables: list) -> None:
         for variable, before, after in zip(
-            self._variables.non_trainable, self._values.non_trainable, own, strict=True
+            self._variables.non_trainable, self._values.non_trainable, variables, strict=True
         ):
-            # A random number generator's seed moves on, too; nothing flows through whole numbers.
-            if _moves(before) and not np.array_equal(np.asarray(before), np.asarray(after)):
+            # A random generator's seed changes too, but integers have no derivative.
+            if _is_floating(before) and not np.array_equal(np.asarray(before), np.asarray(after)):
                 raise UnsupportedError(
                     f"predict changes the variable {variable.path!r}, which is no recurrent "
-                    "state: what one sample leaves there for the next is not followed. Keep it in "
+                    "state: influence from sample to sample through it is not followed. Keep it in "
                     "the state of a cell, in legato.layers.RNN(cell, stateful=True)."
                 )
 
-    # Its slopes.
+    # Derivatives of a batch.
 
-    def _opened(self, values, memory, x, starts, together: int) -> tuple[Callable, jax.Array]:
-        """A batch as a function of (lanes, numbers), state first, and where it is taken."""
+    def _flat_function(self, values, memory, x, starts, samples: int) -> tuple[Callable, jax.Array]:
+        """A batch as a function of arrays (lanes, numbers), state first, and its argument.
+
+        ``samples`` is the number of samples in a lane.
+        """
         leaves, structure = jax.tree.flatten((memory, x))
-        moving = [at for at, each in enumerate(leaves) if _moves(each)]
+        differentiable = [at for at, each in enumerate(leaves) if _is_floating(each)]
         rows = len(jax.tree.leaves(x)[0])
-        lanes, state = rows // together, self.state
+        lanes, state = rows // samples, self.state
 
         def joined(carried: list, others: list):
-            sides = [_flat(each, rows) for each in (carried, others)]
-            return jnp.concatenate([each.reshape(lanes, -1) for each in sides], axis=1)
+            parts = [_flattened(each, rows) for each in (carried, others)]
+            return jnp.concatenate([each.reshape(lanes, -1) for each in parts], axis=1)
 
         def function(flat):
-            sides = jnp.split(flat, [together * state], axis=1)
-            flat = jnp.concatenate([each.reshape(rows, -1) for each in sides], axis=1)
-            given, begin = list(leaves), 0
-            for at in moving:
+            parts = jnp.split(flat, [samples * state], axis=1)
+            flat = jnp.concatenate([each.reshape(rows, -1) for each in parts], axis=1)
+            arguments, begin = list(leaves), 0
+            for at in differentiable:
                 size = leaves[at].size // rows
                 part = flat[:, begin : begin + size].reshape(leaves[at].shape)
-                given[at], begin = part.astype(leaves[at].dtype), begin + size
-            held, inputs = jax.tree.unflatten(structure, given)
-            outputs, _, after = self._step(rows)(values, held, (inputs,), starts)
+                arguments[at], begin = part.astype(leaves[at].dtype), begin + size
+            before, inputs = jax.tree.unflatten(structure, arguments)
+            outputs, _, after = self._step(rows)(values, before, (inputs,), starts)
             outputs = jax.tree.leaves(outputs)
             if self._output is not None:
                 outputs = [each[..., self._output] for each in outputs]
-            return joined(_moving(after), outputs)
+            return joined(_floating(after), outputs)
 
-        return function, joined(_moving(memory), _moving(jax.tree.leaves(x)))
+        return function, joined(_floating(memory), _floating(jax.tree.leaves(x)))
 
-    def _slope(self, of_inputs: bool, values, directions, memory, x, starts):
-        """Along each direction, the same in every lane: (directions, lanes, numbers)."""
-        together = len(jax.tree.leaves(x)[0]) if self.lanes == 1 else 1
-        function, at = self._opened(values, memory, x, starts, together)
+    def _along(self, forward_mode: bool, values, directions, memory, x, starts):
+        """Derivatives along directions, each the same in every lane: (directions, lanes, numbers).
+
+        In forward mode directions are of state and inputs, in reverse mode of state and outputs.
+        """
+        samples = len(jax.tree.leaves(x)[0]) if self.lanes == 1 else 1
+        function, at = self._flat_function(values, memory, x, starts, samples)
 
         def forward(direction):
             return jax.jvp(function, (at,), (jnp.broadcast_to(direction, at.shape),))[1]
 
-        if of_inputs:
+        if forward_mode:
             return jax.vmap(forward)(directions)
-        made, pull = jax.vjp(function, at)
-        return jax.vmap(lambda each: pull(jnp.broadcast_to(each, made.shape))[0])(directions)
+        result, pull = jax.vjp(function, at)
+        return jax.vmap(lambda each: pull(jnp.broadcast_to(each, result.shape))[0])(directions)
 
 
-def _moves(array) -> bool:
+def _is_floating(array) -> bool:
     return jnp.issubdtype(array.dtype, jnp.floating)
 
 
-def _moving(arrays: list) -> list:
-    """Those that a derivative can be taken by."""
-    return [each for each in arrays if _moves(each)]
+def _floating(arrays: list) -> list:
+    """The arrays that can be differentiated."""
+    return [each for each in arrays if _is_floating(each)]
 
 
-def _flat(arrays: list, rows: int) -> jax.Array:
-    """Numbers of each row side by side, (rows, numbers)."""
+def _flattened(arrays: list, rows: int) -> jax.Array:
+    """The numbers of each row side by side, (rows, numbers)."""
     flat = [each.reshape(rows, -1).astype("float32") for each in arrays]
     return jnp.concatenate([jnp.zeros((rows, 0), "float32"), *flat], axis=1)

@@ -175,7 +175,7 @@ def test_the_model_is_left_as_it_was():
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("of", "moment"),
-    [(ModelState, "set_state"), (DifferentiatedRun, "_opened"), (Propagation, "go_by")],
+    [(ModelState, "set_state"), (DifferentiatedRun, "_flat_function"), (Propagation, "advance")],
     ids=["beginning", "tracing", "multiplying"],
 )
 def test_ctrl_c_leaves_the_model_as_it_was(of, moment, monkeypatch):
@@ -410,7 +410,7 @@ def test_numbers_in_the_place_of_floats_are_read_as_such():
 
 def test_a_derivative_that_is_not_finite_is_told():
     model = legato.Sequential([layers.Input((1, 1)), layers.Lambda(keras.ops.sqrt), layers.GRU(1)])
-    with pytest.raises(InputError, match="answers to samples 0 to 2 is not finite"):
+    with pytest.raises(InputError, match="outputs for samples 0 to 2 is not finite"):
         influence(model, np.zeros((3, 1, 1)))
 
 
