@@ -1,7 +1,8 @@
-"""What a stateful LSTM does in plain Keras, on the backend of ``KERAS_BACKEND``, and in legato.
+"""Test a stateful LSTM in plain Keras on the backend of ``KERAS_BACKEND``, or in legato.
 
-Made the table of ``index.md``: ``KERAS_BACKEND=jax python docs/elsewhere.py``, the same with
-``tensorflow`` and ``torch``, and ``python docs/elsewhere.py legato``. One line a question.
+Prints one line for each question of the table in ``index.md``: run ``KERAS_BACKEND=jax python
+docs/elsewhere.py``, the same with ``tensorflow`` and ``torch``, and ``python docs/elsewhere.py
+legato``.
 """
 
 import sys
