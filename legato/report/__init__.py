@@ -1,4 +1,4 @@
-"""Results → tables, pictures and files."""
+"""Reports: results as tables at the terminal, plots, files and one HTML page."""
 
 from legato.report._answer_text import answer_facts as answer_facts
 from legato.report._answer_text import print_answer as print_answer

@@ -1,4 +1,4 @@
-"""Answers to the alphabet's questions, as words and as plain numbers."""
+"""Answers to the alphabet's questions, as text at the terminal and as JSON values."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from legato.alphabet import Answer, Group
-from legato.report._terminal import print_lines, screen
+from legato.report._terminal import make_console, print_fields
 
 _COLOURS = {
     "holds": "green",
@@ -18,56 +18,58 @@ _COLOURS = {
 
 
 def print_answer(answer: Answer, brief: bool = False, console: Console | None = None) -> None:
-    """A question and its answer.
+    """Print a question and its answer.
 
     Args:
-        answer: which.
-        brief: only whether the claim holds, and the sentence.
-        console: where; default: the terminal.
+        answer: from ``alphabet.answer``.
+        brief: print only the verdict and the sentence.
+        console: default: standard output.
     """
-    console, question, found = console or screen(), answer.question, answer.found
+    console, question, found = console or make_console(), answer.question, answer.found
     claim = "" if found.verdict == "undecided" else "the claim "
     verdict = Text(claim + found.verdict, style=_COLOURS[found.verdict])
     console.print(Text.assemble((question.name, "bold"), " · ", verdict))
     if brief:
-        print_lines([("", found.sentence)], console)
+        print_fields([("", found.sentence)], console)
         return
     quickly = " (quick: fewer seeds and settings)" if answer.quick else ""
     lines = [("asked", question.asks), ("claimed", question.claimed), ("answer", found.sentence)]
     lines += [("also", each) for each in found.remarks]
-    print_lines([*lines, ("took", f"{answer.seconds:.1f} s{quickly}")], console)
+    print_fields([*lines, ("took", f"{answer.seconds:.1f} s{quickly}")], console)
     console.print()
-    console.print(_scores(answer))
+    console.print(_scores_table(answer))
     console.print()
 
 
-def _scores(answer: Answer) -> Table:
-    """The groups: mean, spread, range and seeds."""
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def _scores_table(answer: Answer) -> Table:
+    """A table of the groups: mean, deviation, range and number of seeds."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     unit = "" if answer.question.unit == "%" else f", {answer.question.unit}"
-    made.add_column(answer.question.what + unit)
+    table.add_column(answer.question.what + unit)
     for heading in ("mean ± sd", "range", "seeds"):
-        made.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True)
     for group in answer.found.groups:
-        made.add_row(group.name, *spread_of(group, answer.question.unit), str(len(group.scores)))
-    return made
+        table.add_row(
+            group.name, *format_spread(group, answer.question.unit), str(len(group.scores))
+        )
+    return table
 
 
-def spread_of(group: Group, unit: str) -> tuple[str, str]:
-    """Mean ± standard deviation, and the range, as they are told."""
+def format_spread(group: Group, unit: str) -> tuple[str, str]:
+    """Mean ± standard deviation, and the range, as shown."""
     sign = " %" if unit == "%" else ""
-    scores = scale_of(unit) * group.scores
+    scores = display_scale(unit) * group.scores
     deviation = f" ± {scores.std(ddof=1):.1f}" if len(scores) > 1 else ""
     return f"{scores.mean():.1f}{deviation}{sign}", f"{scores.min():.1f}–{scores.max():.1f}"
 
 
-def scale_of(unit: str) -> int:
-    """What scores are multiplied by when they are told."""
+def display_scale(unit: str) -> int:
+    """The factor by which scores are multiplied when they are shown."""
     return 100 if unit == "%" else 1
 
 
 def answer_facts(answer: Answer) -> dict[str, Any]:
-    """All of it, as JSON takes it."""
+    """An answer with its question as JSON values."""
     question, found = answer.question, answer.found
     return {
         "question": question.name,

@@ -1,4 +1,4 @@
-"""Forecasts as pictures."""
+"""Forecasts as plots."""
 
 import os
 import warnings
@@ -11,36 +11,37 @@ from matplotlib.figure import Figure
 
 from legato import Forecast
 from legato._platform.atomic_files import write_whole
-from legato.report._terminal import plain, shortened
+from legato.report._terminal import make_printable, shorten
 
 MOST_PANELS, MOST_TITLE = 12, 34
 _BEFORE, _AHEAD = "#3d4f5c", "#b5482a"
 
 
 def forecast_figure(forecast: Forecast) -> Figure:
-    """A panel a sequence and target: the last that came, the forecast, and its intervals.
+    """Plot a forecast: the last actual values, the predicted ones and their intervals.
 
-    The first dozen panels; made without a display, ``save_figure`` writes it.
+    There is a panel for each sequence and target, up to 12. No display is needed; ``save_figure``
+    writes the figure.
     """
     panels = list(product(range(len(forecast)), range(len(forecast.targets))))
     shown = panels[:MOST_PANELS]
     across = min(len(shown), 3)
     down = -(-len(shown) // across)
-    drawn = Figure(figsize=(max(7, 4.6 * across), 3.2 * down), layout="constrained")
-    axes = drawn.subplots(down, across, squeeze=False).reshape(-1)
+    fig = Figure(figsize=(max(7, 4.6 * across), 3.2 * down), layout="constrained")
+    axes = fig.subplots(down, across, squeeze=False).reshape(-1)
     for place, (at, target) in zip(axes, shown, strict=False):
-        _draw(place, forecast, at, target)
+        _draw_panel(place, forecast, at, target)
     if axes[0].get_legend_handles_labels()[0]:
         beside = {"loc": "lower right", "bbox_to_anchor": (1, 0.97), "frameon": False}
         axes[0].legend(fontsize=7, ncols=2, **beside)
     for place in axes[len(shown) :]:
         place.set_visible(False)
     if len(panels) > len(shown):
-        drawn.suptitle(f"{len(shown)} of {len(panels):,} panels", fontsize=9, ha="left", x=0.01)
-    return drawn
+        fig.suptitle(f"{len(shown)} of {len(panels):,} panels", fontsize=9, ha="left", x=0.01)
+    return fig
 
 
-def _draw(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
+def _draw_panel(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
     before, values = forecast.before, forecast.values[at, :, target]
     steps = len(values)
     past = before.of(at)[-max(3 * steps, 36) :, before.place(forecast.targets[target])]
@@ -54,7 +55,10 @@ def _draw(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
             axes.tick_params("x", labelrotation=30)
     axes.plot(x_past, past, color=_BEFORE, lw=1.2)
     known = [] if forecast.ends is None else forecast.ends[:, :, at, :, target]
-    x_on, last = np.append(x_past[-1:], x_ahead), past[-1:]  # intervals open where it goes on
+    x_on, last = (
+        np.append(x_past[-1:], x_ahead),
+        past[-1:],
+    )  # intervals start at the last actual value
     for level, alpha, (low, high) in zip(forecast.levels, (0.3, 0.15), known, strict=False):
         if not np.isnan(low).all():
             ends = np.append(last, low), np.append(last, high)
@@ -72,17 +76,19 @@ def _draw(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
     name = forecast.names[at]
     several = len(forecast) > 1
     title = f"{forecast.targets[target]} · {name}" if several else forecast.targets[target]
-    title = shortened(plain(title), MOST_TITLE)
+    title = shorten(make_printable(title), MOST_TITLE)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
-    """Write a picture, whole or not at all.
+    """Write a figure as PNG, whole or not at all.
 
     Raises:
         legato.OutputError: the folder cannot be written.
     """
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # it is drawn as a box
+        warnings.filterwarnings(
+            "ignore", "Glyph .* missing from font"
+        )  # Matplotlib draws a box instead
         return write_whole(path, lambda at: figure.savefig(at, dpi=150))

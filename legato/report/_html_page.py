@@ -1,8 +1,7 @@
-"""One page that tells what six networks learnt, and its pictures as files.
+"""The HTML page on the six networks, and its plots as PNG files.
 
-The page is a single file that loads nothing: styles, pictures and numbers stand in it, there is no
-script, and what comes from data is escaped. Pictures are drawn once, for the page as SVG that takes
-the page's colours, for files on white.
+The page is a single file that loads nothing: it holds its styles, plots and numbers, and no script.
+Text from data is escaped. Each plot is drawn as SVG in the page's colours, and as PNG on white.
 """
 
 import os
@@ -15,28 +14,26 @@ from markupsafe import Markup
 
 from legato._platform.atomic_files import write_whole
 from legato.alphabet import Answer, Look, Outcome
-from legato.report import _inspection_figures as insides
-from legato.report import _network_figures as figures
-from legato.report import _page_text as say
+from legato.report import _inspection_figures, _network_figures, _page_text
 from legato.report._inline_svg import inline_svg
-from legato.report._network_tables import by_network
+from legato.report._network_tables import group_by_network
 from legato.report._panels import COLOURS, Panel, write_sheet
-from legato.report._result_files import versions
-from legato.report._strip_plot import strips, told_of
+from legato.report._result_files import package_versions
+from legato.report._strip_plot import describe_group, strip_panel
 
 PAGE = "alphabet.html"
 
 
-class Shown(NamedTuple):
-    """A picture on the page, and what stands below it."""
+class PageFigure(NamedTuple):
+    """A plot on the page, and the notes below it."""
 
     title: str
     svg: Markup
     notes: tuple[str, ...] = ()
 
 
-class Panels(NamedTuple):
-    """All pictures, in rows of a kind."""
+class PagePanels(NamedTuple):
+    """All plots, by section of the page."""
 
     learning: list[Panel]
     answers: list[Panel]
@@ -52,102 +49,114 @@ def write_page(
     answers: Sequence[Answer] = (),
     about: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Write ``alphabet.html`` and its pictures as PNG files.
+    """Write ``alphabet.html`` and its plots as PNG files.
 
     Args:
-        folder: an existing one.
-        outcomes: of one network or several, under one seed or several; those of a network beside
-            each other.
-        looks: inside some of them; ``alphabet.look`` makes one.
-        answers: to questions.
-        about: what else shall stand at the end, such as the command and how long it took.
+        folder: an existing folder.
+        outcomes: of one network or several, under one seed or several; those of one network are
+            adjacent.
+        looks: influence and states of some networks, from ``alphabet.look``.
+        answers: to questions, from ``alphabet.answer``.
+        about: further entries of the last section by name, such as the command and its duration.
 
     Returns:
-        The paths: first the pictures, then the page, each whole or as it was.
+        The paths of the plots, then that of the page; each file is written whole or not at all.
 
     Raises:
         legato.OutputError: the folder cannot be written.
     """
     folder, panels = Path(folder), _panels(outcomes, looks, answers)
     text = _page(panels, outcomes, looks, answers, about or {})
-    drawn = [each for each in panels.questions if each is not None]
-    sheets = [*panels[:4], drawn]
+    fig = [each for each in panels.questions if each is not None]
+    sheets = [*panels[:4], fig]
     written = [
         write_sheet(folder / f"{name}.png", sheet)
-        for name, sheet in zip(Panels._fields, sheets, strict=True)
+        for name, sheet in zip(PagePanels._fields, sheets, strict=True)
         if sheet
     ]
     page = write_whole(folder / PAGE, lambda at: at.write_text(text, encoding="utf-8"))
     return [*written, page]
 
 
-def _panels(outcomes, looks: Sequence[Look], answers: Sequence[Answer]) -> Panels:
-    networks = by_network(outcomes)
-    ends = insides.common_scale(looks) if looks else (1.0, 1.0)
-    return Panels(
-        [figures.curves(runs) for runs in networks],
-        [figures.answers(runs) for runs in networks],
-        [insides.influence(each, ends, say.flows(each)) for each in looks],
-        [insides.traces(each, say.holds(each)) for each in looks],
+def _panels(outcomes, looks: Sequence[Look], answers: Sequence[Answer]) -> PagePanels:
+    networks = group_by_network(outcomes)
+    ends = _inspection_figures.common_scale(looks) if looks else (1.0, 1.0)
+    return PagePanels(
+        [_network_figures.learning_panel(runs) for runs in networks],
+        [_network_figures.predictions_panel(runs) for runs in networks],
         [
-            strips(each, f"question-{at}") if each.found.groups else None
+            _inspection_figures.influence_panel(each, ends, _page_text.describe_influence(each))
+            for each in looks
+        ],
+        [
+            _inspection_figures.states_panel(each, _page_text.describe_states(each))
+            for each in looks
+        ],
+        [
+            strip_panel(each, f"question-{at}") if each.found.groups else None
             for at, each in enumerate(answers, 1)
         ],
     )
 
 
-def _page(panels: Panels, outcomes, looks, answers, about: Mapping[str, str]) -> str:
+def _page(panels: PagePanels, outcomes, looks, answers, about: Mapping[str, str]) -> str:
     """The page as HTML."""
-    networks = by_network(outcomes)
-    shown = _shown(panels, networks, looks)
-    ends = insides.common_scale(looks) if looks else None
+    networks = group_by_network(outcomes)
+    shown = _page_figures(panels, networks, looks)
+    ends = _inspection_figures.common_scale(looks) if looks else None
     return _template().render(
         colours=COLOURS,
-        headline=say.headline(outcomes),
+        headline=_page_text.headline(outcomes),
         several=len(outcomes) > len(networks),
-        rows=say.rows(outcomes),
+        rows=_page_text.table_rows(outcomes),
         networks=[runs[0] for runs in networks],
-        shown_epochs=figures.MOST_EPOCHS,
+        shown_epochs=_network_figures.MOST_EPOCHS,
         shown=shown,
-        scale=Markup(inline_svg(insides.scale(ends))) if ends else "",
-        told=[
-            {heading: say.replies(lines) for heading, lines in runs[0].answers.items()}
+        scale=Markup(inline_svg(_inspection_figures.scale_panel(ends))) if ends else "",
+        demonstrations=[
+            {
+                heading: _page_text.check_predictions(lines)
+                for heading, lines in runs[0].answers.items()
+            }
             for runs in networks
         ],
         questions=[
-            _question(each, panel) for each, panel in zip(answers, panels.questions, strict=True)
+            _question_facts(each, panel)
+            for each, panel in zip(answers, panels.questions, strict=True)
         ],
-        tally=say.tally(answers) if answers else "",
-        signs=say.SIGNS,
-        about={**about, "runs": say.seeds_of(outcomes), **versions()},
+        tally=_page_text.count_verdicts(answers) if answers else "",
+        signs=_page_text.VERDICT_SIGNS,
+        about={**about, "runs": _page_text.format_seeds(outcomes), **package_versions()},
     )
 
 
-def _shown(panels: Panels, networks, looks: Sequence[Look]) -> dict[str, list[Shown]]:
-    """The pictures of a kind, each with what is seen in it."""
+def _page_figures(
+    panels: PagePanels, networks, looks: Sequence[Look]
+) -> dict[str, list[PageFigure]]:
+    """The plots of each section, with notes on what they show."""
     notes = {
-        "learning": [tuple(say.not_finite(runs)) for runs in networks],
+        "learning": [tuple(_page_text.describe_not_finite(runs)) for runs in networks],
         "answers": [() for _ in networks],
-        "influence": [(say.flows(each),) for each in looks],
-        "traces": [(say.holds(each),) for each in looks],
+        "influence": [(_page_text.describe_influence(each),) for each in looks],
+        "traces": [(_page_text.describe_states(each),) for each in looks],
     }
     return {
         kind: [
-            Shown(panel.title, Markup(inline_svg(panel)), note)
+            PageFigure(panel.title, Markup(inline_svg(panel)), note)
             for panel, note in zip(getattr(panels, kind), of_kind, strict=True)
         ]
         for kind, of_kind in notes.items()
     }
 
 
-def _question(answer: Answer, panel: Panel | None) -> dict[str, Any]:
-    """An answer as the page shows it."""
+def _question_facts(answer: Answer, panel: Panel | None) -> dict[str, Any]:
+    """The values that the template takes of an answer."""
     return {
         "asked": answer.question,
         "found": answer.found,
         "quick": answer.quick,
         "seconds": f"{answer.seconds:.1f} s",
-        "groups": [told_of(each, answer) for each in answer.found.groups],
+        "groups": [describe_group(each, answer) for each in answer.found.groups],
         "comparisons": [str(each) for each in answer.found.comparisons],
         "svg": Markup(inline_svg(panel)) if panel else "",
     }

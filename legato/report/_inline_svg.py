@@ -1,8 +1,8 @@
-"""A figure as SVG to stand inside a page: text is text, colours have names, ids are its own.
+"""A figure as inline SVG for the page: text stays text, colours are CSS variables, ids are unique.
 
-What Matplotlib writes is read as XML and made smaller: no prolog, no metadata, no fonts, no style
-for the whole document, ids only where something refers to them, two decimals. The same figure gives
-the same text, always.
+The SVG of Matplotlib is parsed as XML and reduced: without prolog, metadata, fonts and global
+styles, with ids only where they are referred to, and with two decimals. The same figure always
+gives the same text.
 """
 
 import io
@@ -21,28 +21,28 @@ _DROPPED = {"metadata", "style"}
 
 
 def inline_svg(panel: Panel) -> str:
-    """A picture as ``<svg>…</svg>``, as wide as its place; ids begin with the panel's name."""
-    root = ET.fromstring(_written(panel.alone(), panel.name))
+    """A panel as ``<svg>…</svg>`` of flexible width; its ids begin with the panel's name."""
+    root = ET.fromstring(_save_svg(panel.as_figure(), panel.name))
     _prune(root)
-    _name_ids(root, panel.name)
+    _prefix_ids(root, panel.name)
     for each in root.iter():
-        _lighten(each)
+        _shorten_attributes(each)
     box = root.attrib["viewBox"]
     root.attrib.clear()
-    root.attrib.update({"viewBox": box, "role": "img", "aria-label": panel.told})
+    root.attrib.update({"viewBox": box, "role": "img", "aria-label": panel.description})
     return ET.tostring(root, encoding="unicode", short_empty_elements=True)
 
 
-def _written(figure: Figure, salt: str) -> bytes:
-    """As Matplotlib writes it."""
-    told = io.BytesIO()
+def _save_svg(figure: Figure, salt: str) -> bytes:
+    """The SVG file that Matplotlib writes."""
+    content = io.BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        figure.savefig(told, format="svg", transparent=True, metadata={"Date": None})
-    return told.getvalue()
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    return content.getvalue()
 
 
 def _prune(element: ET.Element) -> None:
-    """Without what a page has no use for, and without the prefixes of XML's namespaces."""
+    """Remove elements that the page does not need, and the prefixes of XML namespaces."""
     element.tag = element.tag.rpartition("}")[2]
     for child in list(element):
         _prune(child)
@@ -58,8 +58,8 @@ def _draws_nothing(element: ET.Element) -> bool:
     return element.tag == "path" and element.attrib.get("style") == "fill: none"
 
 
-def _name_ids(root: ET.Element, prefix: str) -> None:
-    """Ids of the picture's own, where something refers to them."""
+def _prefix_ids(root: ET.Element, prefix: str) -> None:
+    """Prefix the ids that are referred to, and remove the others."""
     used = set()
     for each in root.iter():
         used |= {name for value in each.attrib.values() for name in _REFERENCE.findall(value)}
@@ -76,8 +76,8 @@ def _name_ids(root: ET.Element, prefix: str) -> None:
             each.attrib["href"] = f"#{prefix}-{each.attrib['href'].removeprefix('#')}"
 
 
-def _lighten(element: ET.Element) -> None:
-    """Shorter numbers, the page's own fonts, names of colours."""
+def _shorten_attributes(element: ET.Element) -> None:
+    """Round numbers, drop fonts, and replace colours by the page's CSS variables."""
     for name, value in element.attrib.items():
         if name in ("href", "id", "clip-path"):
             continue

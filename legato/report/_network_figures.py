@@ -1,4 +1,4 @@
-"""Outcomes of the six networks as pictures: how they learnt, and what they answer."""
+"""Outcomes of the six networks as plots: learning curves and predictions."""
 
 from collections.abc import Sequence
 
@@ -8,82 +8,85 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from legato.alphabet import LETTERS, Network, Outcome
-from legato.report._network_tables import by_network
+from legato.report._network_tables import group_by_network
 from legato.report._panels import (
     COOL,
     MUTED,
+    PROBABILITY_COLOURS,
     RULE,
-    SHARES,
     WARM,
     Panel,
-    name_axes,
-    name_places,
-    say_above,
-    sheet,
-    tidy,
+    draw_sheet,
+    label_axes,
+    label_ticks,
+    style_axes,
+    title_axes,
 )
 
-MOST_EPOCHS = 240  # that are shown, of all
+MOST_EPOCHS = 240  # that are drawn
 
 
 def figure(outcomes: Sequence[Outcome]) -> Figure:
-    """A row a network: its learning curves, and what it answers after every letter.
+    """Plot each network in a row: its learning curves, and its predictions after every letter.
 
-    Made without a display; ``figure(...).savefig(path)`` writes it.
+    No display is needed; ``figure(...).savefig(path)`` writes it.
     """
-    rows = [(curves(runs), answers(runs)) for runs in by_network(outcomes)]
-    return sheet([panel for row in rows for panel in row], columns=2)
+    rows = [(learning_panel(runs), predictions_panel(runs)) for runs in group_by_network(outcomes)]
+    return draw_sheet([panel for row in rows for panel in row], columns=2)
 
 
-def heading(network: Network) -> str:
-    """What a network is called."""
+def network_title(network: Network) -> str:
+    """A network's number, name and title."""
     return f"{network.number} {network.name}: {network.title}"
 
 
-# How they learnt.
+# Learning.
 
 
-def curves(runs: Sequence[Outcome]) -> Panel:
-    """Loss and accuracy of a network by epoch: the median over seeds, and all of them as a band."""
+def learning_panel(runs: Sequence[Outcome]) -> Panel:
+    """Loss and accuracy by epoch: the median over seeds, and a band from lowest to highest."""
     network = runs[0].network
     last = {name: np.array([run.history[name][-1] for run in runs]) for name in runs[0].history}
-    told = (
-        f"Learning curves of network {heading(network)}. After {len(runs[0].history['loss']):,} "
-        f"epochs the loss is {_between(last['loss'], '{:.3g}')}, the accuracy "
-        f"{_between(100 * last['accuracy'], '{:.1f}')} %."
+    description = (
+        f"Learning curves of network {network_title(network)}. After "
+        f"{len(runs[0].history['loss']):,} epochs the loss is "
+        f"{_format_range(last['loss'], '{:.3g}')}, the accuracy "
+        f"{_format_range(100 * last['accuracy'], '{:.1f}')} %."
     )
     name = f"learning-{network.name}"
-    return Panel(name, heading(network), told, 2.7, lambda drawn: _draw_curves(drawn, runs))
+    return Panel(
+        name, network_title(network), description, 2.7, lambda fig: _draw_curves(fig, runs)
+    )
 
 
-def _between(values: np.ndarray, form: str) -> str:
-    """The lowest and the highest; said as it is where one is not finite."""
+def _format_range(values: np.ndarray, form: str) -> str:
+    """The lowest and the highest value, or the one value; NaN and infinity as such."""
     ends = [form.format(each) for each in (values.min(), values.max())]
     return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def shown_epochs(count: int) -> np.ndarray:
-    """Some epochs of many, evenly apart, from the first to the last; numbers from 0."""
+    """At most ``MOST_EPOCHS`` evenly spaced epochs, counted from 0, with the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, MOST_EPOCHS)).round().astype(int))
 
 
-def _draw_curves(drawn: FigureBase, runs: Sequence[Outcome]) -> None:
-    above, below = drawn.subplots(2, 1, sharex=True)
+def _draw_curves(fig: FigureBase, runs: Sequence[Outcome]) -> None:
+    above, below = fig.subplots(2, 1, sharex=True)
     network = runs[0].network
     _draw_spread(above, [run.history["loss"] for run in runs], WARM)
     _draw_spread(below, [run.history["accuracy"] for run in runs], COOL, 100)
     published = 100 * network.published_accuracy
     below.axhline(published, color=MUTED, lw=0.9, ls=(0, (1, 1.5)))
     above.set(yscale="log", xlim=(1, max(2, len(runs[0].history["loss"]))))
-    _number_decades(above)
+    _label_decades(above)
     below.set(ylim=(-3, 103), yticks=[0, 50, 100])
-    say_above(above, "loss", colour=WARM)
-    say_above(below, "accuracy, %", f"dotted: published, {published:.2f}", COOL)
-    name_axes(below, "epoch")
+    title_axes(above, "loss", colour=WARM)
+    title_axes(below, "accuracy, %", f"dotted: published, {published:.2f}", COOL)
+    label_axes(below, "epoch")
 
 
-def _number_decades(axes: Axes) -> None:
-    """Few numbers up a logarithmic axis, written as one says them."""
+def _label_decades(axes: Axes) -> None:
+    """Few tick labels on a logarithmic axis, without exponents."""
     low, high = axes.get_ylim()
     steps = (1.0,) if high > 50 * low else (1.0, 2.0, 3.0, 5.0)
     axes.yaxis.set_major_locator(LogLocator(subs=steps, numticks=6))
@@ -92,11 +95,11 @@ def _number_decades(axes: Axes) -> None:
 
 
 def _draw_spread(axes: Axes, histories: list[list[float]], colour: str, scale: float = 1) -> None:
-    """The median of several lines, and the band from the lowest to the highest.
+    """Draw the median of several lines, and the band from the lowest to the highest.
 
-    Where one is not finite, neither is drawn.
+    Neither is drawn where a value is not finite.
     """
-    tidy(axes, "left", "bottom")
+    style_axes(axes, "left", "bottom")
     values = scale * np.array(histories)
     at = shown_epochs(values.shape[1])
     values = np.where(np.isfinite(values).all(axis=0), values, np.nan)[:, at]
@@ -107,32 +110,32 @@ def _draw_spread(axes: Axes, histories: list[list[float]], colour: str, scale: f
     axes.plot(at + 1, np.median(values, axis=0), color=colour, lw=1.2, marker=alone, ms=3)
 
 
-# What they answer.
+# Predictions.
 
 
-def answers(runs: Sequence[Outcome]) -> Panel:
-    """The probability of every next letter after a pattern that ends in each; of the first run."""
+def predictions_panel(runs: Sequence[Outcome]) -> Panel:
+    """A heat map of next-letter probabilities after each last letter, of the first run."""
     run = runs[0]
     asked = np.flatnonzero(np.isfinite(run.probabilities[:-1]).all(axis=1))  # up to Y
     right = int((run.probabilities[asked].argmax(axis=1) == asked + 1).sum())
-    told = (
-        f"Heat map of the answers of network {heading(run.network)}, seed {run.seed}: after "
-        f"{right} of {len(asked)} letters up to Y the likeliest answer is the right one."
+    description = (
+        f"Heat map of the predictions of network {network_title(run.network)}, seed {run.seed}: "
+        f"after {right} of {len(asked)} letters up to Y the most probable letter is correct."
     )
     name = f"answers-{run.network.name}"
     title = f"{run.network.number} {run.network.name}: answers, seed {run.seed}"
-    return Panel(name, title, told, 3.3, lambda drawn: _draw_answers(drawn, run))
+    return Panel(name, title, description, 3.3, lambda fig: _draw_predictions(fig, run))
 
 
-def _draw_answers(drawn: FigureBase, run: Outcome) -> None:
-    axes = drawn.subplots()
+def _draw_predictions(fig: FigureBase, run: Outcome) -> None:
+    axes = fig.subplots()
     shares = np.ma.masked_invalid(run.probabilities)
-    axes.imshow(shares, cmap=SHARES, vmin=0, vmax=1, interpolation="none")
+    axes.imshow(shares, cmap=PROBABILITY_COLOURS, vmin=0, vmax=1, interpolation="none")
     places = np.arange(len(LETTERS) - 1)
     axes.plot(places + 1, places, ".", color=WARM, ms=2.4)
-    tidy(axes)
+    style_axes(axes)
     for spine in axes.spines.values():
         spine.set(color=RULE, visible=True)
     for axis in (axes.xaxis, axes.yaxis):
-        name_places(axis, LETTERS)
-    name_axes(axes, "answer (dot: the right one)", "after a pattern ending in")
+        label_ticks(axis, LETTERS)
+    label_axes(axes, "prediction (dot: correct)", "after a pattern ending in")

@@ -1,4 +1,4 @@
-"""Outcomes of the six networks as text: one table, and each network's answers as letters."""
+"""Outcomes of the six networks as text: a table of accuracies, and the predicted letters."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -10,15 +10,15 @@ from rich.table import Table
 from legato.alphabet import Outcome, letter_after
 
 
-def by_network(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
-    """Outcomes of one network beside each other."""
+def group_by_network(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Lists of adjacent outcomes of one network."""
     return [list(each) for _, each in groupby(outcomes, key=lambda one: one.network.number)]
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
-    """Published accuracy beside the accuracy here, steps a second, seconds; a row a network."""
-    several = max((len(each) for each in by_network(outcomes)), default=1) > 1
-    made = Table(
+    """A table with a row per network: published accuracy, accuracy here, steps per second, time."""
+    several = max((len(each) for each in group_by_network(outcomes)), default=1) > 1
+    rich_table = Table(
         title="Accuracy on the training set",
         title_justify="left",
         box=None,
@@ -26,23 +26,23 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         padding=(0, 2, 0, 0),
     )
     spread = ["mean ± sd", "range", "at 100 %"] if several else ["here"]
-    made.add_column("network", no_wrap=True)
+    rich_table.add_column("network", no_wrap=True)
     for heading in ["published", *spread, "steps/s", "seconds"]:
-        made.add_column(heading, justify="right", no_wrap=True)
-    for runs in by_network(outcomes):
+        rich_table.add_column(heading, justify="right", no_wrap=True)
+    for runs in group_by_network(outcomes):
         network = runs[0].network
         scores = np.array([run.accuracy for run in runs])
-        made.add_row(
+        rich_table.add_row(
             f"{network.number} {network.name}",
-            percent(network.published_accuracy),
-            *(_spread(scores) if several else [percent(scores[0])]),
+            format_percent(network.published_accuracy),
+            *(_spread_cells(scores) if several else [format_percent(scores[0])]),
             f"{np.median([run.steps_per_s for run in runs]):,.0f}",
             f"{sum(run.seconds for run in runs):.1f}",
         )
-    return made
+    return rich_table
 
 
-def _spread(scores: np.ndarray) -> list[str]:
+def _spread_cells(scores: np.ndarray) -> list[str]:
     deviation = scores.std(ddof=1) if len(scores) > 1 else 0.0
     return [
         f"{100 * scores.mean():.2f} ± {100 * deviation:.2f} %",
@@ -51,14 +51,14 @@ def _spread(scores: np.ndarray) -> list[str]:
     ]
 
 
-def percent(share: float) -> str:
+def format_percent(share: float) -> str:
     """0.84 → '84.00 %'."""
     return f"{100 * share:.2f} %"
 
 
 def print_answers(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Each network's answers, of its first run, with the letters that should have come instead."""
-    for runs in by_network(outcomes):
+    """Print the predictions of each network's first run, with the right letter after wrong ones."""
+    for runs in group_by_network(outcomes):
         run = runs[0]
         console.print()
         console.print(
@@ -67,19 +67,21 @@ def print_answers(outcomes: Sequence[Outcome], console: Console) -> None:
         )
         for heading, lines in run.answers.items():
             console.print(f"  {heading}:")
-            console.print(_paragraph([_told(asked, answer) for asked, answer in lines]))
+            console.print(
+                _align_in_rows([_format_prediction(asked, answer) for asked, answer in lines])
+            )
 
 
-def _told(asked: str, answer: str) -> str:
-    """An answer, and the right one beside a wrong one."""
+def _format_prediction(asked: str, answer: str) -> str:
+    """A pattern and its prediction, followed by the right letter if that is wrong."""
     right = letter_after(asked)
     return f"{asked} → {answer}" + ("" if answer == right else f" [red]✗[/] {right}")
 
 
-def _paragraph(items: Sequence[str], columns: int = 6) -> str:
-    """Items in rows of a few, aligned by what is seen of them."""
-    seen = [len(item.replace("[red]", "").replace("[/]", "")) for item in items]
-    width = max(seen, default=0) + 3
-    padded = [item + " " * (width - length) for item, length in zip(items, seen, strict=True)]
+def _align_in_rows(items: Sequence[str], columns: int = 6) -> str:
+    """Items in aligned rows of ``columns``; markup does not count towards the width."""
+    lengths = [len(item.replace("[red]", "").replace("[/]", "")) for item in items]
+    width = max(lengths, default=0) + 3
+    padded = [item + " " * (width - length) for item, length in zip(items, lengths, strict=True)]
     rows = [padded[at : at + columns] for at in range(0, len(padded), columns)]
     return "\n".join("    " + "".join(row).rstrip() for row in rows)

@@ -1,4 +1,4 @@
-"""Outcomes as files: every number as JSON, and the pictures; each whole or absent."""
+"""Outcomes as files: all numbers as JSON, and the plots; each written whole or not at all."""
 
 import importlib.metadata
 import json
@@ -19,27 +19,27 @@ def write(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
     Raises:
         legato.OutputError: the folder cannot be written.
     """
-    text = json.dumps(as_numbers(outcomes), indent=1, ensure_ascii=False)
-    drawn = figure(outcomes)
+    text = json.dumps(outcomes_as_json(outcomes), indent=1, ensure_ascii=False)
+    fig = figure(outcomes)
     return [
         write_whole(folder / "alphabet.json", lambda at: at.write_text(text, encoding="utf-8")),
-        write_whole(folder / "alphabet.png", lambda at: drawn.savefig(at, dpi=150)),
+        write_whole(folder / "alphabet.png", lambda at: fig.savefig(at, dpi=150)),
     ]
 
 
-def as_numbers(outcomes: Sequence[Outcome]) -> dict:
-    """Everything the outcomes hold, as JSON takes it; probabilities that do not exist are null."""
+def outcomes_as_json(outcomes: Sequence[Outcome]) -> dict:
+    """All values of the outcomes as JSON values; missing probabilities are null."""
     runs = []
     for outcome in outcomes:
         run = asdict(outcome)
         rows = run.pop("probabilities").astype(float).tolist()
         run["probabilities"] = [[None if p != p else p for p in row] for row in rows]  # noqa: PLR0124
         runs.append(run)
-    return {"versions": versions(), "runs": runs}
+    return {"versions": package_versions(), "runs": runs}
 
 
-def versions() -> dict[str, str]:
-    """What the numbers were made with."""
+def package_versions() -> dict[str, str]:
+    """Versions of the packages, of Python and of the machine that made the numbers."""
     packages = ("keras", "jax", "jaxlib", "numpy")
     return {
         "legato": legato.__version__,

@@ -1,4 +1,4 @@
-"""What the layers of a stream carried, by name and in numbers."""
+"""The states of a stream's layers as a table of their norms, changes and saturation."""
 
 from typing import NamedTuple
 
@@ -7,18 +7,18 @@ from rich.console import Console
 
 from legato import InputError, Trace
 from legato._platform.wording import counted
-from legato.report._terminal import TextColumn, aligned, print_columns, screen
+from legato.report._terminal import TextColumn, align_numbers, make_console, print_columns
 
 NO_STATE = "A stream that sees windows carries its last inputs, and no state of a layer."
 
 
-class Carried(NamedTuple):
+class StateArray(NamedTuple):
     """One state array of one layer.
 
     Attributes:
-        key: its name in a trace's norms, changes and saturated.
-        name: the layer's path, and h, c or a number.
-        layer, part: which layer, and which of its arrays.
+        key: its key in a trace's norms, changes and saturated.
+        name: the layer's path with h, c or a number.
+        layer, part: index of the layer, and of the array in it.
         values: (steps, …).
     """
 
@@ -30,14 +30,14 @@ class Carried(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Its name, and how many units it has."""
+        """Its name and number of units."""
         shape = self.values.shape[1:]
         laid = f"{'×'.join(map(str, shape))}, " if len(shape) > 1 else ""
         return f"{self.name} · {laid}{counted(int(np.prod(shape)), 'unit')}"
 
 
-def carried(trace: Trace) -> list[Carried]:
-    """Every state array of a trace; none of a stream that sees windows.
+def state_arrays(trace: Trace) -> list[StateArray]:
+    """All state arrays of a trace; none if the stream sees windows.
 
     Raises:
         InputError: a trace of no steps.
@@ -53,19 +53,20 @@ def carried(trace: Trace) -> list[Carried]:
         names = {1: "h", 2: "hc"}.get(len(parts), range(len(parts)))
         for part, (name, values) in enumerate(zip(names, parts, strict=True)):
             key = f"{path}:{part}"
-            arrays.append(Carried(key, f"{path} {name}", layer, part, np.asarray(values)))
+            arrays.append(StateArray(key, f"{path} {name}", layer, part, np.asarray(values)))
     return arrays
 
 
 def print_trace(trace: Trace, console: Console | None = None) -> None:
-    """How large each state was, how it moves, and how much of it is saturated; a line a state.
+    """Print norm, change and saturation of each state, a line per state array.
 
-    Norms (root mean square) after the first step, at most, and after the last; the last step's
-    change; the share of numbers beyond 0.95, either way, over all steps. Of h, a norm near 1 and a
-    large share mean saturation; of c, a norm that grows without end is an explosion.
+    The columns: the norm (root mean square) after the first step, its maximum, the norm after the
+    last step, the change in the last step, and the share of values beyond ±0.95 over all steps. For
+    h, a norm near 1 and a large share mean saturation; for c, a norm that keeps growing means that
+    the state explodes.
 
     Args:
-        trace: what ``stream.trace(x)`` gives, of one step or more.
+        trace: from ``stream.trace(x)``, of one step or more.
         console: default: standard output.
 
     Raises:
@@ -77,7 +78,7 @@ def print_trace(trace: Trace, console: Console | None = None) -> None:
         >>> legato.report.print_trace(model.stream(window=3).trace([[0.1], [0.2]]))
         A stream that sees windows carries its last inputs, and no state of a layer.
     """
-    console, arrays = console or screen(), carried(trace)
+    console, arrays = console or make_console(), state_arrays(trace)
     if not arrays:
         console.print(NO_STATE, soft_wrap=True)
         return
@@ -94,7 +95,7 @@ def print_trace(trace: Trace, console: Console | None = None) -> None:
     print_columns(
         [
             TextColumn("state", [each.name for each in arrays], numbers=False),
-            *(TextColumn(name, aligned(values, 3)) for name, values in columns.items()),
+            *(TextColumn(name, align_numbers(values, 3)) for name, values in columns.items()),
             TextColumn("beyond ±0.95", shares),
         ],
         console,

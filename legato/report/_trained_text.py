@@ -1,4 +1,4 @@
-"""Models of one's own data as text and tables: what they expect, were trained on, and reached."""
+"""Trained models and plans as text, tables and JSON values: inputs, training data and scores."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,47 +12,47 @@ from legato._platform.atomic_files import write_whole
 from legato._platform.wording import counted
 from legato._series.sequences import Column
 from legato.report import _terminal
-from legato.report._model_text import carried, states_of
-from legato.report._terminal import aligned, print_columns, print_lines, screen
+from legato.report._model_text import format_state_shapes, state_shapes
+from legato.report._terminal import align_numbers, make_console, print_columns, print_fields
 
-MOST_ROWS, MOST_LABELS = 24, 12  # of a table, and of a list, at the terminal
+MOST_ROWS, MOST_LABELS = 24, 12  # of a table, and of a list, that are printed
 
 
 def facts(trained: Trained) -> dict[str, Any]:
-    """All that is known of a trained model, as JSON takes it."""
+    """All facts about a trained model as JSON values."""
     return {
         "task": trained.task.as_numbers(),
         "input": ["rows", "time steps", len(trained.task.inputs)],
         "output": ["any" if axis is None else axis for axis in trained.model.output_shape],
-        "states": states_of(trained.model),
+        "states": state_shapes(trained.model),
         **trained.known,
     }
 
 
 def print_summary(trained: Trained, console: Console | None = None) -> None:
-    """What a model is for, was trained on and reached, in a few lines."""
-    console = console or screen()
-    print_lines(summary(trained), console)
+    """Print a model's task, training data and scores in a few lines."""
+    console = console or make_console()
+    print_fields(summary_lines(trained), console)
     if "scores" in trained.known:
         console.print()
         print_scores(trained.known["scores"], console)
 
 
-def summary(trained: Trained) -> list[tuple[str, str]]:
-    """The lines of a summary: what each is of, and its words."""
+def summary_lines(trained: Trained) -> list[tuple[str, str]]:
+    """The lines of a summary, each with its name and text."""
     data, training = trained.known["data"], trained.known["training"]
     course = training["course"]
     return [
-        *_about(data, trained.task),
-        ("network", _network(trained.shape, course["rows"], course["padding"])),
-        ("training", _training(training)),
-        ("split", _split(data)),
-        ("states", carried(states_of(trained.model))),
+        *_data_lines(data, trained.task),
+        ("network", _describe_network(trained.shape, course["rows"], course["padding"])),
+        ("training", _describe_training(training)),
+        ("split", _describe_split(data)),
+        ("states", format_state_shapes(state_shapes(trained.model))),
     ]
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
-    """What ``train`` is about to do, as JSON takes it."""
+    """A plan of training as JSON values."""
     laid = {"steps": plan.shape.steps}
     if plan.lanes is not None:
         laid |= {"rows": plan.lanes.rows, "batches": plan.lanes.batches}
@@ -67,35 +67,35 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 
 def print_plan(plan: Plan, console: Console | None = None) -> None:
-    """What ``train`` is about to do: the lines of a summary that are known, and the lanes."""
-    console, course = console or screen(), plan.course
-    asked = f"{counted(course.epochs, 'epoch')}, learning rate {course.learning_rate:g}"
+    """Print a plan of training: the lines of a summary that are known, and the lanes."""
+    console, course = console or make_console(), plan.course
+    epochs = f"{counted(course.epochs, 'epoch')}, learning rate {course.learning_rate:g}"
     if course.early_stop:
-        asked = f"at most {asked}; stops after {course.early_stop:,} that are no better"
+        epochs = f"at most {epochs}; stops after {course.early_stop:,} that are no better"
     rows, padding = (plan.lanes.rows, plan.lanes.padding) if plan.lanes else (None, 0.0)
     lines = [
-        *_about(plan.data, plan.task),
-        ("network", _network(plan.shape, rows, padding)),
-        ("training", asked),
-        ("split", _split(plan.data)),
+        *_data_lines(plan.data, plan.task),
+        ("network", _describe_network(plan.shape, rows, padding)),
+        ("training", epochs),
+        ("split", _describe_split(plan.data)),
     ]
-    print_lines(lines, console)
+    print_fields(lines, console)
     if plan.lanes is not None:
         console.print()
         console.print(Text(str(plan.lanes)), soft_wrap=True)
 
 
-def _about(data: dict, task) -> list[tuple[str, str]]:
-    """The lines on the data and on what is asked of them."""
+def _data_lines(data: dict, task) -> list[tuple[str, str]]:
+    """The lines on the data, the task and its inputs."""
     return [
-        ("data", _data(data)),
+        ("data", _describe_data(data)),
         *(("note", note) for note in data["notes"]),
-        ("task", _task(task)),
-        ("takes", _columns(task.inputs)),
+        ("task", _describe_task(task)),
+        ("takes", _describe_columns(task.inputs)),
     ]
 
 
-def _data(data: dict) -> str:
+def _describe_data(data: dict) -> str:
     many = counted(data["sequences"], "sequence")
     spread = f"{data['longest']:,}"
     if data["shortest"] != data["longest"]:
@@ -107,13 +107,13 @@ def _data(data: dict) -> str:
     return f"{data['source']}: {many} of {spread} steps, {data['steps']:,} in all{times}"
 
 
-def _split(data: dict) -> str:
+def _describe_split(data: dict) -> str:
     learnt, kept = data["learnt_steps"], data["test_steps"]
     parts = f"{counted(learnt, 'step')} learnt from, {kept:,} kept for the score"
     return f"by {data['split']}: {parts}"
 
 
-def _network(shape, rows: int | None, padding: float) -> str:
+def _describe_network(shape, rows: int | None, padding: float) -> str:
     carried = "state carried" if shape.stateful else "no state carried"
     stacked = f"{shape.layers} × " if shape.layers > 1 else ""
     cell = f"{stacked}{shape.cell} of {counted(shape.units, 'unit')}, {carried}"
@@ -123,67 +123,69 @@ def _network(shape, rows: int | None, padding: float) -> str:
     return f"{laid} in {counted(rows, 'row')}, {100 * padding:.1f} % padding"
 
 
-def _training(training: dict) -> str:
+def _describe_training(training: dict) -> str:
     epochs, seconds = len(training["course"]["history"]["loss"]), training["course"]["seconds"]
-    told = f"{counted(epochs, 'epoch')} in {seconds:.1f} s"
+    text = f"{counted(epochs, 'epoch')} in {seconds:.1f} s"
     if "trial" not in training:
-        return told
+        return text
     tried = len(training["trial"]["history"]["loss"])
-    return f"{told}, the best of {tried:,} tried on a part in {training['trial']['seconds']:.1f} s"
+    return f"{text}, the best of {tried:,} tried on a part in {training['trial']['seconds']:.1f} s"
 
 
-def _task(task) -> str:
+def _describe_task(task) -> str:
     targets = ", ".join(column.name for column in task.targets)
     if task.kind == "forecast":
         return f"forecast {targets}, {counted(task.horizon, 'step')} ahead"
     whole = " of a whole sequence" if task.whole else " of each step"
     if task.kind == "generate":
         whole = " of the next step"
-    return f"{task.kind} {targets}{whole}, one of {len(task.labels)}: {_some(task.labels)}"
+    return f"{task.kind} {targets}{whole}, one of {len(task.labels)}: {_first_labels(task.labels)}"
 
 
-def _columns(columns: tuple[Column, ...]) -> str:
+def _describe_columns(columns: tuple[Column, ...]) -> str:
     parts = [
         each.name
         if each.categories is None
-        else f"{each.name} (one of {len(each.categories)}: {_some(each.categories)})"
+        else f"{each.name} (one of {len(each.categories)}: {_first_labels(each.categories)})"
         for each in columns
     ]
     return ", ".join(parts)
 
 
-def _some(labels: tuple[str, ...]) -> str:
+def _first_labels(labels: tuple[str, ...]) -> str:
     shown = [repr(label) if label.split() != [label] else label for label in labels[:MOST_LABELS]]
     return " ".join(shown) + (" …" if len(labels) > MOST_LABELS else "")
 
 
 def print_scores(scores: dict, console: Console | None = None) -> None:
-    """A model's scores beside those of the baselines, and what they say.
+    """Print a model's scores with those of the baselines, and the verdict.
 
     Args:
-        scores: what ``Scores.as_numbers`` gives.
+        scores: from ``Scores.as_numbers``.
         console: default: standard output.
     """
-    console = console or screen()
+    console = console or make_console()
     rows = {"model": scores["model"], **scores["baselines"]}
     by_lead = "horizon" in scores
     what = f"Errors over {counted(scores['predictions'], 'forecast')}"
     console.print(
         what if by_lead else f"Labels over {counted(scores['predictions'], 'prediction')}"
     )
-    columns = _errors(rows, scores["horizon"]) if by_lead else _shares(rows)
+    columns = _error_columns(rows, scores["horizon"]) if by_lead else _label_columns(rows)
     print_columns([_terminal.TextColumn("", list(rows), numbers=False), *columns], console)
     console.print(Text(scores["verdict"]))
 
 
-def _errors(rows: dict[str, dict], horizon: int) -> list[_terminal.TextColumn]:
+def _error_columns(rows: dict[str, dict], horizon: int) -> list[_terminal.TextColumn]:
     columns = {name.upper(): [row[name] for row in rows.values()] for name in ("mae", "rmse")}
-    for lead in _leads(horizon):
+    for lead in _shown_leads(horizon):
         columns[f"{lead + 1} ahead"] = [row["mae_by_lead"][lead] for row in rows.values()]
-    return [_terminal.TextColumn(name, aligned(values, 4)) for name, values in columns.items()]
+    return [
+        _terminal.TextColumn(name, align_numbers(values, 4)) for name, values in columns.items()
+    ]
 
 
-def _shares(rows: dict[str, dict]) -> list[_terminal.TextColumn]:
+def _label_columns(rows: dict[str, dict]) -> list[_terminal.TextColumn]:
     spans = [[f"{100 * end:.1f}" for end in row["interval"]] for row in rows.values()]
     bits = [row["cross_entropy_bits"] for row in rows.values()]
     shares = [f"{100 * row['accuracy']:.1f} %" for row in rows.values()]
@@ -196,8 +198,8 @@ def _shares(rows: dict[str, dict]) -> list[_terminal.TextColumn]:
     ]
 
 
-def _leads(horizon: int) -> list[int]:
-    """Which steps ahead get a column of their own: the first, the last, and some between."""
+def _shown_leads(horizon: int) -> list[int]:
+    """Up to five steps ahead that get a column, with the first and the last; counted from 0."""
     if horizon == 1:
         return []
     count = min(horizon, 5)
@@ -205,13 +207,13 @@ def _leads(horizon: int) -> list[int]:
 
 
 def print_table(columns: dict[str, list], console: Console | None = None) -> None:
-    """A table of columns, its first rows and its last."""
-    console = console or screen()
+    """Print a table; of more than ``MOST_ROWS`` rows, only the first and the last."""
+    console = console or make_console()
     count = len(next(iter(columns.values())))
     shown = list(range(count))
     if count > MOST_ROWS:
         shown = [*range(MOST_ROWS - 4), *range(count - 3, count)]
-    made = [_shown(name, [values[at] for at in shown]) for name, values in columns.items()]
+    made = [_text_column(name, [values[at] for at in shown]) for name, values in columns.items()]
     if count > MOST_ROWS:
         for column in made:
             column.cells.insert(MOST_ROWS - 4, "…")
@@ -222,9 +224,9 @@ def print_table(columns: dict[str, list], console: Console | None = None) -> Non
         console.print(f"{count:,} rows; --out FILE writes them all.")
 
 
-def _shown(name: str, values: list) -> _terminal.TextColumn:
+def _text_column(name: str, values: list) -> _terminal.TextColumn:
     if any(isinstance(each, float) for each in values):
-        return _terminal.TextColumn(name, aligned(values, 6))
+        return _terminal.TextColumn(name, align_numbers(values, 6))
     numbers = all(isinstance(each, int) for each in values)
     return _terminal.TextColumn(
         name, ["" if each is None else str(each) for each in values], numbers

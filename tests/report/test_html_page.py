@@ -140,14 +140,14 @@ def test_the_headline_compares_with_what_was_published():
     naive, steps = alphabet.find(["naive", "steps"])
     alone = [outcome(naive, 1, accuracy=0.84), outcome(steps, 1, accuracy=0.96)]
     assert _page_text.headline(alone) == (
-        "2 of six small LSTM networks learnt which letter of the alphabet comes next, under seed "
-        "1; they were published with one run each.",
-        "The published accuracy equals the one here for naive; it is higher for steps.",
+        "2 of six small LSTM networks learnt to predict the next letter of the alphabet, under "
+        "seed 1; they were published with one run each.",
+        "The published accuracy equals the accuracy here for naive; it is higher for steps.",
     )
     several = [outcome(naive, 1, accuracy=0.8), outcome(naive, 2, accuracy=0.88), *alone[1:]]
     assert _page_text.headline(several)[1] == (
-        "The published accuracy lies within what the seeds gave for naive; it is above what any "
-        "seed gave for steps."
+        "The published accuracy is within the range of the seeds for naive; it is above the range "
+        "of the seeds for steps."
     )
 
 
@@ -175,7 +175,7 @@ def test_an_answer_is_told_whole(page):
         "A remark.",
         *(f"{each.name}: {legato.interval(each.scores, unit='%')}" for each in found.found.groups),
         str(found.found.comparisons[0]),
-        "answered quickly, in 12.3 s",
+        "answered in 12.3 s, with fewer seeds and settings",
     ):
         assert " ".join(each.split()) in words
     assert "Of 4 claims 1 holds, 1 holds in part, 1 does not hold and 1 is undecided." in (
@@ -195,30 +195,31 @@ def test_the_end_says_how_it_was_made(page):
 
 def test_sentences_on_influence_follow_from_the_map(looks):
     steps, stateful = looks
-    assert _page_text.flows(steps) == (
-        "Exactly 0 off the diagonal, 506 of 506: nothing flows from sample to sample."
+    assert _page_text.describe_influence(steps) == (
+        "All 506 influences between different samples are exactly 0: no prediction depends on "
+        "another sample."
     )
     (batch,) = alphabet.find(["batch"])
     together = dataclasses.replace(steps, network=batch)
-    assert _page_text.flows(together).endswith("though 23 samples stand in one batch.")
+    assert _page_text.describe_influence(together).endswith("though 23 samples are in one batch.")
     own = (stateful.influence.matrix.argmax(axis=1) == np.arange(25)).sum()
-    assert _page_text.flows(stateful) == (
-        "Above 0 for all 300 pairs of a prediction and an earlier sample, exactly 0 for all 300 of "
-        "a later one: each prediction depends on everything earlier. Its own sample has the "
+    assert _page_text.describe_influence(stateful) == (
+        "All 300 influences of an earlier sample are above 0, all 300 of a later sample are "
+        "exactly 0: each prediction depends on everything earlier. Its own sample has the "
         f"largest influence in {own} of 25 predictions."
     )
     matrix = np.eye(3) + np.array([[0, 0, 2], [0, 0, 0], [1, 0, 0]])
     some = dataclasses.replace(stateful, influence=legato.Influence(matrix, (*"ABC",), (*"ABC",)))
-    assert _page_text.flows(some) == (
-        "Off the diagonal 4 of 6 are exactly 0; above 0 are 1 of 3 of earlier samples and 1 of 3 "
-        "of later ones."
+    assert _page_text.describe_influence(some) == (
+        "4 of 6 influences between different samples are exactly 0; above 0 are 1 of 3 of earlier "
+        "samples and 1 of 3 of later ones."
     )
 
 
 def test_sentences_on_states_follow_from_them(looks):
     h, c = looks[0].held.values()
-    told = _page_text.holds(looks[0])
-    assert f"h reaches {np.abs(h).max():.3f}, c {np.abs(c).max():.2f} in size" in told
+    told = _page_text.describe_states(looks[0])
+    assert f"size of h is {np.abs(h).max():.3f}, that of c {np.abs(c).max():.2f};" in told
 
 
 # What is drawn.
@@ -226,7 +227,7 @@ def test_sentences_on_states_follow_from_them(looks):
 
 def test_curves_are_the_median_and_all_seeds(outcomes):
     runs = outcomes[:3]
-    above, below = _network_figures.curves(runs).alone().axes
+    above, below = _network_figures.learning_panel(runs).as_figure().axes
     for axes, name, scale in ((above, "loss", 1), (below, "accuracy", 100)):
         values = scale * np.array([run.history[name] for run in runs])
         at = _network_figures.shown_epochs(values.shape[1])
@@ -239,7 +240,7 @@ def test_curves_are_the_median_and_all_seeds(outcomes):
 
 
 def test_maps_are_the_numbers(outcomes, looks):
-    (axes,) = _network_figures.answers(outcomes[3:6]).alone().axes
+    (axes,) = _network_figures.predictions_panel(outcomes[3:6]).as_figure().axes
     shown = axes.images[0].get_array()
     np.testing.assert_array_equal(shown.filled(np.nan), outcomes[3].probabilities)
     ends = _inspection_figures.common_scale(looks)
@@ -248,15 +249,17 @@ def test_maps_are_the_numbers(outcomes, looks):
     assert ends[0] <= smallest
     assert ends[1] >= max(each.max() for each in matrices)
     for look, matrix in zip(looks, matrices, strict=True):
-        (axes,) = _inspection_figures.influence(look, ends, "").alone().axes
+        (axes,) = _inspection_figures.influence_panel(look, ends, "").as_figure().axes
         shown = axes.images[0].get_array()
         np.testing.assert_array_equal(shown.filled(0), matrix)
         np.testing.assert_array_equal(np.ma.getmaskarray(shown), matrix == 0)
         assert axes.images[0].get_clim() == ends
-        order = _inspection_figures.rising(look)
+        order = _inspection_figures.units_by_rise(look)
         assert sorted(order) == list(range(look.network.units))
         for axes, values in zip(
-            _inspection_figures.traces(look, "").alone().axes, look.held.values(), strict=True
+            _inspection_figures.states_panel(look, "").as_figure().axes,
+            look.held.values(),
+            strict=True,
         ):
             np.testing.assert_array_equal(axes.images[0].get_array(), values[:, order].T)
 
@@ -266,7 +269,7 @@ def test_maps_are_the_numbers(outcomes, looks):
 def test_strips_are_the_scores(groups, unit):
     scores = [np.random.default_rng(at).uniform(0, 1, 5).round(1) for at in range(groups)]
     found = answered(scores=scores, unit=unit)
-    (axes,) = _strip_plot.strips(found, "a").alone().axes
+    (axes,) = _strip_plot.strip_panel(found, "a").as_figure().axes
     scale = 100 if unit == "%" else 1
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     means = [line for line in axes.lines if line.get_marker() == "d"]
@@ -304,9 +307,9 @@ def test_what_is_no_number_is_told_and_not_averaged(tmp_path):
         "Seed 2: the loss is not finite in 261 of 301 epochs, first in epoch 41; neither line nor "
         "band is drawn there."
     ) in section(page, "learning").words
-    assert "group 0: 1 of 3 scores are not finite, so no mean is told." in page.words
+    assert "group 0: 1 of 3 scores are not finite, so no mean is shown." in page.words
     assert "group 1: 1 of 1 scores are not finite" in page.words
-    line = _network_figures.curves(runs).alone().axes[0].lines[0].get_ydata()
+    line = _network_figures.learning_panel(runs).as_figure().axes[0].lines[0].get_ydata()
     at = _network_figures.shown_epochs(301)
     np.testing.assert_array_equal(np.isfinite(line), at < 40)
 

@@ -42,7 +42,7 @@ def test_every_number_is_a_dot_and_zeros_are_masked():
     np.testing.assert_array_equal(np.ma.getmaskarray(shown), matrix == 0)
     assert picture(figure).get_clim() == (2.0**-25, 1.0)
     assert picture(figure).get_extent() == [-0.5, 25.5, 25.5, -0.5]
-    assert told(figure) == ["exactly 0: nothing flows"]
+    assert told(figure) == ["exactly 0: no influence"]
     assert figure.get_suptitle() == "letters"
 
 
@@ -73,7 +73,7 @@ def test_a_dot_of_many_is_the_largest_of_a_few(tmp_path):
     shown = picture(figure).get_array().filled(0)
     assert shown.shape == (1_000, 1_000)
     assert shown[-1, 0] == matrix[1_998:, :2].max()
-    assert "a dot is the largest of a few" in told(figure)
+    assert "each dot is the largest of several values" in told(figure)
     content = report.save_figure(figure, tmp_path / "map.png").read_bytes()
     assert max(struct.unpack(">II", content[16:24])) < 2_000
 

@@ -132,7 +132,7 @@ def test_states_are_called_what_they_are(rng):
 def test_where_there_are_too_many_the_largest_is_shown(count, others, most, seed):
     """Against a loop: the number of largest size of each of so many stretches, none left out."""
     values = np.random.default_rng(seed).integers(-9, 10, (others, count)).astype(float)
-    thinned = _trace_figure._thinned(values, 1, most)
+    thinned = _trace_figure._downsample(values, 1, most)
     assert thinned.shape == (others, min(count, most))
     cuts = [at * count // min(count, most) for at in range(min(count, most) + 1)]
     for row, shown in zip(values, thinned, strict=True):

@@ -31,7 +31,7 @@ finite = st.floats(-1e12, 1e12, allow_nan=False)
 @settings(deadline=None)
 def test_aligned_numbers_are_what_they_were(values, digits):
     """Each is right in as many digits as the largest one shows, or in all of its own."""
-    told = [float(each.replace(",", "")) for each in _terminal.aligned(values, digits)]
+    told = [float(each.replace(",", "")) for each in _terminal.align_numbers(values, digits)]
     largest = max(map(abs, values))
     np.testing.assert_allclose(told, values, atol=largest * 10.0 ** (1 - digits), rtol=0)
     for value, each in zip(values, told, strict=True):
@@ -39,9 +39,14 @@ def test_aligned_numbers_are_what_they_were(values, digits):
 
 
 def test_points_are_below_each_other():
-    assert _terminal.aligned([59.17, 1234.5, None, 0.5], 6) == ["59.17", "1,234.50", "", "0.50"]
-    assert _terminal.aligned([0.000012, 1000.0], 6) == ["1.2e-05", "1,000"]
-    assert _terminal.aligned([0.0, None], 4) == ["0", ""]
+    assert _terminal.align_numbers([59.17, 1234.5, None, 0.5], 6) == [
+        "59.17",
+        "1,234.50",
+        "",
+        "0.50",
+    ]
+    assert _terminal.align_numbers([0.000012, 1000.0], 6) == ["1.2e-05", "1,000"]
+    assert _terminal.align_numbers([0.0, None], 4) == ["0", ""]
 
 
 headings = st.text(st.sampled_from("ab $[]/:\n\t🎻ü"), min_size=1, max_size=30)
@@ -90,8 +95,8 @@ def test_a_long_table_shows_its_ends():
 
 
 def test_long_names_keep_both_ends():
-    assert _terminal.shortened("abcdefghij", 10) == "abcdefghij"
-    assert _terminal.shortened("abcdefghijk", 10) == "abcd…hijk"
+    assert _terminal.shorten("abcdefghij", 10) == "abcdefghij"
+    assert _terminal.shorten("abcdefghijk", 10) == "abcd…hijk"
 
 
 # Pictures.
