@@ -545,7 +545,7 @@ def test_the_state_of_the_model_stays_as_it_was(tmp_path):
 
 
 def test_without_onnx_the_error_says_how_to_install_it(tmp_path, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("legato._interop.onnx._")]:
+    for name in [name for name in sys.modules if name.startswith("legato._interop.onnx.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingError, match=r'pip install "legato\[onnx\]"') as caught:
