@@ -13,9 +13,9 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.forecast_metrics import as_lists, finite
+from legato._platform.wilson_interval import wilson_interval
 from legato._platform.wording import listed
 
-NORMAL_975 = 1.959963984540054  # the normal distribution's quantile
 MOST_CONFUSED = 100  # classes, whose square is written down
 LEAST_PROBABILITY = 1e-7  # as in Keras's losses, so that the numbers agree
 
@@ -178,22 +178,7 @@ def _label_score(
         predicted = chances.argmax(1)
     labels = _classes(f"The labels of {name}", predicted, classes)
     right = int((labels == truth).sum())
-    return labels, LabelScore(right / len(truth), wilson(right, len(truth)), nats)
-
-
-def wilson(right: int, predictions: int) -> tuple[float, float]:
-    """The 95 % interval of a share of which a sample is known.
-
-    Example:
-        >>> low, high = wilson(8, 10)
-        >>> round(low, 3), round(high, 3)
-        (0.49, 0.943)
-    """
-    share, weight = right / predictions, NORMAL_975**2 / predictions
-    middle = share + weight / 2
-    reach = np.sqrt(weight * (share * (1 - share) + weight / 4))
-    low, high = (middle - reach) / (1 + weight), (middle + reach) / (1 + weight)
-    return min(share, max(0.0, float(low))), max(share, min(1.0, float(high)))
+    return labels, LabelScore(right / len(truth), wilson_interval(right, len(truth)), nats)
 
 
 def _classes(what: str, labels: Any, classes: int) -> np.ndarray:

@@ -54,12 +54,7 @@ class Predictor:
     def inputs_of(self, sequences: Sequences, lenient: bool = False) -> np.ndarray:
         """What the model takes, checked: (time steps of all, inputs); see ``Task.inputs_of``."""
         values = self.task.inputs_of(sequences, lenient)
-        padding = (values == np.float32(self.pad)).all(1)
-        if padding.any():
-            raise InputError(
-                f"Step {int(np.argmax(padding))} of {sequences.source} holds {self.pad:g} in every "
-                "column, the number that marks padding for this model. Leave that step out."
-            )
+        self._check_no_padding(values, sequences.source)
         return values
 
     def truth(self, sequences: Sequences) -> np.ndarray:
@@ -123,12 +118,23 @@ class Predictor:
             InputError: a column is missing, or holds what is no number, or no label it knows.
         """
         numbers = np.array([encode_value(row, each) for each in self.task.inputs], "float32")
-        if (numbers == np.float32(self.pad)).all():
+        self._check_no_padding(numbers[None])
+        return numbers
+
+    def _check_no_padding(self, steps: np.ndarray, source: str | None = None) -> None:
+        """Raise an InputError if a step holds the padding value in every column.
+
+        Args:
+            steps: (time steps, inputs).
+            source: name of the data; None for a single row.
+        """
+        padding = (steps == np.float32(self.pad)).all(1)
+        if padding.any():
+            step = "The row" if source is None else f"Step {int(np.argmax(padding))} of {source}"
             raise InputError(
-                f"The row holds {self.pad:g} in every column, the number that marks padding for "
+                f"{step} holds {self.pad:g} in every column, the number that marks padding for "
                 "this model. Leave it out."
             )
-        return numbers
 
     def told(self, answer: np.ndarray) -> dict[str, Any]:
         """One answer, (outputs,), in the words of what it was trained on, as JSON takes it.

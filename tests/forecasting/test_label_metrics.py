@@ -14,7 +14,8 @@ from legato._errors import InputError
 from legato._forecasting import label_metrics
 from legato._forecasting.baselines import majority
 from legato._forecasting.forecast_metrics import Scores
-from legato._forecasting.label_metrics import label_scores, wilson
+from legato._forecasting.label_metrics import label_scores
+from legato._platform.wilson_interval import wilson_interval
 
 thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30)
@@ -64,7 +65,7 @@ def test_cross_entropy_is_what_keras_calls_a_loss():
 @given(count=st.integers(1, 300), share=st.floats(0, 1))
 def test_wilsons_interval_is_where_the_share_is_1_96_standard_errors_away(count, share):
     right = round(share * count)
-    low, high = wilson(right, count)
+    low, high = wilson_interval(right, count)
     assert 0 <= low <= right / count <= high <= 1
     for end in (low, high):
         away = (right / count - end) ** 2 * count
@@ -75,7 +76,7 @@ def test_wilsons_interval_is_scipys():
     stats = pytest.importorskip("scipy.stats")
     for right, count in [(0, 5), (5, 5), (3, 7), (81, 263)]:
         expected = stats.binomtest(right, count).proportion_ci(method="wilson")
-        np.testing.assert_allclose(wilson(right, count), tuple(expected), atol=1e-12)
+        np.testing.assert_allclose(wilson_interval(right, count), tuple(expected), atol=1e-12)
 
 
 def shares(**right):

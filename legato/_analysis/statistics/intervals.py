@@ -25,6 +25,7 @@ from legato._analysis.statistics.seed_scores import (
 )
 from legato._errors import InputError
 from legato._platform.checks import check_choice, check_count, is_count
+from legato._platform.wilson_interval import wilson_interval
 
 RESAMPLES = 9_999
 
@@ -197,15 +198,23 @@ def proportion(
         >>> print(proportion(9, 10, did="reached 100 %"))
         9 of 10 seeds reached 100 %, 95 % interval 60 to 98 %.
     """
-    from scipy import stats
-
     successes, count = _successes_and_count(successes, count)
     level = check_level(level)
     check_choice("method", method, get_args(ShareMethod))
-    low, high = stats.binomtest(successes, count).proportion_ci(level, method)
-    share = successes / count
-    ends = max(0.0, min(share, float(low))), min(1.0, max(share, float(high)))  # despite rounding
+    if method == "exact":
+        ends = _exact_interval(successes, count, level)
+    else:
+        ends = wilson_interval(successes, count, level)
     return Proportion(successes, count, *ends, level, did, method)
+
+
+def _exact_interval(successes: int, count: int, level: float) -> tuple[float, float]:
+    """The ends of Clopper and Pearson's interval."""
+    from scipy import stats
+
+    low, high = stats.binomtest(successes, count).proportion_ci(level, "exact")
+    share = successes / count
+    return max(0.0, min(share, float(low))), min(1.0, max(share, float(high)))  # despite rounding
 
 
 def _successes_and_count(successes, count: int | None) -> tuple[int, int]:
