@@ -26,10 +26,11 @@ from _bench import machine, ratios, significant, spread, table
 
 from legato import layers
 from legato._series.lanes import Lanes
+from legato._forecasting.config import TrainConfig
 from legato._forecasting.network import Shape
-from legato._forecasting.partition import parts_of
-from legato._forecasting.trainer import TrainingOptions, Trainer
-from legato._forecasting.task import settle
+from legato._forecasting.partition import split_parts
+from legato._forecasting.trainer import Trainer
+from legato._forecasting.task import infer_task
 
 COLUMNS = {"group": "machine", "time": "at"}
 EPOCHS = 3
@@ -61,42 +62,41 @@ def prepared(path: Path) -> tuple[dict[str, float], tuple]:
     began = time.perf_counter()
     data = legato.read(path, **COLUMNS)
     read = time.perf_counter()
-    task = settle(data)
-    parts = parts_of(data, task, None, 0.2, 0, 7)
-    learnt = parts.learning(data)
-    shape = Shape(steps=Lanes(learnt.lengths).steps)
-    school = Trainer(task, shape, TrainingOptions(EPOCHS, 0, 0.003, 7, 0), None)
-    networks, _ = school.teach(learnt)
+    task = infer_task(data)
+    config = TrainConfig(epochs=EPOCHS, verbose=0)
+    training = split_parts(data, task, config).training(data)
+    trainer = Trainer(task, Shape(steps=Lanes(training.lengths).steps), config)
+    networks, _ = trainer.fit(training)
     begun = time.perf_counter()
-    lessons = school.lessons(networks, learnt, 0 * learnt.lengths)
+    training_set = trainer.training_set(networks, training, 0 * training.lengths)
     laid = time.perf_counter() - begun
-    return {"read": read - began, "laid out in lanes": laid}, (lessons, networks)
+    return {"read": read - began, "laid out in lanes": laid}, (training_set, networks)
 
 
-def bare(lessons, networks) -> tuple[keras.Model, np.ndarray]:
+def bare(training_set, networks) -> tuple[keras.Model, np.ndarray]:
     """A plain network of the same size, and the same inputs, scaled beforehand."""
     encoder = keras.Model(networks.core.input, networks.core.get_layer("features").output)
-    x = np.asarray(encoder.predict(lessons.x, verbose=0))
+    x = np.asarray(encoder.predict(training_set.x, verbose=0))
     model = legato.Sequential(
         [
             layers.Input((None, x.shape[-1])),
             layers.LSTM(32, stateful=True, return_sequences=True),
-            layers.Dense(lessons.y.shape[-1]),
+            layers.Dense(training_set.y.shape[-1]),
         ]
     )
     model.compile(keras.optimizers.Adam(0.003), "mse")
     return model, x
 
 
-def fit_seconds(model, x, lessons) -> float:
+def fit_seconds(model, x, training_set) -> float:
     """Seconds an epoch of one fit."""
     began = time.perf_counter()
     model.fit(
         x,
-        lessons.y,
-        batch_size=lessons.rows,
-        sample_weight=lessons.weight,
-        starts=lessons.starts,
+        training_set.y,
+        batch_size=training_set.rows,
+        sample_weight=training_set.weight,
+        starts=training_set.starts,
         epochs=EPOCHS,
         verbose=0,
     )
@@ -131,18 +131,18 @@ def main() -> None:
 
         parts: dict[str, list[float]] = {}
         for _ in range(arguments.rounds):
-            seconds, (lessons, networks) = prepared(path)
+            seconds, (training_set, networks) = prepared(path)
             for name, each in seconds.items():
                 parts.setdefault(name, []).append(each)
         print(table(["before training", "seconds"], [[n, spread(e)] for n, e in parts.items()]))
-        print(f"\n{lessons.lanes}\n".split("\n[", maxsplit=1)[0] + "\n")
+        print(f"\n{training_set.lanes}\n".split("\n[", maxsplit=1)[0] + "\n")
 
-        plain, given = bare(lessons, networks)
+        plain, given = bare(training_set, networks)
         times: dict[str, list[float]] = {"legato train": [], "plain Sequential": []}
         for number in range(arguments.rounds + 1):
             pair = (
-                fit_seconds(networks.core, lessons.x, lessons),
-                fit_seconds(plain, given, lessons),
+                fit_seconds(networks.core, training_set.x, training_set),
+                fit_seconds(plain, given, training_set),
             )
             if number:
                 for name, each in zip(times, pair, strict=True):

@@ -24,6 +24,7 @@ from ._errors import OutputError as OutputError
 from ._errors import StateError as StateError
 from ._errors import UnsupportedError as UnsupportedError
 from ._forecasting.classification import Labelled as Labelled
+from ._forecasting.config import TrainConfig as TrainConfig
 from ._forecasting.forecast import Forecast as Forecast
 from ._forecasting.train import Plan as Plan
 from ._forecasting.train import plan as plan

@@ -11,23 +11,21 @@ reached in training is no trouble.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
 from legato import layers
 from legato._errors import InputError
+from legato._forecasting.config import Cell, Framing
 from legato._forecasting.task import Task
 from legato._models.model import Model
-from legato._platform.checks import check_count
 
-CELLS = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
+CELLS: dict[Cell, type] = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
 LEAST_SPREAD, MOST_SPREAD = 1e-7, 1e18  # that Keras's Normalization scales by, in 32-bit floats
 ROUNDING = 1e-6  # of a value's size: changes that vary by less are rounding
 MOST_FLAGS = 64  # categories that are told to the network by one flag each; more are embedded
-Framing = Literal["chunks", "window", "features", "prefix", "runs"]
-FRAMINGS = ("chunks", "window", "features", "prefix", "runs")
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,15 @@ class Shape:
     """What a network is made of.
 
     Attributes:
-        cell: one of ``CELLS``.
+        cell: type of the recurrent layers.
         units: of each recurrent layer.
         layers: recurrent layers, one on another.
         stateful: whether they carry state.
-        framing: one of ``FRAMINGS``; all but ``"chunks"`` answer at the last step only.
+        framing: all but ``"chunks"`` answer at the last step only.
         steps: time steps of a sample.
     """
 
-    cell: str = "lstm"
+    cell: Cell = "lstm"
     units: int = 32
     layers: int = 1
     stateful: bool = True
@@ -82,11 +80,7 @@ def build(task: Task, shape: Shape, values: np.ndarray, changes: np.ndarray | No
         values: (time steps, inputs), what the scaling is fitted on: the training part alone.
         changes: (time steps, horizon × targets), what is added to the last value there; None where
             labels are answered.
-
-    Raises:
-        InputError: no such cell or framing, or sizes below 1.
     """
-    check_shape(shape)
     steps = shape.steps if shape.framing in ("window", "features") else None
     inputs = keras.Input((steps, len(task.inputs)), name="steps")
     features = encoded(task, inputs, values)
@@ -164,18 +158,3 @@ def _check_spread(names: list[str], values: np.ndarray) -> None:
                 f"The column {name!r} varies by {spread:.1g}, and from {LEAST_SPREAD:g} to "
                 f"{MOST_SPREAD:g} was expected. {way} it by a power of ten: another unit will do."
             )
-
-
-def check_shape(shape: Shape) -> None:
-    """Raise an InputError if there is no such network."""
-    if shape.cell not in CELLS:
-        raise InputError(f"The cell {shape.cell!r} is none of {', '.join(CELLS)}.")
-    if shape.framing not in FRAMINGS:
-        raise InputError(f"The framing {shape.framing!r} is none of {', '.join(FRAMINGS)}.")
-    for name in ("units", "layers", "steps"):
-        check_count(name, getattr(shape, name))
-    if shape.stateful and not shape.at_every_step:
-        raise InputError(
-            f"The framing {shape.framing!r} makes samples that stand alone, so there is nothing to "
-            "carry: stateful=False (--stateless), or the framing 'chunks'."
-        )

@@ -1,20 +1,18 @@
-"""The three parts of data: what fits a network, what decides when to stop, and what scores it.
+"""Splits data into three parts: one to fit a network, one for early stopping, one to test it.
 
-Split by time, the later parts of every sequence are set aside; by group, whole sequences. Who is
-judged on a part is led through what comes before it.
+By time, the later steps of every sequence are set aside; by group, whole sequences. A network is
+evaluated on a part after it has read the steps before it.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._forecasting.config import TrainConfig
 from legato._forecasting.task import Task
 from legato._series.sequences import Sequences
 from legato._series.splits import split_by_group, split_by_time
-
-Split = Literal["time", "group"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +20,9 @@ class Partition:
     """Where the parts of each sequence end.
 
     Attributes:
-        fits: (sequences,), the first step after the part that fits.
-        stops: (sequences,), the first step after the part that decides when to stop; what is left
-            scores.
+        fits: (sequences,), the first step after the part that is fitted.
+        stops: (sequences,), the first step after the part for early stopping; the rest is the test
+            part.
         by: ``"time"`` or ``"group"``.
     """
 
@@ -32,24 +30,24 @@ class Partition:
     stops: np.ndarray
     by: str
 
-    def learning(self, sequences: Sequences) -> Sequences:
-        """All but what scores."""
+    def training(self, sequences: Sequences) -> Sequences:
+        """All but the test part."""
         return sequences.between(0 * self.stops, self.stops)
 
     def fitting(self, sequences: Sequences) -> Sequences:
-        """What is learnt from while the rest of ``learning`` decides."""
+        """The training part without that for early stopping."""
         return sequences.between(0 * self.fits, self.fits)
 
-    def stopping(self, sequences: Sequences) -> tuple[Sequences, np.ndarray] | None:
-        """What decides when to stop, after what leads there; and where it begins. None if none."""
-        return _led(sequences, self.fits, self.stops)
+    def validation(self, sequences: Sequences) -> tuple[Sequences, np.ndarray] | None:
+        """The part for early stopping with the steps before it, and where it begins; or None."""
+        return _with_history(sequences, self.fits, self.stops)
 
-    def scoring(self, sequences: Sequences) -> tuple[Sequences, np.ndarray] | None:
-        """What scores, after what leads there; and where it begins. None if there is none."""
-        return _led(sequences, self.stops, sequences.lengths)
+    def test(self, sequences: Sequences) -> tuple[Sequences, np.ndarray] | None:
+        """The test part with the steps before it, and where it begins; None if there is none."""
+        return _with_history(sequences, self.stops, sequences.lengths)
 
 
-def _led(
+def _with_history(
     sequences: Sequences, begins: np.ndarray, ends: np.ndarray
 ) -> tuple[Sequences, np.ndarray] | None:
     there = ends > begins
@@ -58,34 +56,27 @@ def _led(
     return sequences.between(0 * ends, np.where(there, ends, 0)), begins[there]
 
 
-def parts_of(
-    sequences: Sequences, task: Task, by: Split | None, test: float, validation: float, seed: int
-) -> Partition:
-    """Set parts aside for a task.
+def split_parts(sequences: Sequences, task: Task, config: TrainConfig) -> Partition:
+    """Set the parts aside for a task.
 
     Args:
         sequences: all the data.
-        task: what is asked.
-        by: ``"time"``: the last steps of every sequence; ``"group"``: whole sequences, drawn at
-            random, every label in each part. Default: by group if a label belongs to a whole
-            sequence, else by time.
-        test, validation: shares, or whole numbers of steps (or sequences); 0: none.
-        seed: of the draw of sequences.
+        task: the task; where a label belongs to a whole sequence, sequences are split by group, so
+            that every label is in each part.
+        config: its ``split``, ``test``, ``validation`` (used if ``early_stop`` asks) and ``seed``.
 
     Raises:
         InputError: a part would leave too little of a sequence, which is named.
     """
-    for name, share in (("test", test), ("validation", validation)):
-        if not share >= 0:
-            raise InputError(f"{name} is {share}; a share, a whole number, or 0 was expected.")
-    if by not in (None, "time", "group"):
-        raise InputError(f"split is {by!r}; 'time' or 'group' was expected.")
-    if task.whole and by == "time":
+    test, validation = _share_or_count(config.test), _share_or_count(config.validation)
+    if not config.early_stop:
+        validation = 0
+    if task.whole and config.split == "time":
         raise InputError(
-            "Split by time, every sequence would be learnt from with its label, and then be asked "
-            "for that label: leave split out, or split by group."
+            "Split by time, every sequence would be trained on with its label, and then be tested "
+            "on that label: leave split out, or split by group."
         )
-    if not task.whole and by != "group":
+    if not task.whole and config.split != "group":
         least = max(1, task.horizon)
         stops = split_by_time(sequences, test, least=least) if test else sequences.lengths
         if not validation:
@@ -99,10 +90,15 @@ def parts_of(
     parts = [np.arange(0)] * 2
     for at, share in enumerate((test, validation)):
         if share:
-            kept, chosen = split_by_group(sequences.select(fits), share, seed, labels[fits])
+            kept, chosen = split_by_group(sequences.select(fits), share, config.seed, labels[fits])
             fits, parts[at] = fits[kept], fits[chosen]
     ends = np.zeros((2, len(sequences)), int)
     ends[0, fits] = sequences.lengths[fits]
     within = np.concatenate([fits, parts[1]])
     ends[1, within] = sequences.lengths[within]
     return Partition(ends[0], ends[1], "group")
+
+
+def _share_or_count(size: float) -> float:
+    """A share as it is; a whole number, which may come as a float, as an integer."""
+    return int(size) if size >= 1 else size

@@ -6,18 +6,15 @@ columns: into the numbers the model takes, and into the answers it should give a
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.checks import check_count
+from legato._forecasting.config import Kind
 from legato._platform.wording import counted
 from legato._series.rows import describe_known_labels
 from legato._series.sequences import Column, Sequences
 
-Kind = Literal["forecast", "classify", "generate"]
-KINDS = ("forecast", "classify", "generate")
 MOST_WHOLE = 2**24  # up to which 32-bit floats tell whole numbers apart
 
 
@@ -99,7 +96,7 @@ class Task:
         known = np.array(self.targets[0].numbers)
         return np.where(numbers < known[0], len(known), np.searchsorted(known, numbers))
 
-    def strangers_in(self, sequences: Sequences) -> tuple[str, ...]:
+    def unseen_labels(self, sequences: Sequences) -> tuple[str, ...]:
         """A sentence on each column with categories that are not known."""
         notes = []
         for column in dict.fromkeys((*self.inputs, *self.targets)):
@@ -134,9 +131,9 @@ class Task:
         return cls(**{**numbers, **columns})
 
 
-def settle(
+def infer_task(
     sequences: Sequences,
-    kind: str | None = None,
+    kind: Kind | None = None,
     target: str | Sequence[str] | None = None,
     horizon: int | None = None,
 ) -> Task:
@@ -147,15 +144,13 @@ def settle(
 
     Args:
         sequences: what the model will be trained on, and no more: the categories are taken of it.
-        kind: one of ``KINDS``.
+        kind: ``"forecast"``, ``"classify"`` or ``"generate"``.
         target: names of columns; several only for forecasts.
         horizon: steps ahead, at least 1; for forecasts only.
 
     Raises:
         InputError: no such column, a target that is constant, or one that does not fit the kind.
     """
-    if kind is not None and kind not in KINDS:
-        raise InputError(f"The task {kind!r} is none of {', '.join(KINDS)}.")
     names = _names(sequences, target)
     targets = [_known(sequences, name) for name in names]
     for column in targets:
@@ -171,14 +166,12 @@ def settle(
             )
         shown = others if kind == "classify" else list(sequences.columns)
         return Task(
-            kind,  # pyright: ignore[reportArgumentType]  one of KINDS
+            kind,
             tuple(_known(sequences, each.name) for each in shown),
             tuple(targets),
             horizon=0 if kind == "classify" else 1,
             whole=kind == "classify" and _is_constant_within(sequences, names[0]),
         )
-    if horizon is not None:
-        check_count("horizon", horizon, noun="a number of steps ahead")
     inputs = tuple(_known(sequences, each.name) for each in sequences.columns)
     return Task("forecast", inputs, tuple(targets), horizon or 1)
 
@@ -220,7 +213,7 @@ def _known(sequences: Sequences, name: str) -> Column:
     return Column(name, tuple(labels), tuple(float(number) for number in numbers))
 
 
-def _kind_of(targets: list[Column], others: list[Column]) -> str:
+def _kind_of(targets: list[Column], others: list[Column]) -> Kind:
     if all(column.is_numeric for column in targets):
         return "forecast"
     return "classify" if others else "generate"

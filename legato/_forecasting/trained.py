@@ -134,7 +134,7 @@ class Trained(Predictor):
             UserWarning: some steps hold a label that was not learnt from; the first is named.
         """
         sequences = self.read(data)
-        for note in self.task.strangers_in(sequences):
+        for note in self.task.unseen_labels(sequences):
             warnings.warn(note, stacklevel=2)
         begins = unseen_from(self.task, sequences, self.known["seen"])
         if fresh:

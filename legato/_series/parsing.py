@@ -1,10 +1,11 @@
 """Parses columns of strings: missing values, numbers, times."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import polars
 
+Missing = Literal["error", "drop", "forward"]  # how missing values are handled
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 _NEEDS_CLEANING = rf"^\s|\s$|^({'|'.join(MISSING)})$"
 _TIME_FORMATS = (

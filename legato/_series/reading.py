@@ -7,15 +7,16 @@ at a time, in order of sequence and time, so that memory stays near the file's s
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.checks import check_choice
 from legato._platform.wording import counted
 from legato._series.columns import check_spread, read_column
 from legato._series.file_formats import find_format
-from legato._series.parsing import mark_missing
+from legato._series.parsing import Missing, mark_missing
 from legato._series.sequences import Column, Sequences, suggest_columns
 from legato._series.tables import ColumnRequest, Table, build_table, check_table
 from legato._series.text import read_text
@@ -26,8 +27,6 @@ from legato._series.time_column import (
     is_sorted,
     read_times,
 )
-
-Missing = Literal["error", "drop", "forward"]
 
 
 def read(
@@ -70,8 +69,7 @@ def read(
         >>> sales.names, sales.lengths.tolist(), sales.values.ravel().tolist()
         (('b', 'a'), [2, 1], [4.0, 5.0, 7.0])
     """
-    if missing not in ("error", "drop", "forward"):
-        raise InputError(f"missing is {missing!r}; 'error', 'drop' or 'forward' was expected.")
+    check_choice("missing", missing, get_args(Missing))
     request = ColumnRequest(
         group,
         time,

@@ -65,7 +65,7 @@ def evaluate(
 
         with show_status(f"scoring {data}", json):
             sequences = trained.read(data)
-            notes = trained.task.strangers_in(sequences)
+            notes = trained.task.unseen_labels(sequences)
             with warnings.catch_warnings(action="ignore", category=UserWarning):  # these notes
                 scores = trained.evaluate(sequences, fresh=fresh, season=season)
         if json:

@@ -61,17 +61,17 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "task": plan.task.as_numbers(),
         "network": asdict(plan.shape),
         "laid": laid,
-        "training": asdict(plan.course),
+        "training": plan.config.training,
         "season": plan.season,
     }
 
 
 def print_plan(plan: Plan, console: Console | None = None) -> None:
     """Print a plan of training: the lines of a summary that are known, and the lanes."""
-    console, course = console or make_console(), plan.course
-    epochs = f"{counted(course.epochs, 'epoch')}, learning rate {course.learning_rate:g}"
-    if course.early_stop:
-        epochs = f"at most {epochs}; stops after {course.early_stop:,} that are no better"
+    console, config = console or make_console(), plan.config
+    epochs = f"{counted(config.epochs, 'epoch')}, learning rate {config.learning_rate:g}"
+    if config.early_stop:
+        epochs = f"at most {epochs}; stops after {config.early_stop:,} that are no better"
     rows, padding = (plan.lanes.rows, plan.lanes.padding) if plan.lanes else (None, 0.0)
     lines = [
         *_data_lines(plan.data, plan.task),

@@ -28,7 +28,7 @@ from typer.testing import CliRunner
 
 import legato
 from legato._execution.callbacks import Progress
-from legato._forecasting import network, partition, task
+from legato._forecasting import config
 from legato._series import reading
 from legato.cli import _error_reporting, _output, _train_command, _trained_commands, app
 
@@ -154,6 +154,16 @@ def test_other_files_are_trained_on(source, tmp_path):
     assert facts["model"] == str(out)
     assert facts["data"]["source"] == source
     assert facts["scores"]["verdict"]
+
+
+def test_how_missing_values_are_handled_is_kept_for_scoring(tmp_path):
+    data = tmp_path / "gaps.csv"
+    data.write_text(
+        "x,y\n" + "".join(f"{at},{at * at % 7 if at % 9 else ''}\n" for at in range(40))
+    )
+    out = tmp_path / "m.keras"
+    done("train", data, "--missing", "drop", "-q", "-o", out, *SMALL)
+    assert json.loads(done("evaluate", out, data, "--json"))["predictions"]
 
 
 def test_quiet_says_what_was_written_alone(tmp_path):
@@ -325,7 +335,7 @@ FAULTS = {
               "one out, or name the column that tells sequences apart with --group."),
     "a short one": ("g,b\n" + "x,1\nx,3\n" * 9 + "y,1\n", ["--group", "g"], "Sequence 'y' has"),
     "a long test": ("a,b\n" + LONG, ["--test", "90"], "has length 30 and its test part would take"),
-    "no whole number": ("a,b\n" + LONG, ["--test", "1.5"], "--test is 1.5; a share below 1 or"),
+    "no whole number": ("a,b\n" + LONG, ["--test", "1.5"], "test is 1.5; a share below 1 or"),
     "empty": ("", [], "d.csv is empty"),
     "a header": ("a,b\n", [], "has a header and no rows"),
     "missing": ("a,b\n1,\n2,3\n", [], "Leave such rows out with --missing 'drop'"),
@@ -544,7 +554,8 @@ def test_help_teaches_and_is_light(name):
     assert "Example" in told
     for parameter in inspect.signature(COMMANDS[name]).parameters.values():
         if parameter.name not in ("data", "model"):
-            assert f"--{parameter.name.replace('_', '-')}" in told
+            flag = {"columns": "column"}.get(parameter.name, parameter.name)
+            assert f"--{flag.replace('_', '-')}" in told
 
 
 def test_the_help_of_all_commands_loads_neither_keras_nor_numpy():
@@ -562,11 +573,9 @@ def test_the_front_page_lists_the_commands():
 
 
 def test_choices_are_those_of_the_package():
-    assert get_args(_train_command.Kind) == get_args(task.Kind) == task.KINDS
-    assert get_args(_train_command.Framing) == get_args(network.Framing) == network.FRAMINGS
-    assert get_args(_train_command.Missing) == get_args(reading.Missing)
-    assert get_args(_train_command.Split) == get_args(partition.Split)
-    assert get_args(_train_command.Cell) == tuple(network.CELLS)
+    told = run("train", "--help", env={"COLUMNS": "200"}).output
+    for choices in (config.Kind, config.Framing, config.Cell, config.Split, reading.Missing):
+        assert "|".join(get_args(choices)) in told
 
 
 def test_options_are_the_arguments_of_train():
@@ -575,7 +584,7 @@ def test_options_are_the_arguments_of_train():
     for name, argument in inspect.signature(legato.train).parameters.items():
         if name in ("data", "verbose"):
             continue
-        option = options[{"columns": "column"}.get(name, name)]
+        option = options[name]
         assert option.default == argument.default or not argument.default
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         legato.plan({"a": [1.0, 2.0]}, colour="red")

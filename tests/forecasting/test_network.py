@@ -199,23 +199,6 @@ def test_changes_that_are_rounding_are_not_blown_up():
 
 
 @pytest.mark.parametrize(
-    ("shape", "message"),
-    [
-        (Shape("lstn"), "The cell 'lstn' is none of lstm, gru, simple"),
-        (Shape(framing="windows"), "The framing 'windows' is none of chunks, window, features"),
-        (Shape(units=0), "units is 0; a whole number of at least 1 was expected"),
-        (Shape(units=2.5), r"units is 2\.5; a whole number"),
-        (Shape(layers=0), "layers is 0; a whole number"),
-        (Shape(steps=-1), "steps is -1; a whole number"),
-        (Shape(framing="window"), r"'window' makes samples that stand alone.* stateful=False"),
-    ],
-)  # fmt: skip
-def test_a_shape_that_cannot_be_is_refused(shape, message):
-    with pytest.raises(InputError, match=message):
-        build(TASKS["classify"], shape, drawn(TASKS["classify"]), None)
-
-
-@pytest.mark.parametrize(
     ("factor", "message"),
     [
         (1e-9, r"'b' varies by .*e-09, and from 1e-07 to 1e\+18 was expected\. Multiply it by"),

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from legato import InputError
-from legato._forecasting.partition import parts_of
-from legato._forecasting.task import settle
+from legato._forecasting.config import TrainConfig
+from legato._forecasting.partition import split_parts
+from legato._forecasting.task import infer_task
 from legato._series.sequences import Column, Sequences
 
 
@@ -19,8 +19,8 @@ def steps_with_labels() -> Sequences:
 @pytest.mark.parametrize("kind", ["forecast", "classify", "generate"])
 def test_the_last_steps_score_and_those_before_them_decide(kind):
     data = steps_with_labels()
-    task = settle(data, kind, "level" if kind == "forecast" else "valve")
-    parts = parts_of(data, task, None, 0.2, 0.25, seed=1)
+    task = infer_task(data, kind, "level" if kind == "forecast" else "valve")
+    parts = split_parts(data, task, TrainConfig(validation=0.25, early_stop=1, seed=1))
     assert parts.by == "time"
     assert parts.stops.tolist() == [16, 8]
     assert parts.fits.tolist() == [12, 6]
@@ -28,17 +28,11 @@ def test_the_last_steps_score_and_those_before_them_decide(kind):
 
 def test_whole_sequences_score_where_that_is_asked():
     data = steps_with_labels()
-    task = settle(data, "forecast", "level")
-    parts = parts_of(data, task, "group", 1, 0, seed=1)
+    task = infer_task(data, "forecast", "level")
+    parts = split_parts(data, task, TrainConfig(split="group", test=1, seed=1))
     assert parts.by == "group"
     assert sorted(parts.stops.tolist()) in ([0, 10], [0, 20])
     assert parts.fits.tolist() == parts.stops.tolist()
-
-
-def test_a_split_that_is_none_is_refused():
-    data = steps_with_labels()
-    with pytest.raises(InputError, match="split is 'tiem'; 'time' or 'group' was expected"):
-        parts_of(data, settle(data), "tiem", 0.2, 0, seed=1)
 
 
 def there(part: tuple[Sequences, np.ndarray] | None) -> tuple[Sequences, np.ndarray]:
@@ -51,23 +45,25 @@ def test_parts_by_time_follow_each_other_in_every_sequence():
     lengths = np.array([11, 5, 8])
     values = np.arange(48.0).reshape(24, 2)
     sequences = Sequences(values, lengths, (Column("a"), Column("b")), ("r", "s", "t"))
-    task = settle(sequences, "forecast", "a")
-    parts = parts_of(sequences, task, None, test=0.2, validation=0.25, seed=1)
+    task = infer_task(sequences, "forecast", "a")
+    parts = split_parts(
+        sequences, task, TrainConfig(test=0.2, validation=0.25, early_stop=1, seed=1)
+    )
     for at, length in enumerate(lengths.tolist()):
         stop = length - max(round(0.2 * length), 1)
         assert parts.stops[at] == stop
         assert parts.fits[at] == stop - max(round(0.25 * stop), 1)
-    led, begins = there(parts.scoring(sequences))
+    led, begins = there(parts.test(sequences))
     assert led.lengths.tolist() == lengths.tolist()
     assert begins.tolist() == parts.stops.tolist()
-    led, begins = there(parts.stopping(sequences))
+    led, begins = there(parts.validation(sequences))
     assert led.lengths.tolist() == parts.stops.tolist()
     assert begins.tolist() == parts.fits.tolist()
-    assert parts.learning(sequences).lengths.tolist() == parts.stops.tolist()
+    assert parts.training(sequences).lengths.tolist() == parts.stops.tolist()
     assert parts.fitting(sequences).lengths.tolist() == parts.fits.tolist()
-    none = parts_of(sequences, task, None, test=0, validation=0, seed=1)
-    assert none.scoring(sequences) is None
-    assert none.stopping(sequences) is None
+    none = split_parts(sequences, task, TrainConfig(test=0, validation=0, seed=1))
+    assert none.test(sequences) is None
+    assert none.validation(sequences) is None
 
 
 def test_parts_of_whole_sequences_have_every_label_and_no_sequence_twice():
@@ -77,17 +73,21 @@ def test_parts_of_whole_sequences_have_every_label_and_no_sequence_twice():
     values = np.column_stack([np.arange(60.0), labels])
     names = tuple(map(str, range(count)))
     sequences = Sequences(values, np.full(count, 3), columns, names)
-    task = settle(sequences)
+    task = infer_task(sequences)
     assert task.whole
-    parts = parts_of(sequences, task, None, test=0.2, validation=0.25, seed=4)
+    parts = split_parts(
+        sequences, task, TrainConfig(test=0.2, validation=0.25, early_stop=1, seed=4)
+    )
     fits = set(parts.fitting(sequences).names)
-    stops, scores = there(parts.stopping(sequences)), there(parts.scoring(sequences))
+    stops, scores = there(parts.validation(sequences)), there(parts.test(sequences))
     assert [len(fits), len(stops[0]), len(scores[0])] == [12, 4, 4]
     assert fits.isdisjoint(stops[0].names)
     assert not (fits | set(stops[0].names)) & set(scores[0].names)
-    assert set(parts.learning(sequences).names) == fits | set(stops[0].names)
+    assert set(parts.training(sequences).names) == fits | set(stops[0].names)
     for led, begins in (stops, scores):
         assert not begins.any()
         assert set(led.values[:, 1]) == {0, 1}
-    other = parts_of(sequences, task, None, test=0.2, validation=0.25, seed=5)
-    assert there(other.scoring(sequences))[0].names != scores[0].names
+    other = split_parts(
+        sequences, task, TrainConfig(test=0.2, validation=0.25, early_stop=1, seed=5)
+    )
+    assert there(other.test(sequences))[0].names != scores[0].names

@@ -629,8 +629,8 @@ SKY = {"x": np.arange(10.0), "sky": [*"ababababac"]}
         (WAVE, {"target": "wave", "rows": 0}, "rows is 0; a whole number of at least 1"),
         (WAVE, {"target": "wave", "rows": 0, "framing": "window"}, "rows is 0; a whole number of"),
         (WAVE, {"target": "wave", "steps": 0, "framing": "window"}, "steps is 0; a whole number"),
-        (WAVE, {"target": "wave", "season": -1}, "season is -1; the steps of a season, or 0"),
-        (WAVE, {"target": "wave", "test": -0.5}, r"test is -0\.5; a share, a whole number, or 0"),
+        (WAVE, {"target": "wave", "season": -1}, "season is -1; a whole number of at least 0"),
+        (WAVE, {"target": "wave", "test": -0.5}, r"test is -0\.5; a share below 1 or a whole"),
         (WAVE, {"target": "wave", "test": 0.99}, "'the dictionary' has length 30 and its test par"),
         (WAVE, {"target": "wave", "horizon": 30}, "'the dictionary' has length 30 and its test"),
         (WAVE, {"target": "wave", "horizon": 12, "test": 20},
@@ -652,7 +652,7 @@ def test_what_cannot_be_trained_is_refused(data, options, message):
 
 def test_sequences_are_not_read_again():
     with pytest.raises(
-        InputError, match=r"The data are Sequences, .* so group, columns cannot be sa"
+        InputError, match=r"The data are Sequences, .* so group, columns cannot be gi"
     ):
         train(machines(), group="hum", columns=["hum"], **TINY)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from legato import Column, Sequences
+from legato._forecasting.config import TrainConfig
 from legato._forecasting.network import Networks, Shape
-from legato._forecasting.task import Task, settle
-from legato._forecasting.trainer import Trainer, TrainingOptions
+from legato._forecasting.task import Task, infer_task
+from legato._forecasting.trainer import Trainer
 
 LENGTHS, STEPS, PAD = np.array([11, 5, 8]), 3, -1e6
 MEAN, SPREAD = np.array([0.5, -1.0, 2.0, 3.0]), np.array([2.0, 0.5, 4.0, 8.0])
@@ -32,12 +33,12 @@ def data() -> Sequences:
 
 def lessons_of(kind: str, framing, stateful: bool, begins):
     task, _ = KINDS[kind]
-    task = task or settle(data(), kind, "sky")
-    course = TrainingOptions(1, 0, 0.1, 3, 0)
-    school = Trainer(task, Shape(stateful=stateful, framing=framing, steps=STEPS), course, 2)
+    task = task or infer_task(data(), kind, "sky")
+    shape = Shape(stateful=stateful, framing=framing, steps=STEPS)
+    trainer = Trainer(task, shape, TrainConfig(seed=3, rows=2))
     scale = (MEAN, SPREAD) if kind == "forecast" else None
     networks = Networks(None, None, PAD, scale)  # pyright: ignore  that only tell pad and scale
-    return school.lessons(networks, data(), np.array(begins))
+    return trainer.training_set(networks, data(), np.array(begins))
 
 
 def expected(kind: str, at: int, t: int):

@@ -441,7 +441,7 @@ FAULTS = {
     "unused label": ("a,b\n1,2\n", {"columns": "a", "categorical": "b"}, r"categorical names 'b'"),
     "German dates": ("d,b\n31.12.2001,1\n1.1.2002 10:00,2\n", {}, "column 'd' holds dates"),
     "no names": ("a\n1\n", {"columns": 3}, "columns is 3; the name of a column or several was"),
-    "policy": ("a\n1\n", {"missing": "zero"}, r"missing is 'zero'; 'error', 'drop' or 'forward'"),
+    "policy": ("a\n1\n", {"missing": "zero"}, "missing is 'zero'; one of 'error', 'drop', 'for"),
 }  # fmt: skip
 
 

@@ -1,0 +1,193 @@
+"""Options of training, each with type, default, range and one line of help.
+
+The keywords of ``legato.train`` and ``legato.plan``, the options of ``legato train`` and the record
+in a model's file derive from the fields of ``TrainConfig``. Neither Keras nor NumPy is imported, so
+that ``legato train --help`` is quick.
+"""
+
+# ruff: noqa: RUF009  ``_option`` makes a dataclass field
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, TypeVar, get_args
+
+from legato._errors import InputError
+from legato._series.parsing import Missing
+
+Kind = Literal["forecast", "classify", "generate"]
+Framing = Literal["chunks", "window", "features", "prefix", "runs"]
+Cell = Literal["lstm", "gru", "simple"]
+Split = Literal["time", "group"]
+DATA, NETWORK, TRAINING = "The data", "The network", "The training"  # panels of the help
+T = TypeVar("T")
+
+
+def _option(default: T, panel: str, description: str, least: int | None = None) -> T:
+    """A field with its panel in ``legato train --help``, its help and its smallest value."""
+    return field(default=default, metadata={"panel": panel, "help": description, "least": least})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Options of ``legato.train`` and ``legato.plan``, which take the fields as keywords.
+
+    Framings: ``"chunks"`` cuts long sequences in consecutive chunks, with an output at every step;
+    ``"window"`` takes windows of a fixed number of steps, with one output; ``"features"`` takes the
+    same windows flattened to one step; ``"prefix"`` takes the history of each step, cut to the last
+    ``steps``; ``"runs"`` takes random runs of up to ``steps``.
+
+    With more ``rows`` than sequences, each sequence is read at several places at once, which is
+    faster, and every place begins in the initial state.
+
+    Early stopping trains on a part of the training data until the loss on the rest has not improved
+    for ``early_stop`` epochs, then trains a new network on all of it for the best number of epochs.
+
+    Raises:
+        InputError: an option is out of its range; the message names it.
+    """
+
+    target: str | list[str] | None = _option(
+        None, DATA, "Column to predict, or several to forecast; default: the last."
+    )
+    task: Kind | None = _option(
+        None,
+        DATA,
+        "Forecast quantities, classify labels from the other columns, or generate the next label; "
+        "default: by the target's kind.",
+    )
+    horizon: int | None = _option(None, DATA, "Time steps ahead of a forecast; default: 1.", 1)
+    group: str | None = _option(
+        None,
+        DATA,
+        "Column that identifies the sequence of a row; default: all rows are one sequence.",
+    )
+    time: str | None = _option(
+        None, DATA, "Column of times, by which rows are sorted; default: the order of the rows."
+    )
+    columns: list[str] | None = _option(None, DATA, "Columns of values; default: all others.")
+    categorical: str | tuple[str, ...] | list[str] = _option(
+        (), DATA, "Numeric columns that hold labels; columns of text always do."
+    )
+    missing: Missing = _option(
+        "error", DATA, "How to handle missing values: fail, drop the row, or forward-fill."
+    )
+    shortest: int = _option(1, DATA, "Minimum length: shorter sequences are left out.", 1)
+    framing: Framing = _option(
+        "chunks",
+        NETWORK,
+        "How samples are cut: consecutive chunks, windows of time steps or of features, prefixes, "
+        "or random runs.",
+    )
+    steps: int | None = _option(
+        None,
+        NETWORK,
+        "Time steps of a chunk, which is the truncation length of gradients, or of a window; "
+        "default: chunks with little padding, windows of a season or 12.",
+        1,
+    )
+    rows: int | None = _option(
+        None,
+        NETWORK,
+        "Rows of a batch, each of which reads one sequence at a time; default: up to 32.",
+        1,
+    )
+    cell: Cell = _option("lstm", NETWORK, "Type of the recurrent layers.")
+    units: int = _option(32, NETWORK, "Units of each recurrent layer.", 1)
+    layers: int = _option(1, NETWORK, "Number of recurrent layers.", 1)
+    stateful: bool | None = _option(
+        None, NETWORK, "Whether state is carried from chunk to chunk; default: for chunks, yes."
+    )
+    epochs: int = _option(200, TRAINING, "Number of epochs; with early stopping, the maximum.", 1)
+    early_stop: int = _option(
+        0,
+        TRAINING,
+        "Choose the number of epochs by early stopping with this patience, in epochs; 0: no.",
+        0,
+    )
+    learning_rate: float = _option(0.003, TRAINING, "Learning rate of the Adam optimizer.")
+    split: Split | None = _option(
+        None,
+        TRAINING,
+        "Test on the last steps of every sequence (time) or on whole sequences (group); default: "
+        "group if every sequence has one label, else time.",
+    )
+    test: float = _option(
+        0.2,
+        TRAINING,
+        "Size of the test part: a share, or a whole number of steps or of sequences; 0: none.",
+    )
+    validation: float = _option(
+        0.15,
+        TRAINING,
+        "Size of the part of the rest on which early stopping decides: as for the test part.",
+    )
+    season: int | None = _option(
+        None,
+        TRAINING,
+        "Time steps of a season, for the seasonal baseline; 0: none; default: by the times.",
+        0,
+    )
+    seed: int = _option(7, TRAINING, "Random seed of initial weights, sample order and split.", 0)
+    verbose: int | str = _option("auto", "", "Progress output, as for ``Model.fit``.")
+
+    def __post_init__(self):
+        from legato._platform.checks import check_choice, check_count, check_seed  # loads NumPy
+
+        check_seed(self.seed)
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        choices = {
+            "task": Kind,
+            "missing": Missing,
+            "framing": Framing,
+            "cell": Cell,
+            "split": Split,
+        }
+        for each in fields(self):
+            value = given[each.name]
+            if value is None and each.default is None:
+                continue
+            if each.name in choices:
+                check_choice(each.name, value, get_args(choices[each.name]))
+            if each.metadata["least"] is not None:
+                check_count(each.name, value, each.metadata["least"])
+        for name in ("test", "validation"):
+            share = given[name]
+            if not share >= 0 or (share > 1 and share % 1):
+                raise InputError(
+                    f"{name} is {share}; a share below 1 or a whole number was expected."
+                )
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(
+                f"learning_rate is {self.learning_rate}; a number above 0 was expected, such as "
+                "0.003."
+            )
+        if self.early_stop and not self.validation:
+            raise InputError(
+                f"early_stop is {self.early_stop}, and validation 0 leaves nothing to decide by "
+                "when to stop. Give a share for validation, or leave early_stop out."
+            )
+        if self.stateful and self.framing != "chunks":
+            raise InputError(
+                f"The framing {self.framing!r} makes independent samples, so there is nothing to "
+                "carry: stateful=False (--stateless), or the framing 'chunks'."
+            )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of ``legato.read``, as JSON takes them."""
+        labels = [self.categorical] if isinstance(self.categorical, str) else self.categorical
+        return {
+            **{name: getattr(self, name) for name in ("group", "time", "columns")},
+            "categorical": list(labels),
+            "missing": self.missing,
+        }
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The options of the optimization, as JSON takes them."""
+        names = ("epochs", "early_stop", "learning_rate", "seed", "verbose")
+        return {name: getattr(self, name) for name in names}
+
+
+TrainConfig.__doc__ = f"{TrainConfig.__doc__}\n    Attributes:\n" + "\n".join(
+    f"        {each.name}: {each.metadata['help']}" for each in fields(TrainConfig)
+)
