@@ -1,7 +1,7 @@
 """Scripts typed the way Keras 2 was used in 2016 run with only their import lines changed.
 
-Each script in ``keras2/`` is one of the six alphabet networks, run as a user runs it: a process of
-its own, every warning an error. ``EPOCHS`` shortens the training where only the printed lines are
+Each script in ``keras2/`` is one of the six alphabet networks, run as a user runs it: in another
+process, every warning an error. ``EPOCHS`` shortens the training where only the printed lines are
 looked at. The scripts seed NumPy, as one did; Keras 3 draws weights from Python's own generator,
 so that one is seeded here, outside the script.
 """
@@ -12,6 +12,7 @@ import re
 import string
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -20,16 +21,32 @@ HERE = Path(__file__).parent
 LETTERS = string.ascii_uppercase
 SCRIPTS = sorted(path.stem for path in (HERE / "keras2").glob("*.py"))
 NEXT = dict(itertools.pairwise(LETTERS))
-RUN = "import random, runpy, sys; random.seed(7); runpy.run_path(sys.argv[1], run_name='__main__')"
+NEXT_SCRIPT = "== next script"
+RUN = f"""
+import random, runpy, sys
+for script in sys.argv[1:]:
+    print({NEXT_SCRIPT!r})
+    random.seed(7)
+    runpy.run_path(script, run_name='__main__')
+"""
 
 
 def run_script(name: str, epochs: int | None = None) -> list[str]:
-    """Run a script, every warning an error, and return the lines it printed."""
+    """Run a script in a process of its own and return the lines it printed."""
+    return run_scripts([name], epochs)[name]
+
+
+def run_scripts(names: Iterable[str], epochs: int | None = None) -> dict[str, list[str]]:
+    """Run scripts one after the other in one process, every warning an error.
+
+    Returns:
+        The lines that each printed.
+    """
     environment = dict(os.environ) | ({} if epochs is None else {"EPOCHS": str(epochs)})
     environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *sys.path])
     environment.pop("PYTHONWARNINGS", None)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN, str(HERE / "keras2" / f"{name}.py")],
+        [sys.executable, "-W", "error", "-c", RUN, *(HERE / "keras2" / f"{n}.py" for n in names)],
         env=environment,
         capture_output=True,
         text=True,
@@ -38,7 +55,14 @@ def run_script(name: str, epochs: int | None = None) -> list[str]:
     )
     assert done.returncode == 0, done.stderr
     assert not done.stderr
-    return done.stdout.splitlines()
+    _, *printed = done.stdout.split(f"{NEXT_SCRIPT}\n")
+    return {name: lines.splitlines() for name, lines in zip(names, printed, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def short_runs():
+    """Every script with two epochs; one process, which loads Keras and JAX once."""
+    return run_scripts(SCRIPTS, epochs=2)
 
 
 def answers(lines: list[str]) -> list[tuple[str, str]]:
@@ -54,8 +78,8 @@ def epoch_lines(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
-def test_a_script_runs_with_only_its_imports_changed(name):
-    lines = run_script(name, epochs=2)
+def test_a_script_runs_with_only_its_imports_changed(name, short_runs):
+    lines = short_runs[name]
     patterns = [re.fullmatch(r"([A-Z]{1,5}) -> ([A-Z])", line) for line in lines]
     shown = [each for each in patterns[: patterns.index(None)] if each]
     count = {"three_letter_time_steps": 23, "three_letter_window": 23, "variable_length": 1000}
