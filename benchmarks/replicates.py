@@ -56,12 +56,12 @@ def many(network: alphabet.Network, data: alphabet.Samples, count: int) -> None:
 
 def on_one_thread(*arguments) -> None:
     """Replicate all seeds on one thread."""
-    cores = parallel_training._cores
-    parallel_training._cores = lambda _: 1
+    cores = parallel_training._worker_count
+    parallel_training._worker_count = lambda _: 1
     try:
         many(*arguments)
     finally:
-        parallel_training._cores = cores
+        parallel_training._worker_count = cores
 
 
 def measure(network: alphabet.Network, count: int, rounds: int) -> dict[str, list[float]]:

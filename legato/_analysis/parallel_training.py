@@ -1,13 +1,13 @@
-"""Trainings side by side: the first one compiles, the others share the processor's cores.
+"""Trains replicates in parallel threads, one per processor core, with shared compiled programs.
 
-As many train at a time as there are cores, each on a thread and on a model of its own, into whose
-variables a replicate's values are put. A compiled program leaves Python alone while it runs; a
-vectorized one gains nothing for small networks, whose time goes with the number of operations, not
-with their size. Models are built a group at a time, before it is trained: building is Python, and
-beside it every call of a program waits for its turn.
+The first replicate compiles. Each thread has a model of its own, whose variables are set to a
+replicate's initial values before it is trained. Threads suffice, because a compiled program
+releases Python's lock while it runs; one program vectorized over replicates was no faster for small
+networks, whose time depends on the number of operations, not on their size. Models are built a
+group at a time before the group is trained, because building holds the lock and would delay every
+call.
 
-Limits: on other devices than a CPU, and step by step (``run_eagerly``), replicates wait for one
-another.
+Limits: on devices other than a CPU, and with ``run_eagerly``, replicates train one after another.
 """
 
 import os
@@ -23,11 +23,11 @@ import jax
 from legato._analysis.replicate_builder import (
     ModelContent,
     ReplicateBuilder,
-    Start,
-    check_alike,
-    content_of,
-    put,
-    settings_of,
+    ReplicateStart,
+    check_same_structure,
+    model_configuration,
+    model_content,
+    set_model_content,
 )
 from legato._errors import InputError
 from legato._execution.batches import drawing_orders_from
@@ -36,17 +36,17 @@ from legato._execution.program_cache import ProgramCache
 from legato._platform import keras_private
 from legato._platform.backend import device_share_bytes
 
-GROUP = 64  # seeds built before they are trained, if what they begin with takes little room
-_LOOK_S = 0.1  # how often the main thread shows progress and hears Ctrl-C
+GROUP = 64  # seeds that are built before they are trained, if their values take little memory
+_POLL_S = 0.1  # how often the main thread shows progress and checks for Ctrl-C
 
 
 class FinishedReplicate(NamedTuple):
-    """A replicate that was trained.
+    """A trained replicate.
 
     Attributes:
-        history: of its ``fit``.
-        seconds: its ``fit`` took.
-        content: of its model then.
+        history: the logs of its ``fit``, one number per epoch.
+        seconds: the duration of its ``fit``.
+        content: values of its trained model.
     """
 
     history: dict[str, list[float]]
@@ -55,132 +55,143 @@ class FinishedReplicate(NamedTuple):
 
 
 class ParallelTraining:
-    """The trainings of all seeds: the first one compiles, the others share the cores.
+    """The training of all replicates.
 
     Args:
-        builder: makes their models.
-        fit: ``fit(model, seed)`` trains and returns the history.
-        seeds: which.
+        builder: builds the models.
+        fit: ``fit(model, seed)`` trains a model and returns its history.
+        seeds: the random seeds, two or more.
 
     Attributes:
-        model: the first seed's; it holds whatever was put into it last.
+        model: the first seed's model, whose variables hold the values that were set last.
     """
 
     def __init__(self, builder: ReplicateBuilder, fit: Callable, seeds: Sequence[int]):
         self._builder, self._fit, self._seeds = builder, fit, seeds
         self.model, self._first = builder(seeds[0], whole=True)
         self._metrics = keras_private.values_of(self.model.metrics_variables)
-        self._settings = settings_of(self.model)
-        self._free, self._made = [self.model], [self.model]
-        self._workers = _cores(self.model)
+        self._configuration = model_configuration(self.model)
+        self._free_models, self._models = [self.model], [self.model]
+        self._workers = _worker_count(self.model)
         self._lock = threading.Lock()
         self._stopped = False
-        _check_room(self._first.content.nbytes, len(seeds))
+        _check_memory(self._first.content.nbytes, len(seeds))
 
     def __call__(self, show: Callable[[int], Progress]) -> list[FinishedReplicate]:
-        """Train them; what came out, seed by seed.
+        """Train all replicates, and return them in the order of the seeds.
 
         Args:
-            show: the progress, given how many steps a seed takes.
+            show: makes the progress display, given the number of steps of a seed.
 
         Raises:
-            KeyboardInterrupt: saying how many had finished.
+            KeyboardInterrupt: with the number of seeds that had finished.
         """
-        ended: dict[int, FinishedReplicate] = {}
-        room = device_share_bytes() / 4 // max(self._first.content.nbytes, 1)
-        size = int(min(GROUP, max(room, self._workers)))
+        finished: dict[int, FinishedReplicate] = {}
+        fitting = device_share_bytes() / 4 // max(self._first.content.nbytes, 1)
+        size = int(min(GROUP, max(fitting, self._workers)))
         others = self._seeds[1:]
         groups = [others[at : at + size] for at in range(0, len(others), size)]
         try:
-            starts = list(map(self._next, groups[0]))  # what is wrong with build shows at once
-            ended[self._seeds[0]] = self._train(self._first)
-            self._others(groups, starts, ended, show)
+            starts = list(
+                map(self._build, groups[0])
+            )  # first, so that errors of build come at once
+            finished[self._seeds[0]] = self._train(self._first)
+            self._train_others(groups, starts, finished, show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"{len(ended)} of {len(self._seeds)} seeds had finished"
+                f"{len(finished)} of {len(self._seeds)} seeds had finished"
             ) from None
-        return [ended[seed] for seed in self._seeds]
+        return [finished[seed] for seed in self._seeds]
 
-    def _others(self, groups: list, starts: list[Start], ended: dict, show: Callable) -> None:
+    def _train_others(
+        self, groups: list, starts: list[ReplicateStart], finished: dict, show: Callable
+    ) -> None:
         steps = (self.model.history.params["steps"] or 1) * self.model.history.params["epochs"]
         progress = show(steps)
-        told = partial(_tell, progress, ended, steps)
+        report = partial(_report_finished, progress, finished, steps)
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="legato-replicate")
         running: dict[Future, int] = {}
         try:
             progress.begin(0)
-            told(self._seeds[0])
+            report(self._seeds[0])
             for group in groups:
-                starts = starts or list(map(self._next, group))
+                starts = starts or list(map(self._build, group))
                 running = {pool.submit(self._train, each): each.seed for each in starts}
                 starts = []
                 while running:
-                    self._collect(running, ended, told)
+                    self._collect(running, finished, report)
             progress.end()
         finally:
             self._stopped = True
-            while running and wait(running, timeout=_LOOK_S / 2).not_done:
-                for model in self._made:
+            while running and wait(running, timeout=_POLL_S / 2).not_done:
+                for model in self._models:
                     model.stop_training = True
             pool.shutdown()
 
-    def _collect(self, running: dict[Future, int], ended: dict, told: Callable) -> None:
-        """Wait a moment for those that run."""
-        for done in wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED).done:
+    def _collect(self, running: dict[Future, int], finished: dict, report: Callable) -> None:
+        """Wait a moment for replicates that finish, and report them."""
+        for done in wait(running, timeout=_POLL_S, return_when=FIRST_COMPLETED).done:
             seed = running.pop(done)
-            ended[seed] = done.result()
-            told(seed)
+            finished[seed] = done.result()
+            report(seed)
 
-    def _next(self, seed: int) -> Start:
-        """A further seed's beginning; its model is like the first, or refused."""
+    def _build(self, seed: int) -> ReplicateStart:
+        """The initial values of a further seed, whose model has the first one's structure.
+
+        Raises:
+            InputError: it has another structure, or is the first model itself.
+        """
         model, start = self._builder(seed)
         first = self._seeds[0]
         if model is self.model:
             raise InputError(
                 f"build gave the same model for seeds {first} and {seed}: make a new one in it."
             )
-        check_alike(self._first, start, self._settings, settings_of(model))
-        if len(self._made) < self._workers:  # train on this model too
+        configurations = self._configuration, model_configuration(model)
+        check_same_structure(self._first, start, *configurations)
+        if len(self._models) < self._workers:  # a worker trains on this model
             self._builder.finish(model)
             ProgramCache(model._engine).share(ProgramCache(self.model._engine))
-            self._made.append(model)
-            self._free.append(model)
+            self._models.append(model)
+            self._free_models.append(model)
         return start
 
-    def _train(self, start: Start) -> FinishedReplicate:
-        """One training, on a model that nobody trains on."""
+    def _train(self, start: ReplicateStart) -> FinishedReplicate:
+        """Train one replicate, on a model that no other thread uses."""
         with self._lock:
-            model = self._free.pop(0)
+            model = self._free_models.pop(0)
         try:
             if self._stopped:
                 raise KeyboardInterrupt
-            put(model, start.content)
+            set_model_content(model, start.content)
             keras_private.set_values(model.metrics_variables, self._metrics)
             began = time.perf_counter()
             with drawing_orders_from(start.orders):
                 history = self._fit(model, start.seed)
-            return FinishedReplicate(history, time.perf_counter() - began, content_of(model))
+            return FinishedReplicate(history, time.perf_counter() - began, model_content(model))
         finally:
             with self._lock:
-                self._free.append(model)
+                self._free_models.append(model)
 
 
-def _tell(progress: Progress, ended: dict[int, FinishedReplicate], steps: int, seed: int) -> None:
-    """One seed more has finished."""
-    progress.steps(len(ended) - 1, steps)
-    logs = {name: values[-1] for name, values in ended[seed].history.items()}
-    progress.epoch(len(ended) - 1, logs)
+def _report_finished(
+    progress: Progress, finished: dict[int, FinishedReplicate], steps: int, seed: int
+) -> None:
+    """Show that one more seed has finished; a seed is shown as an epoch of one longer run."""
+    progress.steps(len(finished) - 1, steps)
+    logs = {name: values[-1] for name, values in finished[seed].history.items()}
+    progress.epoch(len(finished) - 1, logs)
 
 
-def _cores(model) -> int:
-    """How many train at a time; step by step, Python itself is what takes the time."""
+def _worker_count(model) -> int:
+    """How many replicates train at a time; with ``run_eagerly`` one, as it holds Python's lock."""
     if jax.default_backend() != "cpu" or ProgramCache(model._engine).runs_eagerly:
         return 1
-    counted = getattr(os, "sched_getaffinity", None)
-    return len(counted(0)) if counted else os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _check_room(nbytes: int, count: int) -> None:
+def _check_memory(nbytes: int, count: int) -> None:
     if nbytes * count > device_share_bytes():
         raise InputError(
             f"{count} replicates of {nbytes / 2**20:,.0f} MiB each would be kept (weights and "

@@ -1,12 +1,12 @@
-"""Models that one function builds under several seeds: alike in all but their variables' values.
+"""Builds one model per seed and checks that all have the same structure.
 
-The function is called as after ``keras.utils.set_random_seed(seed)``. What comes is compared with
-what came for the first seed, because all of them are run by what one has compiled: shapes, settings
-of layers and of the optimizer, arrays that layers keep beside their variables; and weights, which
-have to differ.
+The user's function is called as after ``keras.utils.set_random_seed(seed)``. Because all models run
+the programs that the first one compiled, each is compared with the first: shapes of variables,
+configurations of layers and optimizer, and arrays that layers keep as attributes must be equal;
+initial weights must differ.
 
-Limits: what a seed decides must be in the variables. What a function has closed over, such as a
-loss's, is the first model's for all, and is not seen here.
+Limits: a seed may decide nothing but the values of variables. Values that a function has closed
+over, such as a loss function's, are not compared; all models use the first one's.
 """
 
 import inspect
@@ -27,11 +27,11 @@ from legato._platform.random_state import copy_numpy_generator, temporary_seed
 
 
 class ModelContent(NamedTuple):
-    """All that is in a model's variables.
+    """The values of a model's variables, on the host.
 
     Attributes:
-        values: the variables' values, the metrics' left out.
-        memory: what each of its memories holds.
+        values: values of the variables, without those of metrics.
+        memory: for each recurrent layer with a memory, the values of its variables.
     """
 
     values: LoopValues
@@ -42,13 +42,13 @@ class ModelContent(NamedTuple):
         return sum(each.nbytes for each in jax.tree.leaves(self))
 
 
-class Start(NamedTuple):
-    """What a replicate begins with.
+class ReplicateStart(NamedTuple):
+    """The initial values of a replicate.
 
     Attributes:
-        seed: which.
-        content: of its model, untrained.
-        orders: what draws its sample orders.
+        seed: its random seed.
+        content: values of its model, untrained.
+        orders: random generator of its sample orders.
     """
 
     seed: int
@@ -57,11 +57,11 @@ class Start(NamedTuple):
 
 
 class ReplicateBuilder:
-    """Makes the model of a seed, and what its training begins with.
+    """Builds the model of a seed, with the initial values of its training.
 
     Args:
         build: the user's function.
-        X, y: the data, for models that only data build.
+        X, y: the data, whose shapes build models that declare no input shape.
     """
 
     def __init__(self, build: Callable, X, y):
@@ -69,22 +69,22 @@ class ReplicateBuilder:
         self._takes_seed = _takes_seed(build)
         self._sample: SampleArrays | None = None
 
-    def __call__(self, seed: int, whole: bool = False) -> tuple[Any, Start]:
-        """The model, its weights and its optimizer's variables there, and its beginning.
+    def __call__(self, seed: int, whole: bool = False) -> tuple[Any, ReplicateStart]:
+        """The model, with weights and optimizer variables made, and its initial values.
 
         Args:
-            seed: whose.
-            whole: whether its metrics' variables are wanted as well.
+            seed: random seed of the replicate.
+            whole: whether to make the variables of metrics as well.
         """
         with temporary_seed(seed):
             model = self._build(seed) if self._takes_seed else self._build()
             _check_model(model, seed)
             self.finish(model, whole)
             orders = copy_numpy_generator()
-        return model, Start(seed, content_of(model), orders)
+        return model, ReplicateStart(seed, model_content(model), orders)
 
     def finish(self, model, whole: bool = True) -> None:
-        """Make the variables that are missing; the metrics' take longest, and few need them."""
+        """Make the missing variables, if ``whole`` those of metrics too, which take longest."""
         model._engine.adopt()
         built = model.built and all(each.built for each in keras_private.flatten_layers(model))
         if whole or not built:
@@ -121,8 +121,8 @@ def _check_model(model, seed: int) -> None:
         )
 
 
-def content_of(model) -> ModelContent:
-    """What is in a model's variables, on the host."""
+def model_content(model) -> ModelContent:
+    """The values of a model's variables, copied to the host."""
     engine = model._engine
     variables = ProgramCache(engine).variables("train")._replace(metrics=[])
     values = [[np.asarray(each) for each in keras_private.values_of(part)] for part in variables]
@@ -133,8 +133,8 @@ def content_of(model) -> ModelContent:
     return ModelContent(LoopValues(*values), memory)
 
 
-def put(model, content: ModelContent) -> None:
-    """Let a model hold what another one of its kind held."""
+def set_model_content(model, content: ModelContent) -> None:
+    """Set a model's variables to the values of another one of the same structure."""
     engine = model._engine
     variables = ProgramCache(engine).variables("train")._replace(metrics=[])
     for own, values in zip(variables, content.values, strict=True):
@@ -143,56 +143,73 @@ def put(model, content: ModelContent) -> None:
         memory.set_values(list(map(jax.numpy.asarray, values)))
 
 
-def settings_of(model) -> list:
-    """What decides a model's computation beside its variables, as far as it can be seen."""
+def model_configuration(model) -> list:
+    """The configurations of a model's layers and optimizer, and the arrays that its layers keep.
+
+    Everything besides variables that decides its computation, as far as it can be compared.
+    """
     layers = keras_private.flatten_layers(model)
     parts = [each for each in layers if not isinstance(each, keras.Model)]
-    found = [(type(each).__name__, _setting(each)) for each in [*parts, model.optimizer]]
-    return found + [(type(each).__name__, _arrays(each)) for each in layers]
+    configurations = [
+        (type(each).__name__, _configuration(each)) for each in [*parts, model.optimizer]
+    ]
+    return configurations + [(type(each).__name__, _array_attributes(each)) for each in layers]
 
 
-def _arrays(layer) -> list:
-    """What a layer keeps as plain arrays, which are constants of what is compiled."""
-    kept = [each for each in vars(layer).values() if isinstance(each, (np.ndarray, jax.Array))]
-    return [(str(each.dtype), each.shape, np.asarray(each).tobytes()) for each in kept]
+def _array_attributes(layer) -> list:
+    """A layer's attributes that are plain arrays, which are constants of a compiled program."""
+    arrays = [each for each in vars(layer).values() if isinstance(each, (np.ndarray, jax.Array))]
+    return [(str(each.dtype), each.shape, np.asarray(each).tobytes()) for each in arrays]
 
 
-def _setting(part) -> Any:
+def _configuration(part) -> Any:
     try:
-        return _plain(part.get_config())
-    except NotImplementedError:  # a layer of the user's own need not have any
+        return _comparable(part.get_config())
+    except NotImplementedError:  # a user's layer need not have one
         return None
 
 
-def _plain(value) -> Any:
-    """A configuration without names, seeds, and objects that no two models share."""
+def _comparable(value) -> Any:
+    """A configuration without names, seeds and objects, which differ between equal models."""
     if isinstance(value, dict):
         skipped = ("name", "seed")
-        return {name: _plain(each) for name, each in value.items() if name not in skipped}
+        return {name: _comparable(each) for name, each in value.items() if name not in skipped}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_comparable(each) for each in value]
     return value if isinstance(value, (bool, int, float, str)) else None
 
 
-def check_alike(first: Start, other: Start, settings: list, others: list) -> None:
-    """Refuse models that one program cannot run, or that the seed did not tell apart."""
+def check_same_structure(
+    first: ReplicateStart,
+    other: ReplicateStart,
+    first_configuration: list,
+    other_configuration: list,
+) -> None:
+    """Refuse models of different structure, or with the same initial weights.
+
+    Raises:
+        InputError: one program cannot run both, or the seed decides nothing.
+    """
     seeds = f"seeds {first.seed} and {other.seed}"
-    mine, theirs = first.content.values, other.content.values
-    shapes, came = ([each.shape for each in jax.tree.leaves(values)] for values in (mine, theirs))
-    if shapes != came:
-        at = next((pair for pair in zip(shapes, came, strict=False) if pair[0] != pair[1]), None)
-        how = f"{len(shapes)} and {len(came)} variables" if at is None else f"{at[0]} and {at[1]}"
+    values = first.content.values, other.content.values
+    shapes, others = ([each.shape for each in jax.tree.leaves(each)] for each in values)
+    if shapes != others:
+        pairs = zip(shapes, others, strict=False)
+        differing = next((pair for pair in pairs if pair[0] != pair[1]), None)
+        counts = f"{len(shapes)} and {len(others)} variables"
+        difference = counts if differing is None else f"{differing[0]} and {differing[1]}"
         raise InputError(
-            f"build gave models of different shapes for {seeds}: {how}. Replicates differ in "
-            "their random numbers only: let the seed decide nothing else."
+            f"build gave models of different shapes for {seeds}: {difference}. Replicates differ "
+            "in their random numbers only: let the seed decide nothing else."
         )
-    if settings != others:
-        which = next((a[0] for a, b in zip(settings, others, strict=False) if a != b), "a layer")
+    if first_configuration != other_configuration:
+        pairs = zip(first_configuration, other_configuration, strict=False)
+        which = next((pair[0][0] for pair in pairs if pair[0] != pair[1]), "a layer")
         raise InputError(
             f"build gave models with different settings for {seeds}: their {which} differs. "
             "Replicates differ in their random numbers only: let the seed decide nothing else."
         )
-    if all(map(np.array_equal, mine.trainable, theirs.trainable)):
+    if all(map(np.array_equal, *(each.trainable for each in values))):
         raise InputError(
             f"build ignores its seed: it gave {seeds} the same initial weights. It is called under "
             "keras.utils.set_random_seed(seed): set no seed in it, give initializers none or one "

@@ -1,11 +1,10 @@
-"""The same training under many seeds: one program, many initial weights, orders and dropouts.
+"""Trains one model under many random seeds: initial weights, sample orders and dropout.
 
-A replicate is what ``keras.utils.set_random_seed(seed)``, building, compiling and ``fit`` give, to
-the bit. Models that one function builds differ in nothing but their variables' values, so all run
-what the first one compiled.
+A replicate equals, to the bit, the result of ``keras.utils.set_random_seed(seed)``, building,
+compiling and ``fit``. The models differ in nothing but the values of their variables, so all run
+the programs that the first one compiled.
 
-Limits: those of ``replicate_builder`` and ``parallel_training``; data that hand out batches are
-not taken.
+Limits: those of ``replicate_builder`` and ``parallel_training``; the data must be arrays.
 """
 
 import warnings
@@ -19,29 +18,30 @@ import keras
 import numpy as np
 
 from legato._analysis.parallel_training import FinishedReplicate, ParallelTraining
-from legato._analysis.replicate_builder import ModelContent, ReplicateBuilder, put
+from legato._analysis.replicate_builder import ModelContent, ReplicateBuilder, set_model_content
 from legato._errors import InputError, UnsupportedError
 from legato._execution.callbacks import Progress
 from legato._execution.program_cache import ProgramCache
 from legato._execution.samples import yields_batches
 from legato._platform.checks import check_seed
 
-_OPTIONS = """
+_FIT_OPTIONS = """
 validation_split validation_data shuffle class_weight sample_weight validation_batch_size
 validation_freq starts reset validation_state
 """.split()
-_MORE = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "r2_score")
-_LESS = ("loss", "error", "mse", "mae", "crossentropy", "perplexity")
+_HIGHER_IS_BETTER = ("accuracy", "acc", "auc", "precision", "recall", "f1_score", "r2_score")
+_LOWER_IS_BETTER = ("loss", "error", "mse", "mae", "crossentropy", "perplexity")
 
 
 @dataclass(frozen=True, eq=False)
 class Replicates:
-    """The same training under several seeds, made by ``legato.replicate``.
+    """The results of one training under several seeds, as ``legato.replicate`` returns them.
 
     Attributes:
-        seeds: the seeds; replicate ``k`` is that of ``seeds[k]``.
-        histories: for each, one number an epoch for every log, as ``fit`` gives them.
-        seconds: for each, how long its ``fit`` took, beside others; the first one's compiled.
+        seeds: the random seeds; replicate ``k`` is that of ``seeds[k]``.
+        histories: for each replicate, the logs of ``fit``: one number per epoch for every log.
+        seconds: for each replicate, the duration of its ``fit``, beside others; the first one's
+            includes compilation.
 
     Example:
         >>> import keras, numpy as np
@@ -61,20 +61,20 @@ class Replicates:
     seconds: tuple[float, ...]
     _contents: tuple[ModelContent, ...] = field(repr=False)
     _builder: "ReplicateBuilder" = field(repr=False)
-    _model: Any = field(repr=False)  # one of them, that holds anyone's values in turn
+    _model: Any = field(repr=False)  # the model whose variables are set to a replicate's values
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     @property
     def scores(self) -> dict[str, np.ndarray]:
-        """The last value of every log, (replicates,); NaN where a replicate came to no number."""
+        """The last value of every log, (replicates,); NaN where a training diverged to NaN."""
         names = self.histories[0]
         return {name: np.array([each[name][-1] for each in self.histories]) for name in names}
 
     @property
     def weights(self) -> list[list[np.ndarray]]:
-        """The weights of each, as ``model.get_weights()`` gives them."""
+        """The weights of each replicate, as ``model.get_weights()`` returns them."""
         variables = ProgramCache(self._model._engine).variables("train")
         known = [id(each) for each in (*variables.trainable, *variables.non_trainable)]
         at = [known.index(id(each)) for each in self._model.weights]
@@ -84,10 +84,10 @@ class Replicates:
     def model(self, k: int) -> Any:
         """Replicate ``k`` as a model of its own: weights, state and optimizer as ``fit`` left them.
 
-        It runs what the replicates have compiled, until it is compiled anew.
+        It shares the replicates' compiled programs until ``compile`` is called on it.
         """
         model, _ = self._builder(self.seeds[range(len(self))[k]])
-        put(model, self._contents[k])
+        set_model_content(model, self._contents[k])
         ProgramCache(model._engine).share(ProgramCache(self._model._engine))
         return model
 
@@ -95,32 +95,35 @@ class Replicates:
         """The outputs of every replicate, (replicates, samples, …), from the initial state.
 
         Args:
-            X, batch_size, starts: as in ``predict``; ``model(k)`` goes on from its state.
+            X, batch_size, starts: as in ``predict``. To continue from a replicate's state, use
+                ``model(k).predict``.
         """
         every = []
         for content in self._contents:
-            put(self._model, content)
+            set_model_content(self._model, content)
             self._model.reset_states()
             outputs = self._model.predict(X, batch_size, 0, starts=starts, advance=False)
             every.append(outputs)
         return jax.tree.map(lambda *each: np.stack(each), *every)
 
     def best(self, metric: str = "loss", mode: str = "auto") -> int:
-        """The replicate whose last value of a metric is best; the first of several.
+        """The number of the replicate with the best last value of a metric; the first of several.
 
         Args:
             metric: a log of ``fit``, as in ``scores``.
-            mode: ``"min"``, ``"max"``, or by the metric's name.
+            mode: ``"min"`` or ``"max"``. Default: by the metric's name.
 
         Raises:
-            InputError: no such metric, no telling which way is better, or nothing but NaN.
+            InputError: no such metric, a name that does not tell which is better, or only NaN.
         """
         if metric not in self.scores:
             raise InputError(
                 f"There is no metric {metric!r}; fit gave {', '.join(map(repr, self.scores))}."
             )
         if mode == "auto":
-            mode = "max" if metric.endswith(_MORE) else "min" if metric.endswith(_LESS) else mode
+            higher = metric.endswith(_HIGHER_IS_BETTER)
+            lower = metric.endswith(_LOWER_IS_BETTER)
+            mode = "max" if higher else "min" if lower else mode
         if mode not in ("min", "max"):
             raise InputError(
                 f"Whether more or less of {metric!r} is better does not show from its name, and "
@@ -145,44 +148,44 @@ def replicate(
     verbose: int | str = "auto",
     **fit,
 ) -> Replicates:
-    """Train the same model under several seeds, side by side.
+    """Train the same model under several seeds, in parallel.
 
-    Replicate k is, to the bit, what these lines give alone::
+    Replicate k equals, to the bit, the result of these lines alone::
 
         keras.utils.set_random_seed(seeds[k])
         model = build()
         model.fit(X, y, epochs=epochs, batch_size=batch_size, **fit)
 
-    The global generators of random numbers are afterwards as they were before.
+    The global random generators are left as they were.
 
     Args:
-        build: returns a new compiled ``legato.Sequential`` or ``legato.Model``. It is given the
-            seed if it has a parameter named ``seed``, or one without a default.
-        X, y: data as a whole, as ``fit`` takes them; every replicate has the same. Or X is a
-            function, ``X(seed)`` → (X, y), of the data that each seed has to itself. It is called
-            on its thread, beside others: draw from ``np.random.default_rng(seed)``, say, not from
-            a global generator.
-        n: how many; the seeds are 0, 1, …, n - 1. Default: 10.
-        seeds: the seeds themselves, whole numbers from 0 to 2**32 - 1, in the place of ``n``.
+        build: function that returns a new compiled ``legato.Sequential`` or ``legato.Model``. It
+            gets the seed if it has a parameter named ``seed``, or one without a default.
+        X, y: arrays as ``fit`` takes them, the same for every replicate. Or X is a function,
+            ``X(seed)`` → (X, y), of each seed's own data. It is called on that seed's thread,
+            beside others: draw from ``np.random.default_rng(seed)``, say, not from a global
+            generator.
+        n: number of replicates; the seeds are 0, 1, …, n - 1. Default: 10.
+        seeds: the seeds themselves, whole numbers from 0 to 2**32 - 1, instead of ``n``.
         epochs, batch_size: as in ``fit``.
-        callbacks: ``callbacks(seed)`` → new ones for that seed. They are called on its thread,
-            beside others: they must not draw from Python's or NumPy's global generator.
-        verbose: 0 nothing; 1 one line for all; 2 a line a seed; ``"auto"``: 1 at a terminal or in
-            a notebook, once it takes two seconds.
+        callbacks: function ``callbacks(seed)`` → new callbacks for that seed. They run on its
+            thread, beside others: they must not draw from Python's or NumPy's global generator.
+        verbose: 0 shows nothing, 1 one line for all, 2 a line per seed; ``"auto"`` is 1 at a
+            terminal or in a notebook, once training has taken two seconds.
         **fit: ``validation_data``, ``validation_split``, ``validation_freq``,
             ``validation_batch_size``, ``validation_state``, ``shuffle``, ``class_weight``,
             ``sample_weight``, ``starts``, ``reset``, as in ``fit``.
 
     Returns:
-        Histories, scores, weights and models of all. Ctrl-C is a ``KeyboardInterrupt`` that tells
-        how many had finished.
+        A ``Replicates`` with the histories, scores, weights and models of all. Ctrl-C raises
+        ``KeyboardInterrupt`` with the number of seeds that had finished.
 
     Raises:
-        InputError: fewer than two seeds, models that ``build`` did not make alike or to whose
-            weights the seed is nothing, or results that would not fit in memory.
+        InputError: fewer than two seeds, models of different structure or with the same initial
+            weights, or results that would not fit in memory.
 
     Warns:
-        UserWarning: the loss of a seed, which is named, became NaN.
+        UserWarning: the training of some seeds, which are named, diverged to NaN.
 
     Example:
         >>> from legato import alphabet
@@ -192,13 +195,13 @@ def replicate(
         >>> len(runs), runs.seeds, len(runs.histories[1]["loss"])
         (2, (0, 1), 20)
     """
-    chosen = _seeds(n, seeds)
-    if unknown := [name for name in fit if name not in _OPTIONS]:
+    chosen = _checked_seeds(n, seeds)
+    if unknown := [name for name in fit if name not in _FIT_OPTIONS]:
         raise InputError(
             f"replicate has no option {unknown[0]!r}. Those of fit that it takes are epochs, "
-            f"batch_size, callbacks, {', '.join(_OPTIONS)}."
+            f"batch_size, callbacks, {', '.join(_FIT_OPTIONS)}."
         )
-    data = partial(_drawn, X) if callable(X) else lambda seed: (X, y)
+    data = partial(_data_of_seed, X) if callable(X) else lambda seed: (X, y)
     if callable(X) and y is not None:
         raise InputError("X is a function of the seed, which gives X and y: leave y out.")
     first = data(chosen[0])
@@ -216,14 +219,18 @@ def replicate(
     options = {"epochs": epochs, "batch_size": batch_size, **fit}
     builder = ReplicateBuilder(build, *first)
     runs = ParallelTraining(builder, partial(_fit, data, callbacks, options), chosen)
-    ended = runs(lambda steps: Progress(verbose, len(chosen), steps, 2.0, unit="seed"))
-    _warn_of_nan(chosen, ended)
-    histories, took, contents = zip(*ended, strict=True)
-    return Replicates(tuple(chosen), histories, took, contents, builder, runs.model)
+    finished = runs(lambda steps: Progress(verbose, len(chosen), steps, 2.0, unit="seed"))
+    _warn_of_nan(chosen, finished)
+    histories, seconds, contents = zip(*finished, strict=True)
+    return Replicates(tuple(chosen), histories, seconds, contents, builder, runs.model)
 
 
-def _seeds(n: int | None, seeds: Iterable[int] | None) -> list[int]:
-    """The seeds, checked."""
+def _checked_seeds(n: int | None, seeds: Iterable[int] | None) -> list[int]:
+    """The seeds 0 to n - 1, or the given ones.
+
+    Raises:
+        InputError: both given, invalid or equal seeds, or fewer than two.
+    """
     if n is not None and seeds is not None:
         raise InputError("Give n or seeds, not both: n=10 means seeds=range(10).")
     if seeds is None:
@@ -243,39 +250,40 @@ def _seeds(n: int | None, seeds: Iterable[int] | None) -> list[int]:
     return chosen
 
 
-def _drawn(data: Callable, seed: int) -> tuple:
-    """The data of a seed."""
-    came = data(seed)
-    if not isinstance(came, tuple) or len(came) != 2:
+def _data_of_seed(data: Callable, seed: int) -> tuple:
+    """The data (X, y) of a seed."""
+    result = data(seed)
+    if not isinstance(result, tuple) or len(result) != 2:
         raise InputError(
-            f"X is a function, and gave {type(came).__name__} for seed {seed}; two things were "
+            f"X is a function, and gave {type(result).__name__} for seed {seed}; two things were "
             "expected, X and y: let it end with `return X, y`."
         )
-    return came
+    return result
 
 
 def _fit(data: Callable, callbacks: Callable | None, options: dict, model, seed: int) -> dict:
-    """One training on the model; its history."""
+    """Train the model of a seed, and return its history."""
     X, y = data(seed)
-    watching = list(callbacks(seed)) if callbacks else []
-    if any(isinstance(each, keras.callbacks.BackupAndRestore) for each in watching):
+    own_callbacks = list(callbacks(seed)) if callbacks else []
+    if any(isinstance(each, keras.callbacks.BackupAndRestore) for each in own_callbacks):
         raise UnsupportedError(
-            "BackupAndRestore keeps the generators of the whole process, and replicates have their "
-            "own. Keep a long run by calling fit seed by seed."
+            "BackupAndRestore keeps the random generators of the whole process, and replicates "
+            "have their own. Back up a long run by calling fit seed by seed."
         )
-    return model.fit(X, y, verbose=0, callbacks=watching or None, **options).history
+    return model.fit(X, y, verbose=0, callbacks=own_callbacks or None, **options).history
 
 
-def _warn_of_nan(seeds: Sequence[int], ended: Sequence[FinishedReplicate]) -> None:
-    lost = [
+def _warn_of_nan(seeds: Sequence[int], finished: Sequence[FinishedReplicate]) -> None:
+    diverged = [
         str(seed)
-        for seed, each in zip(seeds, ended, strict=True)
+        for seed, each in zip(seeds, finished, strict=True)
         if any(np.isnan(values).any() for values in each.history.values())
     ]
-    if lost:
+    if diverged:
+        word = "seed" if len(diverged) == 1 else "seeds"
         warnings.warn(
-            f"{len(lost)} of {len(seeds)} replicates came to NaN: seed{'s' * (len(lost) > 1)} "
-            f"{', '.join(lost)}. Their scores are NaN and stand for no number: look for a learning "
-            "rate that is too high (optimizer(clipnorm=1.0) tames it) before comparing.",
+            f"{len(diverged)} of {len(seeds)} replicates came to NaN: {word} "
+            f"{', '.join(diverged)}. Their scores are NaN: before comparing, look for a learning "
+            "rate that is too high, or limit gradients with optimizer(clipnorm=1.0).",
             stacklevel=3,
         )
