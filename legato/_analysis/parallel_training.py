@@ -92,9 +92,7 @@ class ParallelTraining:
         others = self._seeds[1:]
         groups = [others[at : at + size] for at in range(0, len(others), size)]
         try:
-            starts = list(
-                map(self._build, groups[0])
-            )  # first, so that errors of build come at once
+            starts = list(map(self._build, groups[0]))  # before training: errors come at once
             finished[self._seeds[0]] = self._train(self._first)
             self._train_others(groups, starts, finished, show)
         except KeyboardInterrupt:

@@ -150,9 +150,8 @@ def model_configuration(model) -> list:
     """
     layers = keras_private.flatten_layers(model)
     parts = [each for each in layers if not isinstance(each, keras.Model)]
-    configurations = [
-        (type(each).__name__, _configuration(each)) for each in [*parts, model.optimizer]
-    ]
+    parts.append(model.optimizer)
+    configurations = [(type(each).__name__, _configuration(each)) for each in parts]
     return configurations + [(type(each).__name__, _array_attributes(each)) for each in layers]
 
 
