@@ -16,7 +16,12 @@ from legato._execution.data_adapter import DataAdapter
 from legato._platform import keras_private
 from legato._platform.checks import check_choice, check_count
 from legato._recurrent.model_state import ModelState
-from legato._recurrent.reset_rules import Reset, check_reset
+from legato._recurrent.reset_rules import (
+    Reset,
+    carries_between_batches,
+    check_reset,
+    replays_epochs,
+)
 from legato._recurrent.stateful_layers import StatefulLayer
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mixin extends
@@ -190,7 +195,7 @@ def _reason_not_carried(at: int, layout: _Layout, carries: bool) -> str:
     """Why a sample continues from none before it, wherever it stands; "" if it may."""
     if not carries:
         return "fresh: stateless"
-    if layout.reset == "batch":
+    if not carries_between_batches(layout.reset):
         return 'fresh: every batch is, by reset="batch"'
     if layout.starts_at(at):
         return f"reset: start of sequence {layout.sequence(at)}"
@@ -198,9 +203,9 @@ def _reason_not_carried(at: int, layout: _Layout, carries: bool) -> str:
 
 
 def _later_epochs(layout: _Layout) -> str:
-    if layout.epochs == 1 or layout.reset == "batch":
+    if layout.epochs == 1 or not carries_between_batches(layout.reset):
         return ""
-    if layout.reset == "epoch":
+    if replays_epochs(layout.reset):
         return "Every epoch begins with the same state as the first."
     return "Every later epoch begins with the state that the one before ended with."
 
@@ -208,7 +213,7 @@ def _later_epochs(layout: _Layout) -> str:
 def _row_warnings(layout: _Layout) -> list[str]:
     """Likely mistakes in the order of the samples of a model that carries state."""
     rows, count, found = layout.rows, layout.training, []
-    if layout.reset == "batch":
+    if not carries_between_batches(layout.reset):
         return []
     if layout.shuffled:
         found.append(
@@ -224,7 +229,7 @@ def _row_warnings(layout: _Layout) -> list[str]:
             f"the last batch has {count % rows} samples for {rows} rows: the other rows keep the "
             "state of the batch before."
         )
-    if layout.reset == "never" and layout.epochs > 1 and not layout.starts_at(0):
+    if not replays_epochs(layout.reset) and layout.epochs > 1 and not layout.starts_at(0):
         found.append('every epoch but the first starts warm, from the end of x: reset="epoch".')
     if count < layout.count and not layout.starts_at(count):
         found.append(
@@ -238,7 +243,7 @@ def _overlap_warnings(x, layout: _Layout) -> list[str]:
     """A warning of windows over one series, one step apart, in a model that carries state."""
     if not isinstance(x, np.ndarray) or x.ndim < 3 or x.shape[1] < 2 or len(x) < 3:
         return []
-    if layout.reset == "batch" or not np.array_equal(x[1:, :-1], x[:-1, 1:]):
+    if not carries_between_batches(layout.reset) or not np.array_equal(x[1:, :-1], x[:-1, 1:]):
         return []
     if (x == x[:1, :1]).all():
         return []
