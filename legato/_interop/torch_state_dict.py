@@ -1,9 +1,9 @@
-"""A state dict of ``torch.nn.LSTM``, ``GRU`` or ``RNN``: its names, its shapes, and what they tell.
+"""Reads a state dict of ``torch.nn.LSTM``, ``GRU`` or ``RNN``, and infers the module from it.
 
-The names and shapes are those in torch's documentation of the three modules. A state dict is only
-names and what ``numpy.asarray`` can read, so torch itself is not needed. The shapes tell kind,
-sizes, layers, directions and biases; an RNN's nonlinearity they do not tell. Limits: no projection
-(``proj_size``), and none of the cells that torch has for single steps (``torch.nn.LSTMCell``).
+The names and shapes are those in torch's documentation of the three modules. A state dict is a
+mapping of names to anything that ``numpy.asarray`` reads, so torch is not needed. Kind, sizes,
+layers, directions and biases follow from the names and shapes; the nonlinearity of an RNN does not.
+Limits: no projection (``proj_size``), and no single-step cells (``torch.nn.LSTMCell``).
 """
 
 import re
@@ -16,18 +16,18 @@ from legato._errors import InputError
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _NAME = re.compile(r"(?:weight|bias)_(?:ih|hh)_l(\d+)(?:_reverse)?")
-_SHOWN = 4  # names an error lists
+_SHOWN = 4  # names listed in an error
 
 
 class TorchModule(NamedTuple):
-    """What a torch module was made with.
+    """The options of a torch module.
 
     Attributes:
         kind: ``"LSTM"``, ``"GRU"`` or ``"RNN"``.
-        features: numbers a time step has at the input of the first layer.
-        units: numbers a time step has at the output of one direction of a layer.
-        layers, directions, bias: how many layers, 1 or 2 directions, whether there are biases.
-        nonlinearity: ``"tanh"`` or ``"relu"`` of an RNN; None of the others, or if it is not known.
+        features: size of the input of the first layer (``input_size``).
+        units: size of the output of one direction of a layer (``hidden_size``).
+        layers, directions, bias: number of layers, 1 or 2 directions, whether there are biases.
+        nonlinearity: ``"tanh"`` or ``"relu"`` of an RNN; None for the others, or if not known.
     """
 
     kind: str
@@ -45,17 +45,18 @@ class TorchModule(NamedTuple):
             "bias=": None if self.bias else False,
             "bidirectional=": True if self.directions > 1 else None,
         }
-        given = [f"{name}{value}" for name, value in options.items() if value is not None]
-        return f"torch.nn.{self.kind}({', '.join([str(self.features), str(self.units), *given])})"
+        arguments = [str(self.features), str(self.units)]
+        arguments += [f"{name}{value}" for name, value in options.items() if value is not None]
+        return f"torch.nn.{self.kind}({', '.join(arguments)})"
 
     @property
     def names(self) -> list[list[str]]:
-        """The names of each direction of each layer, in torch's order."""
+        """The names of the weights of each direction of each layer, in torch's order."""
         return _names(self.layers, self.directions, self.bias)
 
     @property
     def shapes(self) -> dict[str, tuple]:
-        """Every name and the shape of what it names."""
+        """The shape of each weight, by name."""
         rows = GATES[self.kind] * self.units
         found = {}
         for index, names in enumerate(self.names):
@@ -68,15 +69,15 @@ class TorchModule(NamedTuple):
 def read_state_dict(
     state_dict: Mapping[str, Any], prefix: str = ""
 ) -> tuple[TorchModule, dict[str, np.ndarray]]:
-    """One module's weights out of a state dict.
+    """Read the weights of one module.
 
     Args:
-        state_dict: names and torch tensors, or anything that ``numpy.asarray`` can read.
-        prefix: what the module's names begin with.
+        state_dict: names and torch tensors, or anything that ``numpy.asarray`` reads.
+        prefix: prefix of the module's names.
 
     Returns:
-        The module, and torch's names without the prefix with float64 arrays, which hold every
-        number that weights are kept in.
+        The module, and its weights by torch's names without the prefix, in float64, which holds
+        the values of every dtype that torch's weights have.
 
     Raises:
         InputError: names, values or shapes that are not one module's.
@@ -90,7 +91,7 @@ def read_state_dict(
     names = [name.removeprefix(prefix) for name in all_names if name.startswith(prefix)]
     _check_names(names, prefix, all_names)
     arrays = {name: _array(prefix + name, state_dict[prefix + name]) for name in names}
-    module = _module(arrays, prefix)
+    module = _module_of_shapes(arrays, prefix)
     for name, shape in module.shapes.items():
         if arrays[name].shape != shape:
             raise InputError(
@@ -107,7 +108,7 @@ def _names(layers: int, directions: int, bias: bool) -> list[list[str]]:
 
 
 def _sizes(names: Iterable[str]) -> tuple[int, int, bool]:
-    """How many layers and directions there are, and whether there are biases."""
+    """The numbers of layers and directions, and whether there are biases."""
     matches = [match for match in map(_NAME.fullmatch, names) if match]
     return (
         len({match[1] for match in matches}),
@@ -117,7 +118,7 @@ def _sizes(names: Iterable[str]) -> tuple[int, int, bool]:
 
 
 def _check_names(names: list[str], prefix: str, all_names: list[str]) -> None:
-    """Refuse names that are not just those of one module."""
+    """Refuse names that are not exactly those of one module."""
     if "weight_hr_l0" in names:
         raise InputError(
             f"{prefix + 'weight_hr_l0'!r} is the projection of an LSTM with proj_size, which no "
@@ -125,8 +126,8 @@ def _check_names(names: list[str], prefix: str, all_names: list[str]) -> None:
         )
     if "weight_ih_l0" not in names:
         raise InputError(
-            f"There is no {prefix + 'weight_ih_l0'!r} among {_listed(all_names)}: every "
-            f"torch.nn.LSTM, GRU and RNN has one. {_where(all_names)}"
+            f"There is no {prefix + 'weight_ih_l0'!r} among {_quoted_list(all_names)}: every "
+            f"torch.nn.LSTM, GRU and RNN has one. {_remedy(all_names)}"
         )
     expected = [each for part in _names(*_sizes(names)) for each in part]
     missing = [name for name in expected if name not in names]
@@ -134,27 +135,28 @@ def _check_names(names: list[str], prefix: str, all_names: list[str]) -> None:
     if missing or unexpected:
         raise InputError(
             f"The names under prefix {prefix!r} are not those of one torch.nn.LSTM, GRU or RNN: "
-            f"missing {_listed(missing)}; not expected {_listed(unexpected)}. {_where(all_names)}"
+            f"missing {_quoted_list(missing)}; not expected {_quoted_list(unexpected)}. "
+            f"{_remedy(all_names)}"
         )
 
 
-def _listed(names: list[str]) -> str:
+def _quoted_list(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (", ".join(map(repr, names[:_SHOWN])) or "none") + more
 
 
-def _where(all_names: list[str]) -> str:
-    """What to do: the prefixes under which there are recurrent weights."""
+def _remedy(all_names: list[str]) -> str:
+    """A sentence with the remedy: the prefixes under which there are recurrent weights."""
     first = "weight_ih_l0"
     found = [name.removesuffix(first) for name in all_names if name.endswith(first)]
     if not found:
         return "Give the state dict of such a module, or of one that has it inside."
-    return f"Give the whole state dict, and one of these as prefix=: {_listed(found)}."
+    return f"Give the whole state dict, and one of these as prefix=: {_quoted_list(found)}."
 
 
 def _array(name: str, value) -> np.ndarray:
     try:
-        if hasattr(value, "detach"):  # a tensor: it may ask for gradients, or be a bfloat16
+        if hasattr(value, "detach"):  # a tensor, which may require gradients or be bfloat16
             value = value.detach().cpu().double()
         array = np.asarray(value)
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -170,8 +172,8 @@ def _array(name: str, value) -> np.ndarray:
     return array.astype("float64")
 
 
-def _module(arrays: dict[str, np.ndarray], prefix: str) -> TorchModule:
-    """The module of a kind and size that the first layer's shapes tell."""
+def _module_of_shapes(arrays: dict[str, np.ndarray], prefix: str) -> TorchModule:
+    """The module, by the shapes of its first layer."""
     inputs, recurrent = (arrays[name].shape for name in ("weight_ih_l0", "weight_hh_l0"))
     matrices = len(inputs) == len(recurrent) == 2 and min(recurrent) > 0
     gates = recurrent[0] // recurrent[1] if matrices else 0

@@ -1,11 +1,12 @@
-"""Weights of ``torch.nn.LSTM``, ``GRU`` and ``RNN`` into a model and out of one, exact to rounding.
+"""Converts weights of ``torch.nn.LSTM``, ``GRU`` and ``RNN`` to Keras layers, and back.
 
-What is computed is the same; where the numbers lie is not. torch keeps matrices as (gates · units,
-inputs), Keras as (inputs, gates · units). The gates of torch's GRU are reset, update, candidate,
-Keras's update, reset, candidate; those of the LSTM have one order. torch always has two biases,
-Keras one where only their sum counts. The sources are the equations in torch's documentation and
-Keras's cells. Limits: no GRU with ``reset_after=False``, only the activations that torch has, and
-the weights only: dropout, and what stands between the recurrent layers, is the caller's.
+Both compute the same, up to rounding, from differently arranged weights. torch's matrices are
+(gates · units, inputs), Keras's (inputs, gates · units). The gates of a GRU are reset, update,
+candidate in torch and update, reset, candidate in Keras; those of an LSTM have one order. torch
+always has two biases, Keras one where only their sum matters. Sources: the equations in torch's
+documentation, and Keras's cells. Limits: no GRU with ``reset_after=False``, no activations that
+torch does not have, and weights alone: dropout and layers between the recurrent ones are not
+converted.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,8 @@ from legato._interop.torch_state_dict import TorchModule, read_state_dict
 from legato._models.model import Sequential
 from legato._platform import keras_private
 
-_ORDER = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "RNN": (0,)}  # the other's gates; its own inverse
+# The indices of Keras's gates in torch's order, and of torch's in Keras's: each its own inverse.
+_GATE_ORDER = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "RNN": (0,)}
 _LAYERS = {"LSTM": layers.LSTM, "GRU": layers.GRU, "RNN": layers.SimpleRNN}
 _KINDS = {
     keras.layers.LSTMCell: "LSTM",
@@ -38,31 +40,31 @@ def from_torch(
     stateful: bool = False,
     nonlinearity: str | None = None,
 ):
-    """Put the weights of a ``torch.nn.LSTM``, ``GRU`` or ``RNN`` into a model, or make one of them.
+    """Set the weights of a model from a ``torch.nn.LSTM``, ``GRU`` or ``RNN``, or build a model.
 
-    One layer of the torch module, with its one or two directions, is one recurrent layer or one
-    ``Bidirectional`` of the model, in order; those of nested models too, and of a subclassed model
-    in the order of its attributes. Other layers are left as they are. If anything does not fit,
-    nothing is changed.
+    Each layer of the torch module, with its one or two directions, is one recurrent layer or one
+    ``Bidirectional`` of the model, in order, also in nested models; in a subclassed model in the
+    order of its attributes. Other layers are left as they are. If anything does not fit, nothing
+    is changed.
 
     Args:
-        state_dict: what ``module.state_dict()`` gives: names and torch tensors, or anything that
-            ``numpy.asarray`` can read, of shapes (gates · units, inputs) and (gates · units,).
-        model: a built model, a layer or a list of layers, whose recurrent layers take the weights.
+        state_dict: the result of ``module.state_dict()``: names and torch tensors, or anything that
+            ``numpy.asarray`` reads, of shapes (gates · units, inputs) and (gates · units,).
+        model: a built model, a layer or a list of layers, whose recurrent layers get the weights.
             Default: a new ``Sequential`` that computes what the module does with
             ``batch_first=True``: (rows, time steps, features) to (rows, time steps, directions ·
             units).
-        prefix: what the names begin with in a larger state dict, such as ``"encoder.lstm."``.
-        stateful: whether a new model carries its state; a given one has that settled.
-        nonlinearity: ``"tanh"`` or ``"relu"``, of an RNN: its weights do not tell. Needed for a new
-            model; of a given one it is checked.
+        prefix: prefix of the module's names in a larger state dict, such as ``"encoder.lstm."``.
+        stateful: whether a new model carries its state; not allowed with ``model``.
+        nonlinearity: ``"tanh"`` or ``"relu"`` of an RNN, which its weights do not tell. Required
+            for a new model; checked against a given one.
 
     Returns:
         The model.
 
     Raises:
-        InputError: names or shapes that are not one module's, another module than the model has,
-            or a model with something that torch does not compute.
+        InputError: names or shapes that are not one module's, another module than the model's
+            layers are, or layers that torch has no equivalent for.
 
     Example:
         >>> import numpy as np
@@ -75,46 +77,47 @@ def from_torch(
     module, arrays = read_state_dict(state_dict, prefix)
     _check_nonlinearity(nonlinearity, module, needed=model is None)
     if model is None:
-        model = _build(module._replace(nonlinearity=nonlinearity), stateful)
+        model = _new_model(module._replace(nonlinearity=nonlinearity), stateful)
     elif stateful:
         raise InputError(
             "stateful=True came with a model, whose layers say themselves whether they are: leave "
             "it out. It is for a model that from_torch makes."
         )
-    cells, taken = _cells_and_module(model)
-    module = module._replace(nonlinearity=nonlinearity or taken.nonlinearity)
-    if module != taken:
+    cells, expected = _cells_and_module(model)
+    module = module._replace(nonlinearity=nonlinearity or expected.nonlinearity)
+    if module != expected:
         raise InputError(
             f"The weights are those of {module}, and the model's recurrent layers take those of "
-            f"{taken}. Give a model of that size, or only the layers that are meant: "
+            f"{expected}. Give a model of that size, or only the layers that are meant: "
             "from_torch(state_dict, [layer, …], prefix=…)."
         )
     values = []
     for names in module.names:
-        values += _to_keras(module.kind, *[arrays[name] for name in names])
-    variables = [each for cell in cells for each in _variables(cell)]
+        values += _keras_weights(module.kind, *[arrays[name] for name in names])
+    variables = [each for cell in cells for each in _cell_weights(cell)]
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value.astype(variable.dtype))
     return model
 
 
 def to_torch(model, *, prefix: str = "") -> dict[str, np.ndarray]:
-    """The weights of a model's recurrent layers, as the state dict of one torch module.
+    """Convert the weights of a model's recurrent layers to the state dict of one torch module.
 
-    With ``torch.from_numpy`` around each array, ``module.load_state_dict`` takes them. Where Keras
-    has one bias, it is ``bias_ih``, and ``bias_hh`` is zeros. Make the module with
+    ``module.load_state_dict`` takes them after ``torch.from_numpy`` of each array. Where Keras has
+    one bias, it becomes ``bias_ih``, and ``bias_hh`` is zeros. Make the module with
     ``batch_first=True``, and for relu with ``nonlinearity="relu"``.
 
     Args:
-        model: a built model, a layer or a list of layers, whose recurrent layers are one module's:
-            of one kind and one number of units, each as wide as the outputs of the one before.
-        prefix: what to put before every name.
+        model: a built model, a layer or a list of layers, whose recurrent layers are equivalent to
+            one module: of one kind and one number of units, each taking the outputs of the one
+            before.
+        prefix: prefix of every name.
 
     Returns:
-        Names and float32 arrays, in torch's order, the caller's own.
+        Names and new float32 arrays, in torch's order.
 
     Raises:
-        InputError: there are no such layers, or torch has no module that computes what they do.
+        InputError: there are no such layers, or torch has no equivalent module.
 
     Example:
         >>> import legato
@@ -124,27 +127,27 @@ def to_torch(model, *, prefix: str = "") -> dict[str, np.ndarray]:
         {'weight_ih_l0': (6, 3), 'weight_hh_l0': (6, 2), 'bias_ih_l0': (6,), 'bias_hh_l0': (6,)}
     """
     cells, module = _cells_and_module(model)
-    found = {}
+    state_dict = {}
     for cell, names in zip(cells, module.names, strict=True):
-        values = [keras.ops.convert_to_numpy(each) for each in _variables(cell)]
-        for name, value in zip(names, _from_keras(module.kind, *values), strict=True):
-            found[prefix + name] = np.array(value, "float32", order="C")
-    return found
+        values = [keras.ops.convert_to_numpy(each) for each in _cell_weights(cell)]
+        for name, value in zip(names, _torch_weights(module.kind, *values), strict=True):
+            state_dict[prefix + name] = np.array(value, "float32", order="C")
+    return state_dict
 
 
-# The same numbers in other places.
+# Arrangement of weights.
 
 
-def _to_keras(kind: str, *weights: np.ndarray) -> list[np.ndarray]:
-    """A cell's kernel, recurrent kernel and bias, if there is one."""
+def _keras_weights(kind: str, *weights: np.ndarray) -> list[np.ndarray]:
+    """torch's weights as a cell's kernel, recurrent kernel and, if there is one, bias."""
     weight_ih, weight_hh, *biases = (_reordered(kind, each) for each in weights)
     if not biases:
         return [weight_ih.T, weight_hh.T]
     return [weight_ih.T, weight_hh.T, np.stack(biases) if kind == "GRU" else biases[0] + biases[1]]
 
 
-def _from_keras(kind: str, kernel, recurrent_kernel, bias=None) -> list[np.ndarray]:
-    """weight_ih, weight_hh and, if there is a bias, bias_ih and bias_hh."""
+def _torch_weights(kind: str, kernel, recurrent_kernel, bias=None) -> list[np.ndarray]:
+    """A cell's weights as weight_ih, weight_hh and, if there is a bias, bias_ih and bias_hh."""
     parts = [kernel.T, recurrent_kernel.T]
     if bias is not None:
         parts += list(bias) if kind == "GRU" else [bias, np.zeros_like(bias)]
@@ -152,12 +155,12 @@ def _from_keras(kind: str, kernel, recurrent_kernel, bias=None) -> list[np.ndarr
 
 
 def _reordered(kind: str, array: np.ndarray) -> np.ndarray:
-    """An array (gates · units, …) with its gates in the other's order."""
-    gates = np.split(array, len(_ORDER[kind]))
-    return np.concatenate([gates[index] for index in _ORDER[kind]])
+    """An array (gates · units, …) with its gates in the other framework's order."""
+    gates = np.split(array, len(_GATE_ORDER[kind]))
+    return np.concatenate([gates[index] for index in _GATE_ORDER[kind]])
 
 
-# The model that takes or gives them.
+# The model's layers.
 
 
 def _check_nonlinearity(nonlinearity: str | None, module: TorchModule, needed: bool) -> None:
@@ -166,16 +169,16 @@ def _check_nonlinearity(nonlinearity: str | None, module: TorchModule, needed: b
             f"nonlinearity={nonlinearity!r} came with the weights of {module}: only torch.nn.RNN "
             "has one. Leave it out."
         )
-    left_out = nonlinearity is None and not needed
-    if module.kind == "RNN" and not left_out and nonlinearity not in _NONLINEARITIES.values():
+    optional = nonlinearity is None and not needed
+    if module.kind == "RNN" and not optional and nonlinearity not in _NONLINEARITIES.values():
         raise InputError(
             f"nonlinearity is {nonlinearity!r}, and the weights of {module} do not tell it: give "
             "'tanh' (torch's default) or 'relu', as the module was made with."
         )
 
 
-def _build(module: TorchModule, stateful: bool) -> Sequential:
-    """A new model that computes what the module does."""
+def _new_model(module: TorchModule, stateful: bool) -> Sequential:
+    """A new model that is equivalent to the module."""
     options: dict[str, Any] = {"use_bias": module.bias, "stateful": stateful}
     if module.nonlinearity is not None:
         options["activation"] = module.nonlinearity
@@ -187,14 +190,14 @@ def _build(module: TorchModule, stateful: bool) -> Sequential:
 
 
 def _cells_and_module(model) -> tuple[list, TorchModule]:
-    """The cells of each direction of each recurrent layer, in order, and the module they are."""
+    """The cells of each direction of each recurrent layer, in order, and their torch module."""
     found = _recurrent_layers(model)
     if not found:
         raise InputError(
             f"There is no recurrent layer in {getattr(model, 'name', model)!r}, and so no weights "
             "of a torch.nn.LSTM, GRU or RNN: give a model with LSTM, GRU or SimpleRNN layers."
         )
-    halves = [_halves(layer) for layer in found]
+    halves = [_directions(layer) for layer in found]
     first, *others = modules = [
         _module_of(layer, each) for layer, each in zip(found, halves, strict=True)
     ]
@@ -227,8 +230,12 @@ def _recurrent_layers(model) -> list:
     return list(found.values())
 
 
-def _halves(layer) -> list:
-    """The recurrent layers of one or two directions, each one that torch has."""
+def _directions(layer) -> list:
+    """The recurrent layers of a layer's one or two directions.
+
+    Raises:
+        InputError: torch has no such combination.
+    """
     halves = [layer]
     if isinstance(layer, keras.layers.Bidirectional):
         halves = [layer.forward_layer, layer.backward_layer]
@@ -246,8 +253,8 @@ def _halves(layer) -> list:
 
 
 def _module_of(layer, halves: list) -> TorchModule:
-    """The torch module of one layer that computes what this one does."""
-    first, *others = [_module_of_half(half, len(halves)) for half in halves]
+    """The one-layer torch module that is equivalent to a layer."""
+    first, *others = [_module_of_direction(half, len(halves)) for half in halves]
     if others and others != [first]:
         raise InputError(
             f"The directions of layer {layer.name!r} differ, {first} and {others[0]}, and torch's "
@@ -256,7 +263,7 @@ def _module_of(layer, halves: list) -> TorchModule:
     return first
 
 
-def _module_of_half(half, directions: int) -> TorchModule:
+def _module_of_direction(half, directions: int) -> TorchModule:
     cell: Any = getattr(half, "cell", None)
     kind = _KINDS.get(type(cell))
     if kind is None:
@@ -277,7 +284,7 @@ def _module_of_half(half, directions: int) -> TorchModule:
 
 
 def _check_equations(half, cell, kind: str) -> None:
-    """Refuse a cell that computes something else than torch's."""
+    """Refuse a cell whose equations differ from torch's."""
     if kind == "RNN":
         fits = cell.activation in _NONLINEARITIES
         expected = "activation='tanh' or 'relu'"
@@ -297,5 +304,5 @@ def _check_equations(half, cell, kind: str) -> None:
         )
 
 
-def _variables(cell) -> list:
+def _cell_weights(cell) -> list:
     return [cell.kernel, cell.recurrent_kernel, *([cell.bias] if cell.use_bias else [])]

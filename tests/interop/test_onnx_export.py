@@ -18,8 +18,8 @@ from cells import CARRY, CELLS, FEATURES, ROWS, STEPS, UNITS, inputs, predict, s
 
 import legato
 from legato import InputError, MissingError, OutputError, UnsupportedError, layers
-from legato._interop.onnx.layer_operators import ACTIVATIONS, NOTHING, PLAIN
-from legato._interop.onnx.recurrent_operators import _INSIDE
+from legato._interop.onnx.layer_operators import ACTIVATIONS, INFERENCE_IDENTITIES, LAYER_OPERATORS
+from legato._interop.onnx.recurrent_operators import _ACTIVATIONS
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 NOT_EXPORTED = {  # cell of the list → what is said of it
@@ -332,7 +332,7 @@ PLAIN_LAYERS = [
     layers.Reshape((FEATURES, -1)),
     layers.Softmax(axis=1),
     layers.TimeDistributed(layers.Dense(2)),
-    *[kind(0.5) for kind in NOTHING if kind is not keras.layers.Identity],
+    *[kind(0.5) for kind in INFERENCE_IDENTITIES if kind is not keras.layers.Identity],
     layers.Identity(),
 ]
 MERGES = [
@@ -370,7 +370,7 @@ def test_a_vector_is_repeated(tmp_path):
 
 def test_every_layer_has_its_case():
     tested = {type(layer) for layer in PLAIN_LAYERS} | set(MERGES) | ELSEWHERE
-    assert tested == set(PLAIN)
+    assert tested == set(LAYER_OPERATORS)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -378,7 +378,7 @@ def test_an_activation(name, tmp_path):
     assert_exported(sequential(layers.Activation(name)), tmp_path, 5 * inputs())
 
 
-@pytest.mark.parametrize("name", _INSIDE)
+@pytest.mark.parametrize("name", _ACTIVATIONS)
 def test_an_activation_inside_a_recurrent_layer(name, tmp_path):
     model = sequential(
         layers.LSTM(2, activation=name, return_sequences=True, use_bias=False),
@@ -424,7 +424,7 @@ REFUSED = {
         lambda: sequential(layers.LSTM(2, activation="gelu", name="memory")),
         r"Layer 'memory' \(LSTM\) .*: its activation gelu is none of elu",
     ),
-    "used twice": (_used_twice, r"it is used twice, and one state cannot be handed on for both"),
+    "used twice": (_used_twice, r"it is used twice, and both uses would share one state"),
     "initial state of a stateful layer": (
         _started_and_stateful,
         r"Layer 'memory' \(GRU\) .*: it is stateful and given an initial_state in the model",
@@ -457,7 +457,7 @@ REFUSED = {
     ),
     "integers": (
         lambda: _of(layers.Rescaling(2.0)(layers.Input((3,), dtype="int32"))),
-        r"it is fed int32, and only an Embedding takes that",
+        r"its input is int32, which only an Embedding takes",
     ),
     "distributed": (
         lambda: sequential(layers.TimeDistributed(layers.LayerNormalization())),

@@ -1,17 +1,17 @@
-"""A model as an ONNX file whose recurrent state is an input and an output, by name.
+"""Exports a model to an ONNX file whose recurrent state is a named input and output.
 
-ONNX has no memory between runs, so nothing in the file hides any: each state array of each
-recurrent layer goes in under a name and comes out under that name with ``.next``, whether the model
-was trained stateful or not. The graph is written here, with the operators ONNX has for recurrent
-layers. A converter of JAX programs, jax2onnx, was tried in their place: it knows any layer and any
-cell, but it brings some forty packages, puts its own functions into JAX's modules while it traces,
-and makes of a recurrent layer a loop of small operators where every runtime has one for the whole.
-Keras's own ``model.export`` goes through TensorFlow and hides the state.
+ONNX models keep nothing between runs, so each state array of each recurrent layer is an input, and
+an output of the same name with ``.next``, whether the model was trained stateful or not. The graph
+is built from ONNX's own operators for recurrent layers. The converter jax2onnx was tried instead:
+it takes any layer and any cell, but it needs some forty packages, patches JAX's modules while it
+traces, and turns a recurrent layer into a loop of small operators where every runtime has one for
+the whole. Keras's own ``model.export`` goes through TensorFlow and hides the state.
 
 Limits: functional and Sequential models of the layers in ``layer_operators`` and
-``recurrent_operators``, computed in float32, under the 2 GB of an ONNX file; anything else is
-refused by name. A layer that runs backwards starts every run fresh, and so has no state to hand on.
-With a mask, the state is right in runtimes that heed ``sequence_lens``, as ONNX Runtime does.
+``recurrent_operators``, computed in float32, below ONNX's 2 GB per file; anything else is refused
+by name. A layer that runs backwards starts every run from its initial state, and has no state
+input. With a mask, the state is right in runtimes that honour ``sequence_lens``, such as ONNX
+Runtime.
 """
 
 import os
@@ -28,20 +28,21 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Write a model for ONNX runtimes, with its recurrent state as named inputs and outputs.
 
     The inputs are the model's own, by name, and ``"lstm:0"``, ``"lstm:1"``, … for the state of
-    layer ``lstm``: the paths of ``model.states`` with the place of the array, each (rows, units).
-    The outputs are the model's own, by the names of the layers that make them, and, in the order of
-    the state inputs, ``"lstm:0.next"``, …. Any number of rows fits, and any number of time steps
-    where the model's layers allow it. A layer that is given its ``initial_state=`` in the model
-    starts there and has no state of its own.
+    layer ``lstm``: the layer's path in ``model.states`` and the number of the array, each (rows,
+    units). The outputs are the model's own, by the names of their layers, and, in the order of the
+    state inputs, ``"lstm:0.next"``, …. Any number of rows fits, and any number of time steps where
+    the model's layers allow it. A layer that gets ``initial_state=`` in the model starts from that
+    and has no state input.
 
     Args:
-        model: a functional or Sequential model, built; legato's or plain Keras's. What it
-            remembers now is not written.
-        path: the file, whose folder must exist. An old one is replaced whole or not at all.
+        model: a built functional or Sequential model, legato's or plain Keras's. Its present state
+            is not written.
+        path: path of the file, in an existing folder. An existing file is replaced whole or not at
+            all.
 
     Returns:
-        What to feed as the first state of one row: input name → array (1, units), float32. The file
-        holds the same as JSON in its metadata, under ``"initial_states"``.
+        The initial state of one row: name of each state input → array (1, units), float32. The file
+        has the same as JSON in its metadata, under ``"initial_states"``.
 
     Raises:
         InputError: not a Keras model, or one that is not built.
@@ -56,7 +57,7 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
         >>> {name: state.shape for name, state in first.items()}
         {'memory:0': (1, 2), 'memory:1': (1, 2)}
     """
-    _check(model, path)
+    _check_arguments(model, path)
     try:
         from legato._interop.onnx.onnx_export import OnnxExport
     except ModuleNotFoundError as error:
@@ -67,13 +68,13 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
             'pip install "legato[onnx]".'
         ) from error
     export = OnnxExport(model)
-    content = export.made().SerializeToString()
+    content = export.to_proto().SerializeToString()
     write_whole(path, lambda file: file.write_bytes(content))
     return export.initial_states
 
 
-def _check(model, path: str | os.PathLike) -> None:
-    """Refuse what is not a built model, and a folder in the place of a file."""
+def _check_arguments(model, path: str | os.PathLike) -> None:
+    """Refuse anything but a built model, and a path that is a folder."""
     if not isinstance(model, keras.Model):
         raise InputError(
             f"A Keras model was expected, and {type(model).__name__} came. Put layers into a "

@@ -1,9 +1,9 @@
-"""Keras layers without state, and activations, as ONNX operators.
+"""Converts Keras layers without state, and activations, to ONNX operators.
 
-One line a layer in ``PLAIN``: a function of the graph, the layer and the names of its inputs, that
-adds operators and names the output. A layer joins by adding its line, and a case to
-``tests/interop/test_onnx_export.py``. What is off in inference (dropout, noise) is no operator at
-all.
+``LAYER_OPERATORS`` has one line per layer: a function of the graph, the layer and the names of its
+inputs that adds operators and returns the output's name. To support a layer, add its line, and a
+case to ``tests/interop/test_onnx_export.py``. Layers that do nothing in inference (dropout, noise)
+add no operator.
 """
 
 import math
@@ -14,11 +14,11 @@ import keras
 import numpy as np
 from onnx import TensorProto
 
-from legato._interop.onnx.onnx_graph import OnnxGraph, array, refuse
+from legato._interop.onnx.onnx_graph import OnnxGraph, unsupported, weight_array
 
 
 def _gelu(graph: OnnxGraph, x: str) -> str:
-    """x Φ(x), by the error function."""
+    """x Φ(x), with Φ by the error function."""
     share = graph.add("Add", graph.add("Erf", graph.add("Mul", x, math.sqrt(0.5))), 1.0)
     return graph.add("Mul", graph.add("Mul", x, share), 0.5)
 
@@ -57,40 +57,40 @@ def activation_name(layer, function) -> str:
     """
     name = getattr(function, "__name__", type(function).__name__)
     if getattr(keras.activations, name, None) is not function:
-        raise refuse(layer, f"its activation {name} is not one of Keras's own")
+        raise unsupported(layer, f"its activation {name} is not one of Keras's own")
     return name
 
 
 def activated(graph: OnnxGraph, layer, x: str) -> str:
-    """A layer's activation of a tensor."""
+    """Add a layer's activation function, and return the output's name."""
     name = activation_name(layer, layer.activation)
     if name not in ACTIVATIONS:
-        raise refuse(layer, f"its activation {name} is none of {', '.join(ACTIVATIONS)}")
+        raise unsupported(layer, f"its activation {name} is none of {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name](graph, x)
 
 
 def _dense(graph: OnnxGraph, layer, x: str) -> str:
     if layer.quantization_mode is not None:
-        raise refuse(layer, f"it is quantized ({layer.quantization_mode})")
-    x = graph.add("MatMul", x, graph.constant(array(layer.kernel), f"{layer.name}.kernel"))
+        raise unsupported(layer, f"it is quantized ({layer.quantization_mode})")
+    x = graph.add("MatMul", x, graph.constant(weight_array(layer.kernel), f"{layer.name}.kernel"))
     if layer.use_bias:
-        x = graph.add("Add", x, graph.constant(array(layer.bias), f"{layer.name}.bias"))
+        x = graph.add("Add", x, graph.constant(weight_array(layer.bias), f"{layer.name}.bias"))
     return activated(graph, layer, x)
 
 
 def _embedding(graph: OnnxGraph, layer, x: str) -> str:
     if layer.quantization_mode is not None:
-        raise refuse(layer, f"it is quantized ({layer.quantization_mode})")
-    table = graph.constant(array(layer.embeddings), f"{layer.name}.embeddings")
+        raise unsupported(layer, f"it is quantized ({layer.quantization_mode})")
+    table = graph.constant(weight_array(layer.embeddings), f"{layer.name}.embeddings")
     return graph.add("Gather", table, graph.add("Cast", x, to=7))  # 7: int64
 
 
 def _layer_normalization(graph: OnnxGraph, layer, x: str) -> str:
     size = _last_axis(layer)
     if layer.rms_scaling:
-        raise refuse(layer, "it scales by the root mean square")
-    scale = array(layer.gamma) if layer.gamma is not None else np.ones(size, "float32")
-    shift = array(layer.beta) if layer.beta is not None else np.zeros(size, "float32")
+        raise unsupported(layer, "it scales by the root mean square")
+    scale = weight_array(layer.gamma) if layer.gamma is not None else np.ones(size, "float32")
+    shift = weight_array(layer.beta) if layer.beta is not None else np.zeros(size, "float32")
     return graph.add("LayerNormalization", x, scale, shift, axis=-1, epsilon=layer.epsilon)
 
 
@@ -99,25 +99,25 @@ def _last_axis(layer) -> int:
     shape = layer.get_build_config()["input_shape"]
     axis = layer.axis if isinstance(layer.axis, int) else tuple(layer.axis)
     if axis not in (-1, len(shape) - 1, (-1,), (len(shape) - 1,)):
-        raise refuse(layer, f"it normalizes axis {layer.axis}, not the last one alone")
+        raise unsupported(layer, f"it normalizes axis {layer.axis}, not the last one alone")
     return shape[-1]
 
 
 def _batch_normalization(graph: OnnxGraph, layer, x: str) -> str:
-    """With the moving mean and variance it is one factor and one term a feature."""
+    """In inference, with the moving mean and variance: one factor and one term per feature."""
     _last_axis(layer)
-    factor = 1 / np.sqrt(array(layer.moving_variance) + np.float32(layer.epsilon))
+    factor = 1 / np.sqrt(weight_array(layer.moving_variance) + np.float32(layer.epsilon))
     if layer.scale:
-        factor = factor * array(layer.gamma)
-    term = -array(layer.moving_mean) * factor
+        factor = factor * weight_array(layer.gamma)
+    term = -weight_array(layer.moving_mean) * factor
     if layer.center:
-        term = term + array(layer.beta)
+        term = term + weight_array(layer.beta)
     return graph.add("Add", graph.add("Mul", x, factor), term)
 
 
 def _relu(graph: OnnxGraph, layer, x: str) -> str:
     if layer.threshold or layer.negative_slope:
-        raise refuse(layer, "it has a threshold or a negative slope")
+        raise unsupported(layer, "it has a threshold or a negative slope")
     x = graph.add("Relu", x)
     return x if layer.max_value is None else graph.add("Min", x, float(layer.max_value))
 
@@ -126,26 +126,27 @@ def _concatenate(graph: OnnxGraph, layer, *xs: str) -> str:
     return graph.add("Concat", *xs, axis=layer.axis)
 
 
-def _folded(operator: str) -> Callable:
-    """A layer that joins its inputs two by two."""
+def _reduced(operator: str) -> Callable:
+    """A layer that combines all its inputs by a binary operator."""
     return lambda graph, layer, *xs: reduce(lambda x, y: graph.add(operator, x, y), xs)
 
 
 def _time_distributed(graph: OnnxGraph, layer, x: str) -> str:
-    """The layer inside, if what it does to the last axis does not depend on the others."""
+    """The wrapped layer, if it acts on the last axis alone."""
     inner = layer.layer
-    if type(inner) not in (keras.layers.Dense, keras.layers.Activation, *NOTHING):
-        raise refuse(layer, f"it distributes a {type(inner).__name__}, not a Dense or Activation")
+    if type(inner) not in (keras.layers.Dense, keras.layers.Activation, *INFERENCE_IDENTITIES):
+        kind = type(inner).__name__
+        raise unsupported(layer, f"it distributes a {kind}, not a Dense or Activation")
     if inner.compute_dtype != "float32":
-        raise refuse(layer, f"it computes in {inner.compute_dtype}, not in float32")
-    return PLAIN[type(inner)](graph, inner, x)
+        raise unsupported(layer, f"it computes in {inner.compute_dtype}, not in float32")
+    return LAYER_OPERATORS[type(inner)](graph, inner, x)
 
 
 def _repeat_vector(graph: OnnxGraph, layer, x: str) -> str:
     return graph.add("Tile", graph.add("Unsqueeze", x, [1]), [1, layer.n, 1])
 
 
-NOTHING = (
+INFERENCE_IDENTITIES = (
     keras.layers.ActivityRegularization,
     keras.layers.AlphaDropout,
     keras.layers.Dropout,
@@ -155,10 +156,10 @@ NOTHING = (
     keras.layers.SpatialDropout1D,
 )
 
-PLAIN: dict[type, Callable[..., str]] = {
-    **dict.fromkeys(NOTHING, lambda graph, layer, x: x),
+LAYER_OPERATORS: dict[type, Callable[..., str]] = {
+    **dict.fromkeys(INFERENCE_IDENTITIES, lambda graph, layer, x: x),
     keras.layers.Activation: activated,
-    keras.layers.Add: _folded("Add"),
+    keras.layers.Add: _reduced("Add"),
     keras.layers.Average: lambda graph, layer, *xs: graph.add("Mean", *xs),
     keras.layers.BatchNormalization: _batch_normalization,
     keras.layers.Concatenate: _concatenate,
@@ -170,9 +171,9 @@ PLAIN: dict[type, Callable[..., str]] = {
     keras.layers.LeakyReLU: lambda graph, layer, x: graph.add(
         "LeakyRelu", x, alpha=float(layer.negative_slope)
     ),
-    keras.layers.Maximum: _folded("Max"),
-    keras.layers.Minimum: _folded("Min"),
-    keras.layers.Multiply: _folded("Mul"),
+    keras.layers.Maximum: _reduced("Max"),
+    keras.layers.Minimum: _reduced("Min"),
+    keras.layers.Multiply: _reduced("Mul"),
     keras.layers.Permute: lambda graph, layer, x: graph.add("Transpose", x, perm=[0, *layer.dims]),
     keras.layers.ReLU: _relu,
     keras.layers.RepeatVector: _repeat_vector,
@@ -182,13 +183,13 @@ PLAIN: dict[type, Callable[..., str]] = {
         "Add", graph.add("Mul", x, float(layer.scale)), float(layer.offset)
     ),
     keras.layers.Softmax: lambda graph, layer, x: graph.add("Softmax", x, axis=layer.axis),
-    keras.layers.Subtract: _folded("Sub"),
+    keras.layers.Subtract: _reduced("Sub"),
     keras.layers.TimeDistributed: _time_distributed,
 }
 
 
-def _any(graph: OnnxGraph, operation, x: str) -> str:
-    """Whether anything is true along an axis; ONNX has no such thing for booleans."""
+def _any_true(graph: OnnxGraph, operation, x: str) -> str:
+    """Whether any value is true along an axis, which ONNX has no operator for."""
     number = graph.add("Cast", x, to=TensorProto.FLOAT)
     keep = int(operation.keepdims)
     found = graph.add(
@@ -200,7 +201,7 @@ def _any(graph: OnnxGraph, operation, x: str) -> str:
 # Operations of keras.ops in a functional model, by Keras's name.
 OPERATIONS: dict[str, Callable[..., str]] = {
     "Add": lambda graph, operation, x, y: graph.add("Add", x, y),
-    "Any": _any,
+    "Any": _any_true,
     "Divide": lambda graph, operation, x, y: graph.add("Div", x, y),
     "LogicalOr": lambda graph, operation, x, y: graph.add("Or", x, y),
     "Multiply": lambda graph, operation, x, y: graph.add("Mul", x, y),

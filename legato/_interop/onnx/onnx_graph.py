@@ -1,8 +1,8 @@
-"""An ONNX graph that grows operator by operator, and the sentence that refuses a layer.
+"""Builds an ONNX graph operator by operator.
 
-Operators are named by the ONNX standard; the texts in ``onnx/docs/Operators.md`` say what each
-computes. Opset 17 is the oldest that has all of them (LayerNormalization came last), so that
-runtimes since 2022 read the file.
+Operators have their names in the ONNX standard, which defines them in ``onnx/docs/Operators.md``.
+Opset 17 is the oldest that has all of them (LayerNormalization came last), so that runtimes since
+2022 read the file.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,12 @@ OPSET, FILE_VERSION = 17, 8
 
 
 @dataclass(frozen=True)
-class Value:
-    """A tensor of the graph, in the place of a Keras tensor.
+class OnnxTensor:
+    """The tensor of the graph that stands for a Keras tensor.
 
     Attributes:
         name: the tensor's name.
-        mask: the name of a boolean tensor (rows, time steps), False where a step is to be passed
-            over; None if every step counts.
+        mask: name of a boolean tensor (rows, time steps), False at masked steps; None without mask.
     """
 
     name: str
@@ -32,7 +31,7 @@ class Value:
 
 
 class OnnxGraph:
-    """Operators and constants, in the order in which they run."""
+    """The operators of a graph, in the order in which they run, and its constants."""
 
     def __init__(self):
         self.nodes: list[NodeProto] = []
@@ -40,7 +39,7 @@ class OnnxGraph:
         self._names: set[str] = set()
 
     def name(self, wanted: str) -> str:
-        """A name no tensor has yet: the wanted one, or that with a number."""
+        """A name that no tensor has yet: the wanted one, if necessary with a number."""
         name, number = wanted, 1
         while name in self._names:
             name, number = f"{wanted}_{number}", number + 1
@@ -48,7 +47,7 @@ class OnnxGraph:
         return name
 
     def constant(self, value, wanted: str = "/constant") -> str:
-        """The name of a constant tensor; Python numbers become int64 or float32."""
+        """Add a constant and return its name; Python numbers become int64 or float32."""
         array = np.asarray(value)
         if array.dtype == np.float64:
             array = array.astype(np.float32)
@@ -60,11 +59,11 @@ class OnnxGraph:
         """Add an operator with one output.
 
         Args:
-            operator: its name in the ONNX standard.
+            operator: the operator's name in the ONNX standard.
             inputs: names of tensors, or numbers and arrays, which become constants.
-            into: the name its output shall have. Default: one made from the operator's, behind a
-                slash, with which no Keras name begins.
-            attributes: the operator's.
+            into: name of its output. Default: a slash and the operator's name; no Keras name
+                begins with a slash.
+            attributes: attributes of the operator.
 
         Returns:
             The name of the output.
@@ -74,14 +73,14 @@ class OnnxGraph:
     def add_several(
         self, count: int, operator: str, *inputs, into: str | None = None, **attributes
     ) -> list[str]:
-        """Add an operator with several outputs; returns their names."""
-        given = [each if isinstance(each, str) else self.constant(each) for each in inputs]
+        """Add an operator with several outputs, and return their names."""
+        names = [each if isinstance(each, str) else self.constant(each) for each in inputs]
         outputs = [into or self.name(f"/{operator}") for _ in range(count)]
-        self.nodes.append(helper.make_node(operator, given, outputs, name=outputs[0], **attributes))
+        self.nodes.append(helper.make_node(operator, names, outputs, name=outputs[0], **attributes))
         return outputs
 
     def flipped(self, name: str, axis: int = 1) -> str:
-        """A tensor read from the end of an axis to its beginning."""
+        """A tensor reversed along an axis."""
         before_the_first = np.iinfo(np.int64).min
         return self.add("Slice", name, [-1], [before_the_first], [axis], [-1])
 
@@ -90,7 +89,7 @@ class OnnxGraph:
         return self.add("Shape", name, start=0, end=1)
 
 
-def refuse(layer: Any, why: str) -> UnsupportedError:
+def unsupported(layer: Any, why: str) -> UnsupportedError:
     """The error for a layer, or an operation outside layers, that cannot be exported."""
     kind = "Layer" if isinstance(layer, keras.layers.Layer) else "Operation"
     return UnsupportedError(
@@ -98,6 +97,6 @@ def refuse(layer: Any, why: str) -> UnsupportedError:
     )
 
 
-def array(weight) -> np.ndarray:
+def weight_array(weight) -> np.ndarray:
     """A weight's value."""
     return np.asarray(keras.ops.convert_to_numpy(weight))
