@@ -1,1 +1,1 @@
-"""A file → a trained, scored model → its forecasts, labels and texts."""
+"""Training on sequences: from data to a scored model, and to its forecasts, labels and texts."""

@@ -1,8 +1,8 @@
-"""How good a network is on what it was not trained on, and how far its forecasts may be off.
+"""Backtests: scores of a model on data it was not trained on, and the errors for its intervals.
 
-It walks forward: at each step the model has seen everything before it, and nothing later (Tashman,
-International Journal of Forecasting 16, 2000). What was trained on is known by fingerprints of its
-numbers, whatever it is called, and is never scored.
+Origins roll forward: at each step the model has seen everything before it, and nothing later
+(Tashman, International Journal of Forecasting 16, 2000). Training data are recognized by
+fingerprints of their values, whatever the sequences are called, and are never scored.
 """
 
 import hashlib
@@ -10,7 +10,11 @@ import hashlib
 import numpy as np
 
 from legato._errors import InputError
-from legato._forecasting.baselines import majority, persistence, seasonal
+from legato._forecasting.baselines import (
+    majority_probabilities,
+    naive_forecast,
+    seasonal_naive_forecast,
+)
 from legato._forecasting.forecast import Intervals
 from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
 from legato._forecasting.label_metrics import LabelScores, label_scores
@@ -19,27 +23,29 @@ from legato._forecasting.task import Task
 from legato._series.sequences import Sequences, expand_ranges
 from legato._series.splits import rolling_origins
 
-FEW = 8  # steps by which a sequence is known
-STRANGER = "(not learnt from)"  # what a label that no answer can be right for is called
-MOST_LEADS, MOST_ORIGINS, MOST_BEFORE = 24, 256, 1024  # of the walk that intervals come from
+FEW = 8  # steps by which a sequence is recognized
+UNSEEN_LABEL = "(not learnt from)"  # name, in scores, of labels absent from training
+MOST_LEADS, MOST_ORIGINS, MOST_BEFORE = 24, 256, 1024  # limits of the backtest for intervals
 
 
 def score_forecasts(
-    asked: Predictor, sequences: Sequences, begins: np.ndarray, season: int | None
+    predictor: Predictor, sequences: Sequences, begins: np.ndarray, season: int | None
 ) -> ForecastScores:
-    """Score forecasts of each sequence from some step on, led there from the beginning.
+    """Score forecasts from some step of each sequence on, with all steps before it as history.
 
     Args:
-        asked: the forecaster.
+        predictor: the forecaster.
         sequences: the data.
         begins: (sequences,), the first step that is predicted and scored.
-        season: steps of a season, for seasonal persistence; None: without it.
+        season: time steps of a season, for the seasonal naive forecast; None: without it.
 
     Raises:
         InputError: there is nothing to score.
     """
-    task, truth = asked.task, asked.truth(sequences)
-    answers = asked.answers(asked.inputs_of(sequences, lenient=True), sequences.lengths)
+    task, truth = predictor.task, predictor.truth(sequences)
+    answers = predictor.predict_steps(
+        predictor.inputs_of(sequences, lenient=True), sequences.lengths
+    )
     first = np.maximum(begins, 1)  # something must be there to predict from
     sequence, t = rolling_origins(first, sequences.lengths, task.horizon)
     at = sequences.offsets[sequence] + t
@@ -47,31 +53,33 @@ def score_forecasts(
     sequence, t, at = sequence[there], t[there], at[there]
     if not len(at):
         raise InputError(
-            f"There is nothing to score: the model needs {asked.shape.steps} steps before it "
+            f"There is nothing to score: the model needs {predictor.shape.steps} steps before it "
             "answers, and no sequence has one after them. Give longer sequences."
         )
     origin = sequences.offsets, sequence, t, task.horizon
-    beside = {"persistence": persistence(truth, *origin)}
+    beside = {"persistence": naive_forecast(truth, *origin)}
     if season:
-        beside[f"seasonal persistence ({season} steps)"], _ = seasonal(truth, *origin, season)
+        beside[f"seasonal persistence ({season} steps)"], _ = seasonal_naive_forecast(
+            truth, *origin, season
+        )
     predicted = answers[at].reshape(len(at), task.horizon, -1)
     return forecast_scores(truth[at[:, None] + np.arange(1, task.horizon + 1)], predicted, beside)
 
 
 def score_labels(
-    asked: Predictor, sequences: Sequences, begins: np.ndarray, label_counts: list[int]
+    predictor: Predictor, sequences: Sequences, begins: np.ndarray, label_counts: list[int]
 ) -> LabelScores:
-    """Score labels of each sequence from some step on, led there from the beginning.
+    """Score labels from some step of each sequence on, with all steps before it as history.
 
     Args:
-        asked, sequences, begins: as for ``score_forecasts``.
+        predictor, sequences, begins: as for ``score_forecasts``.
         label_counts: (labels,), how often each was right in training.
 
     Raises:
         InputError: there is nothing to score.
     """
-    task, values = asked.task, asked.inputs_of(sequences, lenient=True)
-    answers = asked.answers(values, sequences.lengths)
+    task, values = predictor.task, predictor.inputs_of(sequences, lenient=True)
+    answers = predictor.predict_steps(values, sequences.lengths)
     labels, there = task.answers_of(sequences, lenient=True)
     step = expand_ranges(0 * sequences.lengths, sequences.lengths)
     there &= step + task.horizon >= np.repeat(begins, sequences.lengths)
@@ -84,47 +92,50 @@ def score_labels(
             "answer. Give longer sequences, or some that it was not trained on."
         )
     trained = np.repeat(np.arange(len(label_counts)), label_counts)
-    chances = {"model": answers[at], "majority": majority(trained, len(task.labels), len(at))}
+    chances = {
+        "model": answers[at],
+        "majority": majority_probabilities(trained, len(task.labels), len(at)),
+    }
     beside, classes = {}, task.labels
     if task.kind == "generate":
         beside["last label"] = task.indices_of(values[at, task.places[0]])
     if max(labels[at].max(), *(each.max() for each in beside.values()), 0) == len(classes):
-        classes = (*classes, STRANGER)
+        classes = (*classes, UNSEEN_LABEL)
         chances = {name: np.pad(each, ((0, 0), (0, 1))) for name, each in chances.items()}
     answered = chances.pop("model")
     return label_scores(labels[at], answered, {**chances, **beside}, classes)
 
 
-def intervals_of(asked: Predictor, led: Sequences, begins: np.ndarray) -> Intervals:
-    """How far forecasts may be off, from the errors of a walk through data that did not train.
+def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.ndarray) -> Intervals:
+    """Prediction intervals from the errors of a backtest on data outside the training part.
 
-    Errors are taken at up to ``MOST_ORIGINS`` steps, for each step ahead where the truth is known;
-    further ahead than the horizon, up to ``MOST_LEADS``, where the model feeds itself.
+    Errors are taken at up to ``MOST_ORIGINS`` steps, for each step ahead with a known true value;
+    beyond the horizon, up to ``MOST_LEADS``, if the model is autoregressive.
 
     Args:
-        asked: the forecaster.
-        led, begins: as for ``score_forecasts``.
+        predictor: the forecaster.
+        sequences, begins: as for ``score_forecasts``.
     """
-    task, leads = asked.task, asked.task.horizon
+    task, leads = predictor.task, predictor.task.horizon
     begins = np.maximum(begins, 1)
-    if task.feeds_itself:
-        leads = max(leads, min(MOST_LEADS, int((led.lengths - begins).max())))
-    sequence, t = rolling_origins(begins, led.lengths, 1)
+    if task.is_autoregressive:
+        leads = max(leads, min(MOST_LEADS, int((sequences.lengths - begins).max())))
+    sequence, t = rolling_origins(begins, sequences.lengths, 1)
     chosen = np.unique(np.linspace(0, len(t) - 1, MOST_ORIGINS).astype(int))
     sequence, t = sequence[chosen], t[chosen]
-    values, truth = asked.inputs_of(led, lenient=True), asked.truth(led)
+    values, truth = predictor.inputs_of(sequences, lenient=True), predictor.truth(sequences)
     lengths = np.minimum(t + 1, MOST_BEFORE)
-    at = led.offsets[sequence] + t
+    at = sequences.offsets[sequence] + t
     before = values[expand_ranges(at + 1 - lengths, lengths)]
     steps = at[:, None] + np.arange(1, leads + 1)
-    inside = steps < led.offsets[sequence + 1][:, None]
-    errors = truth[np.where(inside, steps, 0)] - asked.ahead(before, lengths, leads)
-    errors = errors / typical_change(truth, led.lengths)[sequence][:, None]
+    inside = steps < sequences.offsets[sequence + 1][:, None]
+    errors = truth[np.where(inside, steps, 0)] - predictor.predict_ahead(before, lengths, leads)
+    errors = errors / typical_change(truth, sequences.lengths)[sequence][:, None]
     return Intervals.of(np.where(inside[..., None], errors, np.nan))
 
 
 def typical_change(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """How much a value changes from step to step, on average: (sequences, columns); never 0."""
+    """The mean absolute change from step to step, (sequences, columns); 1 where it is 0."""
     changes = np.abs(np.diff(values, axis=0, append=values[-1:])).astype("float64")
     ends = np.cumsum(lengths)
     changes[ends - 1] = 0  # from one sequence to the next
@@ -133,14 +144,14 @@ def typical_change(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.where(means > 0, means, 1.0)
 
 
-# What was trained on.
+# Recognizing training data.
 
 
-def seen_in(task: Task, sequences: Sequences, ends: np.ndarray) -> list[list]:
-    """Steps and fingerprints of what was trained on: each sequence up to its end.
+def fingerprint_training(task: Task, sequences: Sequences, ends: np.ndarray) -> list[list]:
+    """Steps and fingerprints of the training data: each sequence up to its end.
 
     Returns:
-        Of each sequence its steps, the fingerprint of the first few, and that of all of them.
+        For each sequence its steps, the fingerprint of the first few, and that of all of them.
     """
     values = task.inputs_of(sequences, lenient=True)
     return [
@@ -150,19 +161,19 @@ def seen_in(task: Task, sequences: Sequences, ends: np.ndarray) -> list[list]:
     ]
 
 
-def unseen_from(task: Task, sequences: Sequences, seen: list[list]) -> np.ndarray:
-    """(sequences,): the first step of each that was not trained on; the length if there is none.
+def find_unseen_steps(task: Task, sequences: Sequences, seen: list[list]) -> np.ndarray:
+    """The first step of each sequence outside the training data, (sequences,); else its length.
 
-    A sequence is known by how it begins, whatever it is called. One that ends before what was
-    trained on of such a sequence does is taken for a part of it.
+    A sequence is recognized by its first steps, whatever it is called. One that is shorter than
+    the training part with those first steps is taken for a part of it.
 
     Args:
-        task: what was trained for.
+        task: the task of the model.
         sequences: the data.
-        seen: from ``seen_in``.
+        seen: fingerprints from ``fingerprint_training``.
 
     Raises:
-        InputError: there is none in any.
+        InputError: no sequence has such a step.
     """
     known: dict[tuple[int, str], list[tuple[int, str]]] = {}
     for steps, head, mark in seen:
@@ -185,5 +196,5 @@ def unseen_from(task: Task, sequences: Sequences, seen: list[list]) -> np.ndarra
 
 
 def _fingerprint(values: np.ndarray) -> str:
-    """What tells numbers from others, in 16 characters."""
+    """A hash of values, 16 characters."""
     return hashlib.sha256(np.ascontiguousarray(values, "float32").tobytes()).hexdigest()[:16]

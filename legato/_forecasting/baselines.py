@@ -1,9 +1,9 @@
-"""What a model must beat: forecasts and labels that take nothing to learn.
+"""Naive baselines: forecasts and labels that need no training.
 
-Each looks at what was there up to and including its origin t, or at the training part, and at
-nothing later. Persistence repeats the last value; seasonal persistence repeats the last season
-(the naive and seasonal naive method of Hyndman and Athanasopoulos, "Forecasting: Principles and
-Practice", 3rd edition, 2021, section 5.2); the majority is the most frequent class.
+Each uses the values up to and including its origin t, or the training part, and nothing later. The
+naive forecast repeats the last value; the seasonal naive forecast repeats the last season (Hyndman
+and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, 2021, section 5.2); the
+majority is the most frequent class. Scores call the first two persistence and seasonal persistence.
 """
 
 import numpy as np
@@ -14,10 +14,10 @@ from legato._platform.checks import check_count
 TIME_STEPS = "a number of time steps"
 
 
-def persistence(
+def naive_forecast(
     values: np.ndarray, offsets: np.ndarray, sequence: np.ndarray, t: np.ndarray, horizon: int
 ) -> np.ndarray:
-    """The value at the origin, for all steps ahead; of a column of labels, the last label.
+    """The naive forecast: the value at the origin, for all steps ahead; of labels, the last label.
 
     Args:
         values: (time steps of all sequences, targets).
@@ -33,14 +33,15 @@ def persistence(
 
     Example:
         >>> rising = np.array([[1.0], [2.0], [3.0]])
-        >>> persistence(rising, np.array([0, 3]), np.array([0]), np.array([1]), 2)[0, :, 0].tolist()
+        >>> offsets, sequence, t = np.array([0, 3]), np.array([0]), np.array([1])
+        >>> naive_forecast(rising, offsets, sequence, t, 2)[0, :, 0].tolist()
         [2.0, 2.0]
     """
     check_count("horizon", horizon, noun=TIME_STEPS)
     return np.repeat(values[offsets[sequence] + t][:, None], horizon, axis=1)
 
 
-def seasonal(
+def seasonal_naive_forecast(
     values: np.ndarray,
     offsets: np.ndarray,
     sequence: np.ndarray,
@@ -48,15 +49,15 @@ def seasonal(
     horizon: int,
     season: int,
 ) -> tuple[np.ndarray, int]:
-    """The value as many whole seasons before the step it stands for as lead to t or earlier.
+    """The seasonal naive forecast: the value of the last observed season at the same place.
 
     Args:
-        values, offsets, sequence, t, horizon: as for ``persistence``.
+        values, offsets, sequence, t, horizon: as for ``naive_forecast``.
         season: time steps in a season.
 
     Returns:
-        (origins, horizon, targets), and for how many steps ahead, of all origins together, the
-        sequence was not yet a season long, so that its last value stands there.
+        (origins, horizon, targets), and the number of steps ahead, over all origins, for which
+        the sequence was shorter than a season; its last value is used there.
 
     Raises:
         InputError: the horizon or the season is less than 1.
@@ -70,7 +71,7 @@ def seasonal(
     return values[steps], int(early.sum())
 
 
-def majority(labels: np.ndarray, classes: int, predictions: int) -> np.ndarray:
+def majority_probabilities(labels: np.ndarray, classes: int, predictions: int) -> np.ndarray:
     """The shares of the classes in the training part, for every prediction.
 
     The most probable one is the most frequent. One is added to each count (Laplace's rule of
@@ -78,8 +79,8 @@ def majority(labels: np.ndarray, classes: int, predictions: int) -> np.ndarray:
 
     Args:
         labels: integers from 0, any shape: the training part's.
-        classes: how many there are.
-        predictions: how many are wanted.
+        classes: number of classes.
+        predictions: number of predictions.
 
     Returns:
         Probabilities, (predictions, classes).
@@ -88,7 +89,7 @@ def majority(labels: np.ndarray, classes: int, predictions: int) -> np.ndarray:
         InputError: there are no labels, or one is not of a class.
 
     Example:
-        >>> majority(np.array([1, 1, 0]), classes=2, predictions=1).tolist()
+        >>> majority_probabilities(np.array([1, 1, 0]), classes=2, predictions=1).tolist()
         [[0.4, 0.6]]
     """
     labels = np.asarray(labels).ravel()

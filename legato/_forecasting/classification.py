@@ -1,4 +1,4 @@
-"""Labels a model has given: each with its probability, as rows and as a file."""
+"""Predicted labels with their probabilities, and the table of them."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from legato._series.sequences import Sequences
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """A label for each sequence, or for each time step.
+    """Predicted labels, one for each sequence or for each time step.
 
     Attributes:
-        names: (answers,) the sequence of each.
-        steps: (answers,) its time step; None where a sequence has one label as a whole.
-        labels: (answers,) the likeliest.
+        names: (answers,), the sequence of each label.
+        steps: (answers,), its time step; None where a sequence has one label as a whole.
+        labels: (answers,), the likeliest labels.
         probabilities: (answers, classes).
-        classes: what the classes are called.
+        classes: names of the classes.
     """
 
     names: tuple[str, ...]
@@ -37,7 +37,7 @@ class Labelled:
         probabilities: np.ndarray,
         whole: bool,
     ) -> "Labelled":
-        """The answers at some steps of sequences, where there are any."""
+        """The labels at some steps of sequences, without steps that have no output."""
         there = ~np.isnan(probabilities[:, 0])
         at, probabilities = at[there], probabilities[there]
         which = np.searchsorted(sequences.offsets, at, side="right") - 1
@@ -50,7 +50,7 @@ class Labelled:
         )
 
     def columns(self) -> dict[str, list]:
-        """The answers as a table: sequence, step if there is one, label, probability."""
+        """The labels as a table: sequence, step if there is one, label, probability."""
         steps = {} if self.steps is None else {"step": self.steps.tolist()}
         return {
             "sequence": list(self.names),

@@ -1,8 +1,8 @@
-"""Forecasts: what comes after the end of each sequence, with intervals from past errors.
+"""Forecasts of the steps after the end of each sequence, with prediction intervals.
 
-An interval's ends are quantiles of the errors the model made while it walked forward through data
-it was not trained on, each error measured in the sequence's own usual change from step to step, so
-that sequences of different liveliness can share them.
+An interval's ends are quantiles of the model's errors in a backtest on data outside the training
+part. Each error is divided by the mean absolute change of its sequence from step to step, so that
+sequences of different variability share them.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ LEVELS = (0.8, 0.95)
 
 @dataclass(frozen=True, eq=False)
 class Intervals:
-    """How far below and above a forecast the truth may lie.
+    """Ends of prediction intervals, relative to a forecast.
 
     Attributes:
-        ends: (levels, 2, steps ahead, targets), in units of the usual change; NaN where too few
-            errors are known to vouch for the level.
-        errors: (steps ahead,), how many are known.
+        ends: (levels, 2, steps ahead, targets), in units of the mean absolute change; NaN where
+            there are too few errors for the level.
+        errors: (steps ahead,), number of known errors.
     """
 
     ends: np.ndarray
@@ -32,10 +32,10 @@ class Intervals:
 
     @classmethod
     def of(cls, errors: np.ndarray) -> "Intervals":
-        """From errors, truth - forecast, in usual changes.
+        """Intervals from errors, truth - forecast, in units of the mean absolute change.
 
         Args:
-            errors: (forecasts, steps ahead, targets); NaN where the truth is not known.
+            errors: (forecasts, steps ahead, targets); NaN where the true value is not known.
         """
         _, leads, targets = errors.shape
         ends = np.full((len(LEVELS), 2, leads, targets), np.nan)
@@ -54,7 +54,7 @@ class Intervals:
 
         Args:
             values: (sequences, steps, targets), the forecasts.
-            scale: (sequences, targets), the usual change of each.
+            scale: (sequences, targets), the mean absolute change of each sequence.
         """
         ends = np.full((len(LEVELS), 2, *values.shape), np.nan)
         known = min(values.shape[1], self.ends.shape[2])
@@ -62,30 +62,30 @@ class Intervals:
         return ends
 
     def as_numbers(self) -> dict[str, Any]:
-        """The same, as JSON takes it."""
+        """The intervals as a dictionary for JSON."""
         ends = {"ends": _or_none(self.ends), "shape": list(self.ends.shape)}
         return {**ends, "errors": self.errors.tolist()}
 
     @classmethod
     def from_numbers(cls, numbers: dict) -> "Intervals":
-        """What ``as_numbers`` gave."""
+        """The intervals of a dictionary from ``as_numbers``."""
         ends = np.array(numbers["ends"], float).reshape(numbers["shape"])
         return cls(ends, np.array(numbers["errors"]))
 
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
-    """What comes after the end of each sequence.
+    """Forecasts of the steps after the end of each sequence.
 
     Attributes:
-        names: the sequences.
-        targets: what is forecast.
-        values: (sequences, steps ahead, targets).
-        times: (sequences, steps ahead), as far apart as those before; None without times.
+        names: names of the sequences.
+        targets: names of the targets.
+        values: (sequences, steps ahead, targets), the forecasts.
+        times: (sequences, steps ahead), spaced as those before; None without times.
         ends: (levels, 2, sequences, steps ahead, targets), lower and upper ends of the intervals of
-            each of ``levels``; NaN where too few errors are known to vouch for it. None without a
-            test part.
-        before: the data it goes on from.
+            each of ``levels``; NaN where there were too few errors for it. None without a test
+            part.
+        before: the data before the forecasts.
         levels: the coverage of each interval, as shares.
     """
 

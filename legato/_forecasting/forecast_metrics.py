@@ -1,8 +1,8 @@
-"""How good forecasts are, beside baselines that cost nothing, and in a sentence.
+"""Metrics of forecasts, compared with naive baselines, and a verdict in a sentence.
 
-Mean absolute and root mean squared error, and the skill, 1 - MAE / MAE of persistence; intervals
-from past errors. Errors are compared as they are: a small difference over few or overlapping
-forecasts may be chance.
+Mean absolute and root mean squared error, and the skill, 1 - MAE / MAE of the naive forecast
+(persistence); quantiles of residuals for prediction intervals. Errors are compared without a test
+of significance: a small difference over few or overlapping forecasts may be chance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,34 +16,34 @@ from legato._platform.wording import listed
 
 
 class Scores(Protocol):
-    """What a model's score beside those of baselines tells, whatever was predicted."""
+    """Scores of a model and of baselines, for forecasts or labels."""
 
     @property
     def predictions(self) -> int:
-        """How many were scored."""
+        """Number of scored predictions."""
         ...
 
     @property
     def best_baseline(self) -> str:
-        """The name of the baseline that is best by the measure the verdict goes by."""
+        """The name of the best baseline, by the metric of the verdict."""
         ...
 
     @property
     def verdict(self) -> str:
-        """What came out, in a sentence."""
+        """The comparison in a sentence."""
         ...
 
     def as_numbers(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """The scores as a dictionary for JSON."""
         ...
 
 
 @dataclass(frozen=True)
 class ForecastScore:
-    """The errors of one forecaster, in the targets' own unit.
+    """The errors of one forecaster, in the units of the targets.
 
     Attributes:
-        mae, rmse: over everything; the largest target weighs most.
+        mae, rmse: over all steps ahead and targets; the largest target weighs most.
         mae_by_lead, rmse_by_lead: for each step ahead, the next one first.
         mae_by_target, rmse_by_target: for each target.
     """
@@ -58,13 +58,13 @@ class ForecastScore:
 
 @dataclass(frozen=True)
 class ForecastScores:
-    """A model's errors beside those of baselines.
+    """A model's errors and those of baselines.
 
     Attributes:
-        model: its errors.
-        baselines: those of each baseline by name, ``"persistence"`` among them.
-        horizon: steps ahead of each forecast.
-        predictions: forecasts, each of all steps ahead.
+        model: the model's errors.
+        baselines: errors of each baseline by name, ``"persistence"`` among them.
+        horizon: time steps ahead of each forecast.
+        predictions: number of forecasts, each of all steps ahead.
     """
 
     model: ForecastScore
@@ -74,7 +74,7 @@ class ForecastScores:
 
     @property
     def skill(self) -> float | None:
-        """1 - MAE / MAE of persistence: 1 is perfect, 0 no better; None if persistence is."""
+        """1 - MAE / MAE of persistence: 1 is perfect, 0 no better; None if that is 0."""
         persistence = self.baselines["persistence"].mae
         return 1 - self.model.mae / persistence if persistence else None
 
@@ -100,7 +100,7 @@ class ForecastScores:
         return f"The model's error (MAE {_number(mae)}) is {listed(beside)}: {end}."
 
     def as_numbers(self) -> dict[str, Any]:
-        """All of it, ready for JSON."""
+        """The scores as a dictionary for JSON."""
         return {
             "model": as_lists(self.model),
             "baselines": {name: as_lists(score) for name, score in self.baselines.items()},
@@ -118,9 +118,10 @@ def forecast_scores(
     """Score a model's forecasts and those of baselines for the same steps.
 
     Args:
-        truth: (origins, horizon, targets), what came.
-        predicted: the model's, of the same shape.
-        baselines: each one's by name, of the same shape; ``"persistence"`` must be among them.
+        truth: (origins, horizon, targets), the true values.
+        predicted: the model's forecasts, of the same shape.
+        baselines: forecasts of each baseline by name, of the same shape; ``"persistence"`` must
+            be among them.
 
     Raises:
         InputError: there is nothing to score, a shape differs, or something is NaN or infinite.
@@ -158,7 +159,7 @@ def _forecast_score(truth: np.ndarray, predicted: np.ndarray, name: str) -> Fore
 def residual_quantiles(
     residuals: np.ndarray, levels: Sequence[float] = (0.8, 0.95)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """How far below and above a forecast the truth may lie: split conformal intervals.
+    """Ends of prediction intervals relative to a forecast: split conformal intervals.
 
     Of n residuals in order, the ends are number floor((n + 1) (1 - level) / 2) from below and the
     same from above, each target and each step ahead by itself. The next one then lies between
@@ -173,9 +174,9 @@ def residual_quantiles(
         levels: probabilities, each between 0 and 1.
 
     Returns:
-        (levels, 2, horizon, targets), what is to be added to a forecast: the lower and the upper
-        end; and (levels,), the probability that is vouched for. Where that is less than the level,
-        the residuals were too few, and the interval is as wide as they reach.
+        (levels, 2, horizon, targets), the lower and the upper end, to be added to a forecast; and
+        (levels,), the guaranteed probability. Where that is less than the level, the residuals were
+        too few, and the interval has the width of their range.
 
     Raises:
         InputError: there are no residuals, one is NaN or infinite, or a level is not one.
@@ -197,7 +198,7 @@ def residual_quantiles(
 
 
 def finite(what: str, values: Any, ndim: int) -> np.ndarray:
-    """Values as float64, if they are there, of so many axes, and numbers all."""
+    """Values as float64, checked: not empty, of ``ndim`` axes, all finite."""
     values = np.asarray(values, np.float64)
     if values.ndim != ndim:
         axes = "(origins, horizon, targets)" if ndim == 3 else "(predictions, classes)"
@@ -215,13 +216,13 @@ def finite(what: str, values: Any, ndim: int) -> np.ndarray:
 
 
 def as_lists(score: Any) -> dict[str, Any]:
-    """A score's fields, tuples as lists."""
+    """A score's fields as a dictionary, tuples as lists."""
     fields = asdict(score).items()
     return {name: list(each) if isinstance(each, tuple) else each for name, each in fields}
 
 
 def _compared(error: float, other: float) -> str:
-    """Where an error stands: 34 % below, equal to, above."""
+    """An error relative to another, in words: 34 % below, equal to, above."""
     if error == other:
         return "equal to"
     way = "below" if error < other else "above"

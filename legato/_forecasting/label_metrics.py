@@ -1,8 +1,8 @@
-"""How good predicted labels are, beside baselines that cost nothing, and in a sentence.
+"""Metrics of predicted labels, compared with naive baselines, and a verdict in a sentence.
 
 Accuracy with Wilson's interval ("Probable inference, the law of succession, and statistical
-inference", JASA 22, 1927), which takes predictions as independent: neighbouring steps of one
-sequence tell less than their number says.
+inference", JASA 22, 1927), which assumes independent predictions: neighbouring steps of one
+sequence are not, so that the interval is too narrow for them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,18 +16,19 @@ from legato._forecasting.forecast_metrics import as_lists, finite
 from legato._platform.wilson_interval import wilson_interval
 from legato._platform.wording import listed
 
-MOST_CONFUSED = 100  # classes, whose square is written down
+MOST_CONFUSED = 100  # classes, above which the confusion matrix is not recorded
 LEAST_PROBABILITY = 1e-7  # as in Keras's losses, so that the numbers agree
 
 
 @dataclass(frozen=True)
 class LabelScore:
-    """How often one labeller is right, and how sure it was.
+    """Accuracy and cross-entropy of one classifier.
 
     Attributes:
-        accuracy: the share of labels that are right.
+        accuracy: share of correct labels, 0 to 1.
         interval: the 95 % Wilson interval of the accuracy.
-        cross_entropy_nats: mean negative logarithm of what it gave the right class, or None.
+        cross_entropy_nats: mean negative logarithm of the probability of the true class; None
+            without probabilities.
     """
 
     accuracy: float
@@ -36,19 +37,19 @@ class LabelScore:
 
     @property
     def cross_entropy_bits(self) -> float | None:
-        """The same in bits a label: bits per character where labels are characters."""
+        """The cross-entropy in bits per label; None without probabilities."""
         nats = self.cross_entropy_nats
         return None if nats is None else nats / float(np.log(2))
 
 
 @dataclass(frozen=True, eq=False)
 class LabelScores:
-    """A model's labels beside those of baselines.
+    """A model's scores and those of baselines.
 
     Attributes:
-        model: its score.
-        baselines: that of each baseline by name.
-        classes: what the labels are called.
+        model: the model's score.
+        baselines: score of each baseline by name.
+        classes: names of the classes.
         truth, labels: (predictions,), the true classes and the model's, counted from 0.
     """
 
@@ -60,19 +61,19 @@ class LabelScores:
 
     @property
     def predictions(self) -> int:
-        """How many labels were scored."""
+        """Number of scored labels."""
         return len(self.truth)
 
     @property
     def confusion(self) -> np.ndarray:
-        """(classes, classes), how often the model gave a true class, down, each label, across."""
+        """Confusion matrix (classes, classes): true classes down, predicted classes across."""
         counts = np.zeros((len(self.classes), len(self.classes)), int)
         np.add.at(counts, (self.truth, self.labels), 1)
         return counts
 
     @property
     def recall(self) -> dict[str, float | None]:
-        """The share of each class that the model found; None of a class that did not come."""
+        """The recall of each class; None for a class that does not occur."""
         there = np.bincount(self.truth, minlength=len(self.classes)).tolist()
         found = np.bincount(self.truth[self.labels == self.truth], minlength=len(there)).tolist()
         shares = [right / of if of else None for right, of in zip(found, there, strict=True)]
@@ -80,7 +81,7 @@ class LabelScores:
 
     @property
     def best_baseline(self) -> str:
-        """The name of the baseline that is right most often."""
+        """The name of the most accurate baseline."""
         return max(self.baselines, key=lambda name: self.baselines[name].accuracy)
 
     @property
@@ -101,7 +102,7 @@ class LabelScores:
         )
 
     def as_numbers(self) -> dict[str, Any]:
-        """All of it, ready for JSON; the confusion counts up to 100 classes."""
+        """The scores as a dictionary for JSON; the confusion matrix for up to 100 classes."""
         few = len(self.classes) <= MOST_CONFUSED
         return {
             "model": as_lists(self.model) | {"cross_entropy_bits": self.model.cross_entropy_bits},
@@ -128,10 +129,10 @@ def label_scores(
 
     Args:
         truth: (predictions,), the true classes, integers from 0.
-        predicted: the model's: classes, or probabilities (predictions, classes).
-        baselines: each one's by name, either way: ``"majority"``, or ``"last label"`` where a
-            model knows the labels before the one it predicts.
-        classes: what they are called, in order.
+        predicted: the model's classes, or probabilities (predictions, classes).
+        baselines: classes or probabilities of each baseline by name: ``"majority"``, or
+            ``"last label"`` where a model knows the labels before the one it predicts.
+        classes: names of the classes, in order.
 
     Raises:
         InputError: there is nothing to score or to compare with, a shape differs, a label is of no
@@ -155,7 +156,7 @@ def label_scores(
 def _label_score(
     truth: np.ndarray, predicted: Any, name: str, classes: int
 ) -> tuple[np.ndarray, LabelScore]:
-    """The labels themselves, and their score."""
+    """The predicted classes, and their score."""
     predicted = np.asarray(predicted)
     nats = None
     expected = (len(truth), classes)
@@ -182,7 +183,7 @@ def _label_score(
 
 
 def _classes(what: str, labels: Any, classes: int) -> np.ndarray:
-    """Labels as integers, if there are any and each is of a class."""
+    """Labels as integers, checked: not empty, each a class."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or not labels.size:
         raise InputError(f"{what} have shape {labels.shape}; expected (predictions,), not empty.")

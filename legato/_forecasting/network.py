@@ -1,13 +1,13 @@
 """The network for a task: raw numbers in, raw numbers or probabilities out.
 
-Scaling and vocabularies are Keras preprocessing layers inside the network, with what they were
-fitted on in their configuration, so that a saved model needs nothing beside it and opens in plain
-Keras. A category comes in as the number that stands for it, and a ``Discretization`` layer finds
-its place (Keras's lookup layers need TensorFlow, and programs of JAX take no text).
+Scaling and vocabularies are Keras preprocessing layers inside the network, with their fitted values
+in their configuration, so that a saved model is self-contained and opens in plain Keras. A category
+is an encoded number, and a ``Discretization`` layer finds its index (Keras's lookup layers need
+TensorFlow, and JAX programs take no text).
 
-A forecast is the last value plus a change the network answers in units of the usual change, so
-that a network that has learnt nothing is the persistence forecast, and a level that was never
-reached in training is no trouble.
+A forecast is the last value plus a change, which the network predicts in standard deviations of the
+changes in training. So a network whose last layer is 0 gives the naive forecast plus the mean
+change, and forecasts follow levels that did not occur in training.
 """
 
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ from legato._forecasting.task import Task
 from legato._models.model import Model
 
 CELLS: dict[Cell, type] = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
-LEAST_SPREAD, MOST_SPREAD = 1e-7, 1e18  # that Keras's Normalization scales by, in 32-bit floats
-ROUNDING = 1e-6  # of a value's size: changes that vary by less are rounding
-MOST_FLAGS = 64  # categories that are told to the network by one flag each; more are embedded
+LEAST_SPREAD, MOST_SPREAD = 1e-7, 1e18  # limits of Keras's Normalization in 32-bit floats
+ROUNDING = 1e-6  # relative to the values: changes that vary by less are rounding errors
+MOST_FLAGS = 64  # categories that are one-hot encoded; more are embedded
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network is made of.
+    """The architecture of a network.
 
     Attributes:
         cell: type of the recurrent layers.
-        units: of each recurrent layer.
-        layers: recurrent layers, one on another.
-        stateful: whether they carry state.
-        framing: all but ``"chunks"`` answer at the last step only.
+        units: units of each recurrent layer.
+        layers: number of stacked recurrent layers.
+        stateful: whether the layers carry state.
+        framing: all but ``"chunks"`` have an output at the last step only.
         steps: time steps of a sample.
     """
 
@@ -50,7 +50,7 @@ class Shape:
 
     @property
     def at_every_step(self) -> bool:
-        """Whether there is an answer at every time step of a sample."""
+        """Whether there is an output at every time step of a sample."""
         return self.framing == "chunks"
 
 
@@ -59,9 +59,9 @@ class Networks:
     """Two models of the same layers.
 
     Attributes:
-        core: what is trained; it forecasts in units of the usual change.
-        model: what is used; raw numbers in and out.
-        pad: the number that, in every column of a step, marks the step as padding.
+        core: the model that is trained; it forecasts standardized changes.
+        model: the model for prediction, with unscaled inputs and outputs.
+        pad: the padding value; a step that holds it in every column is masked.
         scale: (horizon × targets,), mean and standard deviation of the changes; None for labels.
     """
 
@@ -71,20 +71,22 @@ class Networks:
     scale: tuple[np.ndarray, np.ndarray] | None
 
 
-def build(task: Task, shape: Shape, values: np.ndarray, changes: np.ndarray | None) -> Networks:
-    """Make the network for a task.
+def build_networks(
+    task: Task, shape: Shape, values: np.ndarray, changes: np.ndarray | None
+) -> Networks:
+    """Build the network for a task.
 
     Args:
-        task: what it is asked.
-        shape: what it is made of.
-        values: (time steps, inputs), what the scaling is fitted on: the training part alone.
-        changes: (time steps, horizon × targets), what is added to the last value there; None where
-            labels are answered.
+        task: the task.
+        shape: the architecture.
+        values: (time steps, inputs), the training part, on which the scaling is fitted.
+        changes: (time steps, horizon × targets), the differences from the last value to the targets
+            there; None where the targets are labels.
     """
     steps = shape.steps if shape.framing in ("window", "features") else None
     inputs = keras.Input((steps, len(task.inputs)), name="steps")
-    features = encoded(task, inputs, values)
-    pad = padding_of(values)
+    features = encode_inputs(task, inputs, values)
+    pad = padding_value(values)
     mask: dict[str, Any] = {"mask": keras.ops.any(keras.ops.not_equal(inputs, pad), axis=-1)}
     if shape.framing == "features":
         features = layers.Reshape((1, shape.steps * features.shape[-1]))(features)
@@ -110,8 +112,8 @@ def build(task: Task, shape: Shape, values: np.ndarray, changes: np.ndarray | No
     return Networks(Model(inputs, scaled), Model(inputs, answers), pad, (mean, spread))
 
 
-def encoded(task: Task, inputs, values: np.ndarray):
-    """Raw numbers → features: quantities scaled, categories as flags or embedded."""
+def encode_inputs(task: Task, inputs, values: np.ndarray):
+    """Encode inputs as features: quantities scaled, categories one-hot or embedded."""
     quantities = [at for at, column in enumerate(task.inputs) if column.is_numeric]
     parts = []
     if quantities:
@@ -129,16 +131,16 @@ def encoded(task: Task, inputs, values: np.ndarray):
 
 
 def _category(numbers: tuple[float, ...], inputs, name: str):
-    """Each known number's own flag, or point; padding, which is below them all, has none."""
+    """One-hot or embedded categories; padding, which is below all numbers, is encoded as none."""
     bounds = np.array(numbers) - 0.5
     places = layers.Discretization(bin_boundaries=bounds.tolist(), name=name)(inputs)
     if len(numbers) > MOST_FLAGS:
         return layers.Embedding(len(numbers) + 1, MOST_FLAGS // 2, name=f"{name}_points")(places)
-    return keras.ops.one_hot(places - 1, len(numbers))  # no flag for padding, at -1
+    return keras.ops.one_hot(places - 1, len(numbers))  # all zero for padding, at -1
 
 
-def padding_of(values: np.ndarray) -> float:
-    """A number far below all values, that a 32-bit float holds exactly."""
+def padding_value(values: np.ndarray) -> float:
+    """The padding value: far below all values, and exact as a 32-bit float."""
     least, most = float(values.min()), float(values.max())
     return float(np.float32(np.floor(least - 1 - 2 * (most - least) - abs(least) / 100)))
 

@@ -1,6 +1,6 @@
-"""A network with the task it was made for: what it takes of data, and what it answers.
+"""A model with its task: selects and encodes the inputs, predicts, and decodes the outputs.
 
-The ground that training, scoring and asking stand on.
+Base class of ``Trained``; scores and prediction intervals are computed with it.
 """
 
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ class Predictor:
     Attributes:
         model: takes raw numbers (rows, time steps, inputs) and gives forecasts (…, horizon ×
             targets) in raw numbers, the nearest step first, or probabilities (…, labels).
-        task: what it is asked.
-        shape: what it is made of.
-        pad: the number that marks padding in its input.
+        task: the task.
+        shape: the architecture.
+        pad: the padding value of the input.
     """
 
     model: Model
@@ -38,59 +38,58 @@ class Predictor:
     pad: float
 
     @property
-    def walker(self) -> Rollout:
-        """Leads the model along sequences."""
-        return Rollout(compiled_steps_of(self.model, **self.looks_back))
+    def rollout(self) -> Rollout:
+        """Predictions along sequences, with a state of their own."""
+        return Rollout(compiled_steps_of(self.model, **self.lookback))
 
     @property
-    def looks_back(self) -> dict[str, Any]:
-        """On how much of the past an answer rests, as in training: ``window`` and ``pad`` of
-        ``Model.stream``."""
+    def lookback(self) -> dict[str, Any]:
+        """The lookback window as in training: ``window`` and ``pad`` of ``Model.stream``."""
         if self.shape.stateful:
             return {"window": None, "pad": None}
-        padded = self.shape.framing not in ("window", "features")  # others were, in training
+        padded = self.shape.framing not in ("window", "features")  # others were padded in training
         return {"window": self.shape.steps, "pad": self.pad if padded else None}
 
     def inputs_of(self, sequences: Sequences, lenient: bool = False) -> np.ndarray:
-        """What the model takes, checked: (time steps of all, inputs); see ``Task.inputs_of``."""
+        """The inputs, (time steps of all, inputs), without padding; see ``Task.inputs_of``."""
         values = self.task.inputs_of(sequences, lenient)
         self._check_no_padding(values, sequences.source)
         return values
 
     def truth(self, sequences: Sequences) -> np.ndarray:
-        """The targets, as they are: (time steps of all, targets)."""
+        """The true values of the targets, (time steps of all, targets)."""
         places = [sequences.place(column.name) for column in self.task.targets]
         return sequences.values[:, places]
 
-    def answers(self, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """What it answers at every step, (time steps of all, outputs); NaN where it does not."""
+    def predict_steps(self, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """The outputs at every step, (time steps of all, outputs); NaN where there is none."""
         found = np.full((len(values), self.model.output_shape[-1]), np.nan, "float32")
-        for positions, outputs in self.walker.answers(values, lengths):
+        for positions, outputs in self.rollout.predict_steps(values, lengths):
             found[positions] = outputs
         return found
 
-    def ahead(self, values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
+    def predict_ahead(self, values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
         """Forecasts after the end of each sequence, (sequences, steps, targets)."""
         horizon, places = self.task.horizon, self.task.places
-        # What is fed in is in the order of the inputs, what comes out in that of the targets.
-        order = np.argsort(places) if self.task.feeds_itself else np.arange(len(places))
+        # Inputs are fed back in the order of the input columns, outputs are in that of the targets.
+        order = np.argsort(places) if self.task.is_autoregressive else np.arange(len(places))
 
         def feedback(answers: np.ndarray) -> np.ndarray:
             return answers.reshape(len(answers), horizon, -1)[..., order]
 
-        found = self.walker.ahead(values, lengths, steps, feedback, horizon)
+        found = self.rollout.predict_ahead(values, lengths, steps, feedback, horizon)
         return found[..., np.argsort(order)]
 
     # One step at a time.
 
     def streams(self, limit: int | None = None, **options) -> Streams:
-        """Live sequences by name, each answered as it would be by ``forecast`` or ``classify``.
+        """Live sequences by name, with the outputs that ``forecast`` and ``classify`` would give.
 
-        They are fed what ``numbers_of`` makes of rows; ``told`` says what they answer.
+        ``numbers_of`` encodes the rows they are fed; ``told`` decodes their outputs.
 
         Args:
-            limit, options: as for ``Model.streams``. What an answer looks back on is as in
-                training, if ``window`` and ``pad`` do not say otherwise.
+            limit, options: as for ``Model.streams``; ``window`` and ``pad`` are as in training by
+                default.
 
         Raises:
             StateError, InputError, OutputError: as ``Model.streams`` does.
@@ -104,18 +103,17 @@ class Predictor:
             >>> list(trained.told(answers["ada"]))
             ['load']
         """
-        looks_back = {} if "window" in options else self.looks_back
-        return self.model.streams(limit, **{**looks_back, **options})
+        lookback = {} if "window" in options else self.lookback
+        return self.model.streams(limit, **{**lookback, **options})
 
     def numbers_of(self, row: Mapping[str, Any]) -> np.ndarray:
-        """What the model takes of one step, (inputs,).
+        """The inputs of one step, (inputs,).
 
         Args:
-            row: values by column name: numbers, or words as a file would have them; columns that
-                were not trained on are left alone.
+            row: values by column name: numbers, or strings as in a file; other columns are ignored.
 
         Raises:
-            InputError: a column is missing, or holds what is no number, or no label it knows.
+            InputError: a column is missing, or its value is neither a number nor a known label.
         """
         numbers = np.array([encode_value(row, each) for each in self.task.inputs], "float32")
         self._check_no_padding(numbers[None])
@@ -137,12 +135,12 @@ class Predictor:
             )
 
     def told(self, answer: np.ndarray) -> dict[str, Any]:
-        """One answer, (outputs,), in the words of what it was trained on, as JSON takes it.
+        """One output, (outputs,), by names of targets and labels, as JSON takes it.
 
         Returns:
-            Of a forecast, target → its next value, or a list of the next if it looks several steps
-            ahead. Of labels, the likeliest ``"label"`` and its ``"probability"``. None where there
-            is no answer yet.
+            Of a forecast, target → its next value, or a list of the next ``horizon`` values. Of
+            labels, the likeliest ``"label"`` and its ``"probability"``. None where there is no
+            output yet.
         """
         if self.task.kind == "forecast":
             values = answer.reshape(self.task.horizon, -1).astype(float)

@@ -1,8 +1,7 @@
-"""A trained network led along sequences: an answer at every time step, then on its own answers.
+"""Predictions along sequences: with the true inputs (teacher forcing), then recursively.
 
-Many sequences lie side by side, each the rows of a stream. A network that carries state carries it
-on; one that does not sees, at every step, the last few steps before it and that step, as it did in
-training.
+Many sequences are read side by side, each as a row of a stream. A stateful network carries its
+state; a stateless one sees, at every step, the lookback window that it saw in training.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,12 +13,12 @@ from legato._streams.compiled_steps import CompiledSteps
 ROWS, STEPS = 256, 64  # sequences side by side, and time steps in a call, at most
 
 
-class Follower:
-    """Several sequences that are being read side by side, from their beginnings.
+class SequenceReader:
+    """Reads several sequences side by side, from their beginnings.
 
     Args:
-        stepper: of the network.
-        rows: how many sequences.
+        stepper: the compiled steps of the network.
+        rows: number of sequences.
     """
 
     def __init__(self, stepper: CompiledSteps, rows: int):
@@ -30,11 +29,11 @@ class Follower:
         """Read on.
 
         Args:
-            x: (rows, time steps, inputs) what comes next in each row.
-            counts: (rows,) how many of those steps there are; the others are padding.
+            x: (rows, time steps, inputs), the next inputs of each row.
+            counts: (rows,), the number of valid steps; the others are padding.
 
         Returns:
-            (rows, time steps, outputs); NaN where the network has no answer.
+            (rows, time steps, outputs); NaN where the network has no output.
         """
         self._rows, emitted = self._stepper.walk(self._rows, (x,), counts)
         answers = self._stepper.one.answers(emitted)
@@ -45,34 +44,34 @@ class Follower:
 
 
 class Rollout:
-    """Leads a network along sequences; what it remembers itself has no part in it.
+    """Runs a network along sequences; the state of the model itself is neither used nor changed.
 
     Args:
-        stepper: of the network's streams.
+        stepper: the compiled steps of the network's streams.
     """
 
     def __init__(self, stepper: CompiledSteps):
         self._stepper = stepper
 
-    def answers(
+    def predict_steps(
         self, values: np.ndarray, lengths: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """What it answers at every time step, the truth fed in as it arrives.
+        """The outputs at every time step, with the true inputs (teacher forcing).
 
         Args:
             values: (time steps of all sequences, inputs).
             lengths: (sequences,).
 
         Yields:
-            Some time steps (n,), as indices into the values, and the answers (n, outputs).
+            Indices of some time steps (n,) in the values, and the outputs there (n, outputs).
         """
         for members in blocks(lengths):
-            follower = Follower(self._stepper, len(members))
-            for _, positions, outputs in self._read(follower, values, lengths, members):
+            reader = SequenceReader(self._stepper, len(members))
+            for _, positions, outputs in self._read(reader, values, lengths, members):
                 there = positions >= 0
                 yield positions[there], outputs[there]
 
-    def ahead(
+    def predict_ahead(
         self,
         values: np.ndarray,
         lengths: np.ndarray,
@@ -80,30 +79,30 @@ class Rollout:
         feedback: Callable[[np.ndarray], np.ndarray],
         horizon: int,
     ) -> np.ndarray:
-        """What it answers after the end of each sequence, its own answers fed in as they come.
+        """Recursive predictions after the end of each sequence: outputs are fed back as inputs.
 
         Args:
-            values, lengths: the sequences, as for ``answers``.
-            leads: how many steps after the end.
-            feedback: answers (rows, outputs) → the inputs (rows, horizon, inputs) of the steps
-                they foretell.
-            horizon: how many steps one answer foretells.
+            values, lengths: the sequences, as for ``predict_steps``.
+            leads: number of steps after the end.
+            feedback: function from outputs (rows, outputs) to the inputs (rows, horizon, inputs)
+                of the steps they predict.
+            horizon: number of steps that one output predicts.
 
         Returns:
-            (sequences, leads, inputs), as ``feedback`` gives them; NaN where there is no answer.
+            (sequences, leads, inputs), as ``feedback`` gives them; NaN where there is no output.
         """
         found: np.ndarray | None = None
         for members in blocks(lengths):
-            follower = Follower(self._stepper, len(members))
+            reader = SequenceReader(self._stepper, len(members))
             last: np.ndarray | None = None
-            for counts, _, outputs in self._read(follower, values, lengths, members):
+            for counts, _, outputs in self._read(reader, values, lengths, members):
                 ends = outputs[np.arange(len(counts)), np.maximum(counts - 1, 0)]
                 last = ends if last is None else np.where((counts > 0)[:, None], ends, last)
             parts = [feedback(last if last is not None else np.empty(0))]
             while len(parts) * horizon < leads:
-                answered = ~np.isnan(parts[-1]).any((1, 2))  # else there is nothing to feed in
+                answered = ~np.isnan(parts[-1]).any((1, 2))  # the others have nothing to feed back
                 counts = np.where(answered, horizon, 0)
-                parts.append(feedback(follower.feed(parts[-1], counts)[:, -1]))
+                parts.append(feedback(reader.feed(parts[-1], counts)[:, -1]))
             block = np.concatenate(parts, axis=1)[:, :leads]
             if found is None:
                 found = np.full((len(lengths), *block.shape[1:]), np.nan, block.dtype)
@@ -113,7 +112,7 @@ class Rollout:
 
     @staticmethod
     def _read(
-        follower: Follower, values: np.ndarray, lengths: np.ndarray, members: np.ndarray
+        reader: SequenceReader, values: np.ndarray, lengths: np.ndarray, members: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Feed whole sequences; yields counts, positions (rows, steps) or -1, and outputs."""
         begins = (np.cumsum(lengths) - lengths)[members]
@@ -125,7 +124,7 @@ class Rollout:
             counts = np.clip(left - begin, 0, steps)
             at = np.arange(steps)
             positions = np.where(at < counts[:, None], (begins + begin)[:, None] + at, -1)
-            yield counts, positions, follower.feed(values[positions].astype("float32"), counts)
+            yield counts, positions, reader.feed(values[positions].astype("float32"), counts)
 
 
 def blocks(lengths: np.ndarray) -> Iterator[np.ndarray]:

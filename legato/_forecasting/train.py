@@ -17,14 +17,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import numpy as np
 
 from legato._errors import InputError
-from legato._forecasting.backtest import intervals_of, seen_in
+from legato._forecasting.backtest import estimate_intervals, fingerprint_training
 from legato._forecasting.config import TrainConfig
 from legato._forecasting.network import Shape
 from legato._forecasting.partition import Partition, split_parts
 from legato._forecasting.task import Task, infer_task
 from legato._forecasting.trained import Trained
 from legato._forecasting.trainer import Trainer
-from legato._forecasting.training_set import lanes_for
+from legato._forecasting.training_set import plan_lanes
 from legato._series.frequency import format_time, infer_spacing
 from legato._series.lanes import Lanes
 from legato._series.reading import read
@@ -86,7 +86,7 @@ class Plan:
             "read": self._reading,
             "season": self.season,
             "label_counts": _label_counts(self.task, training),
-            "seen": seen_in(self.task, sequences, parts.stops),
+            "seen": fingerprint_training(self.task, sequences, parts.stops),
             "data": self.data,
             "training": {**self.config.training, **record},
             "versions": {name: version(name) for name in ("legato", "keras", "jax")},
@@ -97,7 +97,7 @@ class Plan:
             with scoring or nullcontext():
                 known["scores"] = trained.score(*test, self.season).as_numbers()
                 if self.task.kind == "forecast":
-                    known["intervals"] = intervals_of(trained, *test).as_numbers()
+                    known["intervals"] = estimate_intervals(trained, *test).as_numbers()
         networks.model.reset_states()
         return trained
 
@@ -185,7 +185,7 @@ def _make_plan(data, config: TrainConfig) -> Plan:
     task = replace(task, whole=draft.whole)
     season = season_of(sequences, config.season)
     chunks = config.framing == "chunks"
-    lanes = lanes_for(training.lengths, config.rows, config.steps) if chunks else None
+    lanes = plan_lanes(training.lengths, config.rows, config.steps) if chunks else None
     steps = lanes.steps if lanes else config.steps or season or WINDOW
     stateful = chunks if config.stateful is None else config.stateful
     shape = Shape(config.cell, config.units, config.layers, stateful, config.framing, steps)

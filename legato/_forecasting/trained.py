@@ -1,7 +1,7 @@
-"""A trained model that knows what it was trained on: scored, asked, saved and opened.
+"""A trained model with the record of its training: evaluation, prediction, saving and loading.
 
-What it knows is plain numbers and words, saved inside the model's own file; the model itself takes
-and gives raw numbers and opens in plain Keras.
+The record is plain JSON inside the model's own file; the model itself has unscaled inputs and
+outputs and opens in plain Keras.
 """
 
 import warnings
@@ -13,7 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from legato._errors import InputError
-from legato._forecasting.backtest import score_forecasts, score_labels, typical_change, unseen_from
+from legato._forecasting.backtest import (
+    find_unseen_steps,
+    score_forecasts,
+    score_labels,
+    typical_change,
+)
 from legato._forecasting.classification import Labelled
 from legato._forecasting.forecast import Forecast, Intervals
 from legato._forecasting.forecast_metrics import Scores
@@ -28,15 +33,15 @@ from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
 
 FORMAT = "legato.trained.1"
-NEEDED = {"read", "season", "label_counts", "seen"}  # of what is known
+NEEDED = {"read", "season", "label_counts", "seen"}  # keys of the record
 
 
 @dataclass(frozen=True, eq=False)
 class Trained(Predictor):
-    """A model, its task, and what it was trained on.
+    """A model, its task, and the record of its training.
 
     Attributes:
-        known: what it was trained on and how that went, as JSON takes it.
+        known: the record of the training: data, options, history, scores, as JSON takes it.
     """
 
     known: dict[str, Any]
@@ -47,9 +52,9 @@ class Trained(Predictor):
 
     @property
     def scores(self) -> dict[str, Any]:
-        """How it scored when it was trained, as ``Scores.as_numbers`` says it; empty if it did not.
+        """The scores on the test part, as ``Scores.as_numbers`` gives them; empty without one.
 
-        ``trained.scores["verdict"]`` is the sentence.
+        ``trained.scores["verdict"]`` is the comparison in a sentence.
         """
         return self.known.get("scores", {})
 
@@ -61,7 +66,7 @@ class Trained(Predictor):
     # Files.
 
     def save(self, path) -> None:
-        """Write the model and what it knows to one ``.keras`` file, whole or not at all.
+        """Write the model and its record to one ``.keras`` file, atomically.
 
         Raises:
             InputError: the path does not end in ``.keras``.
@@ -88,62 +93,62 @@ class Trained(Predictor):
 
     @classmethod
     def load(cls, path) -> "Trained":
-        """Open what ``save`` wrote.
+        """Open a file written by ``save``.
 
         Raises:
             OutputError: there is no such file, or it cannot be read.
-            InputError: it is no model, or a model that does not know what it was trained on.
+            InputError: it is no model, or a model without the record of its training.
         """
         model = load_model(path)
-        told = training_record(model)
-        if not told or told.get("format") != FORMAT:
+        record = training_record(model)
+        if not record or record.get("format") != FORMAT:
             raise InputError(
                 f"{path} is a model, but does not say what it was trained on: it was not saved by "
                 "legato train or Trained.save, or was saved again by plain Keras. Open it with "
                 "legato.load_model."
             )
         try:
-            task, shape = Task.from_numbers(told["task"]), Shape(**told["shape"])
-            pad, known = float(told["pad"]), dict(told["known"])
+            task, shape = Task.from_numbers(record["task"]), Shape(**record["shape"])
+            pad, known = float(record["pad"]), dict(record["known"])
             missing = NEEDED - known.keys()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(_altered(path, repr(error))) from error
+            raise InputError(_damaged_record(path, repr(error))) from error
         if missing:
-            raise InputError(_altered(path, f"it lacks {', '.join(sorted(missing))}"))
+            raise InputError(_damaged_record(path, f"it lacks {', '.join(sorted(missing))}"))
         return cls(model, task, shape, pad, known)
 
-    # Questions.
+    # Evaluation and prediction.
 
     def evaluate(self, data, *, fresh: bool = False, season: int | None = None) -> Scores:
-        """Score it on what it was not trained on, beside baselines.
+        """Score it on data it was not trained on, compared with naive baselines.
 
-        Of sequences that it was trained on, what came after its training is scored; of others, all.
+        Of sequences it was trained on, the steps after the training part are scored; else all.
 
         Args:
             data: ``Sequences``, or what ``legato.read`` takes.
-            fresh: begin the scored part with nothing remembered, instead of what came before.
+            fresh: begin the scored part in the initial state, without the steps before it.
             season: steps of a season, for the seasonal baseline; 0: none; default: as in training.
 
         Returns:
-            ``ForecastScores`` or ``LabelScores``; ``print(scores.verdict)`` says it in a sentence.
+            ``ForecastScores`` or ``LabelScores``; ``.verdict`` is the comparison in a sentence.
 
         Raises:
-            InputError: the data lack a column, or hold nothing that came after the training.
+            InputError: the data lack a column, or hold nothing but training data.
 
         Warns:
-            UserWarning: some steps hold a label that was not learnt from; the first is named.
+            UserWarning: some steps hold a label absent from training; the first is named.
         """
         sequences = self.read(data)
         for note in self.task.unseen_labels(sequences):
             warnings.warn(note, stacklevel=2)
-        begins = unseen_from(self.task, sequences, self.known["seen"])
+        begins = find_unseen_steps(self.task, sequences, self.known["seen"])
         if fresh:
             sequences = sequences.between(begins, sequences.lengths)
             begins = 0 * sequences.lengths
         return self.score(sequences, begins, self.known["season"] if season is None else season)
 
     def score(self, sequences: Sequences, begins: np.ndarray, season: int | None) -> Scores:
-        """Score it on each sequence from some step on, led there from the beginning.
+        """Score it from some step of each sequence on, with all steps before it as history.
 
         Args:
             sequences: the data.
@@ -155,20 +160,20 @@ class Trained(Predictor):
         return score_labels(self, sequences, begins, self.known["label_counts"])
 
     def forecast(self, data, steps: int | None = None) -> Forecast:
-        """What comes after the end of each sequence.
+        """Forecast the steps after the end of each sequence.
 
         Args:
-            data: ``Sequences``, or what ``legato.read`` takes: what has come so far.
-            steps: how many steps ahead; default: the horizon. Beyond it, the model's own answers
-                are fed in, which takes a model that answers all of its columns.
+            data: ``Sequences``, or what ``legato.read`` takes: the history.
+            steps: number of steps ahead; default: the horizon. Longer forecasts are recursive, and
+                need every input column to be a target.
 
         Raises:
-            InputError: it is no forecaster, cannot look so far ahead, or the data do not fit.
+            InputError: it is no forecaster, cannot forecast so far ahead, or the data do not fit.
         """
-        task = self._must("forecast")
+        task = self._check_kind("forecast")
         steps = task.horizon if steps is None else steps
         check_count("steps", steps, noun="a number of steps ahead")
-        if steps > task.horizon and not task.feeds_itself:
+        if steps > task.horizon and not task.is_autoregressive:
             others = [each.name for each in task.inputs if each not in task.targets]
             raise InputError(
                 f"{steps} steps ahead were asked for, but the model looks {task.horizon} ahead: to "
@@ -176,7 +181,7 @@ class Trained(Predictor):
                 "(--horizon), or let every column be a target."
             )
         sequences = self.read(data, answered=False)
-        found = self.ahead(self.inputs_of(sequences), sequences.lengths, steps)
+        found = self.predict_ahead(self.inputs_of(sequences), sequences.lengths, steps)
         self._check_answered(sequences, found[:, 0, 0])
         ends = None
         if "intervals" in self.known:
@@ -193,15 +198,15 @@ class Trained(Predictor):
         temperature: float = 1.0,
         seed: int | None = None,
     ) -> list[str]:
-        """Labels that follow a prompt, each drawn as the model thinks likely and fed in again.
+        """Generate labels after a prompt, each sampled from the model and fed back as input.
 
         Args:
-            length: how many.
-            prompt: what comes before: a text, whose characters are the labels, or a list of labels.
-                Empty: the model's own most frequent label is its first.
-            temperature: below 1 the likely becomes likelier, above 1 the unlikely; 0: always the
-                likeliest.
-            seed: of the draws.
+            length: number of labels.
+            prompt: the labels before: a text, whose characters are the labels, or a list of labels.
+                Empty: the most frequent label of the training part.
+            temperature: sampling temperature, at least 0; below 1 favours likely labels, 0 takes
+                the likeliest.
+            seed: random seed for sampling.
 
         Returns:
             The labels, without the prompt; of text, ``"".join(...)`` is the text.
@@ -209,7 +214,7 @@ class Trained(Predictor):
         Raises:
             InputError: it is no generator, or the prompt has a label it was not trained on.
         """
-        task = self._must("generate")
+        task = self._check_kind("generate")
         if len(task.inputs) > 1:
             others = [each.name for each in task.inputs if each not in task.targets]
             raise InputError(
@@ -227,7 +232,7 @@ class Trained(Predictor):
             )
         first = task.labels[int(np.argmax(self.known["label_counts"]))]
         places = [task.labels.index(label) for label in (prompt or [first])]
-        stream = self.model.stream(**self.looks_back).warm([[known[place]] for place in places])
+        stream = self.model.stream(**self.lookback).warm([[known[place]] for place in places])
         if np.isnan(stream.answer).any():
             raise InputError(
                 f"The prompt has {len(places)} labels, and the model needs {self.shape.steps} "
@@ -237,7 +242,7 @@ class Trained(Predictor):
         return [task.labels[each] for each in drawn]
 
     def classify(self, data) -> Labelled:
-        """The label of each sequence, or of each step, with its probability.
+        """Classify each sequence, or each step, with probabilities.
 
         Args:
             data: ``Sequences``, or what ``legato.read`` takes; the target's column may be missing.
@@ -245,9 +250,9 @@ class Trained(Predictor):
         Raises:
             InputError: it is no classifier, or the data do not fit; a sequence is too short.
         """
-        task = self._must("classify")
+        task = self._check_kind("classify")
         sequences = self.read(data, answered=False)
-        answers = self.answers(self.inputs_of(sequences), sequences.lengths)
+        answers = self.predict_steps(self.inputs_of(sequences), sequences.lengths)
         ends = sequences.offsets[1:] - 1
         self._check_answered(sequences, answers[ends, 0])
         at = ends if task.whole else np.arange(len(answers))
@@ -256,7 +261,7 @@ class Trained(Predictor):
     def read(self, data, answered: bool = True) -> Sequences:
         """Data with the columns the model was trained on.
 
-        ``answered``: whether the targets must be there even where the model does not take them.
+        ``answered``: whether the targets must be there even if they are no inputs.
         """
         if isinstance(data, Sequences):
             return data
@@ -270,7 +275,7 @@ class Trained(Predictor):
         return read(data, **{**how, "categorical": labels, "columns": [*kinds]})
 
     def _check_answered(self, sequences: Sequences, answers: np.ndarray) -> None:
-        """Raise an InputError if a sequence has no answer at its end: (sequences,), NaN if none."""
+        """Raise an InputError if an output at the end of a sequence, (sequences,), is NaN."""
         if np.isnan(answers).any():
             short = int(np.argmax(np.isnan(answers)))
             raise InputError(
@@ -278,8 +283,8 @@ class Trained(Predictor):
                 f"the model needs {self.shape.steps} before it answers. Leave out such sequences."
             )
 
-    def _must(self, kind: str) -> Task:
-        """The task, if it is of a kind."""
+    def _check_kind(self, kind: str) -> Task:
+        """The task, checked to be of a kind."""
         if self.task.kind != kind:
             raise InputError(
                 f"The model was trained to {self.task.kind}, not to {kind}: use "
@@ -288,8 +293,8 @@ class Trained(Predictor):
         return self.task
 
 
-def _altered(path, how: str) -> str:
+def _damaged_record(path, how: str) -> str:
     return (
-        f"{path} says of its training what cannot be read ({how}): it was altered, or written by "
-        "another version. Use a file as legato wrote it, or train again."
+        f"The record of the training in {path} cannot be read ({how}): it was altered, or "
+        "written by another version. Use a file as legato wrote it, or train again."
     )

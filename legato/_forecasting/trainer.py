@@ -9,10 +9,15 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.config import TrainConfig
-from legato._forecasting.network import Networks, Shape, build
+from legato._forecasting.network import Networks, Shape, build_networks
 from legato._forecasting.partition import Partition
 from legato._forecasting.task import Task
-from legato._forecasting.training_set import TrainingSet, in_lanes, lanes_for, standing_alone
+from legato._forecasting.training_set import (
+    TrainingSet,
+    independent_samples,
+    lane_samples,
+    plan_lanes,
+)
 from legato._platform.random_state import temporary_seed
 from legato._series.sequences import Sequences, expand_ranges
 
@@ -58,7 +63,7 @@ class Trainer:
         begun, config = clock.perf_counter(), self.config
         _check_enough(self.task, self.shape, sequences)
         with temporary_seed(config.seed):
-            networks = build(self.task, self.shape, *_scaling_data(self.task, sequences))
+            networks = build_networks(self.task, self.shape, *_scaling_data(self.task, sequences))
             core = networks.core
             core.compile(
                 optimizer=keras.optimizers.Adam(config.learning_rate),
@@ -114,8 +119,10 @@ class Trainer:
         y = y.astype("float32" if networks.scale else "int32")
         pad, rows, seed = networks.pad, self.config.rows, self.config.seed
         if shape.framing != "chunks":
-            return standing_alone(sequences.lengths, shape, x, y, there, pad, seed, rows)
-        return in_lanes(lanes_for(sequences.lengths, rows, shape.steps), shape, x, y, there, pad)
+            return independent_samples(sequences.lengths, shape, x, y, there, pad, seed, rows)
+        return lane_samples(
+            plan_lanes(sequences.lengths, rows, shape.steps), shape, x, y, there, pad
+        )
 
 
 def _check_enough(task: Task, shape: Shape, training: Sequences) -> None:

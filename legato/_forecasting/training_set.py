@@ -1,8 +1,8 @@
-"""Sequences → what ``fit`` takes: samples, answers, weights, and where sequences begin.
+"""Builds the arrays for ``fit`` from sequences: samples, targets, weights, and ``starts``.
 
-Chunks of long sequences lie in lanes, so that a network that carries state goes on from chunk to
-chunk, and is asked at every step; padding weighs nothing. Every other framing makes samples that
-stand alone and are asked at their last step.
+Chunks of long sequences are packed into lanes, so that a stateful network carries state from chunk
+to chunk, and have a target at every step; padding has weight 0. Every other framing makes
+independent samples with one target, at their last step.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from legato._series.lanes import Lanes
 from legato._series.sequences import expand_ranges
 from legato._series.windows import Layout, frame
 
-BATCH = 32  # samples of a batch that stand alone
+BATCH = 32  # independent samples of a batch
 LAYOUTS: dict[str, Layout] = {
     "window": "steps",
     "features": "steps",
@@ -28,10 +28,10 @@ class TrainingSet(NamedTuple):
 
     Attributes:
         x: (samples, time steps, inputs).
-        y: (samples, time steps, answers), or (samples, time steps) of labels; without the time
-            steps where only the last is asked.
-        weight: (samples, time steps) or (samples,), 0 where there is no answer.
-        starts: (samples,) where a sequence begins; None where samples stand alone.
+        y: (samples, time steps, targets), or (samples, time steps) of labels; without the time
+            steps where only the last has a target.
+        weight: (samples, time steps) or (samples,), 0 where there is no target.
+        starts: (samples,) where a sequence begins; None for independent samples.
         rows: samples of a batch.
         lanes: the plan of the lanes, if there is one.
     """
@@ -45,16 +45,16 @@ class TrainingSet(NamedTuple):
 
     @property
     def validation(self) -> tuple:
-        """The same, as ``validation_data``."""
+        """The arrays as ``validation_data`` of ``fit``."""
         if self.starts is None:
             return self.x, self.y, self.weight
         return self.x, self.y, self.weight, self.starts
 
 
-def lanes_for(lengths: np.ndarray, rows: int | None, steps: int | None) -> Lanes:
-    """A plan for sequences; with more rows than sequences, each is read in several places at once.
+def plan_lanes(lengths: np.ndarray, rows: int | None, steps: int | None) -> Lanes:
+    """Lanes for sequences; with more rows than sequences, each is read at several places at once.
 
-    Every place begins with nothing remembered: what is paid for so many rows.
+    Every place begins in the initial state, which is the price of more rows.
     """
     places = -(-(rows or 1) // len(lengths))
     if places > 1:
@@ -65,16 +65,16 @@ def lanes_for(lengths: np.ndarray, rows: int | None, steps: int | None) -> Lanes
     return Lanes(lengths, rows=rows, steps=steps)
 
 
-def in_lanes(
+def lane_samples(
     lanes: Lanes, shape: Shape, x: np.ndarray, y: np.ndarray, weight: np.ndarray, pad: float
 ) -> TrainingSet:
     """Chunks of sequences in lanes.
 
     Args:
-        lanes: the plan.
+        lanes: the layout.
         shape: whether state is carried.
         x, y, weight: (time steps of all sequences, …).
-        pad: marks padding.
+        pad: the padding value.
     """
     weights = lanes.lay(weight.astype("float32"))
     starts = lanes.starts if shape.stateful else None
@@ -82,7 +82,7 @@ def in_lanes(
     return TrainingSet(lanes.lay(x, pad), lanes.lay(y), weights, starts, rows, lanes)
 
 
-def standing_alone(
+def independent_samples(
     lengths: np.ndarray,
     shape: Shape,
     x: np.ndarray,
@@ -92,13 +92,13 @@ def standing_alone(
     seed: int,
     rows: int | None = None,
 ) -> TrainingSet:
-    """Samples that stand alone, each asked at its last step.
+    """Independent samples, each with a target at its last step.
 
     Raises:
         InputError: a sequence is shorter than the window.
     """
     random = shape.framing == "runs"
-    # A step more than there is, so that a sample may end at the last one: its answer is in y.
+    # One step more than the sequence has, so that a sample may end at its last; targets are in y.
     frames = frame(
         [np.zeros(length + 1) for length in lengths],
         window=shape.steps,
@@ -109,7 +109,7 @@ def standing_alone(
     begins = np.cumsum(lengths) - lengths
     index = begins[frames.which][:, None] + frames.index
     last = index[:, -1]
-    asked = weight[last] > 0
-    samples = np.where((frames.index >= 0)[..., None], x[index], np.float32(pad))[asked]
-    weights = weight[last][asked].astype("float32")
-    return TrainingSet(samples, y[last][asked], weights, None, rows or BATCH, None)
+    has_target = weight[last] > 0
+    samples = np.where((frames.index >= 0)[..., None], x[index], np.float32(pad))[has_target]
+    weights = weight[last][has_target].astype("float32")
+    return TrainingSet(samples, y[last][has_target], weights, None, rows or BATCH, None)

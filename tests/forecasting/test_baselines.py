@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from legato._errors import InputError
 from legato._forecasting import baselines
-from legato._forecasting.baselines import majority, persistence, seasonal
+from legato._forecasting.baselines import (
+    majority_probabilities,
+    naive_forecast,
+    seasonal_naive_forecast,
+)
 
 thorough = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
@@ -38,7 +42,7 @@ def test_persistence_is_the_last_value(asked, horizon):
     for s, step in zip(sequence, t, strict=True):
         series = values[offsets[s] : offsets[s + 1]]
         expected.append([series[step] for _ in range(horizon)])
-    np.testing.assert_array_equal(persistence(*asked, horizon), expected)
+    np.testing.assert_array_equal(naive_forecast(*asked, horizon), expected)
 
 
 @thorough
@@ -55,7 +59,7 @@ def test_seasonal_persistence_is_the_value_some_seasons_before(asked, horizon, s
             early += target < 0
             forecast.append(series[target if target >= 0 else step])
         expected.append(forecast)
-    found, short = seasonal(*asked, horizon, season)
+    found, short = seasonal_naive_forecast(*asked, horizon, season)
     np.testing.assert_array_equal(found, expected)
     assert short == early
 
@@ -69,16 +73,20 @@ def test_no_baseline_looks_at_the_future_or_at_another_sequence(asked, horizon, 
         other = np.full_like(values, np.nan)
         past = slice(offsets[s], offsets[s] + step + 1)
         other[past] = values[past]
-        np.testing.assert_array_equal(persistence(values, *origin), persistence(other, *origin))
+        np.testing.assert_array_equal(
+            naive_forecast(values, *origin), naive_forecast(other, *origin)
+        )
         for one, another in zip(
-            seasonal(values, *origin, season), seasonal(other, *origin, season), strict=True
+            seasonal_naive_forecast(values, *origin, season),
+            seasonal_naive_forecast(other, *origin, season),
+            strict=True,
         ):
             np.testing.assert_array_equal(one, another)
 
 
 def test_the_last_label_is_persistence_of_a_column_of_labels():
     labels = np.array([[3], [1], [2]])
-    last = persistence(labels, np.array([0, 3]), np.array([0, 0]), np.array([0, 1]), 1)[:, 0, 0]
+    last = naive_forecast(labels, np.array([0, 3]), np.array([0, 0]), np.array([0, 1]), 1)[:, 0, 0]
     assert last.dtype.kind == "i"
     assert last.tolist() == [3, 1]
 
@@ -86,15 +94,15 @@ def test_the_last_label_is_persistence_of_a_column_of_labels():
 def test_a_season_of_one_step_is_persistence():
     values = np.arange(1.0, 6)[:, None]
     origin = (values, np.array([0, 5]), np.array([0, 0]), np.array([0, 3]), 3)
-    found, early = seasonal(*origin, season=1)
-    np.testing.assert_array_equal(found, persistence(*origin))
+    found, early = seasonal_naive_forecast(*origin, season=1)
+    np.testing.assert_array_equal(found, naive_forecast(*origin))
     assert early == 0
 
 
 @thorough
 @given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=30))
 def test_the_majority_is_the_most_frequent_class(labels):
-    shares = majority(np.array(labels), classes=5, predictions=3)
+    shares = majority_probabilities(np.array(labels), classes=5, predictions=3)
     counts = [labels.count(label) for label in range(5)]
     np.testing.assert_allclose(shares, [[(n + 1) / (len(labels) + 5) for n in counts]] * 3)
     assert shares.argmax(1).tolist() == [counts.index(max(counts))] * 3
@@ -111,14 +119,14 @@ def test_the_majority_is_the_most_frequent_class(labels):
 )
 def test_labels_without_a_majority(labels, message):
     with pytest.raises(InputError, match=message):
-        majority(labels, classes=2, predictions=1)
+        majority_probabilities(labels, classes=2, predictions=1)
 
 
 def test_a_horizon_or_a_season_of_none():
     origin = (np.ones((3, 1)), np.array([0, 3]), np.array([0]), np.array([1]))
     with pytest.raises(InputError, match="horizon is 0; a number of time steps"):
-        persistence(*origin, 0)
+        naive_forecast(*origin, 0)
     with pytest.raises(InputError, match="horizon is 0; a number of time steps"):
-        seasonal(*origin, 0, 1)
+        seasonal_naive_forecast(*origin, 0, 1)
     with pytest.raises(InputError, match="season is 0; a number of time steps of at least 1"):
-        seasonal(*origin, 1, 0)
+        seasonal_naive_forecast(*origin, 1, 0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from legato._errors import InputError
 from legato._forecasting import label_metrics
-from legato._forecasting.baselines import majority
+from legato._forecasting.baselines import majority_probabilities
 from legato._forecasting.forecast_metrics import Scores
 from legato._forecasting.label_metrics import label_scores
 from legato._platform.wilson_interval import wilson_interval
@@ -46,7 +46,9 @@ def test_probabilities_say_a_label_and_how_sure_it_was(seed, count):
     rng = np.random.default_rng(seed)
     chances = rng.dirichlet(np.ones(3), size=count)
     truth = rng.integers(0, 3, count)
-    scores = label_scores(truth, chances, {"majority": majority(truth, 3, count)}, "xyz")
+    scores = label_scores(
+        truth, chances, {"majority": majority_probabilities(truth, 3, count)}, "xyz"
+    )
     nats = sum(-math.log(chances[at, label]) for at, label in enumerate(truth)) / count
     np.testing.assert_allclose(scores.model.cross_entropy_nats, nats, rtol=1e-12)
     np.testing.assert_allclose(scores.model.cross_entropy_bits, nats / math.log(2), rtol=1e-12)
@@ -115,7 +117,7 @@ def test_the_verdict(scores: Scores, verdict):
 
 def test_numbers_are_ready_for_json():
     truth = np.array([0, 1, 1])
-    baseline = majority(truth, classes=3, predictions=3)
+    baseline = majority_probabilities(truth, classes=3, predictions=3)
     numbers = label_scores(truth, truth, {"majority": baseline}, "xyz").as_numbers()
     assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
     assert numbers["recall"] == {"x": 1.0, "y": 1.0, "z": None}

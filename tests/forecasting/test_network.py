@@ -9,7 +9,7 @@ import pytest
 from cells import set_weights
 
 from legato import Column, InputError
-from legato._forecasting.network import MOST_FLAGS, Shape, build
+from legato._forecasting.network import MOST_FLAGS, Shape, build_networks
 from legato._forecasting.task import Task
 
 RNG = np.random.default_rng(5)
@@ -50,7 +50,7 @@ def made(task: Task, shape: Shape):
     changes = None
     if task.kind == "forecast":
         changes = RNG.normal(1, 2, (STEPS, task.horizon * len(task.targets)))
-    networks = build(task, shape, values, changes)
+    networks = build_networks(task, shape, values, changes)
     fitted = {
         each.name: each.get_weights()
         for each in networks.model.layers
@@ -181,7 +181,7 @@ def test_padding_is_a_number_that_does_not_come(values):
     values = np.array(values, "float32")
     columns = tuple(Column(str(at)) for at in range(values.shape[1]))
     task = Task("forecast", columns, columns, 1)
-    pad = build(task, SHAPES["chunks"], values, np.ones((2, values.shape[1]))).pad
+    pad = build_networks(task, SHAPES["chunks"], values, np.ones((2, values.shape[1]))).pad
     assert pad == np.float32(pad)
     assert (np.float32(pad) < values).all()
 
@@ -190,7 +190,7 @@ def test_changes_that_are_rounding_are_not_blown_up():
     ramp = np.linspace(0, 600, 41)
     task = Task("forecast", (A,), (A,), 1)
     values = ramp[:-1, None].astype("float32")
-    networks = build(task, SHAPES["chunks"], values, ramp[1:, None] - values)
+    networks = build_networks(task, SHAPES["chunks"], values, ramp[1:, None] - values)
     came = networks.model.predict(values[None], verbose=0)
     np.testing.assert_allclose(came[0, :, 0], ramp[1:], rtol=1e-4)
 
@@ -208,4 +208,4 @@ def test_changes_that_are_rounding_are_not_blown_up():
 def test_quantities_that_cannot_be_scaled_are_refused(factor, message):
     values = drawn(TASKS["classify"]) * np.array([1, factor], "float32")
     with pytest.raises(InputError, match=message):
-        build(TASKS["classify"], SHAPES["chunks"], values, None)
+        build_networks(TASKS["classify"], SHAPES["chunks"], values, None)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from legato import Column, InputError, Sequences
 from legato._forecasting import rollout
-from legato._forecasting.network import Shape, build
+from legato._forecasting.network import Shape, build_networks
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
 
@@ -57,7 +57,7 @@ def networks():
             task, shape = KINDS[kind]
             outputs = task.horizon * len(task.targets)
             changes = np.random.default_rng(1).normal(1, 2, (30, outputs))
-            found = build(task, shape, drawn(task, 30), changes)
+            found = build_networks(task, shape, drawn(task, 30), changes)
             fitted = [each for each in found.model.layers if each.name in ("scaling", "change")]
             weights = [each.get_weights() for each in fitted]
             set_weights(found.core)
@@ -98,7 +98,7 @@ def test_answers_are_those_of_each_sequence_alone(kind, networks, small):
     values = drawn(asked.task, LENGTHS.sum())
     parts = np.split(values, np.cumsum(LENGTHS)[:-1])
     expected = [alone(asked, part[: t + 1]) for part in parts for t in range(len(part))]
-    came = asked.answers(values, LENGTHS)
+    came = asked.predict_steps(values, LENGTHS)
     np.testing.assert_allclose(came, expected, rtol=1e-5, atol=1e-5)
     unseen = [t < WINDOW - 1 for part in parts for t in range(len(part))]
     needs = asked.shape.framing in ("window", "features")
@@ -126,7 +126,7 @@ def test_looking_ahead_is_predicting_appending_and_predicting_again(kind, leads,
     values = drawn(asked.task, LENGTHS.sum())
     parts = np.split(values, np.cumsum(LENGTHS)[:-1])
     expected = [slow_ahead(asked, part, leads) for part in parts]
-    came = asked.ahead(values, LENGTHS, leads)
+    came = asked.predict_ahead(values, LENGTHS, leads)
     np.testing.assert_allclose(came, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -143,7 +143,7 @@ def test_the_likeliest_letters_are_fed_in_again(kind, networks):
     def likeliest(answers):
         return numbers[answers.argmax(1)][:, None, None].astype("float32")
 
-    came = asked.walker.ahead(history, np.array([5]), 6, likeliest, horizon=1)
+    came = asked.rollout.predict_ahead(history, np.array([5]), 6, likeliest, horizon=1)
     assert came[0, :, 0].tolist() == expected
 
 
@@ -174,16 +174,16 @@ def test_the_models_own_state_is_as_before(kind, networks, small):
     asked.model.reset_states()
     asked.model.predict_on_batch(drawn(FORECAST, 2 * WINDOW, 4).reshape(2, WINDOW, 2))
     before = asked.model.states
-    asked.answers(values, LENGTHS)
-    asked.ahead(values, LENGTHS, 4)
-    for _ in asked.walker.answers(values, LENGTHS):
+    asked.predict_steps(values, LENGTHS)
+    asked.predict_ahead(values, LENGTHS, 4)
+    for _ in asked.rollout.predict_steps(values, LENGTHS):
         break  # and the rest is never asked for
 
     def stop(_):
         raise StopHereError
 
     with pytest.raises(StopHereError):
-        asked.walker.ahead(values, LENGTHS, 4, stop, horizon=1)
+        asked.rollout.predict_ahead(values, LENGTHS, 4, stop, horizon=1)
     assert asked.model.states == before
 
 
@@ -196,7 +196,7 @@ def test_what_comes_later_changes_no_answer_before_it(kind, networks, small):
     offsets = np.cumsum(LENGTHS) - LENGTHS
     late = np.concatenate([np.arange(length) > length // 2 for length in LENGTHS])
     changed[late] = other[late]
-    one, two = asked.answers(values, LENGTHS), asked.answers(changed, LENGTHS)
+    one, two = asked.predict_steps(values, LENGTHS), asked.predict_steps(changed, LENGTHS)
     np.testing.assert_array_equal(one[~late], two[~late])
     assert (one[late] != two[late]).any()
     assert not late[offsets].any()

@@ -169,7 +169,7 @@ def test_the_task_is_found_in_the_data():
     assert (found.kind, found.horizon, found.whole) == ("classify", 0, False)
     assert [column.name for column in found.inputs] == ["a"]
     found = infer_task(read({"b": ["x", "y"]}))
-    assert (found.kind, found.horizon, found.feeds_itself) == ("generate", 1, True)
+    assert (found.kind, found.horizon, found.is_autoregressive) == ("generate", 1, True)
     assert infer_task(whole(["u", "v", "u"])).whole
     assert not infer_task(whole(["u", "v", "u"]), "generate", "y").whole
     assert not infer_task(read({"a": [1.0, 2], "b": ["x", "y"]})).whole
@@ -178,11 +178,11 @@ def test_the_task_is_found_in_the_data():
 def test_a_model_feeds_itself_where_it_answers_all_that_it_takes():
     sequences = made([9], quantities=2).select([0])
     two = Sequences(sequences.values[:, :2], sequences.lengths, sequences.columns[:2], ("s",))
-    assert infer_task(two, target=["b", "a"]).feeds_itself
+    assert infer_task(two, target=["b", "a"]).is_autoregressive
     assert infer_task(two, target=["b", "a"]).places == [1, 0]
-    assert not infer_task(two, target="a").feeds_itself
-    assert not infer_task(sequences, "generate", "sky").feeds_itself
-    assert not infer_task(sequences, "classify", "sky").feeds_itself
+    assert not infer_task(two, target="a").is_autoregressive
+    assert not infer_task(sequences, "generate", "sky").is_autoregressive
+    assert not infer_task(sequences, "classify", "sky").is_autoregressive
 
 
 # What is refused.

@@ -363,7 +363,7 @@ def test_intervals_are_from_errors_of_the_walk_in_usual_changes(sales, seller):
             led.append(history)
             places.append((at, t, own))
     lengths = np.array([len(each) for each in led])
-    found = seller.ahead(np.concatenate(led), lengths, leads)
+    found = seller.predict_ahead(np.concatenate(led), lengths, leads)
     for (at, t, own), predicted in zip(places, found, strict=True):
         for lead in range(min(leads, len(own) - 1 - t)):
             errors[lead].append((own[t + 1 + lead] - predicted[lead]) / scale[at])

@@ -1,6 +1,6 @@
 """A row by itself = the same row in a file; a stream of rows = the model led along a sequence.
 
-The oracles are ``read`` and ``Task.inputs_of`` on whole columns, and ``Trained.answers``.
+The oracles are ``read`` and ``Task.inputs_of`` on whole columns, and ``Trained.predict_steps``.
 """
 
 import numpy as np
@@ -57,13 +57,13 @@ def test_a_stream_of_rows_is_answered_as_a_sequence_is(trained):
     pool, answers = trained.streams(), []
     for each in numbers:
         answers.append(pool.feed({"": each})[""])
-    expected = trained.answers(inputs, sequences.lengths)
+    expected = trained.predict_steps(inputs, sequences.lengths)
     assert np.isnan(expected[0]).any() == (trained.shape.framing in ("window", "features"))
     np.testing.assert_allclose(answers, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_answers_are_told_in_words(trained):
-    expected = trained.answers(trained.inputs_of(trained.read(table())), np.array([COUNT]))
+    expected = trained.predict_steps(trained.inputs_of(trained.read(table())), np.array([COUNT]))
     told = trained.told(expected[-1])
     if trained.task.kind == "forecast":
         found = trained.forecast(table()).columns()
