@@ -18,26 +18,26 @@ BATCH = 1024  # streams in a call of a program, at most
 
 
 def one_step(
-    stepper: CompiledSteps, table: SlotTable, places: np.ndarray, xs: tuple[np.ndarray, ...]
+    stepper: CompiledSteps, table: SlotTable, slots: np.ndarray, xs: tuple[np.ndarray, ...]
 ) -> np.ndarray:
     """One step of each.
 
     Args:
         stepper: of the streams.
         table: what they carry.
-        places: (streams,), their rows; -1 for one that begins.
+        slots: (streams,), their rows; -1 for one that begins.
         xs: for each input, (streams, *its shape).
 
     Returns:
         (streams, all words): what each carries on, and its answer.
     """
     parts = []
-    for begin in range(0, len(places), BATCH):
+    for begin in range(0, len(slots), BATCH):
         part = slice(begin, begin + BATCH)
-        size = _rounded(len(places[part]))
+        size = _rounded(len(slots[part]))
         given = tuple(pad_with_zeros(x[part], size) for x in xs)
-        moved = stepper.step(table.gather(places[part], size), given)
-        parts.append(np.asarray(moved)[: len(places[part])])
+        moved = stepper.step(table.gather(slots[part], size), given)
+        parts.append(np.asarray(moved)[: len(slots[part])])
     if len(parts) == 1:
         return parts[0]
     return np.concatenate(parts or [stepper.one.blank[:0]])
@@ -46,13 +46,13 @@ def one_step(
 def several(
     stepper: CompiledSteps,
     table: SlotTable,
-    places: np.ndarray,
+    slots: np.ndarray,
     each: list[tuple[tuple[np.ndarray, ...], int | None]],
 ) -> tuple[np.ndarray, list[Any]]:
     """Different numbers of steps.
 
     Args:
-        stepper, table, places: as for ``one_step``.
+        stepper, table, slots: as for ``one_step``.
         each: for each stream, an array for each input, and how many steps; None for one as such.
 
     Returns:
@@ -60,12 +60,12 @@ def several(
     """
     one = stepper.one
     counts = np.array([1 if steps is None else steps for _, steps in each])
-    rows = np.empty((len(places), one.words), one.blank.dtype)
-    answers: list[Any] = [None] * len(places)
+    rows = np.empty((len(slots), one.words), one.blank.dtype)
+    answers: list[Any] = [None] * len(slots)
     for members in _alike(counts):
         size = _rounded(len(members))
         xs = _stacked(stepper, [each[at] for at in members], size, counts[members].max())
-        came = table.gather(places[members], size)
+        came = table.gather(slots[members], size)
         moved, emitted = stepper.walk(came, xs, pad_with_zeros(counts[members], size))
         rows[members] = np.asarray(moved)[: len(members), : one.words]
         for row, at in enumerate(members):

@@ -1,15 +1,20 @@
-"""A pool's file: its streams as they were once, and a log of all that happened to them since.
+"""A store of one snapshot file and a write-ahead log beside it, for ``model.streams(file=...)``.
 
-The file is what ``Streams.save`` writes. Beside it stands FILE.log, to which every change is
-appended, in one write, before it is answered for. A record holds values, not differences, and is
-framed by its length and checksums: what a kill cut short is known from what was altered, and to
-read a record twice does no harm. When the log has grown long, and at the end, the file is written
-anew and the log begins again; a record of which file follows keeps a file from being mixed with
-the log of another.
+The snapshot is what ``Streams.save`` writes. Every change is appended to FILE.log in one write
+before it is answered, so it survives the process, however that ends. A record holds whole states,
+not differences, so that reading one twice does no harm, and is framed by its length and checksums,
+which tell a record that a kill cut short from one that was altered. When the log has grown long,
+and at the end, the snapshot is written anew and the log begins again; a record of the snapshot that
+a log follows keeps the log from being applied to another.
 
-What was answered is in the operating system's hands, so it outlives the process, however that ends.
-It is not forced onto the disk: if the power fails, the last seconds may be lost, or damaged, which
-is seen when the file is opened.
+Limits: nothing is forced onto the disk. If the power fails, the last seconds may be lost or
+damaged, which is noticed when the file is opened. The store is opened by one pool at a time, where
+the system has ``flock``.
+
+A table in SQLite (3.40, WAL mode) in place of log and snapshot was measured on 28 November 2026 (2
+cores of an AMD EPYC, Zen 4, busy; LSTM of 50 units, one step a feed, medians of 11 rounds in
+turn). A feed of 1 stream took 1.04 times as long as with the log with synchronous=OFF, 1.15 times
+with NORMAL; a feed of 1,000 streams 2.8 times with either. Its pages have no checksums, either.
 """
 
 import hashlib
@@ -27,109 +32,110 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from legato._errors import InputError, OutputError, StateError
-from legato._streams.slots import SlotTable, checked_name
-from legato._streams.stream_files import Name, StreamFile, StreamRecords
+from legato._streams.slots import SlotTable
+from legato._streams.store import Name, Snapshot, StreamRecords
+from legato._streams.stream_files import StreamFile
 
 try:
     import fcntl
-except ImportError:  # Windows: nobody watches that a file is opened once
+except ImportError:  # Windows: opening a file twice is not noticed
     fcntl = None
 
-BEGINNING = b"legato.streams.log.1\n"
-LEAST_BYTES, TIMES = 2**24, 4  # of a log, or of its file's size, before the file is written anew
+MAGIC = b"legato.streams.log.1\n"
+MIN_LOG_BYTES = 2**24  # a shorter log is left as it is
+LOG_TO_SNAPSHOT = 4  # a log longer than so many snapshots is replaced by a new snapshot
 _FRAME = struct.Struct("<QI")  # a record's length and its checksum
-_CHECK = struct.Struct("<I")  # of the frame itself: a wrong length would hide all that follows
-_told = json.JSONEncoder(default=int).encode  # NumPy's whole numbers too
+_CHECK = struct.Struct("<I")  # checksum of the frame: a wrong length would hide all that follows
+_encode_head = json.JSONEncoder(default=int).encode  # whole numbers of NumPy too
 
 
 class LogStore:
-    """Changes a pool's table as its streams change, and keeps that in a file first.
+    """Keeps all streams of a pool in one file and its log; a ``StreamStore``.
 
     Args:
-        path: of the file; made if it is missing.
-        table: takes up the streams that the file has.
-        files: reads and writes them.
+        path: of the snapshot; made by ``load`` if it is missing.
+        files: reads and writes snapshots.
+        snapshot: gives all streams of the pool, to write the snapshot anew.
         other_weights: whether streams of other weights are taken.
 
     Raises:
-        StateError: the file or its log is damaged, or of another model or other weights.
-        InputError: it has more streams than the limit.
-        OutputError: it cannot be written, or another pool has it open.
+        OutputError: the log cannot be written, or another pool has it open.
     """
 
     def __init__(
         self,
         path: str | os.PathLike,
-        table: SlotTable,
         files: StreamFile,
+        snapshot: Snapshot,
         other_weights: bool = False,
     ):
         self._path, self._log = Path(path), Path(f"{path}.log")
-        self._table, self._files = table, files
-        self._blank = table.gather(np.empty(0, np.int64), 1)
-        self._first = b""  # what a log begins with
-        self._end = 0  # bytes of the log that hold
-        self._torn = False  # whether others may follow
-        self._most = LEAST_BYTES
-        self._weights = ""  # those that the file was written with
-        self._file = _locked(self._log, self._path)
+        self._files, self._snapshot, self._other_weights = files, snapshot, other_weights
+        self._header = b""  # the magic bytes, and a record of the snapshot that the log follows
+        self._size = 0  # bytes of the log that are whole records
+        self._has_torn_tail = False  # whether there may be more bytes after them
+        self._compact_at = MIN_LOG_BYTES
+        self._weights = ""  # fingerprint of those that the snapshot was written with
+        self._file = _open_locked(self._log, self._path)
+
+    def load(self, names: list[Name] | None = None, limit: int | None = None) -> StreamRecords:
+        """See ``StreamStore``; called once, before anything is put. A refused file stays as it is.
+
+        Raises:
+            StateError: the file or its log is damaged, or of another model or other weights.
+            InputError: it has more streams than the limit.
+            OutputError: it cannot be written.
+        """
         try:
-            self._recall(other_weights)
+            table = self._recover(limit)
         except BaseException:
-            self._leave()
+            self._release()
             raise
+        return table.records(names)
 
-    # Changes.
-
-    def put(
-        self, names: list[Name], places: np.ndarray, rows: np.ndarray, steps: np.ndarray
-    ) -> None:
-        """Let streams carry this, and have seen so many steps, as ``SlotTable.put`` does.
+    def put(self, records: StreamRecords) -> None:
+        """See ``StreamStore``: append a record to the log.
 
         Raises:
-            InputError: more than the limit, a name that cannot be one, or the pool is closed.
-            OutputError: the log cannot be written. No stream has moved.
+            InputError: the store is closed.
+            OutputError: the log cannot be written; it is as it was.
         """
         self._check_open()
-        new = np.flatnonzero(places < 0)
-        self._table.check_room(len(new))
-        for at in new:
-            checked_name(names[at])
         if self._files.fingerprint() != self._weights:
-            self._write()
-        if names:
-            self._append({"put": names}, np.asarray(steps, np.int64).tobytes() + rows.tobytes())
-        self._table.put(names, places, rows, steps)
-        if self._end > self._most:
-            self._most = 2 * self._end  # where it is tried again, if the disk is full
+            self._compact()
+        elif self._size > self._compact_at:
+            self._compact_at = 2 * self._size  # where it is tried again, if the disk is full
             with suppress(OutputError):
-                self._write()
+                self._compact()
+        if records.names:
+            steps = np.asarray(records.steps, np.int64)
+            self._append({"put": records.names}, steps.tobytes() + records.rows.tobytes())
 
-    def drop(self, name: Name) -> None:
-        """Forget a stream, as ``SlotTable.drop`` does.
+    def drop(self, names: list[Name]) -> int:
+        """See ``StreamStore``. The log is not searched: all names count as there.
 
         Raises:
-            InputError: there is no such stream, or the pool is closed.
-            OutputError: the log cannot be written. The stream is still there.
+            InputError: the store is closed.
+            OutputError: the log cannot be written.
         """
         self._check_open()
-        self._table.place(name)
-        self._append({"gone": name})
-        self._table.drop(name)
+        for name in names:
+            self._append({"gone": name})
+        return len(names)
 
     def close(self) -> None:
-        """Leave one file that has all, and no log; let others open it.
+        """See ``StreamStore``: leave a snapshot and no log.
 
         Raises:
-            OutputError: it cannot be written. It and its log have all.
+            OutputError: the snapshot cannot be written; it and its log have all.
         """
         if self._file.closed:
             return
         try:
-            if self._end:
-                self._write()
+            if self._size:
+                self._compact()
         finally:
-            self._leave()
+            self._release()
 
     def _check_open(self) -> None:
         if self._file.closed:
@@ -138,8 +144,8 @@ class LogStore:
                 "model.streams(file=...)."
             )
 
-    def _leave(self) -> None:
-        """Close the log; one that says nothing goes."""
+    def _release(self) -> None:
+        """Close the log; an empty one is deleted."""
         with suppress(OSError):
             if not os.fstat(self._file.fileno()).st_size:
                 self._log.unlink()
@@ -148,14 +154,15 @@ class LogStore:
     # Writing.
 
     def _append(self, head: dict[str, Any], body: bytes = b"") -> None:
-        record = (b"" if self._end else self._first) + _record(head, body)
+        """Append one record, or leave the log as it was."""
+        record = (b"" if self._size else self._header) + _frame_record(head, body)
         try:
-            self._cut()
-            self._torn = True
+            self._truncate()
+            self._has_torn_tail = True
             left = memoryview(record)
             while left:
                 left = left[self._file.write(left) :]
-            self._end, self._torn = self._end + len(record), False
+            self._size, self._has_torn_tail = self._size + len(record), False
         except OSError as error:
             raise OutputError(
                 f"{self._log} cannot be written ({error.strerror or error}), so no stream has "
@@ -163,78 +170,81 @@ class LogStore:
             ) from error
         finally:
             with suppress(OSError):
-                self._cut()
+                self._truncate()
 
-    def _cut(self) -> None:
-        """Cut off what does not hold."""
-        if self._torn:
-            self._file.truncate(self._end)
-            self._torn = False
+    def _truncate(self) -> None:
+        """Cut off a record that was not written whole."""
+        if self._has_torn_tail:
+            self._file.truncate(self._size)
+            self._has_torn_tail = False
 
-    def _write(self) -> None:
-        """Write the file anew, and begin the log again."""
-        kept = all_of(self._table)._replace(weights=self._files.fingerprint())
-        follows = {"follows": _mark(kept)}
-        if self._end:
-            self._append(follows)  # from here on this log fits the new file as well
-        self._files.write(self._path, kept)
-        self._first = BEGINNING + _record(follows)
-        self._weights = kept.weights
-        self._most = max(LEAST_BYTES, TIMES * self._path.stat().st_size)
-        self._end, self._torn = 0, True
-        self._cut()
+    def _compact(self) -> None:
+        self._write_snapshot(self._snapshot())
+
+    def _write_snapshot(self, records: StreamRecords) -> None:
+        """Write the snapshot, and begin the log again."""
+        records = records._replace(weights=self._files.fingerprint())
+        follows = {"follows": _digest_of(records)}
+        if self._size:
+            self._append(follows)  # from here on this log fits the new snapshot as well
+        self._files.write(self._path, records)
+        self._header = MAGIC + _frame_record(follows)
+        self._weights = records.weights
+        self._compact_at = max(MIN_LOG_BYTES, LOG_TO_SNAPSHOT * self._path.stat().st_size)
+        self._size, self._has_torn_tail = 0, True
+        self._truncate()
 
     # Reading.
 
-    def _recall(self, other_weights: bool) -> None:
-        """Take up what the file and its log say."""
-        kept = None
-        limit, self._table.limit = self._table.limit, sys.maxsize  # for those that go again
+    def _recover(self, limit: int | None) -> SlotTable:
+        """Read the snapshot, apply the log, and write a new snapshot if that changed anything."""
+        saved = None
+        table = SlotTable(self._files.blank, sys.maxsize)  # the log may drop streams again
         if self._path.exists():
-            kept = self._files.read(self._path, other_weights)
-            rows = kept.rows[:, : self._blank.shape[1]]
-            self._table.put(kept.names, self._table.places(kept.names), rows, kept.steps)
-        marks = self._replay()
-        if marks and (kept is None or _mark(kept) not in marks):
-            is_file = "is missing" if kept is None else "is another"
+            saved = self._files.read(self._path, self._other_weights)
+            rows = saved.rows[:, : len(self._files.blank)]
+            table.put(saved.names, table.slots_of(saved.names), rows, saved.steps)
+        followed = self._apply_log(table)
+        if followed and (saved is None or _digest_of(saved) not in followed):
+            is_file = "is missing" if saved is None else "is another"
             raise StateError(
                 f"{self._log} says what happened to the streams in {self._path}, and that file "
                 f"{is_file}. The two belong together: put the right one back, or take the log away."
             )
-        self._table.limit = limit
-        self._table.check_room(0)
-        if kept is None or marks or kept.weights != self._files.fingerprint():
-            self._write()
+        table.limit = sys.maxsize if limit is None else limit
+        table.check_limit(0)
+        if saved is None or followed or saved.weights != self._files.fingerprint():
+            self._write_snapshot(table.records())
         else:
-            self._first = BEGINNING + _record({"follows": _mark(kept)})
-            self._weights = kept.weights
+            self._header = MAGIC + _frame_record({"follows": _digest_of(saved)})
+            self._weights = saved.weights
+        return table
 
-    def _replay(self) -> set[str]:
-        """Let happen what the log says; the marks of the files that it fits."""
-        marks = set()
+    def _apply_log(self, table: SlotTable) -> set[str]:
+        """Apply the log's records to a table; returns digests of the snapshots that it follows."""
+        followed = set()
         with self._log.open("rb") as file:
-            for head, body in self._records(file):
+            for head, body in self._read_records(file):
                 if "follows" in head:
-                    marks.add(head["follows"])
+                    followed.add(head["follows"])
                 elif "put" in head:
                     names = head["put"]
                     steps = np.frombuffer(body, np.int64, len(names))
-                    rows = np.frombuffer(body, self._blank.dtype, offset=steps.nbytes)
-                    places = self._table.places(names)
-                    self._table.put(names, places, rows.reshape(len(names), -1), steps)
-                elif head["gone"] in self._table:
-                    self._table.drop(head["gone"])
-        self._torn = True
-        self._cut()
-        return marks
+                    rows = np.frombuffer(body, self._files.blank.dtype, offset=steps.nbytes)
+                    table.put(names, table.slots_of(names), rows.reshape(len(names), -1), steps)
+                elif head["gone"] in table:
+                    table.drop(head["gone"])
+        self._has_torn_tail = True
+        self._truncate()
+        return followed
 
-    def _records(self, file: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Heads and bodies of all that are whole.
+    def _read_records(self, file: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """Yield heads and bodies of all whole records.
 
         Raises:
             StateError: one was altered, or this is no log.
         """
-        if not BEGINNING.startswith(file.read(len(BEGINNING))):
+        if not MAGIC.startswith(file.read(len(MAGIC))):
             raise StateError(
                 f"{self._log} is something else than the log of streams: take it away, or keep the "
                 "streams in another file."
@@ -243,17 +253,17 @@ class LogStore:
         while len(frame := file.read(_FRAME.size + _CHECK.size)) == _FRAME.size + _CHECK.size:
             length, checksum = _FRAME.unpack_from(frame)
             if _CHECK.unpack_from(frame, _FRAME.size)[0] != zlib.crc32(frame[: _FRAME.size]):
-                raise self._damaged(file.tell() - len(frame))
+                raise self._damage_at(file.tell() - len(frame))
             if length > size - file.tell():
                 return
             payload = file.read(length)
             if zlib.crc32(payload) != checksum:
-                raise self._damaged(file.tell() - len(frame) - length)
-            self._end = file.tell()
+                raise self._damage_at(file.tell() - len(frame) - length)
+            self._size = file.tell()
             head, _, body = payload.partition(b"\n")
             yield json.loads(head), body
 
-    def _damaged(self, at: int) -> StateError:
+    def _damage_at(self, at: int) -> StateError:
         return StateError(
             f"{self._log} was altered since it was written: the record at byte {at:,} of it is "
             "damaged. Use the file as legato wrote it, or keep only what it says up to there by "
@@ -261,31 +271,26 @@ class LogStore:
         )
 
 
-def all_of(table: SlotTable) -> StreamRecords:
-    """All streams of a table, in its order."""
-    places = table.places(table.names)
-    return StreamRecords(table.names, table.gather(places, len(places)), table.steps(places))
-
-
-def _mark(kept: StreamRecords) -> str:
-    """A short name for streams as a file has them."""
-    digest = hashlib.sha256(json.dumps([kept.names, kept.weights]).encode())
-    for array in (kept.rows, kept.steps):
+def _digest_of(records: StreamRecords) -> str:
+    """The SHA-256 digest of a snapshot's content, in hexadecimal."""
+    digest = hashlib.sha256(json.dumps([records.names, records.weights]).encode())
+    for array in (records.rows, records.steps):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def _record(head: dict[str, Any], body: bytes = b"") -> bytes:
-    payload = _told(head).encode() + b"\n" + body
+def _frame_record(head: dict[str, Any], body: bytes = b"") -> bytes:
+    """A record as the log has it: frame, its checksum, a line of JSON, and the body."""
+    payload = _encode_head(head).encode() + b"\n" + body
     frame = _FRAME.pack(len(payload), zlib.crc32(payload))
     return frame + _CHECK.pack(zlib.crc32(frame)) + payload
 
 
-def _locked(log: Path, path: Path) -> FileIO:
-    """The log, open to be appended to, and by no other.
+def _open_locked(log: Path, path: Path) -> FileIO:
+    """Open a log to append to it, and lock it.
 
     Raises:
-        OutputError: it cannot be written, or another has it.
+        OutputError: it cannot be written, or another pool has it open.
     """
     while True:
         try:
@@ -309,6 +314,6 @@ def _locked(log: Path, path: Path) -> FileIO:
             ) from None
         except FileNotFoundError:
             pass
-        except OSError:  # of a file system that knows no locks
+        except OSError:  # a file system without locks
             return file
-        file.close()  # the log was taken away meanwhile
+        file.close()  # the log was deleted meanwhile

@@ -1,12 +1,15 @@
 """``stream`` and ``streams``, mixed into the models."""
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import keras
 
 from legato._streams.batched_steps import BATCH
 from legato._streams.compiled_steps import CompiledSteps
+from legato._streams.folder_store import FolderStore
+from legato._streams.log_store import LogStore
 from legato._streams.step import LookBack, ModelStep
 from legato._streams.stream import Stream
 from legato._streams.streams import Streams
@@ -96,7 +99,11 @@ class StreamMethods(_KerasModel):
         leading = compiled_steps_of(self, window, pad)
         if compile:
             leading.compile([1 << power for power in range(BATCH.bit_length())])
-        return Streams(leading, limit, folder, file, other_weights)
+        evicted = None if folder is None else FolderStore(folder, leading.files)
+        open_store = None
+        if file is not None:
+            open_store = partial(LogStore, file, leading.files, other_weights=other_weights)
+        return Streams(leading, limit, open_store, evicted)
 
 
 def compiled_steps_of(model, window: LookBack, pad: float | None) -> CompiledSteps:

@@ -1,93 +1,112 @@
-"""Rows of many streams, by name: one table that grows by doubling, its free rows used again."""
+"""A table in memory of the states of many streams by name, one slot (a row) each.
+
+It grows by doubling up to a limit; the slots of streams that were dropped are used again.
+"""
 
 from collections.abc import Iterable
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 
 from legato._errors import InputError
-from legato._streams.stream_files import Name
+from legato._streams.store import Name, StreamRecords, checked_name
 
-_LEAST = 16  # rows of a table
+_MIN_SLOTS = 16
 
 
 class SlotTable:
-    """What streams carry, a row each.
+    """The carried states of streams, their steps, and when each was last fed.
 
     Args:
-        blank: (words,), a stream that has seen nothing.
+        blank: (width,), the state of a stream that was fed nothing.
         limit: the most streams it takes.
 
     Attributes:
         limit: as given.
-        bytes_each: of a stream, its name apart.
+        bytes_each: bytes of a stream, its name apart.
     """
 
     def __init__(self, blank: np.ndarray, limit: int):
         self.limit = limit
         self._blank = blank
-        self._places: dict[Name, int] = {}
-        self._free: list[int] = []  # rows whose streams are gone
+        self._slots: dict[Name, int] = {}
+        self._free: list[int] = []  # slots whose streams were dropped
         self._rows = np.empty((0, len(blank)), blank.dtype)
         self._steps = np.empty(0, np.int64)
-        self._fed = np.empty(0, np.int64)  # the feed that each was last part of
+        self._last_feed = np.empty(0, np.int64)  # number of the feed that each was last part of
         self._feeds = 0
-        self.bytes_each: int = blank.nbytes + self._steps.itemsize + self._fed.itemsize
+        self.bytes_each: int = blank.nbytes + self._steps.itemsize + self._last_feed.itemsize
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._slots)
 
     def __contains__(self, name) -> bool:
-        return name in self._places
+        return name in self._slots
 
     @property
     def names(self) -> list[Name]:
-        """In the order in which they came."""
-        return list(self._places)
+        """Names of the streams, in the order in which they began."""
+        return list(self._slots)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows, free ones included."""
+        """Bytes of all slots, free ones included."""
         return len(self._rows) * self.bytes_each
 
-    def places(self, names: Iterable[Name]) -> np.ndarray:
-        """The row of each; -1 where there is none."""
-        return np.fromiter(map(self._places.get, names, repeat(-1)), np.int64)
+    def slots_of(self, names: Iterable[Name]) -> np.ndarray:
+        """The slot of each stream; -1 where there is no such stream."""
+        return np.fromiter(map(self._slots.get, names, repeat(-1)), np.int64)
 
-    def place(self, name: Name) -> int:
-        """The row of one.
+    def slot_of(self, name: Name) -> int:
+        """The slot of one stream.
 
         Raises:
             InputError: there is no such stream.
         """
         try:
-            return self._places[name]
+            return self._slots[name]
         except (KeyError, TypeError):
             raise InputError(
                 f"There is no stream {name!r} among the {len(self)} in memory."
             ) from None
 
-    def gather(self, places: np.ndarray, size: int) -> np.ndarray:
-        """What they carry, in the first of (size, words); the rest, and where a place is -1, as a
-        stream that has seen nothing."""
+    def gather(self, slots: np.ndarray, size: int) -> np.ndarray:
+        """Copy states into a batch.
+
+        Args:
+            slots: (streams,), -1 for a stream that begins.
+            size: rows of the batch.
+
+        Returns:
+            (size, width); after the streams, and where a slot is -1, blank states.
+        """
         rows = np.empty((size, len(self._blank)), self._blank.dtype)
-        rows[len(places) :] = self._blank
+        rows[len(slots) :] = self._blank
         if len(self._rows):
-            np.take(self._rows, places, axis=0, out=rows[: len(places)], mode="clip")
-        new = places < 0
+            np.take(self._rows, slots, axis=0, out=rows[: len(slots)], mode="clip")
+        new = slots < 0
         if new.any():
-            rows[: len(places)][new] = self._blank
+            rows[: len(slots)][new] = self._blank
         return rows
 
-    def steps(self, places: np.ndarray) -> np.ndarray:
-        """How many steps they have seen."""
+    def steps(self, slots: np.ndarray) -> np.ndarray:
+        """How many steps each stream was fed; 0 where a slot is -1."""
         if not len(self._steps):
-            return np.zeros(len(places), np.int64)
-        return np.where(places < 0, 0, self._steps[places])
+            return np.zeros(len(slots), np.int64)
+        return np.where(slots < 0, 0, self._steps[slots])
 
-    def check_room(self, more: int) -> None:
-        """See that so many more streams are within the limit.
+    def records(self, names: Iterable[Name] | None = None) -> StreamRecords:
+        """The records of some streams, those that are not in the table left out.
+
+        Args:
+            names: of the streams; default: all, in the table's order.
+        """
+        there = self.names if names is None else [name for name in names if name in self]
+        slots = self.slots_of(there)
+        return StreamRecords(there, self.gather(slots, len(slots)), self.steps(slots))
+
+    def check_limit(self, more: int) -> None:
+        """Check that so many more streams are within the limit.
 
         Raises:
             InputError: they are not.
@@ -100,67 +119,70 @@ class SlotTable:
                 f"{over})), drop some, or make the pool with a higher limit=."
             )
 
-    def put(
-        self, names: list[Name], places: np.ndarray, rows: np.ndarray, steps: np.ndarray
-    ) -> None:
-        """Let streams carry this, and have seen so many steps; begin those whose place is -1.
+    def check_new(self, names: list[Name], slots: np.ndarray) -> list[Name]:
+        """Check that the streams whose slot is -1 can begin; returns their names.
 
         Raises:
-            InputError: more than the limit, or a name that cannot be one.
+            InputError: more than the limit, or a name that is neither a text nor a whole number.
         """
-        new = np.flatnonzero(places < 0)
-        if len(new):
-            self.check_room(len(new))
-            fresh = [checked_name(names[at]) for at in new]
-            places[new] = self._begin(fresh)
+        new = np.flatnonzero(slots < 0)
+        if not len(new):
+            return []
+        self.check_limit(len(new))
+        return [checked_name(names[at]) for at in new]
+
+    def put(
+        self, names: list[Name], slots: np.ndarray, rows: np.ndarray, steps: np.ndarray
+    ) -> None:
+        """Write states and steps; streams whose slot is -1 begin.
+
+        Args:
+            names: of the streams.
+            slots: (streams,), those of new streams are filled in.
+            rows: (streams, width).
+            steps: (streams,), how many steps each was fed.
+
+        Raises:
+            InputError: as ``check_new`` does.
+        """
+        new = self.check_new(names, slots)
+        if new:
+            slots[slots < 0] = self._assign(new)
         self._feeds += 1
-        self._rows[places] = rows
-        self._steps[places] = steps
-        self._fed[places] = self._feeds
+        self._rows[slots] = rows
+        self._steps[slots] = steps
+        self._last_feed[slots] = self._feeds
 
-    def _begin(self, names: list[Name]) -> list[int]:
-        """Rows for new streams."""
-        used = len(self._places) + len(self._free)
+    def _assign(self, names: list[Name]) -> list[int]:
+        """Slots for new streams, free ones first."""
+        used = len(self._slots) + len(self._free)
         again = [self._free.pop() for _ in range(min(len(names), len(self._free)))]
-        places = [*again, *range(used, used + len(names) - len(again))]
+        slots = [*again, *range(used, used + len(names) - len(again))]
         self._grow(used + len(names) - len(again))
-        self._places.update(zip(names, places, strict=True))
-        return places
+        self._slots.update(zip(names, slots, strict=True))
+        return slots
 
-    def _grow(self, rows: int) -> None:
+    def _grow(self, size: int) -> None:
         have = len(self._rows)
-        if rows > have:
-            more = min(max(rows, 2 * have, _LEAST), max(rows, self.limit)) - have
+        if size > have:
+            more = min(max(size, 2 * have, _MIN_SLOTS), max(size, self.limit)) - have
             self._rows = np.concatenate(
                 [self._rows, np.empty((more, len(self._blank)), self._rows.dtype)]
             )
             self._steps = np.concatenate([self._steps, np.zeros(more, np.int64)])
-            self._fed = np.concatenate([self._fed, np.zeros(more, np.int64)])
+            self._last_feed = np.concatenate([self._last_feed, np.zeros(more, np.int64)])
 
     def drop(self, name: Name) -> None:
-        """Forget a stream.
+        """Forget a stream; its slot is free.
 
         Raises:
             InputError: there is no such stream.
         """
-        self._free.append(self.place(name))
-        del self._places[name]
+        self._free.append(self.slot_of(name))
+        del self._slots[name]
 
     def idle(self, count: int) -> list[Name]:
-        """The streams that were fed longest ago, these first."""
+        """The streams that were fed longest ago, these first; at most ``count``."""
         names = self.names
-        fed = self._fed[list(self._places.values())]
-        return [names[at] for at in np.argsort(fed, kind="stable")[:count]]
-
-
-def checked_name(name: Any) -> Name:
-    """A name as it is kept.
-
-    Raises:
-        InputError: it is neither a text nor a whole number.
-    """
-    if isinstance(name, (int, np.integer)) and not isinstance(name, bool):
-        return int(name)
-    if isinstance(name, str):
-        return str(name)
-    raise InputError(f"A stream cannot be named {name!r}; a text or a whole number was expected.")
+        last = self._last_feed[list(self._slots.values())]
+        return [names[at] for at in np.argsort(last, kind="stable")[:count]]

@@ -17,7 +17,7 @@ from legato._platform.checks import check_count
 from legato._recurrent.state import State
 from legato._streams.compiled_steps import CompiledSteps, Emit
 from legato._streams.sampling import Sampler
-from legato._streams.stream_files import StreamRecords
+from legato._streams.store import StreamRecords
 from legato._streams.trace import Trace
 
 
@@ -286,8 +286,8 @@ class Stream:
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
-        kept = StreamRecords([""], np.asarray(self._rows), np.array([self._steps]))
-        self._stepper.files.write(path, kept)
+        record = StreamRecords([""], np.asarray(self._rows), np.array([self._steps]))
+        self._stepper.files.write(path, record)
 
     def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Stream":
         """Go on where a saved stream was, to the bit; returns the stream.
@@ -299,13 +299,13 @@ class Stream:
         Raises:
             StateError: no such file, a damaged one, or one of another model or other weights.
         """
-        kept = self._stepper.files.read(path, other_weights)
-        if len(kept.names) != 1:
+        records = self._stepper.files.read(path, other_weights)
+        if len(records.names) != 1:
             raise StateError(
-                f"{path} holds {len(kept.names)} streams, and one was expected: open it with "
+                f"{path} holds {len(records.names)} streams, and one was expected: open it with "
                 "model.streams().load(path)."
             )
-        return self.at(kept.rows, int(kept.steps[0]))
+        return self.at(records.rows, int(records.steps[0]))
 
 
 def _is_about_tracing(error: Exception) -> bool:

@@ -1,34 +1,40 @@
-"""``Streams``: many live sequences of one model, by name, whatever subset of them is fed.
+"""``Streams``: many live sequences of one model by name, any subset of which is fed at a time.
 
-What they carry lies in one table, a row each, of which a feed takes those that are fed, leads them
-on as one batch (``batched_steps``), and puts them back.
+Their states lie in one table (``slots``), one slot each. A feed copies the states of its streams
+into a batch, runs the batch (``batched_steps``), and writes the new states back. Streams that
+outlive the process are in a store (``store``).
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from legato._errors import InputError, UnsupportedError
+from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
 from legato._recurrent.state import State
 from legato._streams.batched_steps import one_step, several
 from legato._streams.compiled_steps import CompiledSteps
-from legato._streams.log_store import LogStore, all_of
-from legato._streams.slots import SlotTable, checked_name
+from legato._streams.slots import SlotTable
+from legato._streams.store import Name, Snapshot, StreamRecords, StreamStore, checked_name
 from legato._streams.stream import Stream
-from legato._streams.stream_files import FolderStore, Name, StreamRecords
 
-_ROOM_BYTES = 2**30  # of streams, where no limit is given
+_DEFAULT_BYTES = 2**30  # of all streams, where no limit is given
 
 
 class Streams:
     """Many live sequences of a model; made by ``model.streams()``.
 
     A name that was never fed begins a stream. One thread at a time uses a pool.
+
+    Args:
+        stepper: the compiled steps of the model.
+        limit: the most streams in memory; default: as many as fit into a GiB.
+        open_store: makes the store that every change is written to before it is answered, given a
+            function that returns all streams of the pool. Default: none.
+        evicted: the store that ``evict`` moves streams to. Default: none.
 
     Example:
         >>> import legato
@@ -43,30 +49,35 @@ class Streams:
         self,
         stepper: CompiledSteps,
         limit: int | None = None,
-        folder: str | os.PathLike | None = None,
-        file: str | os.PathLike | None = None,
-        other_weights: bool = False,
+        open_store: Callable[[Snapshot], StreamStore] | None = None,
+        evicted: StreamStore | None = None,
     ):
         self._stepper, one = stepper, stepper.one
         self._table = SlotTable(one.blank[0, : one.words], 1)
-        self._table.limit = _ROOM_BYTES // self.bytes_each if limit is None else limit
+        self._table.limit = _DEFAULT_BYTES // self.bytes_each if limit is None else limit
         check_count("limit", self._table.limit, noun="a number of streams")
-        self._folder = None if folder is None else FolderStore(folder)
-        self._changes: SlotTable | LogStore = self._table
-        if file is not None:
-            self._changes = LogStore(file, self._table, stepper.files, other_weights)
+        self._evicted = evicted
+        self._store: StreamStore | None = None
+        if open_store is not None:
+            store = open_store(self._table.records)
+            try:
+                self._put(store.load(limit=self.limit))
+            except BaseException:
+                store.close()
+                raise
+            self._store = store
 
     def __repr__(self) -> str:
-        told = f"{len(self):,} of at most {self.limit:,}, {self.bytes_each:,} bytes each"
-        return f"<Streams: {self._stepper.one}; {told}>"
+        size = f"{len(self):,} of at most {self.limit:,}, {self.bytes_each:,} bytes each"
+        return f"<Streams: {self._stepper.one}; {size}>"
 
-    # Which there are.
+    # Names, sizes and states.
 
     def __len__(self) -> int:
         return len(self._table)
 
     def __iter__(self) -> Iterator[Name]:
-        """The names of those in memory, in the order in which they came."""
+        """The names of the streams in memory, in the order in which they began."""
         return iter(self._table.names)
 
     def __contains__(self, name) -> bool:
@@ -79,24 +90,24 @@ class Streams:
 
     @property
     def bytes_each(self) -> int:
-        """Bytes of a stream: what it carries and 16 more. Beside it stands its name."""
+        """Bytes of a stream: its state and 16 more; its name is not counted."""
         return self._table.bytes_each
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all rows, those included that are free for more streams."""
+        """Bytes of all slots, those included that are free for more streams."""
         return self._table.nbytes
 
     def steps(self, name: Name) -> int:
-        """How many steps a stream has seen.
+        """How many steps a stream was fed.
 
         Raises:
             InputError: there is no such stream.
         """
-        return int(self._table.steps(np.array([self._table.place(name)]))[0])
+        return int(self._table.steps(np.array([self._table.slot_of(name)]))[0])
 
     def state(self, name: Name) -> State:
-        """What a stream carries, one row.
+        """The state that a stream carries, one row.
 
         Raises:
             InputError: there is no such stream.
@@ -104,13 +115,13 @@ class Streams:
         return self._stepper.one.state(self._row(name))
 
     def idle(self, count: int) -> list[Name]:
-        """The streams that were fed longest ago, these first; at most so many."""
+        """The streams that were fed longest ago, these first; at most ``count``."""
         return self._table.idle(count)
 
     # Feeding.
 
     def feed(self, x: Mapping[Any, Any]) -> dict[Any, Any]:
-        """Take a step, or several, of some streams, as one batch.
+        """Feed a step, or several, to each of some streams, as one batch.
 
         Args:
             x: name → what ``Stream.feed`` takes. A name that is new begins a stream; one that was
@@ -123,16 +134,16 @@ class Streams:
             InputError: an x that does not fit, or more streams than the limit. None has moved.
             OutputError: the pool's file cannot be written. None has moved.
         """
-        names, places, rows, steps, answers = self._ahead(x)
-        self._changes.put(names, places, rows, steps)
+        names, slots, rows, steps, answers = self._compute(x)
+        self._write(names, slots, rows, steps)
         return answers
 
     def peek(self, x: Mapping[Any, Any]) -> dict[Any, Any]:
         """What ``feed`` would answer; every stream stays where it is, and none begins."""
-        return self._ahead(x)[-1]
+        return self._compute(x)[-1]
 
-    def _ahead(self, x: Mapping[Any, Any]) -> tuple:
-        """Names, their places, what they carry after x, the steps they have seen, and answers."""
+    def _compute(self, x: Mapping[Any, Any]) -> tuple:
+        """Names, slots, states after x, numbers of steps fed, and answers by name."""
         if not isinstance(x, Mapping):
             raise InputError(
                 f"A mapping of names to steps was expected, such as {{'ada': x}}; "
@@ -140,68 +151,89 @@ class Streams:
             )
         names, values = list(x), list(x.values())
         one = self._stepper.one
-        together = one.feed.together(values)
-        each = [] if together is not None else self._read(names, values)
-        places = self._places(names)
-        seen = self._table.steps(places)
-        if any(steps is not None for _, steps in each):
-            rows, answers = several(self._stepper, self._table, places, each)
-            seen += [1 if steps is None else steps for _, steps in each]
-            return names, places, rows, seen, dict(zip(names, answers, strict=True))
-        xs = tuple(map(np.stack, zip(*[xs for xs, _ in each], strict=True)))
-        rows = one_step(self._stepper, self._table, places, xs if together is None else (together,))
+        stacked = one.feed.together(values)
+        inputs = [] if stacked is not None else self._read(names, values)
+        slots = self._find_slots(names)
+        steps = self._table.steps(slots)
+        if any(count is not None for _, count in inputs):
+            rows, answers = several(self._stepper, self._table, slots, inputs)
+            steps += [1 if count is None else count for _, count in inputs]
+            return names, slots, rows, steps, dict(zip(names, answers, strict=True))
+        xs = tuple(map(np.stack, zip(*[xs for xs, _ in inputs], strict=True)))
+        rows = one_step(self._stepper, self._table, slots, xs if stacked is None else (stacked,))
         answers = one.answers(rows[:, one.words :])
         if not isinstance(answers, np.ndarray):  # nested, as the model's outputs are
             leaves, structure = jax.tree.flatten(answers)
             answers = [structure.unflatten(each) for each in zip(*leaves, strict=True)]
-        return names, places, rows[:, : one.words], seen + 1, dict(zip(names, answers, strict=True))
+        answers = dict(zip(names, answers, strict=True))
+        return names, slots, rows[:, : one.words], steps + 1, answers
 
-    def _places(self, names: list[Name]) -> np.ndarray:
-        """The rows of streams, those that were evicted brought back; -1 where one begins."""
-        places = self._table.places(names)
-        new = np.flatnonzero(places < 0)
+    def _find_slots(self, names: list[Name]) -> np.ndarray:
+        """The slots of streams, evicted ones brought back first; -1 where a stream begins."""
+        slots = self._table.slots_of(names)
+        new = np.flatnonzero(slots < 0)
         if len(new):
-            self._table.check_room(len(new))
-            if self._folder is not None:
-                back = [names[at] for at in new if self._file(names[at]).exists()]
-                for name in back:
-                    self.restore(name)
-                return self._table.places(names) if back else places
-        return places
+            self._table.check_limit(len(new))
+            if self._evicted is not None:
+                records = self._evicted.load([checked_name(names[at]) for at in new])
+                if records.names:
+                    self._take_back(self._evicted, records)
+                    return self._table.slots_of(names)
+        return slots
+
+    def _write(
+        self, names: list[Name], slots: np.ndarray, rows: np.ndarray, steps: np.ndarray
+    ) -> None:
+        """Write states and steps to the store, then to the table; see ``SlotTable.put``."""
+        if self._store is not None:
+            self._table.check_new(names, slots)
+            self._store.put(StreamRecords(names, rows, steps))
+        self._table.put(names, slots, rows, steps)
+
+    def _put(self, records: StreamRecords) -> None:
+        """Write records of streams, maybe new ones, that may have answers after the states."""
+        rows = records.rows[:, : self._stepper.one.words]
+        self._write(records.names, self._table.slots_of(records.names), rows, records.steps)
+
+    def _take_back(self, store: StreamStore, records: StreamRecords) -> None:
+        """Move streams into memory one by one, so that each is in one place at least."""
+        for at, name in enumerate(records.names):
+            one = slice(at, at + 1)
+            self._put(StreamRecords([name], records.rows[one], records.steps[one]))
+            store.drop([name])
 
     def _read(self, names: list[Name], values: list) -> list[tuple]:
-        """For each stream, an array for each input, and the number of steps; None for one as such.
+        """For each stream, an array for each input, and the number of steps; None for a bare step.
 
         Raises:
-            InputError, UnsupportedError: what one is fed does not fit.
+            InputError, UnsupportedError: a stream's input does not fit; names the stream.
         """
-        each = []
+        inputs = []
         for name, value in zip(names, values, strict=True):
             try:
-                each.append(self._stepper.one.feed.read(value))
+                inputs.append(self._stepper.one.feed.read(value))
             except (InputError, UnsupportedError) as error:
                 raise type(error)(f"Stream {name!r}: {error}") from None
-        return each
+        return inputs
 
-    # One by one.
+    # One stream at a time.
 
     def fork(self, name: Name, into: Name) -> None:
-        """Let another stream go on from where one is; in the place of one of that name, if any.
+        """Copy a stream's state to another name, in the place of a stream of that name, if any.
 
         Raises:
             InputError: there is no such stream, or no room for more.
         """
-        steps = self._table.steps(np.array([self._table.place(name)]))
-        self._changes.put([into], self._table.places([into]), self._row(name), steps)
+        self._put(self._record(name)._replace(names=[into]))
 
     def reset(self, name: Name) -> None:
-        """Let a stream begin anew.
+        """Put a stream back to its beginning: as if it had been fed nothing.
 
         Raises:
             InputError: there is no such stream.
         """
-        place, one = np.array([self._table.place(name)]), self._stepper.one
-        self._changes.put([name], place, one.blank[:, : one.words], np.zeros(1, np.int64))
+        slot, one = np.array([self._table.slot_of(name)]), self._stepper.one
+        self._write([name], slot, one.blank[:, : one.words], np.zeros(1, np.int64))
 
     def drop(self, name: Name) -> None:
         """Forget a stream, in memory or evicted.
@@ -209,15 +241,19 @@ class Streams:
         Raises:
             InputError: there is no such stream.
         """
-        evicted = self._folder is not None and self._file(name).exists()
-        if evicted:
-            self._file(name).unlink()
+        evicted = self._evicted is not None and self._evicted.drop([checked_name(name)])
         if name in self._table or not evicted:
-            self._changes.drop(name)
+            self._forget(name)
+
+    def _forget(self, name: Name) -> None:
+        """Drop a stream in memory, from the store first."""
+        self._table.slot_of(name)
+        if self._store is not None:
+            self._store.drop([name])
+        self._table.drop(name)
 
     def stream(self, name: Name) -> Stream:
-        """A stream by itself that goes on from where one of these is, to generate or to be traced;
-        that one stays where it is.
+        """A copy of a stream as a ``Stream``, to generate from or to trace; the original stays.
 
         Raises:
             InputError: there is no such stream.
@@ -225,18 +261,27 @@ class Streams:
         return Stream(self._stepper).at(self._row(name), self.steps(name))
 
     def put(self, name: Name, stream: Stream) -> None:
-        """Let a stream of this pool be where a stream by itself is.
+        """Copy a ``Stream`` into the pool, in the place of a stream of that name, if any.
 
         Raises:
             StateError: it is another model's, or of another window.
             InputError: there is no room for more.
         """
         row = self._stepper.one.rows_of(stream.state)
-        self._changes.put([name], self._table.places([name]), row, np.array([stream.steps]))
+        self._put(StreamRecords([name], row, np.array([stream.steps])))
 
     def _row(self, name: Name) -> np.ndarray:
-        """What a stream carries, (1, words)."""
-        return self._table.gather(np.array([self._table.place(name)]), 1)
+        """The carried state of a stream, (1, words)."""
+        return self._table.gather(np.array([self._table.slot_of(name)]), 1)
+
+    def _record(self, name: Name) -> StreamRecords:
+        """The record of a stream in memory.
+
+        Raises:
+            InputError: there is no such stream.
+        """
+        self._table.slot_of(name)
+        return self._table.records([name])
 
     # Files.
 
@@ -254,11 +299,11 @@ class Streams:
         """
         names = [names] if isinstance(names, (str, int)) else list(names)
         for name in names:
-            self._table.place(name)
+            self._table.slot_of(name)
+        store = self._evicted_store()
         for name in names:
-            kept = StreamRecords([name], self._row(name), np.array([self.steps(name)]))
-            self._stepper.files.write(self._file(name), kept)
-            self._changes.drop(name)
+            store.put(self._record(name)._replace(names=[checked_name(name)]))
+            self._forget(name)
 
     def restore(self, name: Name) -> None:
         """Bring an evicted stream back into memory; its file goes.
@@ -267,10 +312,11 @@ class Streams:
             StateError: no file, a damaged one, or one of other weights; it stays as it is.
             InputError: the pool has no folder, or no room.
         """
-        path = self._file(name)
-        kept = self._stepper.files.read(path)
-        self._changes.put([name], self._table.places([name]), kept.rows, kept.steps)
-        path.unlink()
+        store = self._evicted_store()
+        records = store.load([checked_name(name)])
+        if not records.names:
+            raise StateError(f"There is no stream file of {name!r} in {store}.")
+        self._take_back(store, records)
 
     def save(self, path: str | os.PathLike) -> None:
         """Write all streams in memory to one safetensors file, whole or not at all.
@@ -278,10 +324,10 @@ class Streams:
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
-        self._stepper.files.write(path, all_of(self._table))
+        self._stepper.files.write(path, self._table.records())
 
     def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Streams":
-        """Take up the streams of a file, in the place of those of the same names; returns the pool.
+        """Load the streams of a file, in the place of those of the same names; returns the pool.
 
         Args:
             path: what ``save`` wrote, or ``Stream.save``, whose stream is named "".
@@ -291,29 +337,26 @@ class Streams:
             StateError: no such file, a damaged one, or one of another model or other weights.
             InputError: there is no room for so many.
         """
-        kept = self._stepper.files.read(path, other_weights)
-        words = self._stepper.one.words
-        places = self._table.places(kept.names)
-        self._changes.put(kept.names, places, kept.rows[:, :words], kept.steps)
+        self._put(self._stepper.files.read(path, other_weights))
         return self
 
-    def _file(self, name: Name) -> Path:
-        """Where a stream's file is; a name that holds slashes or worse is no path."""
-        if self._folder is None:
+    def _evicted_store(self) -> StreamStore:
+        if self._evicted is None:
             raise InputError(
                 "This pool has no folder to evict streams to: make it with "
                 "model.streams(folder=...)."
             )
-        return self._folder.file(checked_name(name))
+        return self._evicted
 
     def close(self) -> None:
-        """Finish the pool's file, so that others may open it; a pool that has none goes on.
+        """Finish the pool's file, so that others may open it; a pool without one stays usable.
 
         Raises:
             OutputError: it cannot be written; it and its log have all.
         """
-        if isinstance(self._changes, LogStore):
-            self._changes.close()
+        for store in (self._store, self._evicted):
+            if store is not None:
+                store.close()
 
     def __enter__(self) -> "Streams":
         return self

@@ -221,7 +221,7 @@ def test_a_byte_that_was_altered_anywhere_is_seen(model, file):
 
 def test_a_kill_while_the_file_is_written_anew_loses_nothing(model, file, monkeypatch):
     copies, pool = [], model.streams(file=file)
-    write, cut = StreamFile.write, LogStore._cut
+    write, cut = StreamFile.write, LogStore._truncate
 
     def photographed(act):
         def acted(*words):
@@ -234,7 +234,7 @@ def test_a_kill_while_the_file_is_written_anew_loses_nothing(model, file, monkey
     for number in range(10):
         happen(pool, number)
     monkeypatch.setattr(StreamFile, "write", photographed(write))
-    monkeypatch.setattr(LogStore, "_cut", photographed(cut))
+    monkeypatch.setattr(LogStore, "_truncate", photographed(cut))
     pool.close()
     monkeypatch.undo()
     assert len(copies) > 5
@@ -249,7 +249,7 @@ import legato
 from legato._streams import log_store
 from streams.test_log_store import happen
 
-log_store.LEAST_BYTES = 3000  # so that the file is often written anew
+log_store.MIN_LOG_BYTES = 3000  # so that the file is often written anew
 pool = legato.load_model(sys.argv[1]).streams(file=sys.argv[2])
 for number in itertools.count(int(sys.argv[3])):
     print(number, hashlib.sha256(happen(pool, number)).hexdigest(), flush=True)
@@ -299,7 +299,7 @@ def test_many_killed_processes_lose_nothing(model, file, rng):
 
 
 def test_a_long_log_becomes_a_file(model, file, monkeypatch):
-    monkeypatch.setattr(log_store, "LEAST_BYTES", 5000)
+    monkeypatch.setattr(log_store, "MIN_LOG_BYTES", 5000)
     never, sizes, most = model.streams(), [], 0
     with model.streams(file=file) as pool:
         for number in range(150):
@@ -313,7 +313,7 @@ def test_a_long_log_becomes_a_file(model, file, monkeypatch):
 
 
 def test_a_file_that_cannot_be_written_anew_stops_nobody(model, file, monkeypatch):
-    monkeypatch.setattr(log_store, "LEAST_BYTES", 500)
+    monkeypatch.setattr(log_store, "MIN_LOG_BYTES", 500)
     never, pool = model.streams(), model.streams(file=file)
 
     def full(*_):

@@ -1,0 +1,73 @@
+"""A store of one file for each stream: holds the streams that were evicted from memory.
+
+A file is what ``Stream.save`` writes; its name is a digest of the stream's, so that a name with
+slashes leads to no other folder. Each is written whole or not at all, several are not one
+transaction.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from legato._errors import OutputError
+from legato._streams.store import Name, StreamRecords
+from legato._streams.stream_files import StreamFile
+
+
+class FolderStore:
+    """Keeps each stream in a file of its own; a ``StreamStore``.
+
+    Args:
+        path: of the folder; made if it is missing.
+        files: reads and writes the files.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+
+    def __init__(self, path: str | os.PathLike, files: StreamFile):
+        self._path, self._files = Path(path), files
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"The folder {path} cannot be made ({error.strerror or error}). Name another."
+            ) from error
+
+    def __str__(self) -> str:
+        return f"the folder {self._path}"
+
+    def load(self, names: list[Name] | None = None, limit: int | None = None) -> StreamRecords:
+        """See ``StreamStore``."""
+        if names is None:
+            found = [self._files.read(path) for path in sorted(self._path.glob("*.state"))]
+            names = [name for records in found for name in records.names]
+        else:
+            names = [name for name in names if self._file(name).exists()]
+            found = [self._files.read(self._file(name)) for name in names]
+        width = len(self._files.blank)
+        rows = [self._files.blank[None][:0], *(records.rows[:, :width] for records in found)]
+        steps = [np.empty(0, np.int64), *(records.steps for records in found)]
+        return StreamRecords(names, np.concatenate(rows), np.concatenate(steps))
+
+    def put(self, records: StreamRecords) -> None:
+        """See ``StreamStore``; stops at the first file that cannot be written."""
+        for at, name in enumerate(records.names):
+            one = slice(at, at + 1)
+            record = StreamRecords([name], records.rows[one], records.steps[one])
+            self._files.write(self._file(name), record)
+
+    def drop(self, names: list[Name]) -> int:
+        """See ``StreamStore``; the files are not read, so that damaged ones can go too."""
+        there = [path for path in map(self._file, names) if path.exists()]
+        for path in there:
+            path.unlink()
+        return len(there)
+
+    def close(self) -> None:
+        """See ``StreamStore``; every file is finished as soon as it is written."""
+
+    def _file(self, name: Name) -> Path:
+        return self._path / f"{hashlib.sha256(repr(name).encode()).hexdigest()[:32]}.state"
