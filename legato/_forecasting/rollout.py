@@ -17,13 +17,13 @@ class SequenceReader:
     """Reads several sequences side by side, from their beginnings.
 
     Args:
-        stepper: the compiled steps of the network.
+        compiled: the compiled steps of the network.
         rows: number of sequences.
     """
 
-    def __init__(self, stepper: CompiledSteps, rows: int):
-        self._stepper = stepper
-        self._rows = np.repeat(stepper.one.blank, rows, axis=0)
+    def __init__(self, compiled: CompiledSteps, rows: int):
+        self._compiled = compiled
+        self._rows = np.repeat(compiled.model_step.blank, rows, axis=0)
 
     def feed(self, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Read on.
@@ -35,8 +35,8 @@ class SequenceReader:
         Returns:
             (rows, time steps, outputs); NaN where the network has no output.
         """
-        self._rows, emitted = self._stepper.walk(self._rows, (x,), counts)
-        answers = self._stepper.one.answers(emitted)
+        self._rows, emitted = self._compiled.advance(self._rows, (x,), counts)
+        answers = self._compiled.model_step.answers(emitted)
         outputs = np.full((*x.shape[:2], answers.shape[-1]), np.nan, answers.dtype)
         outputs[:, : len(answers)] = answers.swapaxes(0, 1)
         outputs[np.arange(x.shape[1]) >= counts[:, None]] = np.nan
@@ -47,11 +47,11 @@ class Rollout:
     """Runs a network along sequences; the state of the model itself is neither used nor changed.
 
     Args:
-        stepper: the compiled steps of the network's streams.
+        compiled: the compiled steps of the network's streams.
     """
 
-    def __init__(self, stepper: CompiledSteps):
-        self._stepper = stepper
+    def __init__(self, compiled: CompiledSteps):
+        self._compiled = compiled
 
     def predict_steps(
         self, values: np.ndarray, lengths: np.ndarray
@@ -66,7 +66,7 @@ class Rollout:
             Indices of some time steps (n,) in the values, and the outputs there (n, outputs).
         """
         for members in blocks(lengths):
-            reader = SequenceReader(self._stepper, len(members))
+            reader = SequenceReader(self._compiled, len(members))
             for _, positions, outputs in self._read(reader, values, lengths, members):
                 there = positions >= 0
                 yield positions[there], outputs[there]
@@ -93,7 +93,7 @@ class Rollout:
         """
         found: np.ndarray | None = None
         for members in blocks(lengths):
-            reader = SequenceReader(self._stepper, len(members))
+            reader = SequenceReader(self._compiled, len(members))
             last: np.ndarray | None = None
             for counts, _, outputs in self._read(reader, values, lengths, members):
                 ends = outputs[np.arange(len(counts)), np.maximum(counts - 1, 0)]

@@ -1,7 +1,8 @@
-"""The compiled programs of a model's streams: one step, many steps, and a loop on its own answers.
+"""The compiled programs of a model's streams: one step, many steps, and generation.
 
-Each is compiled when shapes are first met. The number of steps is an argument: histories of all
-lengths share the programs of a few sizes.
+Each is compiled for the first input of its shapes. The number of steps is an argument, so that
+histories of all lengths share a few programs, each with a capacity of steps that longer histories
+fill several times.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,40 +18,40 @@ from legato._platform.xla_small_programs import ONE_ROW_WEIGHTS, jit_one_row, ji
 from legato._streams.sampling import Sampler
 from legato._streams.step import ModelStep
 from legato._streams.stream_files import StreamFile
-from legato._streams.supported_models import looks_across
+from legato._streams.supported_models import mixed_steps_error
 
-STEPS = (8, 64, 512, 4096)  # that programs for many steps have room for
-_ROOM_BYTES = 2**24  # in their arguments and results, at most
-_TRIED = 3  # time steps of the sequence a model is tried on
-_KEPT = 16  # programs for ways to choose that are kept
+PROGRAM_STEPS = (8, 64, 512, 4096)  # capacities of the programs for many steps
+_MAX_BYTES = 2**24  # most bytes of their arguments and results
+_CHECKED_STEPS = 3  # steps of the sequence that is compared with ``predict``
+_MAX_PROGRAMS = 16  # most compiled generation loops that are kept
 Emit = Literal["answers", "all"] | None
 
 
 class CompiledSteps:
-    """What leads streams of one model.
+    """The compiled steps of one model, shared by its streams.
 
     Args:
-        one: the model's step.
+        model_step: of the model.
 
     Attributes:
-        one: as given.
-        files: reads and writes what its streams carry.
+        model_step: as given.
+        files: reads and writes files of the model's streams.
 
     Raises:
         UnsupportedError: the model answers otherwise step by step.
     """
 
-    def __init__(self, one: ModelStep):
-        self.one = one
-        self._weights = sum(each.size for each in one.weights())
-        self._step = jit_several_rows(one.step, self._weights)
-        self._alone = jax.jit(one.step_alone)
+    def __init__(self, model_step: ModelStep):
+        self.model_step = model_step
+        self._weights = sum(each.size for each in model_step.weights())
+        self._step = jit_several_rows(model_step.step, self._weights)
+        self._one_row = jax.jit(model_step.step_one_row)
         self._bound: tuple[list, Callable] | None = None
-        self._walks: dict[tuple, Callable] = {}
-        self._choosers: dict[Any, Callable] = {}
-        self.files = StreamFile(one)
-        if not one.is_known_to_agree and one.differs(_TRIED):
-            raise looks_across(one.model)
+        self._advance_programs: dict[tuple, Callable] = {}
+        self._generate_programs: dict[Any, Callable] = {}
+        self.files = StreamFile(model_step)
+        if not model_step.is_known_to_agree and model_step.differs_from_predict(_CHECKED_STEPS):
+            raise mixed_steps_error(model_step.model)
 
     # One step.
 
@@ -58,40 +59,42 @@ class CompiledSteps:
         """One step of each row.
 
         Args:
-            rows: (rows, words or more), what is carried.
+            rows: (rows, width or more), carried states.
             xs: for each input, (rows, *its shape).
 
         Returns:
-            (rows, words and answers), on the device.
+            (rows, width and answers), on the device.
         """
-        return self._step(self.one.weights(), rows, xs)
+        return self._step(self.model_step.weights(), rows, xs)
 
-    def step_alone(self, rows, xs: tuple):
+    def step_one_row(self, rows, xs: tuple):
         """One step of one row.
 
-        A small model's weights are bound into the program: handing them over costs more than the
-        arithmetic. Should they change, they are handed over from then on.
+        A small model's weights are constants of the program: passing them as arguments costs more
+        than the arithmetic. Once they change, they are passed as arguments.
 
         Args:
-            rows: (1, all words), what is carried.
+            rows: (1, width and answers).
             xs: for each input, an array of its shape.
 
         Returns:
-            (1, all words), on the device.
+            (1, width and answers), on the device.
         """
-        weights = self.one.weights()
+        weights = self.model_step.weights()
         if self._bound is None:
             small = self._weights <= ONE_ROW_WEIGHTS
-            bound = jax.jit(partial(self.one.step_alone, weights)) if small else self._alone
+            bound = (
+                jax.jit(partial(self.model_step.step_one_row, weights)) if small else self._one_row
+            )
             self._bound = (weights if small else [None], bound)
         known, bound = self._bound
         if all(map(is_, weights, known)):
             return bound(rows, *xs)
-        return self._alone(weights, rows, *xs)
+        return self._one_row(weights, rows, *xs)
 
     # Many steps.
 
-    def walk(
+    def advance(
         self,
         rows,
         xs: tuple[np.ndarray, ...],
@@ -99,151 +102,158 @@ class CompiledSteps:
         starts: np.ndarray | None = None,
         emit: Emit = "answers",
     ) -> tuple[Any, np.ndarray]:
-        """Several steps of each row, in calls that programs have room for.
+        """Several steps of each row, in as many calls as the programs' capacity takes.
 
         Args:
-            rows: (rows, words or all words), what is carried.
+            rows: (rows, width) or (rows, width and answers), carried states.
             xs: for each input, (rows, steps, *its shape), or (rows, *its shape) where it has none.
-            counts: (rows,), how many steps each row has; what follows them is not looked at.
-            starts: booleans (rows, steps): where true, a row begins anew before that step; None if
-                none does.
-            emit: what is wanted of every step: its answers; all that is carried and they; nothing.
+            counts: (rows,), how many steps each row has; later ones are padding.
+            starts: booleans (rows, steps): where true, a row is reset before that step. Default:
+                none is.
+            emit: returned for every step: ``"answers"``; ``"all"``, carried states and answers; or
+                None, nothing.
 
         Returns:
-            What is carried, and the last answers, (rows, all words), on the device; and what was
-            wanted, (most steps, rows, words of that).
+            The last carried states and answers, (rows, width and answers), on the device; and what
+            was emitted, (most steps, rows, width of it).
         """
-        one, steps = self.one, int(counts.max(initial=0))
-        if rows.shape[1] == one.words:
-            rows = np.concatenate([rows, np.repeat(one.blank[:, one.words :], len(rows), 0)], 1)
-        room = self._room(steps, xs, len(counts))
-        program = self._walk(emit == "all", room, len(counts) == 1)
+        model_step, steps = self.model_step, int(counts.max(initial=0))
+        if rows.shape[1] == model_step.width:
+            rows = np.concatenate(
+                [rows, np.repeat(model_step.blank[:, model_step.width :], len(rows), 0)], 1
+            )
+        capacity = self._capacity(steps, xs, len(counts))
+        program = self._advance_program(emit == "all", capacity, len(counts) == 1)
         parts = []
-        for begin in range(0, steps, room):
-            count = min(room, steps - begin)
+        for begin in range(0, steps, capacity):
+            count = min(capacity, steps - begin)
             part = slice(begin, begin + count)
             given = tuple(
-                _spread(x[:, part], room) if each.by_step else x
-                for each, x in zip(one.feed.inputs, xs, strict=True)
+                _pad_steps(x[:, part], capacity) if each.by_step else x
+                for each, x in zip(model_step.step_inputs.inputs, xs, strict=True)
             )
             left = np.clip(counts - begin, 0, count).astype(np.int32)
-            begun = None if starts is None else _spread(starts[:, part], room)
-            rows, emitted = program(one.weights(), rows, given, left, begun)
+            begun = None if starts is None else _pad_steps(starts[:, part], capacity)
+            rows, emitted = program(model_step.weights(), rows, given, left, begun)
             if emit is not None:
                 parts.append(np.asarray(emitted)[:count])
         if not parts:
-            parts.append(np.asarray(rows)[None, :, 0 if emit == "all" else one.words :][:0])
+            parts.append(np.asarray(rows)[None, :, 0 if emit == "all" else model_step.width :][:0])
         return rows, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _room(self, steps: int, xs: tuple, rows: int) -> int:
-        """The steps of a program that has room for some."""
-        inputs = zip(self.one.feed.inputs, xs, strict=True)
-        each = rows * self.one.blank.nbytes + sum(x[:, :1].nbytes for i, x in inputs if i.by_step)
-        most = max((size for size in STEPS if size * each <= _ROOM_BYTES), default=1)
-        return min(most, next((size for size in STEPS if steps <= size), most))
+    def _capacity(self, steps: int, xs: tuple, rows: int) -> int:
+        """The capacity in steps of the program for so many."""
+        inputs = zip(self.model_step.step_inputs.inputs, xs, strict=True)
+        each = rows * self.model_step.blank.nbytes + sum(
+            x[:, :1].nbytes for i, x in inputs if i.by_step
+        )
+        most = max((size for size in PROGRAM_STEPS if size * each <= _MAX_BYTES), default=1)
+        return min(most, next((size for size in PROGRAM_STEPS if steps <= size), most))
 
-    def _walk(self, every_word: bool, room: int, alone: bool) -> Callable:
-        key = (every_word, room, alone)
-        if key not in self._walks:
-            one, emitted_from = self.one, 0 if every_word else self.one.words
+    def _advance_program(self, every_word: bool, capacity: int, is_one_row: bool) -> Callable:
+        key = (every_word, capacity, is_one_row)
+        if key not in self._advance_programs:
+            model_step, emitted_from = self.model_step, 0 if every_word else self.model_step.width
 
-            def walk(weights, rows, xs, counts, starts):
-                first = jnp.asarray(one.blank)
+            def advance(weights, rows, xs, counts, starts):
+                first = jnp.asarray(model_step.blank)
 
                 def body(t, carry):
                     rows, emitted = carry
                     begun = rows if starts is None else jnp.where(starts[:, t, None], first, rows)
                     now = tuple(
                         x[:, t] if each.by_step else x
-                        for each, x in zip(one.feed.inputs, xs, strict=True)
+                        for each, x in zip(model_step.step_inputs.inputs, xs, strict=True)
                     )
-                    moved = one.step(weights, begun, now)
+                    moved = model_step.step(weights, begun, now)
                     rows = jnp.where((t < counts)[:, None], moved, rows)
                     return rows, emitted.at[t].set(rows[:, emitted_from:])
 
-                emitted = jnp.zeros((room, *rows[:, emitted_from:].shape), rows.dtype)
+                emitted = jnp.zeros((capacity, *rows[:, emitted_from:].shape), rows.dtype)
                 return jax.lax.fori_loop(0, counts.max(), body, (rows, emitted))
 
-            self._walks[key] = (jit_one_row if alone else jit_several_rows)(walk, self._weights)
-        return self._walks[key]
+            self._advance_programs[key] = (jit_one_row if is_one_row else jit_several_rows)(
+                advance, self._weights
+            )
+        return self._advance_programs[key]
 
-    # On its own answers.
+    # Generation.
 
-    def generate(self, rows, choosing: Sampler, count: int, done: int) -> tuple[Any, np.ndarray]:
-        """A stream goes on, its answers fed back.
+    def generate(self, rows, sampler: Sampler, count: int, done: int) -> tuple[Any, np.ndarray]:
+        """Feed a stream its own choices.
 
         Args:
-            rows: (1, all words).
-            choosing: how an answer becomes a choice, and that the next input.
-            count: steps.
-            done: steps the stream has seen, which random draws depend on.
+            rows: (1, width and answers).
+            sampler: turns an answer into a choice, and a choice into the next input.
+            count: how many steps.
+            done: steps that the stream was fed before, which random draws depend on.
 
         Returns:
-            What is carried and the last answer, (1, all words), on the device; and the choices,
-            (count, …).
+            The carried state and the last answer, (1, width and answers), on the device; and the
+            choices, (count, …).
         """
-        room = next((size for size in STEPS if count <= size), STEPS[-1])
-        program, numbers, parts = self._chooser(choosing, room), choosing.numbers(), []
-        for begin in range(0, count, room):
-            steps = min(room, count - begin)
+        capacity = next((size for size in PROGRAM_STEPS if count <= size), PROGRAM_STEPS[-1])
+        program, numbers, parts = self._generate_program(sampler, capacity), sampler.arguments(), []
+        for begin in range(0, count, capacity):
+            steps = min(capacity, count - begin)
             span = np.array([steps, (done + begin) % 2**31], np.int32)
-            rows, chosen = program(self.one.weights(), rows, numbers, span)
+            rows, chosen = program(self.model_step.weights(), rows, numbers, span)
             parts.append(np.asarray(chosen)[:steps])
         return rows, np.concatenate(parts)
 
-    def _chooser(self, choosing: Sampler, room: int) -> Callable:
-        key = choosing.key
+    def _generate_program(self, sampler: Sampler, capacity: int) -> Callable:
+        key = sampler.key
         if key is None:
-            return self._made_chooser(choosing, room)
-        if (key, room) not in self._choosers:
-            while len(self._choosers) >= _KEPT:
-                self._choosers.pop(next(iter(self._choosers)))
-            self._choosers[key, room] = self._made_chooser(choosing, room)
-        return self._choosers[key, room]
+            return self._make_generate_program(sampler, capacity)
+        if (key, capacity) not in self._generate_programs:
+            while len(self._generate_programs) >= _MAX_PROGRAMS:
+                self._generate_programs.pop(next(iter(self._generate_programs)))
+            self._generate_programs[key, capacity] = self._make_generate_program(sampler, capacity)
+        return self._generate_programs[key, capacity]
 
-    def _made_chooser(self, choosing: Sampler, room: int) -> Callable:
-        one = self.one
+    def _make_generate_program(self, sampler: Sampler, capacity: int) -> Callable:
+        model_step = self.model_step
 
         def generate(weights, rows, numbers, span):
             def choose(rows, t):
-                answer = one.answers_of(rows)
-                return choosing.choose(answer, numbers, span[1] + t)
+                answer = model_step.answers_of(rows)
+                return sampler.choose(answer, numbers, span[1] + t)
 
             like = jax.eval_shape(choose, rows, span[0])
 
             def body(t, carry):
                 rows, chosen = carry
                 choice = choose(rows, t)
-                x = choosing.encode(choice)
-                return one.step(weights, rows, (x[None],)), chosen.at[t].set(choice)
+                x = sampler.encode(choice)
+                return model_step.step(weights, rows, (x[None],)), chosen.at[t].set(choice)
 
-            chosen = jnp.zeros((room, *like.shape), like.dtype)
+            chosen = jnp.zeros((capacity, *like.shape), like.dtype)
             return jax.lax.fori_loop(0, span[0], body, (rows, chosen))
 
         return jit_one_row(generate, self._weights)
 
-    # Before the first.
+    # Compiling ahead.
 
     def compile(self, sizes: Sequence[int] = ()) -> None:
-        """Compile what a step takes, before anything is fed.
+        """Compile the programs of one step before anything is fed.
 
         Args:
-            sizes: numbers of rows of a pool's batches; none for a stream by itself.
+            sizes: batch sizes of a pool. Default: the program of a single stream.
         """
-        one = self.one
+        model_step = self.model_step
         if not sizes:
-            xs = tuple(x[0] for x in one.example(1))
-            moved = self.step_alone(one.blank, xs)
-            self.step_alone(moved, xs)  # what is on the device comes in another way
+            xs = tuple(x[0] for x in model_step.example(1))
+            moved = self.step_one_row(model_step.blank, xs)
+            self.step_one_row(moved, xs)  # rows on the device take another path
         for size in sizes:
-            rows = np.repeat(one.blank[:, : one.words], size, axis=0)
-            self.step(rows, one.example(size))
+            rows = np.repeat(model_step.blank[:, : model_step.width], size, axis=0)
+            self.step(rows, model_step.example(size))
 
 
-def _spread(array: np.ndarray, steps: int) -> np.ndarray:
-    """(rows, steps, …) with zeros behind them, up to some number of steps."""
+def _pad_steps(array: np.ndarray, steps: int) -> np.ndarray:
+    """Pad (rows, steps, …) with zeros to a number of steps."""
     if array.shape[1] == steps:
         return array
-    spread = np.zeros((len(array), steps, *array.shape[2:]), array.dtype)
-    spread[:, : array.shape[1]] = array
-    return spread
+    padded = np.zeros((len(array), steps, *array.shape[2:]), array.dtype)
+    padded[:, : array.shape[1]] = array
+    return padded

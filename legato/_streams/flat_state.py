@@ -1,8 +1,8 @@
 """Several arrays of a row as one vector, so that a state is one argument of a program and one slot.
 
-Handing a program one array instead of several halves what a call of a small network costs, and
-many states side by side are one table. Every array keeps its bits: floats and small integers become
-the table's words exactly, and integers as wide as a word are laid down as their bits.
+Passing one array instead of several halves the cost of a call of a small network, and the states of
+many streams are one table. Conversion is exact: floats and small integers become elements of the
+vector, and integers as wide as an element are stored as their bits.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class Part(NamedTuple):
     Attributes:
         shape: without the row.
         dtype: its own.
-        at: where its words stand in the vector.
-        as_bits: whether its bits stand there, instead of its numbers.
+        at: its elements in the vector.
+        as_bits: whether its bits are stored instead of its numbers.
     """
 
     shape: tuple[int, ...]
@@ -32,29 +32,29 @@ class Part(NamedTuple):
     as_bits: bool
 
 
-def word(specs: Sequence[Spec]) -> np.dtype:
-    """The words that hold such arrays: float32, or float64 if one of them takes 64 bits."""
+def vector_dtype(specs: Sequence[Spec]) -> np.dtype:
+    """The dtype of a vector of such arrays: float32, or float64 if one of them takes 64 bits."""
     wide = any(jnp.dtype(dtype).itemsize == 8 for _, dtype in specs)
     return np.dtype("float64" if wide else "float32")
 
 
 class FlatLayout:
-    """How arrays (rows, …) stand side by side in one array (rows, words).
+    """The layout of arrays (rows, …) side by side in one array (rows, width).
 
     Args:
         specs: shape without the row, and dtype, of each array.
-        dtype: of the words, as ``word`` gives it for all arrays that shall go together.
+        dtype: of the vector, as ``vector_dtype`` gives it for all arrays that share one.
 
     Attributes:
-        parts: where each array stands.
-        words: the length of a vector.
+        parts: the place of each array.
+        width: the length of a vector.
         dtype: as given.
 
     Example:
         >>> import numpy as np
-        >>> packing = Packing([((2,), "float32"), ((), "int32")], np.dtype("float32"))
-        >>> rows = packing.join_host([np.ones((4, 2), "float32"), np.arange(4, dtype="int32")])
-        >>> rows.shape, packing.split_host(rows)[1]
+        >>> layout = FlatLayout([((2,), "float32"), ((), "int32")], np.dtype("float32"))
+        >>> rows = layout.join_host([np.ones((4, 2), "float32"), np.arange(4, dtype="int32")])
+        >>> rows.shape, layout.split_host(rows)[1]
         ((4, 3), array([0, 1, 2, 3], dtype=int32))
     """
 
@@ -66,14 +66,14 @@ class FlatLayout:
             Part(tuple(shape), kind, slice(end - prod(shape), end), self._as_bits(kind))
             for (shape, _), kind, end in zip(specs, dtypes, ends, strict=True)
         ]
-        self.words: int = ends[-1] if ends else 0
+        self.width: int = ends[-1] if ends else 0
         self._is_plain = [(len(part.shape), part.dtype) for part in self.parts] == [(1, dtype)]
 
     def _as_bits(self, dtype: np.dtype) -> bool:
         return dtype.kind in "iu" and dtype.itemsize == self.dtype.itemsize
 
     def join(self, arrays: Sequence):
-        """Arrays (rows, …) → (rows, words), inside a program."""
+        """Arrays (rows, …) → (rows, width); traceable."""
         columns = []
         for part, array in zip(self.parts, arrays, strict=True):
             flat = array.reshape(len(array), prod(part.shape))
@@ -84,7 +84,7 @@ class FlatLayout:
         return jnp.concatenate(columns, axis=1)
 
     def split(self, rows) -> list:
-        """(rows, words or more) → the arrays, inside a program."""
+        """(rows, width or more) → the arrays; traceable."""
         arrays = []
         for part in self.parts:
             flat = rows[:, part.at]
@@ -94,19 +94,19 @@ class FlatLayout:
         return arrays
 
     def join_host(self, arrays: Sequence[np.ndarray]) -> np.ndarray:
-        """The same as ``join``, on the host."""
-        rows = np.empty((len(arrays[0]) if arrays else 1, self.words), self.dtype)
+        """As ``join``, in NumPy."""
+        rows = np.empty((len(arrays[0]) if arrays else 1, self.width), self.dtype)
         for part, array in zip(self.parts, arrays, strict=True):
             flat = np.ascontiguousarray(array, part.dtype).reshape(len(rows), prod(part.shape))
             rows[:, part.at] = flat.view(self.dtype) if part.as_bits and flat.size else flat
         return rows
 
     def split_host(self, rows: np.ndarray) -> list[np.ndarray]:
-        """(…, words or more) → the arrays (…, their shapes), copied, on the host."""
+        """(…, width or more) → the arrays (…, their shapes), copied, in NumPy."""
         return [self._part(rows, part) for part in self.parts]
 
-    def only_host(self, rows: np.ndarray) -> np.ndarray:
-        """The array that stands alone, as ``split_host`` gives it, sooner."""
+    def single_host(self, rows: np.ndarray) -> np.ndarray:
+        """The array of a layout that has one, as ``split_host`` gives it; a faster path."""
         return rows.copy() if self._is_plain else self._part(rows, self.parts[0])
 
     @staticmethod

@@ -55,8 +55,8 @@ class FolderStore:
     def put(self, records: StreamRecords) -> None:
         """See ``StreamStore``; stops at the first file that cannot be written."""
         for at, name in enumerate(records.names):
-            one = slice(at, at + 1)
-            record = StreamRecords([name], records.rows[one], records.steps[one])
+            part = slice(at, at + 1)
+            record = StreamRecords([name], records.rows[part], records.steps[part])
             self._files.write(self._file(name), record)
 
     def drop(self, names: list[Name]) -> int:

@@ -1,8 +1,8 @@
-"""What a stream keeps of its past: the memories of the recurrent layers, or the last inputs.
+"""The past that a stream carries: states of the recurrent layers, or a window of the last inputs.
 
-Either is a list of arrays (rows, …) that a step takes and hands on. *Memories* are lent to the
-layers while the step is traced, and carried on. A *window* is shown to the model as a sample of its
-own, which starts afresh at every step.
+Either is a list of arrays (rows, …), an argument and a result of each step. States of layers are
+bound to the layers while the step is traced. A window is one sample for the model, which starts
+from its initial state at every step, as in training on samples of that many time steps.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from legato._recurrent.state import State, without_number
 from legato._streams.flat_state import Spec
 from legato._streams.step_inputs import Input
 
-WINDOW = "window"  # the last inputs' place in a state
+WINDOW = "window"  # the path of the last inputs in a State
 
 
 class Lookback(Protocol):
-    """What is kept, and what a step makes of it.
+    """The arrays that a stream carries, and their part in a step.
 
     Attributes:
         specs: shape without the row, and dtype, of each array.
@@ -37,38 +37,43 @@ class Lookback(Protocol):
     @property
     def names(self) -> list[str]: ...
 
-    def first(self) -> list[np.ndarray]:
-        """What one row keeps that has seen nothing."""
+    def initial(self) -> list[np.ndarray]:
+        """The arrays of one row that was fed nothing."""
         ...
 
-    def shown(self, kept: list, xs: Sequence) -> tuple[list, list]:
-        """The samples (rows, time steps, …) and the memory that the model is called with."""
+    def make_samples(self, carried: list, xs: Sequence) -> tuple[list, list]:
+        """The samples (rows, time steps, …) and layer states that the model is called with.
+
+        Args:
+            carried: the arrays before the step.
+            xs: for each input, the step (rows, …).
+        """
         ...
 
-    def handed_on(self, kept: list, samples: list, memory: list) -> list:
-        """What is kept after the step."""
+    def next_carried(self, carried: list, samples: list, memory: list) -> list:
+        """The arrays after the step, given the samples and the layer states after it."""
         ...
 
-    def told(self, kept: list, answer) -> Any:
-        """The answer (rows, …), as it counts where this was kept before the step."""
+    def mask_answer(self, carried: list, answer) -> Any:
+        """The answer (rows, …), NaN where the arrays before the step do not allow one yet."""
         ...
 
-    def state(self, kept: list[np.ndarray]) -> State:
-        """What is kept, as a value."""
+    def state(self, carried: list[np.ndarray]) -> State:
+        """The arrays as a ``State``."""
         ...
 
-    def kept(self, state: State) -> list[np.ndarray]:
-        """What is kept in a state that fits."""
+    def arrays_of(self, state: State) -> list[np.ndarray]:
+        """The arrays of a ``State`` that fits."""
         ...
 
 
 @dataclass(frozen=True)
 class CarriedMemories:
-    """Carried in the recurrent layers since the stream's beginning.
+    """States of the recurrent layers, carried since the stream's beginning.
 
     Attributes:
         engine: of the model.
-        memories: lent to its layers.
+        memories: the variables that stand in for its layers' states.
         inputs: of the model.
     """
 
@@ -91,30 +96,30 @@ class CarriedMemories:
             for part in [*range(len(memory.variables) - 1), "fresh"]
         ]
 
-    def first(self) -> list[np.ndarray]:
+    def initial(self) -> list[np.ndarray]:
         """See ``Lookback``."""
         return [np.asarray(value) for memory in self.memories for value in memory.fresh_values(1)]
 
-    def shown(self, kept: list, xs: Sequence) -> tuple[list, list]:
+    def make_samples(self, carried: list, xs: Sequence) -> tuple[list, list]:
         """See ``Lookback``."""
         pairs = zip(self.inputs, xs, strict=True)
-        return [x[:, None] if each.in_time else x for each, x in pairs], kept
+        return [x[:, None] if each.in_time else x for each, x in pairs], carried
 
-    def handed_on(self, kept: list, samples: list, memory: list) -> list:
+    def next_carried(self, carried: list, samples: list, memory: list) -> list:
         """See ``Lookback``."""
         return memory
 
-    def told(self, kept: list, answer) -> Any:
+    def mask_answer(self, carried: list, answer) -> Any:
         """See ``Lookback``."""
         return answer
 
-    def state(self, kept: list[np.ndarray]) -> State:
-        """See ``Lookback``; rows that are fresh show the state they start from."""
+    def state(self, carried: list[np.ndarray]) -> State:
+        """See ``Lookback``; fresh rows have the state that they start from."""
         values, fresh = {}, {}
         for path, memory in self.engine.by_path(self.memories).items():
             count = len(memory.variables)
-            *own, flags = kept[:count]
-            kept = kept[count:]
+            *own, flags = carried[:count]
+            carried = carried[count:]
             if flags.any():
                 initial = keras.tree.flatten(memory.layer.get_initial_state(len(flags)))
                 own = [
@@ -124,7 +129,7 @@ class CarriedMemories:
             values[path], fresh[path] = own, flags
         return State(values, fresh)
 
-    def kept(self, state: State) -> list[np.ndarray]:
+    def arrays_of(self, state: State) -> list[np.ndarray]:
         """See ``Lookback``."""
         return [
             np.asarray(each)
@@ -143,12 +148,13 @@ class CarriedMemories:
 
 @dataclass(frozen=True)
 class InputWindow:
-    """The inputs of the last steps, and how many steps there were, no more than the window.
+    """The inputs of the last steps, and the number of steps fed, counted up to the window's length.
 
     Attributes:
-        steps: time steps of the window, that of the step itself included.
-        pad: the number that stands before the beginning; None: no answer before the window is full.
-        memories: lent to the model's layers, each time as if they had seen nothing.
+        steps: time steps of the window, the current step included.
+        pad: the number that fills the window before the beginning; None: no answer (NaN) before the
+            window is full.
+        memories: the variables that stand in for the layers' states, initial at every step.
         inputs: of the model.
 
     Raises:
@@ -171,51 +177,51 @@ class InputWindow:
     @property
     def specs(self) -> list[Spec]:
         """See ``Lookback``."""
-        kept = [
+        carried = [
             ((self.steps - 1, *(axis or 1 for axis in each.shape)), each.dtype)
             for each in self.inputs
             if each.in_time
         ]
-        return [*kept, ((), "int32")]
+        return [*carried, ((), "int32")]
 
     @property
     def names(self) -> list[str]:
         """See ``Lookback``."""
         return [*(f"{WINDOW}:{part}" for part in range(len(self.specs) - 1)), f"{WINDOW}:seen"]
 
-    def first(self) -> list[np.ndarray]:
+    def initial(self) -> list[np.ndarray]:
         """See ``Lookback``."""
         *windows, (_, seen) = self.specs
         padded = [np.full((1, *shape), self.pad or 0, dtype) for shape, dtype in windows]
         return [*padded, np.zeros(1, seen)]
 
-    def shown(self, kept: list, xs: Sequence) -> tuple[list, list]:
+    def make_samples(self, carried: list, xs: Sequence) -> tuple[list, list]:
         """See ``Lookback``."""
-        windows, samples = iter(kept), list(xs)
+        windows, samples = iter(carried), list(xs)
         for at, each in enumerate(self.inputs):
             if each.in_time:
                 samples[at] = jnp.concatenate([next(windows), xs[at][:, None]], axis=1)
         rows = len(xs[0])
         return samples, [value for memory in self.memories for value in memory.fresh_values(rows)]
 
-    def handed_on(self, kept: list, samples: list, memory: list) -> list:
+    def next_carried(self, carried: list, samples: list, memory: list) -> list:
         """See ``Lookback``."""
         pairs = zip(self.inputs, samples, strict=True)
         moved = [x[:, 1:] for each, x in pairs if each.in_time]
-        return [*moved, jnp.minimum(kept[-1] + 1, self.steps)]
+        return [*moved, jnp.minimum(carried[-1] + 1, self.steps)]
 
-    def told(self, kept: list, answer) -> Any:
+    def mask_answer(self, carried: list, answer) -> Any:
         """See ``Lookback``; NaN before the window is full, unless padding fills it."""
         if self.pad is not None or not jnp.issubdtype(answer.dtype, jnp.floating):
             return answer
-        full = (kept[-1] >= self.steps - 1).reshape(-1, *[1] * (answer.ndim - 1))
+        full = (carried[-1] >= self.steps - 1).reshape(-1, *[1] * (answer.ndim - 1))
         return jnp.where(full, answer, jnp.nan)
 
-    def state(self, kept: list[np.ndarray]) -> State:
-        """See ``Lookback``; the last array is how many steps were seen."""
-        return State({WINDOW: kept}, {WINDOW: kept[-1] == 0})
+    def state(self, carried: list[np.ndarray]) -> State:
+        """See ``Lookback``; the last array counts the steps fed."""
+        return State({WINDOW: carried}, {WINDOW: carried[-1] == 0})
 
-    def kept(self, state: State) -> list[np.ndarray]:
+    def arrays_of(self, state: State) -> list[np.ndarray]:
         """See ``Lookback``."""
         return [np.asarray(each) for each in state[WINDOW]]
 

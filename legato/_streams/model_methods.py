@@ -1,4 +1,4 @@
-"""``stream`` and ``streams``, mixed into the models."""
+"""``stream`` and ``streams``: the methods of models that make live sequences."""
 
 import os
 from functools import partial
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from legato._streams.batched_steps import BATCH
+from legato._streams.batched_steps import MAX_BATCH
 from legato._streams.compiled_steps import CompiledSteps
 from legato._streams.folder_store import FolderStore
 from legato._streams.log_store import LogStore
@@ -14,7 +14,7 @@ from legato._streams.step import LookBack, ModelStep
 from legato._streams.stream import Stream
 from legato._streams.streams import Streams
 
-_KerasModel = keras.Model if TYPE_CHECKING else object  # what the verbs are mixed into
+_KerasModel = keras.Model if TYPE_CHECKING else object  # the class that these methods extend
 
 
 class StreamMethods(_KerasModel):
@@ -30,21 +30,21 @@ class StreamMethods(_KerasModel):
         """One live sequence, fed as it arrives, however the model was trained.
 
         Args:
-            window: how many time steps an answer looks back on, its own included; None: all since
-                the beginning, carried in the recurrent layers. ``"auto"`` is what the model was
-                trained on: it carries if a layer is stateful, or samples may have any number of
-                time steps; a stateless model of samples of n steps (its input's shape says so) sees
-                the last n, afresh at every step.
-            pad: the number that stands in a window before the first step, as in training on
-                sequences padded in front. Default: no answer (NaN) before a window is full.
-            compile: compile now what a step takes, not when the first is fed.
+            window: time steps that an answer depends on, the current one included; None: all since
+                the beginning, carried in the recurrent layers. ``"auto"`` is as the model was
+                trained: state is carried if a layer is stateful, or samples may have any number of
+                time steps; a stateless model of samples of n steps (by its input's shape) gets a
+                window of the last n and starts from its initial state at every step.
+            pad: the number that fills a window before the first step, as in training on sequences
+                padded in front. Default: no answer (NaN) before a window is full.
+            compile: compile the programs of a step now, not when the first is fed.
 
         Returns:
-            A stream that has seen nothing. ``model.states`` has no part in it.
+            A stream that was fed nothing. It neither reads nor changes ``model.states``.
 
         Raises:
             StateError: the model is not built yet.
-            InputError: a window that cannot be.
+            InputError: a window or padding that does not fit the model.
             UnsupportedError: the model cannot be fed step by step; the message says why.
 
         Example:
@@ -54,10 +54,10 @@ class StreamMethods(_KerasModel):
             >>> stream.warm([[0.1], [0.2]]).feed([0.3]).shape
             (2,)
         """
-        leading = compiled_steps_of(self, window, pad)
+        compiled = compiled_steps_of(self, window, pad)
         if compile:
-            leading.compile()
-        return Stream(leading)
+            compiled.compile()
+        return Stream(compiled)
 
     def streams(
         self,
@@ -75,13 +75,14 @@ class StreamMethods(_KerasModel):
         Args:
             limit: the most streams in memory. Default: as many as fit into a GiB.
             folder: where ``evict`` puts streams; made if it is missing.
-            file: where the streams in memory are kept. What was answered is in it, and in FILE.log
-                beside it, even if the process is killed; opened again, they go on to the bit. Close
-                the pool, or use it in a ``with`` statement, so that all is in the one file. (A loss
-                of power may take the last seconds: nothing is forced onto the disk.)
-            other_weights: take up a file's streams also if the model's weights are others now.
+            file: where the streams in memory are also kept, with a log FILE.log beside it. Every
+                answered feed is in them even if the process is killed; a pool that opens the file
+                again goes on to the bit. Close the pool, or use it in a ``with`` statement, so that
+                all is in the one file. (A loss of power may take the last seconds: nothing is
+                forced onto the disk.)
+            other_weights: load a file's streams also if the model's weights are others now.
             window, pad: as for ``stream``.
-            compile: compile now what a step of any number of streams takes.
+            compile: compile the programs of a step now, for batches of all sizes.
 
         Raises:
             StateError, InputError, UnsupportedError: as ``stream`` does.
@@ -96,18 +97,18 @@ class StreamMethods(_KerasModel):
             >>> sorted(pool.feed({"ada": [0.1], "bob": [0.2]}))
             ['ada', 'bob']
         """
-        leading = compiled_steps_of(self, window, pad)
+        compiled = compiled_steps_of(self, window, pad)
         if compile:
-            leading.compile([1 << power for power in range(BATCH.bit_length())])
-        evicted = None if folder is None else FolderStore(folder, leading.files)
+            compiled.compile([1 << power for power in range(MAX_BATCH.bit_length())])
+        evicted = None if folder is None else FolderStore(folder, compiled.files)
         open_store = None
         if file is not None:
-            open_store = partial(LogStore, file, leading.files, other_weights=other_weights)
-        return Streams(leading, limit, open_store, evicted)
+            open_store = partial(LogStore, file, compiled.files, other_weights=other_weights)
+        return Streams(compiled, limit, open_store, evicted)
 
 
 def compiled_steps_of(model, window: LookBack, pad: float | None) -> CompiledSteps:
-    """What leads streams of a model, made once for each way to look back."""
+    """The compiled steps of a model, made once for each window and padding."""
     made = model.__dict__.setdefault("_legato_steppers", {})
     if (window, pad) not in made:
         made[window, pad] = CompiledSteps(ModelStep(model._engine, window, pad))

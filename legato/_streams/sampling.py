@@ -1,7 +1,7 @@
-"""How a stream goes on by itself: an answer → a choice, and the choice → the next input.
+"""Sampling for generation: an answer → a choice (a class, or a value), a choice → the next input.
 
-Everything here runs inside a compiled loop, one step at a time. Random draws depend on a seed and
-on the number of steps a stream has seen, so that ten steps at once are five and five.
+All of it runs inside a compiled loop. Random draws depend on the seed and on the number of steps
+that the stream was fed, so that generating ten steps equals generating five and then five.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from legato._streams.step_inputs import Input
 
 
 def argmax(answer):
-    """The place of the greatest number of an answer: the likeliest class.
+    """The index of the largest number of an answer: the likeliest class.
 
     Args:
         answer: (…, classes).
@@ -36,10 +36,11 @@ def argmax(answer):
 
 @dataclass(frozen=True)
 class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.7)
-    """Draw a class as an answer's probabilities have it.
+    """Draw a class at random with the probabilities of an answer.
 
     Attributes:
-        temperature: below 1 the likely becomes likelier, above 1 the unlikely; 0: the likeliest.
+        temperature: at least 0; below 1 favours likely classes, above 1 unlikely ones; 0 always
+            takes the likeliest.
         seed: of the draws, 0 to 2**32 - 1. Default: another one in every ``generate``.
         logits: whether the answer is logits, of a model that does not end in softmax.
 
@@ -64,10 +65,10 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
             check_seed(self.seed)
 
     def check(self, answer) -> None:
-        """See that an answer is what it takes.
+        """Check that an answer is probabilities, unless it is declared to be logits.
 
         Raises:
-            InputError: it is not probabilities, nor said to be logits.
+            InputError: it is not.
         """
         sums = np.sum(answer, axis=-1, dtype="float64") if np.ndim(answer) == 1 else np.nan
         if not self.logits and not (abs(sums - 1) < 0.02 and np.min(answer) >= 0):
@@ -78,7 +79,7 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
             )
 
     def __call__(self, answer, numbers, step):
-        """A class, drawn from probabilities or logits (classes,)."""
+        """Draw a class from probabilities or logits (classes,)."""
         temperature, seed = numbers
         key = jax.random.fold_in(jax.random.key(seed), step)
         logits = answer.astype(jnp.float32)
@@ -125,16 +126,16 @@ class Sampler:
         return None if choose is None or encode is None else (choose, encode)
 
     def check(self, answer) -> None:
-        """See that an answer is what is chosen from.
+        """Check that ``choose`` can take an answer.
 
         Raises:
-            InputError: it is not.
+            InputError: it cannot.
         """
         if isinstance(self._choose, sample):
             self._choose.check(answer)
 
-    def numbers(self) -> tuple:
-        """What the program takes as arguments: temperature and seed."""
+    def arguments(self) -> tuple:
+        """Arguments of the program: temperature and seed, or none."""
         if not isinstance(self._choose, sample):
             return ()
         seed = self._choose.seed
@@ -161,7 +162,7 @@ class Sampler:
                 return jax.nn.one_hot(x, self._shape[0], dtype=self._dtype)
             raise InputError(
                 f"The choice is a whole number, and a step of the model's input has shape "
-                f"{self._shape}: how a number is told to the model is not known. Say it with "
+                f"{self._shape}: how a choice becomes an input is not known. Give "
                 "encode=, such as encode=lambda letter: letter / 26."
             )
         if x.size != np.prod(self._shape, dtype=int):

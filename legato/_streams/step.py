@@ -1,9 +1,9 @@
-"""A model as one pure step: what is carried and a step's inputs → answers, and what goes on.
+"""A model as a pure function of one step: (carried state, inputs) → (carried state, answers).
 
-It is Keras's own ``predict_step`` on a sample of one time step, or of a window of the last ones
-(``lookback``). What the recurrent layers remember, stateful or not, is lent to them while the step
-is traced; the model's own state has no part in it. What is carried is one vector a row
-(``FlatLayout``), and the answers follow it there, so that a step takes one array and gives one.
+The function is Keras's own ``predict_step`` on a sample of one time step, or of a window of the
+last ones (``lookback``). The states of recurrent layers, stateful or not, are bound while the step
+is traced; the model's own state is neither read nor changed. The carried state is one flat vector a
+row (``FlatLayout``) followed by the answers, so that a step takes one array and returns one.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from legato._platform.checks import check_count
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows, using_memories
 from legato._recurrent.model_state import ModelState, described_parts
 from legato._recurrent.state import State, without_number
-from legato._streams.flat_state import FlatLayout, word
+from legato._streams.flat_state import FlatLayout, vector_dtype
 from legato._streams.lookback import CarriedMemories, InputWindow, Lookback
-from legato._streams.step_inputs import Input, StepInputs, inputs_of, pieces
-from legato._streams.supported_models import carriers, check_reads_forward, keeps_to_steps
+from legato._streams.step_inputs import Input, StepInputs, inputs_of, whole_sample_inputs
+from legato._streams.supported_models import carried_layers, check_reads_forward, is_stepwise
 
 LookBack = int | Literal["auto"] | None
 
@@ -34,9 +34,9 @@ class StepOutput:
     """One output of the model.
 
     Attributes:
-        in_time: whether a sample's output has an axis of time, which a step's answer lacks.
+        in_time: whether a sample's output has a time axis, which a step's answer lacks.
         shape: of a step's answer.
-        dtype: of its numbers.
+        dtype: of a step's answer.
     """
 
     in_time: bool
@@ -45,36 +45,36 @@ class StepOutput:
 
 
 class ModelStep:
-    """One step of a model's streams.
+    """One step of the streams of a model.
 
     Args:
         engine: the model's engine.
-        window: time steps each answer looks back on, that step included; None: all since the
-            stream's beginning, carried in the recurrent layers; ``"auto"``: what it was trained
-            on (see ``Model.stream``).
-        pad: the number that stands in a window before the stream's beginning; None: no answer
-            (NaN) before a window is full.
+        window: time steps that each answer depends on, the current one included; None: all since
+            the stream's beginning, carried in the recurrent layers; ``"auto"``: as the model was
+            trained (see ``Model.stream``).
+        pad: the number that fills a window before the stream's beginning; None: no answer (NaN)
+            before the window is full.
 
     Attributes:
-        model: whose step it is.
-        window: settled.
+        model: the engine's model.
+        window: in time steps; None to carry state.
         pad: as given.
-        feed: reads inputs.
-        variables: those whose values a step takes.
-        words: of the vector that is carried.
-        blank: (1, all words), a stream that has seen nothing; NaN in the place of answers.
+        step_inputs: reads the inputs of a feed.
+        variables: the model's variables, whose values a step takes as arguments.
+        width: length of the vector of the carried state.
+        blank: (1, width and answers), a stream that was fed nothing; its answers are NaN.
 
     Raises:
         StateError: the model is not built.
-        InputError: a window that cannot be.
-        UnsupportedError: it cannot be fed step by step; says why.
+        InputError: a window or padding that does not fit the model.
+        UnsupportedError: the model cannot be fed step by step; says why.
     """
 
     def __init__(self, engine: ModelState, window: LookBack = "auto", pad: float | None = None):
         engine.adopt()
         self._engine, self.model = engine, engine.model
         inputs, steps = inputs_of(engine)
-        self.window, self.pad = self._settled(window, inputs, steps), pad
+        self.window, self.pad = self._choose_window(window, inputs, steps), pad
         if pad is not None and (self.window is None or not np.isfinite(pad)):
             raise InputError(
                 f"pad={pad!r} is what stands before the first step of a window, a finite number; "
@@ -82,23 +82,25 @@ class ModelStep:
             )
         if self.window is None:
             check_reads_forward(self.model)
-        self._memories = [LayerMemory(each) for each in carriers(self.model)]
+        self._memories = [LayerMemory(each) for each in carried_layers(self.model)]
         self._memory_variables = [v for memory in self._memories for v in memory.variables]
         values = ProgramCache(engine).variables("predict")
         self.variables = [*values.trainable, *values.non_trainable]
-        self._inputs, outputs = self._taken(inputs, steps)
-        self._answers = self._found(outputs)
+        self._inputs, outputs = self._trace_inputs(inputs, steps)
+        self._answers = self._describe_outputs(outputs)
         self._answers_structure = jax.tree.structure(outputs)
         several = len(inputs) > 1 and engine.inputs is not None
-        self.feed = StepInputs(self._inputs, self.model.input if several else None)
-        self._past: Lookback = (
+        self.step_inputs = StepInputs(self._inputs, self.model.input if several else None)
+        self._lookback: Lookback = (
             CarriedMemories(engine, self._memories, self._inputs)
             if self.window is None
             else InputWindow(self.window, pad, self._memories, self._inputs)
         )
-        self._pack()
+        self._lay_out()
 
-    def _settled(self, window: LookBack, inputs: list[Input], steps: int | None) -> int | None:
+    def _choose_window(
+        self, window: LookBack, inputs: list[Input], steps: int | None
+    ) -> int | None:
         if window == "auto":
             if self._engine.stateful_layers or (steps is None and inputs[0].in_time):
                 return None
@@ -116,7 +118,7 @@ class ModelStep:
 
     # Shapes, found by tracing: nothing is computed.
 
-    def _taken(self, inputs: list[Input], steps: int | None) -> tuple[list[Input], Any]:
+    def _trace_inputs(self, inputs: list[Input], steps: int | None) -> tuple[list[Input], Any]:
         """What a step is, and the shapes of the outputs for a sample of one, or of a window.
 
         Raises:
@@ -124,12 +126,12 @@ class ModelStep:
         """
         length = self.window or 1
         try:
-            outputs = self._traced(inputs, length)
+            outputs = self._output_shapes(inputs, length)
         except (TypeError, ValueError) as error:
             if self.window is not None or steps in (None, 1):
-                raise self._untraceable(length, error) from error
-            inputs = pieces(inputs, steps)  # it takes its samples whole
-            outputs = self._traced(inputs, length)
+                raise self._length_error(length, error) from error
+            inputs = whole_sample_inputs(inputs, steps)  # it takes its samples whole
+            outputs = self._output_shapes(inputs, length)
         for memory in self._memories:
             if memory.times_called > 1 and self.window is None:
                 raise UnsupportedError(
@@ -139,35 +141,35 @@ class ModelStep:
                 )
         return inputs, outputs
 
-    def _traced(self, inputs: list[Input], steps: int):
-        """The shapes of the outputs for samples of so many steps."""
+    def _output_shapes(self, inputs: list[Input], steps: int):
+        """The shapes of the outputs for samples of ``steps`` time steps."""
         for memory in self._memories:
             memory.times_called = memory.times_given_initial_state = 0
         samples = [each.sample(steps) for each in inputs]
-        outputs, _ = jax.eval_shape(self._call, self.weights(), self._fresh(1), samples)
+        outputs, _ = jax.eval_shape(self._call, self.weights(), self._blank_memory(1), samples)
         return outputs
 
-    def _fresh(self, rows: int) -> list:
-        """The memory of rows that have seen nothing."""
+    def _blank_memory(self, rows: int) -> list:
+        """The layer states of rows that were fed nothing."""
         return [value for memory in self._memories for value in memory.fresh_values(rows)]
 
-    def _untraceable(self, steps: int, error: Exception) -> UnsupportedError:
-        told = str(error).strip().splitlines() or [type(error).__name__]
+    def _length_error(self, steps: int, error: Exception) -> UnsupportedError:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         remedy = "window=n lets it see the last n steps at once."
         if self.window is not None:
             remedy = "Choose another window."
         return UnsupportedError(
             f"Model {self.model.name!r} cannot be streamed: it takes no sample of {steps} time "
-            f"step{'s' * (steps != 1)} ({told[0].rstrip('.')}). {remedy}"
+            f"step{'s' * (steps != 1)} ({lines[0].rstrip('.')}). {remedy}"
         )
 
-    def _found(self, outputs) -> list[StepOutput]:
-        """What the outputs are, by what one more time step makes of them."""
+    def _describe_outputs(self, outputs) -> list[StepOutput]:
+        """Describe the outputs; those that are longer for a longer sample have a time axis."""
         steps, longer = self.window or 1, None
         leaves = jax.tree.leaves(outputs)
         if any(each.in_time for each in self._inputs):
             try:
-                longer = jax.tree.leaves(self._traced(self._inputs, steps + 1))
+                longer = jax.tree.leaves(self._output_shapes(self._inputs, steps + 1))
             except (TypeError, ValueError):  # it takes no other number
                 longer = None
         answers = []
@@ -177,14 +179,17 @@ class ModelStep:
             answers.append(StepOutput(in_time, shape[in_time:], str(output.dtype)))
         return answers
 
-    def _pack(self) -> None:
-        """Settle how what is carried and the answers stand in a vector."""
-        carried, answers = self._past.specs, [(each.shape, each.dtype) for each in self._answers]
-        words = word([*carried, *answers])
-        self._carried_as, self._answered_as = FlatLayout(carried, words), FlatLayout(answers, words)
-        self.words = self._carried_as.words
-        self.blank = np.full((1, self.words + self._answered_as.words), np.nan, words)
-        self.blank[:, : self.words] = self._carried_as.join_host(self._past.first())
+    def _lay_out(self) -> None:
+        """Lay out the carried arrays and the answers in one vector."""
+        carried, answers = (
+            self._lookback.specs,
+            [(each.shape, each.dtype) for each in self._answers],
+        )
+        dtype = vector_dtype([*carried, *answers])
+        self._carried_as, self._answered_as = FlatLayout(carried, dtype), FlatLayout(answers, dtype)
+        self.width = self._carried_as.width
+        self.blank = np.full((1, self.width + self._answered_as.width), np.nan, dtype)
+        self.blank[:, : self.width] = self._carried_as.join_host(self._lookback.initial())
         self._one_answer = jax.tree_util.treedef_is_leaf(self._answers_structure)
 
     # The step.
@@ -194,31 +199,31 @@ class ModelStep:
 
         Args:
             weights: values of ``variables``.
-            rows: (rows, at least ``words``), what is carried; what follows it is not looked at.
+            rows: (rows, width or more), carried states; columns after them are ignored.
             xs: for each input, (rows, *its shape).
 
         Returns:
-            (rows, words and more): what is carried on, and the answers after it.
+            (rows, width and answers): the carried states after the step, then the answers.
         """
         carried = self._carried_as.split(rows)
-        samples, memory = self._past.shown(carried, xs)
+        samples, memory = self._lookback.make_samples(carried, xs)
         outputs, memory = self._call(weights, memory, samples)
         leaves = jax.tree.leaves(outputs)
         answers = [
-            self._past.told(carried, y[:, -1] if each.in_time else y)
+            self._lookback.mask_answer(carried, y[:, -1] if each.in_time else y)
             for each, y in zip(self._answers, leaves, strict=True)
         ]
-        carried = self._past.handed_on(carried, samples, memory)
+        carried = self._lookback.next_carried(carried, samples, memory)
         return jnp.concatenate(
             [self._carried_as.join(carried), self._answered_as.join(answers)], axis=1
         )
 
-    def step_alone(self, weights: list, rows, *xs):
-        """The same for one row: ``xs`` have no axis of rows."""
+    def step_one_row(self, weights: list, rows, *xs):
+        """As ``step`` for one row; ``xs`` have no axis of rows."""
         return self.step(weights, rows, tuple(x[None] for x in xs))
 
     def _call(self, weights: list, memory: list, samples: list[Any]) -> tuple[Any, list]:
-        """Keras's ``predict_step`` with what is lent; the outputs and the memory after it."""
+        """Keras's ``predict_step`` with these values bound; returns outputs and layer states."""
         given = dict(zip(map(id, self.variables), weights, strict=True))
         given |= zip(map(id, self._memory_variables), memory, strict=True)
         x, rows = samples[0], len(samples[0])
@@ -233,47 +238,47 @@ class ModelStep:
         return outputs, list(others)[len(others) - len(memory) :]
 
     def answers_of(self, rows):
-        """The answers of one row, (1, all words), nested as the outputs, inside a program."""
-        parts = [each[0] for each in self._answered_as.split(rows[:, self.words :])]
+        """The answers in one row (1, width and answers), nested as the outputs; traceable."""
+        parts = [each[0] for each in self._answered_as.split(rows[:, self.width :])]
         return jax.tree.unflatten(self._answers_structure, parts)
 
-    # Whether it is what ``predict`` does.
+    # Comparison with ``predict``.
 
     @property
     def is_known_to_agree(self) -> bool:
-        """Whether it is sure, without trying, that whole sequences are answered as their steps."""
+        """Whether steps are known, without a trial, to answer as ``predict`` on a sequence."""
         if self.window is not None or not any(each.in_time for each in self._inputs):
             return True
         begun = any(memory.times_given_initial_state for memory in self._memories)
-        return keeps_to_steps(self.model) and not begun
+        return is_stepwise(self.model) and not begun
 
-    def differs(self, steps: int) -> bool:
-        """Whether a short sequence, drawn at random, is answered otherwise step by step."""
+    def differs_from_predict(self, steps: int) -> bool:
+        """Whether a random sequence of ``steps`` steps is answered otherwise step by step."""
         samples = [each.sample(steps) for each in self._inputs]
-        outputs, _ = jax.jit(self._call)(self.weights(), self._fresh(1), samples)
+        outputs, _ = jax.jit(self._call)(self.weights(), self._blank_memory(1), samples)
         step, rows, answered = jax.jit(self.step), self.blank, []
         for at in range(steps):
             pairs = zip(self._inputs, samples, strict=True)
             now = tuple(x[:, at] if each.in_time else x for each, x in pairs)
             rows = np.asarray(step(self.weights(), rows, now))
-            answered.append(self._answered_as.split_host(rows[:, self.words :]))
+            answered.append(self._answered_as.split_host(rows[:, self.width :]))
         leaves = jax.tree.leaves(outputs)
         for at, (each, output) in enumerate(zip(self._answers, leaves, strict=True)):
             mine = np.stack([parts[at] for parts in answered], axis=1).astype("float32")
             mine, whole = mine if each.in_time else mine[:, -1], np.asarray(output, "float32")
-            near = 1e-4 if jnp.dtype(each.dtype).itemsize >= 4 else 5e-2
-            if not np.allclose(mine, whole, near, near, equal_nan=True):
+            tolerance = 1e-4 if jnp.dtype(each.dtype).itemsize >= 4 else 5e-2
+            if not np.allclose(mine, whole, tolerance, tolerance, equal_nan=True):
                 return True
         return False
 
     # On the host.
 
     def __str__(self) -> str:
-        return str(self._past)
+        return str(self._lookback)
 
     @property
     def gives_probabilities(self) -> bool:
-        """Whether the one answer comes out of a softmax."""
+        """Whether the model has one output and ends in a softmax."""
         last = self.model
         while isinstance(last, keras.Model):
             graph = keras_private.graph_of(last)
@@ -284,14 +289,14 @@ class ModelStep:
 
     @property
     def carried(self) -> list[list]:
-        """What the words are, as JSON takes it: name, shape and dtype of each array."""
-        names = [*self._past.names, *["answer"] * len(self._answers)]
+        """Name, shape and dtype of each array in the vector, in types that JSON takes."""
+        names = [*self._lookback.names, *["answer"] * len(self._answers)]
         parts = [*self._carried_as.parts, *self._answered_as.parts]
         pairs = zip(names, parts, strict=True)
         return [[name, list(part.shape), part.dtype.name] for name, part in pairs]
 
     def example(self, rows: int) -> tuple[np.ndarray, ...]:
-        """A step of each input for some rows, for looking at shapes."""
+        """Inputs of one step for so many rows, to compile with."""
         pairs = [(each, each.sample(1, rows)) for each in self._inputs]
         return tuple(x[:, 0] if each.in_time else x for each, x in pairs)
 
@@ -300,18 +305,18 @@ class ModelStep:
         return keras_private.values_of(self.variables)
 
     def answers(self, rows: np.ndarray):
-        """The answers in vectors (…, words of answers): arrays, nested as the model's outputs."""
+        """The answers in vectors (…, width of the answers), nested as the model's outputs."""
         if self._one_answer:
-            return self._answered_as.only_host(rows)
+            return self._answered_as.single_host(rows)
         parts = self._answered_as.split_host(rows)
         return jax.tree.unflatten(self._answers_structure, parts)
 
     def state(self, rows: np.ndarray) -> State:
-        """What rows (rows, words) carry, as a value; fresh ones show the state they start from."""
-        return self._past.state(self._carried_as.split_host(rows))
+        """The carried state of (rows, width) as a value; fresh rows have their initial state."""
+        return self._lookback.state(self._carried_as.split_host(rows))
 
     def rows_of(self, state: State) -> np.ndarray:
-        """The vectors (rows, words) that carry a state.
+        """The vectors (rows, width) of a carried state.
 
         Raises:
             StateError: it is another model's, or of another window.
@@ -332,7 +337,7 @@ class ModelStep:
                     f"The state of {path!r} has {described_parts(given)} a row, and the stream "
                     f"carries {described_parts(wanted)}."
                 )
-        return self._carried_as.join_host(self._past.kept(state))
+        return self._carried_as.join_host(self._lookback.arrays_of(state))
 
 
 def _specs(parts) -> list[tuple]:

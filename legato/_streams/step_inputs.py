@@ -1,8 +1,8 @@
-"""What a stream of a model is fed, step by step: inputs as the model takes them, and as given.
+"""The inputs of a stream: their shapes, and conversion of a user's arrays to steps.
 
-A model takes samples, (time steps, …) for each input; a stream is fed steps. An input whose sample
-has a time axis is fed without it, and one that has none goes along with every feed. A model none of
-whose inputs has a time axis is fed whole samples: each is a step.
+A model takes samples, (time steps, …) for each input; a stream is fed steps, without the time axis.
+An input without a time axis is given once with every feed. A model none of whose inputs has a time
+axis is fed whole samples: each is a step.
 """
 
 import math
@@ -17,7 +17,7 @@ from legato._errors import InputError, StateError
 from legato._execution.samples import read_array
 from legato._recurrent.model_state import ModelState
 
-FEW = 16  # numbers that Python looks through as quickly as NumPy
+FEW_NUMBERS = 16  # numbers that Python checks as quickly as NumPy
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Input:
         name: of the input.
         shape: of one step; None for an axis of any size.
         dtype: of its numbers.
-        by_step: whether every step has its own; else one feed has one, of this shape.
-        in_time: whether the model takes an axis of time that a step lacks.
+        by_step: whether every step has its own value; else there is one value for a whole feed.
+        in_time: whether the model takes a time axis that a step lacks.
     """
 
     name: str
@@ -45,8 +45,7 @@ class Input:
         )
 
     def sample(self, steps: int, rows: int = 1) -> np.ndarray:
-        """Numbers as a sample of this input might have, for looking at shapes; axes of any size get
-        one place."""
+        """Random samples (rows, …) of this input, to trace with; axes of any size have length 1."""
         axes = [each or 1 for each in self.shape]
         if self.in_time:
             axes = [steps, *axes]
@@ -61,11 +60,13 @@ class Input:
 
 
 def inputs_of(engine: ModelState) -> tuple[list[Input], int | None]:
-    """A model's inputs, in Keras's order, and the time steps of a sample; None where they are open
-    or no input has any.
+    """A model's inputs in Keras's order, and the time steps of a sample.
+
+    Returns:
+        The number is None where samples may have any, or no input has a time axis.
 
     Raises:
-        StateError: the model is not built, so nobody knows.
+        StateError: the model is not built, so its inputs are unknown.
     """
     model = engine.model
     if not model.built:
@@ -93,7 +94,7 @@ def inputs_of(engine: ModelState) -> tuple[list[Input], int | None]:
 
 
 def _inputs_built_for(model) -> list[Input]:
-    """Inputs of a model with a ``call`` of its own, as far as the shapes it was built for tell."""
+    """Inputs of a subclassed model, from the shapes that it was built for."""
     shapes = (model.get_build_config() or {}).get("input_shape")
     if shapes is None:
         raise StateError(
@@ -108,8 +109,8 @@ def _inputs_built_for(model) -> list[Input]:
     ]
 
 
-def pieces(inputs: Sequence[Input], steps: int) -> list[Input]:
-    """The inputs of a model that only takes whole samples of so many time steps."""
+def whole_sample_inputs(inputs: Sequence[Input], steps: int) -> list[Input]:
+    """The inputs of a model whose step is a whole sample of so many time steps."""
     return [
         replace(each, shape=(steps, *each.shape), in_time=False) if each.in_time else each
         for each in inputs
@@ -117,7 +118,7 @@ def pieces(inputs: Sequence[Input], steps: int) -> list[Input]:
 
 
 class StepInputs:
-    """Reads what a stream is fed.
+    """Converts the input of a feed to arrays.
 
     Args:
         inputs: the model's.
@@ -165,16 +166,16 @@ class StepInputs:
                 )
         return tuple(arrays), steps
 
-    def several(self, x) -> tuple[tuple[np.ndarray, ...], int]:
-        """The same, one step as a number of them."""
+    def read_several(self, x) -> tuple[tuple[np.ndarray, ...], int]:
+        """As ``read``; a bare step has the number 1 and an axis of steps."""
         arrays, steps = self.read(x)
         if steps is not None:
             return arrays, steps
         pairs = zip(self.inputs, arrays, strict=True)
         return tuple(array[None] if each.by_step else array for each, array in pairs), 1
 
-    def together(self, steps: list) -> np.ndarray | None:
-        """One step of each of several streams, stacked; None where that takes a closer look."""
+    def stack_single_steps(self, steps: list) -> np.ndarray | None:
+        """Stack one step of each of several streams; None where ``read`` has to check each."""
         if len(self.inputs) > 1 or self._dtype.kind != "f" or not steps:
             return None
         try:
@@ -186,7 +187,7 @@ class StepInputs:
         return array if fits else None
 
     def _parts(self, x) -> list:
-        """What came for each input, in order."""
+        """The given arrays in the inputs' order."""
         names = [each.name for each in self.inputs]
         if isinstance(x, dict) and set(x) == set(names):
             return [x[name] for name in names]
@@ -220,8 +221,8 @@ class StepInputs:
             elif given.by_step and given.shape[-1:] == (1,) and given.is_step((*shape[1:], 1)):
                 array, steps = array[..., None], len(array)
             else:
-                raise InputError(_other_shape(given, shape, len(self.inputs)))
-        array = _as(given, array) if array.dtype != given.dtype else array
+                raise InputError(_shape_message(given, shape, len(self.inputs)))
+        array = _cast(given, array) if array.dtype != given.dtype else array
         self._check_finite(given, array)
         return array, steps
 
@@ -238,12 +239,12 @@ class StepInputs:
 
 
 def _is_finite(array: np.ndarray) -> bool:
-    if array.size <= FEW:  # at a quarter of the cost
+    if array.size <= FEW_NUMBERS:  # at a quarter of the cost
         return all(map(math.isfinite, array.ravel().tolist()))
     return bool(np.isfinite(array).all())
 
 
-def _as(given: Input, array: np.ndarray) -> np.ndarray:
+def _cast(given: Input, array: np.ndarray) -> np.ndarray:
     """An array in the input's dtype.
 
     Raises:
@@ -263,7 +264,7 @@ def _as(given: Input, array: np.ndarray) -> np.ndarray:
         return array.astype(into)
 
 
-def _other_shape(given: Input, shape: tuple, count: int) -> str:
+def _shape_message(given: Input, shape: tuple, count: int) -> str:
     of = f"x for the input {given.name!r}" if count > 1 else "x"
     if not given.by_step:
         return f"{of} has shape {shape}; it has no steps, and {given} was expected."

@@ -1,7 +1,7 @@
 """``Stream``: one live sequence of a model, fed as it arrives, with a state of its own.
 
-What it carries is one small array that is never changed, only replaced: to peek, to fork and to
-undo cost nothing, and a feed that is refused or interrupted leaves the stream where it was.
+The carried state is one small array that is never changed, only replaced: peeking, forking and
+undoing cost nothing, and a feed that is refused or interrupted leaves the stream as it was.
 """
 
 import os
@@ -24,8 +24,8 @@ from legato._streams.trace import Trace
 class Stream:
     """One live sequence of a model; made by ``model.stream()``.
 
-    It never touches the model's own state, nor another stream's. The model's weights are used as
-    they are when a step is fed. One thread at a time feeds a stream; streams are independent.
+    It neither reads nor changes the model's own state or another stream's. Each step uses the
+    model's current weights. One thread at a time feeds a stream; streams are independent.
 
     Example:
         >>> import legato
@@ -41,39 +41,39 @@ class Stream:
         3
     """
 
-    def __init__(self, stepper: CompiledSteps):
-        self._stepper = stepper
+    def __init__(self, compiled: CompiledSteps):
+        self._compiled = compiled
         self.reset()
 
     def __repr__(self) -> str:
-        return f"<Stream: {self._stepper.one}, {self._steps} steps>"
+        return f"<Stream: {self._compiled.model_step}, {self._steps} steps>"
 
     # Feeding.
 
     @property
     def takes(self) -> dict[str, tuple[int | None, ...]]:
-        """What a step is: the name of each input → its shape; None for an axis of any size."""
-        return {each.name: each.shape for each in self._stepper.one.feed.inputs}
+        """The shape of a step: name of each input → its shape; None for an axis of any size."""
+        return {each.name: each.shape for each in self._compiled.model_step.step_inputs.inputs}
 
     def read(self, x) -> tuple[tuple[np.ndarray, ...], int | None]:
-        """What ``feed`` would take x for: an array for each input, and how many steps; None if it
-        is one, as such.
+        """Convert x as ``feed`` does: an array for each input, and the number of steps; None for a
+        bare step.
 
         Raises:
             InputError: as ``feed`` does.
         """
-        return self._stepper.one.feed.read(x)
+        return self._compiled.model_step.step_inputs.read(x)
 
     def feed(self, x, *, every: bool = True, starts=None):
-        """Take one step, or several, and answer.
+        """Feed one step, or several, and return the answers.
 
         Args:
             x: one step: what the model takes, without rows and time, such as (features,); or
                 several, (steps, features). Of a model with several inputs a list or dictionary of
                 those, where an input that has no time axis has no steps either.
-            every: of several steps, answer each; False: the last only.
-            starts: of several steps, booleans (steps,): where True, the stream begins anew before
-                that step.
+            every: whether to return the answers to all of several steps, or only the last.
+            starts: booleans (steps,) for several steps: where True, the stream is reset before that
+                step.
 
         Returns:
             The answer to one step, as ``predict`` gives it without rows and time, such as
@@ -83,19 +83,19 @@ class Stream:
         Raises:
             InputError: x does not fit, or holds NaN or infinity. The stream has not moved.
         """
-        one = self._stepper.one
-        xs, steps = one.feed.read(x)
+        model_step = self._compiled.model_step
+        xs, steps = model_step.step_inputs.read(x)
         if steps is None and starts is None:
-            self._rows = self._stepper.step_alone(self._rows, xs)
+            self._rows = self._compiled.step_one_row(self._rows, xs)
             self._steps += 1
             return self.answer
-        emitted, starts = self._walk(x, starts, "answers" if every else None)
+        emitted, starts = self._advance(x, starts, "answers" if every else None)
         if not every and not len(starts):
             raise InputError("No steps came, so there is no last one to answer: give one or more.")
-        return one.answers(emitted) if every else self.answer
+        return model_step.answers(emitted) if every else self.answer
 
     def peek(self, x, *, every: bool = True, starts=None):
-        """What ``feed`` would answer; the stream stays where it is."""
+        """The answers that ``feed`` would return; the stream stays as it is."""
         before = self._rows, self._steps
         try:
             return self.feed(x, every=every, starts=starts)
@@ -103,16 +103,16 @@ class Stream:
             self._rows, self._steps = before
 
     def warm(self, history, *, starts=None) -> "Stream":
-        """Take a history without answering; as ``feed``, but returns the stream.
+        """Feed a history without returning answers; returns the stream.
 
         Raises:
             InputError: as ``feed`` does.
         """
-        self._walk(history, starts, None)
+        self._advance(history, starts, None)
         return self
 
     def trace(self, x, *, starts=None) -> Trace:
-        """Take steps as ``feed`` does, and say what every layer carried after each of them.
+        """Feed steps as ``feed`` does, and record the state of every layer after each of them.
 
         Args:
             x, starts: as for ``feed``.
@@ -123,23 +123,26 @@ class Stream:
         Raises:
             InputError: as ``feed`` does.
         """
-        one, before = self._stepper.one, self.state
-        emitted, starts = self._walk(x, starts, "all")
-        answers, initial = one.answers(emitted[:, one.words :]), one.state(one.blank)
-        return Trace(answers, one.state(emitted), before, initial, starts, one.window)
+        model_step, before = self._compiled.model_step, self.state
+        emitted, starts = self._advance(x, starts, "all")
+        answers, initial = (
+            model_step.answers(emitted[:, model_step.width :]),
+            model_step.state(model_step.blank),
+        )
+        return Trace(answers, model_step.state(emitted), before, initial, starts, model_step.window)
 
-    def _walk(self, x, starts, emit: Emit) -> tuple[np.ndarray, np.ndarray]:
-        """Take some steps; returns what each emitted, (steps, words), and which began anew."""
-        xs, steps = self._stepper.one.feed.several(x)
-        starts = _flags(starts, steps)
+    def _advance(self, x, starts, emit: Emit) -> tuple[np.ndarray, np.ndarray]:
+        """Feed steps; returns what each emitted, (steps, width), and which began anew."""
+        xs, steps = self._compiled.model_step.step_inputs.read_several(x)
+        starts = _check_starts(starts, steps)
         began = starts.nonzero()[0]
         flags = starts[None] if len(began) else None
         xs = tuple(each[None] for each in xs)
-        self._rows, emitted = self._stepper.walk(self._rows, xs, np.array([steps]), flags, emit)
+        self._rows, emitted = self._compiled.advance(self._rows, xs, np.array([steps]), flags, emit)
         self._steps = steps - int(began[-1]) if len(began) else self._steps + steps
         return emitted[:, 0], starts
 
-    # Going on by itself.
+    # Generation.
 
     def generate(
         self, n: int, choose: Callable | None = None, *, encode: Callable | None = None
@@ -163,46 +166,49 @@ class Stream:
             InputError: nothing was fed yet, or a choice does not fit the model's input.
             UnsupportedError: the model has several inputs.
         """
-        self._check_goes_on(n)
-        one = self._stepper.one
-        choosing = Sampler(choose, encode, one.feed.inputs[0], one.gives_probabilities)
-        choosing.check(self.answer)
+        self._check_can_generate(n)
+        model_step = self._compiled.model_step
+        sampler = Sampler(
+            choose, encode, model_step.step_inputs.inputs[0], model_step.gives_probabilities
+        )
+        sampler.check(self.answer)
         try:
-            rows, choices = self._stepper.generate(self._rows, choosing, n, self._steps)
+            rows, choices = self._compiled.generate(self._rows, sampler, n, self._steps)
         except (TypeError, IndexError) as error:
             if not _is_about_tracing(error):
                 raise
-            rows, choices = self._generate_here(choosing, n)
+            rows, choices = self._generate_step_by_step(sampler, n)
         self._rows, self._steps = rows, self._steps + n
         return choices
 
-    def _generate_here(self, choosing: Sampler, n: int) -> tuple[Any, np.ndarray]:
-        """As the compiled loop does, step by step."""
-        one, rows, choices = self._stepper.one, self._rows, []
-        numbers = choosing.numbers()
+    def _generate_step_by_step(self, sampler: Sampler, n: int) -> tuple[Any, np.ndarray]:
+        """Generate as the compiled loop does, in Python."""
+        model_step, rows, choices = self._compiled.model_step, self._rows, []
+        numbers = sampler.arguments()
         for step in range(self._steps, self._steps + n):
-            answer = one.answers(np.asarray(rows)[0, one.words :])
-            choices.append(np.asarray(choosing.choose(answer, numbers, step)))
-            rows = self._stepper.step_alone(rows, (np.asarray(choosing.encode(choices[-1])),))
+            answer = model_step.answers(np.asarray(rows)[0, model_step.width :])
+            choices.append(np.asarray(sampler.choose(answer, numbers, step)))
+            rows = self._compiled.step_one_row(rows, (np.asarray(sampler.encode(choices[-1])),))
         return rows, np.stack(choices)
 
-    def _check_goes_on(self, n: int) -> None:
-        one = self._stepper.one
+    def _check_can_generate(self, n: int) -> None:
+        model_step = self._compiled.model_step
         check_count("n", n, noun="a number of steps")
-        if len(one.feed.inputs) > 1:
-            names = ", ".join(repr(each.name) for each in one.feed.inputs)
+        if len(model_step.step_inputs.inputs) > 1:
+            names = ", ".join(repr(each.name) for each in model_step.step_inputs.inputs)
             raise UnsupportedError(
                 f"The model has several inputs, {names}, and an answer would be only one of them: "
                 "choose the next step yourself, and feed it."
             )
-        if not np.isnan(np.asarray(self._rows)[:, one.words :]).all():
+        if not np.isnan(np.asarray(self._rows)[:, model_step.width :]).all():
             return
+        window = None if model_step.pad is not None else model_step.window
         if self._steps == 0:
             reason = "The stream was fed nothing yet, so it has no answer to choose from"
-        elif one.window is not None and one.pad is None and self._steps < one.window:
+        elif window is not None and self._steps < window:
             reason = (
-                f"The stream has seen {self._steps} of the {one.window} steps of its window, and "
-                f"has no answer before: {one.window - self._steps} more are wanted"
+                f"The stream has seen {self._steps} of the {window} steps of its window, and has "
+                f"no answer before: {window - self._steps} more are wanted"
             )
         else:
             reason = (
@@ -210,34 +216,34 @@ class Stream:
             )
         raise InputError(f"{reason}. Feed it first.")
 
-    # What it carries.
+    # The carried state.
 
     @property
     def steps(self) -> int:
-        """How many steps it has seen since it began."""
+        """The number of steps fed since it began."""
         return self._steps
 
     @property
     def answer(self):
         """The answer to the last step; NaN where there is none."""
-        one = self._stepper.one
-        return one.answers(np.asarray(self._rows)[0, one.words :])
+        model_step = self._compiled.model_step
+        return model_step.answers(np.asarray(self._rows)[0, model_step.width :])
 
     @property
     def state(self) -> State:
-        """What it carries, one row: layer path → arrays (1, …); of a window, the last inputs.
+        """The carried state, one row: layer path → arrays (1, …); of a window, the last inputs.
 
-        Assign one to put it there: of another stream, or of a model's row
+        It can be assigned: the state of another stream, or of a model's row
         (``model.states.select([0])``). ``steps`` stays as it is.
 
         Raises:
             StateError: (when assigned) it does not fit, or has several rows.
         """
-        return self._stepper.one.state(np.asarray(self._rows))
+        return self._compiled.model_step.state(np.asarray(self._rows))
 
     @state.setter
     def state(self, state: State) -> None:
-        carried = self._stepper.one.rows_of(state)
+        carried = self._compiled.model_step.rows_of(state)
         if len(carried) != 1:
             raise StateError(
                 f"A stream is one sequence, and this state has {len(carried)} rows: choose one "
@@ -246,20 +252,20 @@ class Stream:
         self.at(carried, self._steps)
 
     def at(self, row: np.ndarray, steps: int) -> "Stream":
-        """Go on from words, (1, words), as another stream of the same model carries them."""
-        rows = np.array(self._stepper.one.blank)
+        """Continue from a row (1, width) of another stream of the same model."""
+        rows = np.array(self._compiled.model_step.blank)
         rows[:, : row.shape[1]] = row
         self._rows, self._steps = rows, steps
         return self
 
     @property
     def nbytes(self) -> int:
-        """Bytes of what it carries and of its last answer."""
-        return self._stepper.one.blank.nbytes
+        """Bytes of the carried state and the last answer."""
+        return self._compiled.model_step.blank.nbytes
 
     def reset(self) -> None:
-        """Begin anew, as a stream that has seen nothing."""
-        self._rows: Any = self._stepper.one.blank
+        """Put the stream back to its beginning, as if it had been fed nothing."""
+        self._rows: Any = self._compiled.model_step.blank
         self._steps = 0
 
     @overload
@@ -267,7 +273,7 @@ class Stream:
     @overload
     def fork(self, n: int) -> list["Stream"]: ...
     def fork(self, n: int | None = None) -> Any:
-        """Streams that go on from here, each on its own.
+        """Copies of this stream that continue from here, independently.
 
         Args:
             n: how many; default: one, which is returned itself.
@@ -280,26 +286,25 @@ class Stream:
     # Files.
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write what it carries, its last answer and its steps to a safetensors file, whole or not
-        at all.
+        """Write state, last answer and number of steps to a safetensors file, whole or not at all.
 
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
         record = StreamRecords([""], np.asarray(self._rows), np.array([self._steps]))
-        self._stepper.files.write(path, record)
+        self._compiled.files.write(path, record)
 
     def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Stream":
-        """Go on where a saved stream was, to the bit; returns the stream.
+        """Continue from a saved stream, to the bit; returns the stream.
 
         Args:
-            path: what ``save`` wrote.
-            other_weights: take it also if the model's weights are others now.
+            path: of a file that ``save`` wrote.
+            other_weights: load it also if the model's weights are others now.
 
         Raises:
             StateError: no such file, a damaged one, or one of another model or other weights.
         """
-        records = self._stepper.files.read(path, other_weights)
+        records = self._compiled.files.read(path, other_weights)
         if len(records.names) != 1:
             raise StateError(
                 f"{path} holds {len(records.names)} streams, and one was expected: open it with "
@@ -314,8 +319,8 @@ def _is_about_tracing(error: Exception) -> bool:
     return isinstance(error, jax_errors) or "Tracer" in str(error)
 
 
-def _flags(starts, steps: int) -> np.ndarray:
-    """One boolean a step; none begins anew by default."""
+def _check_starts(starts, steps: int) -> np.ndarray:
+    """One boolean a step; default: no step is a start."""
     if starts is None:
         return np.zeros(steps, bool)
     flags = np.asarray(starts)

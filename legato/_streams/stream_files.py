@@ -58,7 +58,7 @@ class StreamFile:
     def __init__(self, model_step: ModelStep):
         self._model_step = model_step
         self.fingerprint = Fingerprint(model_step.model)
-        self.blank: np.ndarray = model_step.blank[0, : model_step.words]
+        self.blank: np.ndarray = model_step.blank[0, : model_step.width]
 
     def write(self, path: str | os.PathLike, records: StreamRecords) -> None:
         """Write records to a file, whole or not at all.

@@ -15,7 +15,7 @@ import numpy as np
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
 from legato._recurrent.state import State
-from legato._streams.batched_steps import one_step, several
+from legato._streams.batched_steps import feed_one_step, feed_several_steps
 from legato._streams.compiled_steps import CompiledSteps
 from legato._streams.slots import SlotTable
 from legato._streams.store import Name, Snapshot, StreamRecords, StreamStore, checked_name
@@ -30,7 +30,7 @@ class Streams:
     A name that was never fed begins a stream. One thread at a time uses a pool.
 
     Args:
-        stepper: the compiled steps of the model.
+        compiled: the compiled steps of the model.
         limit: the most streams in memory; default: as many as fit into a GiB.
         open_store: makes the store that every change is written to before it is answered, given a
             function that returns all streams of the pool. Default: none.
@@ -47,13 +47,13 @@ class Streams:
 
     def __init__(
         self,
-        stepper: CompiledSteps,
+        compiled: CompiledSteps,
         limit: int | None = None,
         open_store: Callable[[Snapshot], StreamStore] | None = None,
         evicted: StreamStore | None = None,
     ):
-        self._stepper, one = stepper, stepper.one
-        self._table = SlotTable(one.blank[0, : one.words], 1)
+        self._compiled, model_step = compiled, compiled.model_step
+        self._table = SlotTable(model_step.blank[0, : model_step.width], 1)
         self._table.limit = _DEFAULT_BYTES // self.bytes_each if limit is None else limit
         check_count("limit", self._table.limit, noun="a number of streams")
         self._evicted = evicted
@@ -69,7 +69,7 @@ class Streams:
 
     def __repr__(self) -> str:
         size = f"{len(self):,} of at most {self.limit:,}, {self.bytes_each:,} bytes each"
-        return f"<Streams: {self._stepper.one}; {size}>"
+        return f"<Streams: {self._compiled.model_step}; {size}>"
 
     # Names, sizes and states.
 
@@ -112,7 +112,7 @@ class Streams:
         Raises:
             InputError: there is no such stream.
         """
-        return self._stepper.one.state(self._row(name))
+        return self._compiled.model_step.state(self._row(name))
 
     def idle(self, count: int) -> list[Name]:
         """The streams that were fed longest ago, these first; at most ``count``."""
@@ -124,8 +124,8 @@ class Streams:
         """Feed a step, or several, to each of some streams, as one batch.
 
         Args:
-            x: name → what ``Stream.feed`` takes. A name that is new begins a stream; one that was
-                evicted comes back.
+            x: name → input, as for ``Stream.feed``. A new name begins a stream; an evicted stream
+                is restored.
 
         Returns:
             Name → the answer, or answers, as ``Stream.feed`` gives them.
@@ -139,7 +139,7 @@ class Streams:
         return answers
 
     def peek(self, x: Mapping[Any, Any]) -> dict[Any, Any]:
-        """What ``feed`` would answer; every stream stays where it is, and none begins."""
+        """The answers that ``feed`` would return; every stream stays as it is, and none begins."""
         return self._compute(x)[-1]
 
     def _compute(self, x: Mapping[Any, Any]) -> tuple:
@@ -150,23 +150,25 @@ class Streams:
                 f"{type(x).__name__} came."
             )
         names, values = list(x), list(x.values())
-        one = self._stepper.one
-        stacked = one.feed.together(values)
+        model_step = self._compiled.model_step
+        stacked = model_step.step_inputs.stack_single_steps(values)
         inputs = [] if stacked is not None else self._read(names, values)
         slots = self._find_slots(names)
         steps = self._table.steps(slots)
         if any(count is not None for _, count in inputs):
-            rows, answers = several(self._stepper, self._table, slots, inputs)
+            rows, answers = feed_several_steps(self._compiled, self._table, slots, inputs)
             steps += [1 if count is None else count for _, count in inputs]
             return names, slots, rows, steps, dict(zip(names, answers, strict=True))
         xs = tuple(map(np.stack, zip(*[xs for xs, _ in inputs], strict=True)))
-        rows = one_step(self._stepper, self._table, slots, xs if stacked is None else (stacked,))
-        answers = one.answers(rows[:, one.words :])
+        rows = feed_one_step(
+            self._compiled, self._table, slots, xs if stacked is None else (stacked,)
+        )
+        answers = model_step.answers(rows[:, model_step.width :])
         if not isinstance(answers, np.ndarray):  # nested, as the model's outputs are
             leaves, structure = jax.tree.flatten(answers)
             answers = [structure.unflatten(each) for each in zip(*leaves, strict=True)]
         answers = dict(zip(names, answers, strict=True))
-        return names, slots, rows[:, : one.words], steps + 1, answers
+        return names, slots, rows[:, : model_step.width], steps + 1, answers
 
     def _find_slots(self, names: list[Name]) -> np.ndarray:
         """The slots of streams, evicted ones brought back first; -1 where a stream begins."""
@@ -192,14 +194,14 @@ class Streams:
 
     def _put(self, records: StreamRecords) -> None:
         """Write records of streams, maybe new ones, that may have answers after the states."""
-        rows = records.rows[:, : self._stepper.one.words]
+        rows = records.rows[:, : self._compiled.model_step.width]
         self._write(records.names, self._table.slots_of(records.names), rows, records.steps)
 
     def _take_back(self, store: StreamStore, records: StreamRecords) -> None:
         """Move streams into memory one by one, so that each is in one place at least."""
         for at, name in enumerate(records.names):
-            one = slice(at, at + 1)
-            self._put(StreamRecords([name], records.rows[one], records.steps[one]))
+            part = slice(at, at + 1)
+            self._put(StreamRecords([name], records.rows[part], records.steps[part]))
             store.drop([name])
 
     def _read(self, names: list[Name], values: list) -> list[tuple]:
@@ -211,7 +213,7 @@ class Streams:
         inputs = []
         for name, value in zip(names, values, strict=True):
             try:
-                inputs.append(self._stepper.one.feed.read(value))
+                inputs.append(self._compiled.model_step.step_inputs.read(value))
             except (InputError, UnsupportedError) as error:
                 raise type(error)(f"Stream {name!r}: {error}") from None
         return inputs
@@ -232,8 +234,8 @@ class Streams:
         Raises:
             InputError: there is no such stream.
         """
-        slot, one = np.array([self._table.slot_of(name)]), self._stepper.one
-        self._write([name], slot, one.blank[:, : one.words], np.zeros(1, np.int64))
+        slot, model_step = np.array([self._table.slot_of(name)]), self._compiled.model_step
+        self._write([name], slot, model_step.blank[:, : model_step.width], np.zeros(1, np.int64))
 
     def drop(self, name: Name) -> None:
         """Forget a stream, in memory or evicted.
@@ -258,7 +260,7 @@ class Streams:
         Raises:
             InputError: there is no such stream.
         """
-        return Stream(self._stepper).at(self._row(name), self.steps(name))
+        return Stream(self._compiled).at(self._row(name), self.steps(name))
 
     def put(self, name: Name, stream: Stream) -> None:
         """Copy a ``Stream`` into the pool, in the place of a stream of that name, if any.
@@ -267,11 +269,11 @@ class Streams:
             StateError: it is another model's, or of another window.
             InputError: there is no room for more.
         """
-        row = self._stepper.one.rows_of(stream.state)
+        row = self._compiled.model_step.rows_of(stream.state)
         self._put(StreamRecords([name], row, np.array([stream.steps])))
 
     def _row(self, name: Name) -> np.ndarray:
-        """The carried state of a stream, (1, words)."""
+        """The carried state of a stream, (1, width)."""
         return self._table.gather(np.array([self._table.slot_of(name)]), 1)
 
     def _record(self, name: Name) -> StreamRecords:
@@ -324,20 +326,20 @@ class Streams:
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
-        self._stepper.files.write(path, self._table.records())
+        self._compiled.files.write(path, self._table.records())
 
     def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Streams":
         """Load the streams of a file, in the place of those of the same names; returns the pool.
 
         Args:
-            path: what ``save`` wrote, or ``Stream.save``, whose stream is named "".
-            other_weights: take them also if the model's weights are others now.
+            path: of a file that ``save`` wrote, or ``Stream.save``, whose stream is named "".
+            other_weights: load them also if the model's weights are others now.
 
         Raises:
             StateError: no such file, a damaged one, or one of another model or other weights.
             InputError: there is no room for so many.
         """
-        self._put(self._stepper.files.read(path, other_weights))
+        self._put(self._compiled.files.read(path, other_weights))
         return self
 
     def _evicted_store(self) -> StreamStore:

@@ -1,8 +1,9 @@
-"""Whether a model can be fed step by step, and what of it carries.
+"""Which models can be fed step by step, and which of their layers carry state.
 
-A stream's answers are those that ``predict`` gives on the whole sequence. That holds where nothing
-but recurrent layers that read forward looks across time steps. Of chains of layers known to keep to
-their step it is known; all else is tried, on numbers drawn at random.
+A stream answers as ``predict`` does on the whole sequence. That holds if only recurrent layers that
+read forward combine time steps. Graphs of known per-step layers are accepted; any other model is
+compared with ``predict`` on a short random sequence first (``ModelStep.differs_from_predict``), a
+check that can miss a difference on other inputs.
 """
 
 import keras
@@ -11,17 +12,17 @@ from legato._errors import UnsupportedError
 from legato._platform import keras_private
 from legato._recurrent.stateful_layers import StatefulLayer
 
-_KEEP_TO_THEIR_STEP = (
+_STEPWISE_LAYERS = (
     "Activation Dense Discretization Dropout ELU Embedding GaussianDropout GaussianNoise Identity "
     "InputLayer LeakyReLU Masking ReLU Rescaling"
 ).split()
-_KINDS = tuple(getattr(keras.layers, name) for name in _KEEP_TO_THEIR_STEP)
+_STEPWISE_CLASSES = tuple(getattr(keras.layers, name) for name in _STEPWISE_LAYERS)
 
 
-def carriers(model) -> list[StatefulLayer]:
-    """The recurrent layers that carry from step to step, in order.
+def carried_layers(model) -> list[StatefulLayer]:
+    """The recurrent layers whose state is carried from step to step, in order.
 
-    Not those that read backwards, and not those that ``TimeDistributed`` runs inside each step.
+    Excludes layers that read backwards and layers that ``TimeDistributed`` runs inside each step.
     """
     inside = {
         id(each)
@@ -37,7 +38,7 @@ def carriers(model) -> list[StatefulLayer]:
 
 
 def check_reads_forward(model) -> None:
-    """Refuse a model that reads the future, or carries nothing.
+    """Check that a model reads forward and has a recurrent layer.
 
     Raises:
         UnsupportedError: one of its layers runs backwards, or none is recurrent.
@@ -49,31 +50,33 @@ def check_reads_forward(model) -> None:
                 "sequence from its end, so it has no answer before the end has come. window=n "
                 "lets it see the last n steps at once."
             )
-    if not carriers(model):
+    if not carried_layers(model):
         raise UnsupportedError(
             f"Model {model.name!r} has no recurrent layer, so a stream of it has nothing to carry. "
             "window=n lets it see the last n steps at once."
         )
 
 
-def keeps_to_steps(model) -> bool:
-    """Whether the model is a graph of layers that are known not to look across time steps."""
+def is_stepwise(model) -> bool:
+    """Whether the model is a graph of layers known to treat each time step by itself."""
     graph = keras_private.graph_of(model)
-    return graph is not None and all(map(_keeps_to_its_step, graph.operations))
+    return graph is not None and all(map(_is_stepwise_operation, graph.operations))
 
 
-def _keeps_to_its_step(operation) -> bool:
+def _is_stepwise_operation(operation) -> bool:
     if isinstance(operation, keras.Model):
-        return keeps_to_steps(operation)
+        return is_stepwise(operation)
     activation = getattr(operation, "activation", None)
     own = activation is not None and not activation.__module__.startswith("keras.")
-    return (isinstance(operation, StatefulLayer) or type(operation) in _KINDS) and not own
+    return (
+        isinstance(operation, StatefulLayer) or type(operation) in _STEPWISE_CLASSES
+    ) and not own
 
 
-def looks_across(model) -> UnsupportedError:
-    """What to raise where trying showed that something does."""
-    known = (*_KINDS, StatefulLayer)
-    others = [each.name for each in _straight_below(model) if not isinstance(each, known)]
+def mixed_steps_error(model) -> UnsupportedError:
+    """The error for a model that answers otherwise step by step than on the whole sequence."""
+    known = (*_STEPWISE_CLASSES, StatefulLayer)
+    others = [each.name for each in _direct_layers(model) if not isinstance(each, known)]
     seems = f", maybe one of {', '.join(map(repr, others))}," if others else ""
     return UnsupportedError(
         f"Model {model.name!r} cannot be streamed: fed step by step it answers otherwise than to "
@@ -82,10 +85,10 @@ def looks_across(model) -> UnsupportedError:
     )
 
 
-def _straight_below(model) -> list:
-    """A model's layers, and those of models in it."""
+def _direct_layers(model) -> list:
+    """A model's layers, with nested models replaced by their layers."""
     return [
         layer
         for each in keras_private.sublayers(model)
-        for layer in (_straight_below(each) if isinstance(each, keras.Model) else [each])
+        for layer in (_direct_layers(each) if isinstance(each, keras.Model) else [each])
     ]

@@ -1,4 +1,4 @@
-"""``Trace``: what every layer of a stream carried, step by step."""
+"""``Trace``: the state that every layer of a stream carried, step by step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Trace:
 
     Attributes:
         answers: (steps, …), nested as the model's outputs.
-        states: what was carried after each step: layer path → arrays (steps, …), a row a step.
-        before: what was carried before the first step, one row.
-        initial: what a stream carries that has seen nothing, one row.
-        starts: booleans (steps,): the stream began anew before that step.
-        window: how many steps each answer looked back on, where the last inputs are all that was
-            carried; None where layers carried their states.
+        states: the carried state after each step: layer path → arrays (steps, …), a row a step.
+        before: the carried state before the first step, one row.
+        initial: the state of a stream that was fed nothing, one row.
+        starts: booleans (steps,): the stream was reset before that step.
+        window: time steps that each answer depends on, if only the last inputs were carried; None
+            if layers carried their states.
 
     Example:
         >>> import legato
@@ -39,29 +39,29 @@ class Trace:
 
     @property
     def steps(self) -> int:
-        """How many."""
+        """The number of steps."""
         return len(self.starts)
 
     @property
     def norms(self) -> dict[str, np.ndarray]:
-        """How large each state is after each step: root mean square over its numbers, (steps,).
+        """The size of each state after each step: root mean square of its numbers, (steps,).
 
         ``"lstm:0"`` is the first array of the layer ``lstm`` (h of an LSTM), ``"lstm:1"`` the
         second (c). Of h, near 1 means saturation; of c, what grows without end is an explosion.
         """
-        return {name: _size(now) for name, now, _ in self._parts()}
+        return {name: _root_mean_square(now) for name, now, _ in self._parts()}
 
     @property
     def changes(self) -> dict[str, np.ndarray]:
-        """How much each state moved in each step: root mean square of the difference, (steps,)."""
+        """The change of each state in each step: root mean square of the difference, (steps,)."""
         with np.errstate(invalid="ignore"):  # infinite before and after
             return {
-                name: _size(np.subtract(now, last, dtype="float64"))
+                name: _root_mean_square(np.subtract(now, last, dtype="float64"))
                 for name, now, last in self._parts()
             }
 
     def saturated(self, beyond: float = 0.95) -> dict[str, np.ndarray]:
-        """The share of each state's numbers that are larger than this, either way, (steps,)."""
+        """The share of each state's numbers whose absolute value is above ``beyond``, (steps,)."""
         return {
             name: np.mean(np.abs(now) > beyond, axis=tuple(range(1, now.ndim)))
             for name, now, _ in self._parts()
@@ -79,6 +79,6 @@ class Trace:
                 yield f"{path}:{at}", now, last
 
 
-def _size(values: np.ndarray) -> np.ndarray:
+def _root_mean_square(values: np.ndarray) -> np.ndarray:
     squares = np.square(values, dtype="float64")  # those of exploding numbers too
     return np.sqrt(np.mean(squares, axis=tuple(range(1, values.ndim))))

@@ -231,7 +231,7 @@ def test_a_function_that_takes_no_tracer_is_called_step_by_step(choose):
         ({"n": 2.5}, "n is 2.5"),
         ({"n": 2, "choose": "argmax"}, r"choose is 'argmax'; legato\.argmax"),
         ({"n": 2, "encode": 3}, "encode is 3"),
-        ({"n": 2}, r"how a number is told to the model is not known. Say it with encode="),
+        ({"n": 2}, r"how a choice becomes an input is not known. Give encode="),
         ({"n": 2, "choose": lambda y: y}, r"shape \(6,\), and a step of the model's input \(1,\)"),
         ({"n": 2, "encode": lambda c: [c, c]}, r"What encode gives has shape \(2,\)"),
     ],

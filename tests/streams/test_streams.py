@@ -54,14 +54,14 @@ def test_mixed_numbers_of_steps_in_more_than_one_batch(model):
 
 def test_one_long_history_does_not_pad_the_others(model, monkeypatch):
     walked = []
-    stepper = model.streams()._stepper
-    walk = type(stepper).walk
+    compiled = model.streams()._compiled
+    walk = type(compiled).advance
 
     def watch(self, rows, xs, counts, *others):
         walked.append(xs[0].shape)
         return walk(self, rows, xs, counts, *others)
 
-    monkeypatch.setattr(type(stepper), "walk", watch)
+    monkeypatch.setattr(type(compiled), "advance", watch)
     pool = model.streams()
     history = np.stack([step(at) for at in range(3000)])
     answers = pool.feed({"ada": history, **{name: [step(name)] for name in range(100)}})
