@@ -103,14 +103,13 @@ def progress_share(number: int) -> float:
     times: dict[int, list[float]] = {0: [], 1: []}
     for _ in range(9):
         for verbose in (0, 1):
-            progress = legato._execution.callbacks.Progress(
-                verbose, 3000, len(x), stream=Terminal()
-            )  # pyright: ignore
+            shown = {"stream": Terminal()}
+            progress = legato._execution.progress.Progress(verbose, 3000, len(x), **shown)  # pyright: ignore
             legato._models.verbs.Progress = lambda *_, shown=progress, **__: shown  # pyright: ignore
             began = time.perf_counter()
             model.fit(x, y, batch_size=1, epochs=3000, verbose=verbose)
             times[verbose].append(time.perf_counter() - began)
-    legato._models.verbs.Progress = legato._execution.callbacks.Progress  # pyright: ignore
+    legato._models.verbs.Progress = legato._execution.progress.Progress  # pyright: ignore
     return median(times[1]) / median(times[0]) - 1
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from legato._analysis.jacobians import BlockJacobians, DifferentiatedRun
 from legato._analysis.propagation import BatchJacobians, Propagation
 from legato._errors import InputError
-from legato._execution.callbacks import Progress
 from legato._execution.data_adapter import DataAdapter
+from legato._execution.progress import Progress
 from legato._models.model import Model, Sequential
 from legato._platform import keras_private
 from legato._platform.wording import duration

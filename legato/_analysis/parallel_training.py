@@ -31,8 +31,8 @@ from legato._analysis.replicate_builder import (
 )
 from legato._errors import InputError
 from legato._execution.batches import drawing_orders_from
-from legato._execution.callbacks import Progress
 from legato._execution.program_cache import ProgramCache
+from legato._execution.progress import Progress
 from legato._platform import keras_private
 from legato._platform.backend import device_share_bytes
 

@@ -20,8 +20,8 @@ import numpy as np
 from legato._analysis.parallel_training import FinishedReplicate, ParallelTraining
 from legato._analysis.replicate_builder import ModelContent, ReplicateBuilder, set_model_content
 from legato._errors import InputError, UnsupportedError
-from legato._execution.callbacks import Progress
 from legato._execution.program_cache import ProgramCache
+from legato._execution.progress import Progress
 from legato._execution.samples import yields_batches
 from legato._platform.checks import check_seed
 

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 
 from legato._execution.batches import OUTPUT_SLOTS, Block, DataSource
-from legato._execution.callbacks import Progress, watches_batches
+from legato._execution.callbacks import has_batch_callbacks
 from legato._execution.compiled_loop import ENDLESS, Verb
+from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
 
 
@@ -32,7 +33,7 @@ class Execution:
 
     def __init__(self, run: Run, verb: Verb, callbacks, memory: bool = True):
         self._run, self._verb, self._callbacks, self._memory = run, verb, callbacks, memory
-        watched = watches_batches(callbacks, verb)
+        watched = has_batch_callbacks(callbacks, verb)
         self.size: int = run.engine.model.steps_per_execution if watched else 0
         self._first: int | None = None  # the step it began with; None between two of them
 

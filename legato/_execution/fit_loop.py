@@ -16,15 +16,15 @@ from legato._errors import StateError
 from legato._execution.backup import BackupAndRestore
 from legato._execution.batches import Block, DataSource, WholeData
 from legato._execution.callbacks import (
-    Pace,
-    Progress,
-    told_by,
-    watches_batches,
-    watches_epochs,
-    watches_tests,
+    CallLength,
+    flatten_callbacks,
+    has_batch_callbacks,
+    has_epoch_callbacks,
+    has_test_callbacks,
 )
 from legato._execution.evaluate_predict import Execution, run_evaluate
 from legato._execution.program_cache import Check, ProgramCache
+from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
 from legato._platform import keras_private
 from legato._platform.random_state import global_random_state
@@ -116,15 +116,15 @@ class FitLoop:
         self._model, self._feeding, self._callbacks = model, feeding, callbacks
         self._progress, self._validation = progress, validation
         self._by_epoch = (
-            watches_batches(callbacks, "train")
-            or watches_epochs(callbacks)
+            has_batch_callbacks(callbacks, "train")
+            or has_epoch_callbacks(callbacks)
             or not isinstance(feeding, WholeData)
         )
         check = None
         if validation is not None:
             alone = (
                 self._by_epoch
-                or watches_tests(callbacks)
+                or has_test_callbacks(callbacks)
                 or ProgramCache(model._engine).runs_eagerly
             )
             check = None if alone else validation.check
@@ -132,11 +132,13 @@ class FitLoop:
         self._check = check
         self.run = Run(model._engine, "train", reset, check=check)
         self._execution = Execution(self.run, "train", callbacks)
-        self._pace = Pace()
+        self._call_length = CallLength()
         self._logs: dict = {}
         self._skip = 0  # steps of the first epoch that were made before the run was stopped
         self._random: dict = {}  # what an epoch began with
-        self._backups = [each for each in told_by(callbacks) if isinstance(each, BackupAndRestore)]
+        self._backups = [
+            each for each in flatten_callbacks(callbacks) if isinstance(each, BackupAndRestore)
+        ]
         for backup in self._backups:
             backup.training = self
 
@@ -146,7 +148,7 @@ class FitLoop:
         model.stop_training = False
         callbacks.on_train_begin()
         for backup in self._backups:
-            others = [each for each in told_by(callbacks) if each is not backup]
+            others = [each for each in flatten_callbacks(callbacks) if each is not backup]
             self._skip = backup.begun(others)
         if model._initial_epoch:
             first, model._initial_epoch = model._initial_epoch, None
@@ -175,7 +177,7 @@ class FitLoop:
             self._random = global_random_state()
         ended, skip, self._skip = 0, self._skip, 0
         pieces = self._feeding.training(left, self._execution.size)
-        for piece, begin, end in self._execution.calls(pieces, lambda _: self._pace.steps):
+        for piece, begin, end in self._execution.calls(pieces, lambda _: self._call_length.steps):
             if begin < skip:
                 self.run.prepare(piece)
                 continue
@@ -233,7 +235,7 @@ class FitLoop:
         checked = None
         if due is not None:
             emitted, checked = emitted
-        self._pace.took(end - begin, time.perf_counter() - began)
+        self._call_length.measure(end - begin, time.perf_counter() - began)
         first = begin // piece.steps
         ended = range(first, end // piece.steps)
         if self._execution.size or not ended:

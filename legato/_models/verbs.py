@@ -14,7 +14,7 @@ from jax.core import Tracer
 
 from legato._errors import InputError
 from legato._execution.batches import Shuffle, WholeData
-from legato._execution.callbacks import Progress, watching
+from legato._execution.callbacks import make_callback_list
 from legato._execution.compiled_loop import CompiledLoop, Verb
 from legato._execution.data_adapter import (
     DataAdapter,
@@ -25,6 +25,7 @@ from legato._execution.data_adapter import (
 from legato._execution.evaluate_predict import run_evaluate, run_predict
 from legato._execution.fit_loop import FitLoop, Validation
 from legato._execution.program_cache import ProgramCache
+from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
 from legato._execution.samples import SampleArrays
 from legato._models.explain import SHUFFLE_CHOICES, ExplainMethod
@@ -152,7 +153,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
                 due=lambda epoch: self._should_eval(epoch, validation_freq),
             )
             validation.check_feeding(feeding)
-        callback_list = watching(
+        callback_list = make_callback_list(
             callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=feeding.steps
         )
         progress = Progress(verbose, epochs, feeding.steps)
@@ -215,7 +216,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         data = self._data_adapter.read(x, y, sample_weight, starts)
         feeding = self._data_adapter.once(data, batch_size, steps)
         run = Run(self._engine, "test")
-        callback_list = watching(
+        callback_list = make_callback_list(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
         progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
@@ -273,7 +274,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             repeatable = x if batch_size is None else None
             return self._predict_one_batch(feeding, advance, repeatable)
         run = Run(self._engine, "predict")
-        callback_list = watching(
+        callback_list = make_callback_list(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
         )
         progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)

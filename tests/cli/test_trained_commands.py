@@ -27,7 +27,7 @@ from loading import loaded_after
 from typer.testing import CliRunner
 
 import legato
-from legato._execution.callbacks import Progress
+from legato._execution.progress import Progress
 from legato._forecasting import config
 from legato._series import reading
 from legato.cli import _error_reporting, _output, _train_command, _trained_commands, app

@@ -12,7 +12,7 @@ from cells import FEATURES, UNITS, inputs, spread
 
 import legato
 from legato import layers
-from legato._execution.callbacks import Progress
+from legato._execution.progress import Progress
 
 X = inputs(6)
 y = spread(np.random.default_rng(5), len(X), UNITS)
@@ -38,7 +38,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     made = Clock()
-    monkeypatch.setattr("legato._execution.callbacks.time", made)
+    monkeypatch.setattr("legato._execution.progress.time", made)
     return made
 
 
