@@ -151,6 +151,13 @@ def test_the_tests_of_the_laws_exist():
         assert not [name for name in names if f"def {name}(" not in defined], law
 
 
+def test_the_paths_that_contributors_are_sent_to_exist():
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    paths = set(re.findall(r"`((?:legato|tests|docs)/[\w./]+)`", page))
+    assert len(paths) > 20
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
 def test_the_site_builds(tmp_path):
     pytest.importorskip("mkdocs")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
