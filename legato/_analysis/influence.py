@@ -137,7 +137,7 @@ def influence(
             "legato.load_model opens the file of any Keras model."
         )
     engine = model._engine
-    data = DataAdapter(engine).held(X, batch_size, starts)
+    data = DataAdapter(engine).whole_data(X, batch_size, starts)
     _check_no_embedding(model)
     sample_names = _sample_names(names, data.samples.count)
     memory = _initial_memory(engine, state, data.rows)

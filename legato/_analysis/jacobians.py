@@ -99,7 +99,7 @@ class DifferentiatedRun:
         by_step: bool,
     ):
         self._samples, self._rows, self._output = samples, rows, output
-        self._program = ProgramCache(engine).of("predict")
+        self._program = ProgramCache(engine).loop_of("predict")
         self._variables = ProgramCache(engine).variables("predict")
         self._values = type(self._variables)(*map(keras_private.values_of, self._variables))
         self._full, self._last = divmod(samples.count, rows)
@@ -225,7 +225,9 @@ class DifferentiatedRun:
 
     def _step(self, rows: int) -> Callable:
         """(values, memory, data, starts) → (outputs, changed values, memory), as in ``predict``."""
-        return self._program.once(LoopPlan(rows, rows, rows, 1, "never", 1, 1), compiled=False)
+        return self._program.single_batch(
+            LoopPlan(rows, rows, rows, 1, "never", 1, 1), compiled=False
+        )
 
     def _batch(self, begin: int, end: int) -> tuple[Any, Any]:
         """Inputs and start flags of batches of one size, (batches, rows, …)."""

@@ -1,14 +1,14 @@
-"""A training run that was stopped goes on as if it never had been, to the bit.
+"""Backups of a training run, from which an interrupted run continues with the same bits.
 
 ``keras.callbacks.BackupAndRestore`` keeps the weights, the optimizer and the number of the epoch. A
-run depends on more: what the recurrent layers remember and began with, the random numbers still to
-be drawn (sample orders, dropout), and what other callbacks have counted, such as how long the loss
-has not improved. All of it goes into one file, written whole or not at all, so that a run killed at
-any moment finds a whole one. Keras's callback is adopted in ``fit``: the very object becomes the
-class below. A backup that plain Keras made is taken up as Keras does.
+run depends on more: the recurrent state and the state the run began with, the random state (sample
+orders, dropout), and the counters of other callbacks, such as the epochs without improvement. All
+of it goes into one file, written whole or not at all, so that a run that is killed at any moment
+leaves a whole one. ``fit`` changes the class of Keras's callback to the one below. A backup that
+plain Keras made is restored as Keras does.
 
-Limits: a source of random numbers that is neither Python's, NumPy's nor Keras's is not known here,
-and data that go on and on, like a generator's, begin where they are.
+Limits: random generators other than Python's, NumPy's and Keras's are not restored, and a generator
+of data that never ends continues from where it is.
 """
 
 import json
@@ -29,23 +29,23 @@ _WORKED_OUT = {"min_delta"}  # Keras's callbacks give it its sign in their first
 class BackupAndRestore(keras.callbacks.BackupAndRestore):
     """Keras's callback, keeping everything that a run depends on."""
 
-    training: Any = None  # the run; it says so before it begins
-    _found: dict | None = None  # what was kept of a run that was stopped
+    training: Any = None  # the FitLoop, which sets it
+    _found: dict | None = None  # the content of the file
     _due = False
 
     @property
     def path(self) -> Path:
-        """The file that is kept."""
+        """The file of the backup."""
         return Path(self.backup_dir) / "training.safetensors"
 
-    def begun(self, others: list) -> int:
-        """Take up what was kept, now that every callback has begun.
+    def restore_callbacks(self, others: list) -> int:
+        """Restore callbacks and random state, after every ``on_train_begin``.
 
         Args:
             others: the other callbacks.
 
         Returns:
-            The step of its epoch that the run goes on with.
+            The step of its epoch at which the run continues.
         """
         self._others = others
         self._before = [dict(vars(each)) for each in others]
@@ -62,17 +62,17 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         return found["step"]
 
     def _save_model(self):
-        # Keras calls it when the epoch or the batch has ended that `save_freq` names. Callbacks
-        # further down the list have not heard of that yet: wait for them.
+        # Keras calls it at the end of the epoch or batch that `save_freq` selects. Callbacks later
+        # in the list are not called yet: wait for them.
         self._due = True
 
-    def keep(self) -> None:
-        """Write the file if it is due; for the run to call when all callbacks have been told."""
+    def write_if_due(self) -> None:
+        """Write the file if it is due; the run calls it after all callbacks."""
         if not self._due:
             return
         self._due = False
         by_batch = self.save_freq != "epoch"
-        content = self.training.content(global_random_state(), by_batch) | {
+        content = self.training.backup_content(global_random_state(), by_batch) | {
             "epoch": self._current_epoch,
             "step": self._last_batch_seen + 1 if by_batch else 0,
             "callbacks": [
@@ -91,7 +91,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             return super()._load_model()
         arrays, about = read_arrays(self.path, _FORMAT, "backup")
         found = _unpack(json.loads(about["content"]), arrays)
-        if not self.training.take_up(found):
+        if not self.training.restore(found):
             raise StateError(
                 f"{self.path} keeps a run of another model: its variables have other shapes. Give "
                 "this run a backup_dir of its own, or delete that one to begin anew."
@@ -104,7 +104,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
 
 
 def adopt(callback) -> None:
-    """Let a ``BackupAndRestore`` of Keras keep everything that a run depends on."""
+    """Change a ``BackupAndRestore`` of Keras to the class above, which keeps all of a run."""
     if type(callback) is keras.callbacks.BackupAndRestore:
         callback.__class__ = BackupAndRestore
 
@@ -114,7 +114,7 @@ def _kind(callback) -> str:
 
 
 def _changes(callback, before: dict) -> dict:
-    """Numbers and arrays a callback has put into its attributes since the run began."""
+    """The attributes with numbers or arrays that a callback has set since the run began."""
     return {
         name: value
         for name, value in vars(callback).items()
@@ -130,7 +130,7 @@ def _is_plain(value) -> bool:
 
 
 def _pack(value, arrays: dict[str, np.ndarray]):
-    """A value as JSON has them, its arrays put aside under numbers."""
+    """A value for JSON, its arrays replaced by numbers, under which they go into ``arrays``."""
     if isinstance(value, dict):
         return {name: _pack(each, arrays) for name, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,10 +1,10 @@
-"""Data on their way to a compiled loop: arrays as a whole, or batches that arrive, in blocks.
+"""Sources of data for a compiled loop: arrays as a whole, or batches in blocks.
 
-A compiled loop takes arrays whose axis 0 is the sample, and the order in which batches pick from
-them. Arrays that fit are one block for many epochs (``WholeData``). What comes from an iterator, or
-would take more than a set share of the device's memory, is handed over in blocks (``BlockedData``):
-several batches of one shape stacked into arrays, the next block read, checked and sent on another
-thread while this one runs. Memory is bounded by three blocks, however long the data are.
+A compiled loop takes arrays whose axis 0 is the sample, and the sample indices of each batch.
+Arrays that fit are one block for many epochs (``WholeData``). Batches from an iterator, and arrays
+that would take more than a set share of the device's memory, come in blocks (``BlockedData``):
+several batches of one shape are stacked into arrays, and the next block is read, checked and sent
+on another thread while one runs. Memory is bounded by three blocks, however long the data are.
 """
 
 import warnings
@@ -29,25 +29,25 @@ BLOCK_BATCHES = 64
 
 Shuffle = bool | Literal["batch"]
 
-_DRAWN_BY: ContextVar[Any] = ContextVar("what draws sample orders", default=np.random)
+_ORDER_GENERATOR: ContextVar[Any] = ContextVar("generator of sample orders", default=np.random)
 
 
 @contextmanager
 def drawing_orders_from(generator: np.random.RandomState):
-    """Let the feedings that are made here draw their orders from a generator of their own.
+    """A context in which new sources draw their sample orders from a generator of their own.
 
-    NumPy's global one has one sequence of numbers for a process, and runs beside each other would
-    share it out by chance.
+    NumPy's global generator has one sequence of numbers for the process, so that threads that train
+    side by side would draw from it in an order that depends on their timing.
     """
-    token = _DRAWN_BY.set(generator)
+    token = _ORDER_GENERATOR.set(generator)
     try:
         yield
     finally:
-        _DRAWN_BY.reset(token)
+        _ORDER_GENERATOR.reset(token)
 
 
 class Block(NamedTuple):
-    """What a program can be called on without other data.
+    """The data and sample indices of some steps, for one or several calls of a program.
 
     Attributes:
         samples: the arrays that batches pick from.
@@ -56,7 +56,7 @@ class Block(NamedTuple):
         batch: samples in a batch.
         last: samples in an epoch's last batch.
         steps: batches in an epoch; ``ENDLESS`` where its end is not known beforehand.
-        slots: emissions there is room for.
+        slots: number of results that a call has room for.
     """
 
     samples: SampleArrays
@@ -75,15 +75,14 @@ class Block(NamedTuple):
 
 
 class WholeData:
-    """Samples that are there as a whole.
+    """Samples that are on the device as a whole.
 
     Args:
         samples: the data.
         rows: samples in a full batch, at most ``samples.count``.
-        shuffle: whether each epoch has an order of its own, drawn with NumPy's global generator,
-            so that ``numpy.random.seed`` and ``keras.utils.set_random_seed`` govern it, unless it
-            is ``drawing_orders_from`` another;
-            ``"batch"``: within each batch only.
+        shuffle: whether each epoch has an order of its own; ``"batch"``: within each batch only.
+            Orders are drawn from NumPy's global generator, which ``numpy.random.seed`` and
+            ``keras.utils.set_random_seed`` set, or from that of ``drawing_orders_from``.
 
     Attributes:
         samples, rows: as given.
@@ -93,7 +92,7 @@ class WholeData:
     def __init__(self, samples: SampleArrays, rows: int, shuffle: Shuffle = False):
         self.samples, self.rows = samples, rows
         self._shuffle: Shuffle = shuffle
-        self._random = _DRAWN_BY.get()
+        self._random = _ORDER_GENERATOR.get()
         full, rest = divmod(samples.count, rows)
         self.steps = full + (rest > 0)
         self._last = rest or rows
@@ -103,38 +102,38 @@ class WholeData:
         self.samples = self.samples.on_device()
 
     def training(self, epochs: int, by_batch: int = 0) -> Iterator[Block]:
-        """One piece: as many epochs, up to ``epochs``, as the program has room for."""
+        """One block: as many epochs, up to ``epochs``, as the program has room for."""
         slots = max(1, ORDER_INDICES // (self.steps * self.rows))
         epochs = min(epochs, slots)
         order = np.zeros((slots, self.steps * self.rows), np.int32)
         for epoch in order[:epochs, : self.samples.count]:
             epoch[:] = epoch_order(self.samples.count, self.rows, self._shuffle, self._random)
-        yield self._piece(order, epochs * self.steps, slots, calls=by_batch > 0)
+        yield self._whole_block(order, epochs * self.steps, slots, calls=by_batch > 0)
 
-    def once(self, slots: int, by_batch: int = 0) -> Iterator[Block]:
-        """One piece: all samples in order."""
+    def single_pass(self, slots: int, by_batch: int = 0) -> Iterator[Block]:
+        """One block: all samples in order."""
         order = np.zeros((1, self.steps * self.rows), np.int32)
         order[0, : self.samples.count] = np.arange(self.samples.count)
-        yield self._piece(order, self.steps, min(slots, self.steps), calls=by_batch > 0)
+        yield self._whole_block(order, self.steps, min(slots, self.steps), calls=by_batch > 0)
 
-    def _piece(self, order: np.ndarray, end: int, slots: int, calls: bool) -> Block:
+    def _whole_block(self, order: np.ndarray, end: int, slots: int, calls: bool) -> Block:
         order = order.reshape(-1, self.rows)
         at_hand = jax.device_put(order) if calls else order  # which costs more than one call gains
         return Block(self.samples, at_hand, 0, end, self.rows, self._last, self.steps, slots)
 
 
 class BackgroundReader:
-    """A thread on which all of a source is read, since a source may be bound to one."""
+    """A thread that reads a source from beginning to end, as some sources require."""
 
     def __init__(self):
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="legato-feeding")
 
     def __call__(self, do: Callable, *arguments):
-        """What a call gives, made there."""
+        """The result of a function, called on the thread."""
         return self._worker.submit(do, *arguments).result()
 
     def each(self, items: Iterator, ahead: bool) -> Iterator:
-        """The items; ``ahead``: the next one is made while the one before it is used."""
+        """The items of an iterator; with ``ahead``, the next is read while one is used."""
         end = object()
         coming = self._worker.submit(next, items, end)
         while (item := coming.result()) is not end:
@@ -146,15 +145,15 @@ class BackgroundReader:
 
 
 class BlockedData:
-    """Batches that arrive, an epoch's at a time.
+    """Batches that are read one after the other, an epoch at a time.
 
     Args:
-        read: begins an epoch: an iterator over its batches.
-        steps: batches in an epoch, None while nobody knows.
-        reader: the thread they are read on.
+        read: begins an epoch; returns an iterator over its batches.
+        steps: batches in an epoch; None while unknown.
+        reader: the thread to read on. Default: a new one.
 
     Attributes:
-        steps: as given, else as many as the last epoch had.
+        steps: as given, else the number of batches in the last epoch.
     """
 
     def __init__(
@@ -166,18 +165,18 @@ class BlockedData:
         self._read, self.steps, self._reader = read, steps, reader or BackgroundReader()
 
     def keep_on_device(self) -> None:
-        """Blocks come and go; nothing is kept."""
+        """Do nothing: blocks are sent once each."""
 
     def training(self, epochs: int, by_batch: int = 0) -> Iterator[Block]:
         """The blocks of one epoch.
 
         Args:
-            epochs: epochs that nobody needs to look into; one epoch is all that comes.
-            by_batch: batches in a call if somebody looks at them, and then nothing is read before
-                it is needed; else 0.
+            epochs: ignored, for the signature of ``WholeData``.
+            by_batch: the number of batches in a call of the program for callbacks with batch
+                methods, for which nothing is read ahead; else 0.
 
         Raises:
-            InputError: no batch came.
+            InputError: the data have no batch.
         """
         batches = self._read()
         blocks = _blocks(batches, by_batch or BLOCK_BATCHES, self.steps)
@@ -196,10 +195,10 @@ class BlockedData:
             )
         self.steps = step
 
-    def once(self, slots: int, by_batch: int = 0) -> Iterator[Block]:
-        """The blocks of all that comes."""
-        for piece in self.training(1, by_batch):
-            yield piece._replace(slots=min(slots, len(piece.order)))
+    def single_pass(self, slots: int, by_batch: int = 0) -> Iterator[Block]:
+        """The blocks of all batches, once."""
+        for block in self.training(1, by_batch):
+            yield block._replace(slots=min(slots, len(block.order)))
 
 
 DataSource = WholeData | BlockedData
@@ -212,7 +211,7 @@ def epoch_order(count: int, rows: int, shuffle: Shuffle, random: Any = np.random
         count: samples.
         rows: samples in a full batch.
         shuffle: whether they are shuffled; ``"batch"``: within each batch only, as in Keras.
-        random: what draws them: NumPy's global generator, or one like it.
+        random: a ``RandomState``. Default: NumPy's global one.
     """
     if shuffle != "batch":
         return random.permutation(count) if shuffle else np.arange(count)
@@ -221,9 +220,8 @@ def epoch_order(count: int, rows: int, shuffle: Shuffle, random: Any = np.random
 
 
 def in_blocks(samples: SampleArrays, rows: int, shuffle: Shuffle) -> BlockedData:
-    """Arrays that are too large to be sent as a whole, batch by batch."""
-
-    random = _DRAWN_BY.get()  # here: reading is done on another thread
+    """A source of batches of arrays that are too large to be sent as a whole."""
+    random = _ORDER_GENERATOR.get()  # here: reading is done on another thread
 
     def read() -> Iterator[SampleArrays]:
         count = samples.count
@@ -239,20 +237,20 @@ def blocks_from_iterator(
     source: Any,
     reader: BackgroundReader,
     to_samples: Callable[..., SampleArrays],
-    again: bool = False,
+    restart: bool = False,
 ) -> BlockedData:
-    """Batches of what Keras iterates over.
+    """A source of the batches of an iterator of Keras.
 
     Args:
         source: Keras's iterator over an epoch.
         reader: the thread it was made on.
         to_samples: reads and checks ``x, y, sample_weight`` of a batch.
-        again: whether every epoch begins with the first batch, as evaluations do; a generator that
-            is told how many batches an epoch has goes on instead.
+        restart: whether every epoch begins with the first batch, as evaluations do. Otherwise a
+            generator with a given number of steps continues from epoch to epoch.
     """
 
     def read() -> Iterator[SampleArrays]:
-        if again:
+        if restart:
             source.reset()
         with source.catch_stop_iteration():
             for number, _, (batch,) in source:
@@ -266,7 +264,7 @@ def blocks_from_iterator(
 
 
 def _blocks(batches: Iterator[SampleArrays], most: int, steps: int | None) -> Iterator[Block]:
-    """Consecutive batches of one shape, put together."""
+    """Blocks of consecutive batches of one shape."""
     waiting: list[SampleArrays] = []
     room = 1
     for batch in batches:
@@ -284,9 +282,9 @@ def _blocks(batches: Iterator[SampleArrays], most: int, steps: int | None) -> It
 
 
 def _block(batches: list[SampleArrays], room: int) -> Block:
-    """One piece of some batches, in arrays with room for a fixed number, so that one program does.
+    """A block of some batches, in arrays with room for ``room``, so that one program runs all.
 
-    A batch that is alone among others of another shape is left as it is.
+    A single batch has no spare room.
     """
     size = batches[0].count
     room = room if len(batches) > 1 else 1

@@ -1,12 +1,7 @@
-"""One pure Keras step, looped over batches and epochs inside one compiled program.
+"""A loop over batches and epochs of one pure Keras step, compiled as one program.
 
-The program of a verb is compiled once for a model and the shapes of its data. Which steps it runs,
-``begin`` to ``end``, is an argument: a whole run, an epoch, a single batch are calls of one
-program, so that whoever watches a run sees the numbers of the run nobody watched. Data, sample
-orders and the variables' values go in, the values and what each step emitted come out; nothing is
-donated, so an interruption leaves everything as it was.
-
-Meaning, as a plain Python loop over Keras's own step (``test_compiled_loop.py`` runs both)::
+Algorithm, as a plain Python loop over Keras's own step (``step_by_step`` is that loop, and
+``test_compiled_loop.py`` compares the two)::
 
     for i in range(begin, end):
         if i % steps == 0:                      # an epoch begins
@@ -17,6 +12,19 @@ Meaning, as a plain Python loop over Keras's own step (``test_compiled_loop.py``
         emitted, values = model.train_step(values, data[rows])
         if i % steps == steps - 1 and due:      # an epoch ends, and a validation is due
             checked, values = the same loop over model.test_step and the validation data
+
+The program is compiled once for a model and the shapes of its data. The steps to run, ``begin`` to
+``end``, are an argument: a whole run, an epoch and a single batch are calls of one program, so that
+a run gives the same numbers with and without callbacks. Inputs are the data, the sample orders and
+the variables' values; results are the changed values and the output of each slot.
+
+Source: ``jax.lax.fori_loop`` around the steps of Keras's JAX trainer (``keras.src.backend.jax``),
+which takes and returns the variables' values. The values of the recurrent state follow those of the
+non-trainable variables.
+
+Limits: gradients stop at the end of a batch (truncated backpropagation through time). Only the last
+batch of an epoch may be smaller, which costs a second trace of the step. No buffer is donated, so
+that an interruption leaves the model as it was, at the cost of a second copy of the variables.
 """
 
 from collections.abc import Callable
@@ -38,17 +46,17 @@ ENDLESS = np.iinfo(np.int32).max  # batches in an epoch whose end is not known
 
 @dataclass(frozen=True)
 class LoopPlan:
-    """What a program is compiled for, beside the shapes of its arguments.
+    """The static arguments of a program.
 
     Attributes:
         rows: rows of state.
-        batch: samples in a batch: ``rows``, or fewer where the others shall keep their state.
-        last: samples in an epoch's last batch; ``batch`` if they all are as large.
-        steps: batches in an epoch; ``ENDLESS`` while nobody knows.
-        reset: when every row's state goes back: to what the run began with before each ``epoch``,
-            to the initial state before each ``batch``, or ``never``.
-        every: steps that share one emission: an epoch's for logs (the last stays), 1 for outputs.
-        slots: emissions one call has room for.
+        batch: samples in a batch: ``rows``, or fewer, and then the other rows keep their state.
+        last: samples in an epoch's last batch; ``batch`` if all are of one size.
+        steps: batches in an epoch; ``ENDLESS`` while unknown.
+        reset: when state is reset; see ``reset_rules``.
+        every: steps that share a slot for their output: an epoch's for logs, of which the last
+            stays, 1 for predictions.
+        slots: the number of outputs that a call has room for.
     """
 
     rows: int
@@ -63,7 +71,7 @@ class LoopPlan:
 class LoopValues(NamedTuple):
     """A model's variables, or their values, as Keras's steps take them.
 
-    What a verb does not use is empty; what it does not change comes back empty.
+    Fields that a verb does not use are empty; fields that it does not change come back empty.
     """
 
     trainable: list
@@ -73,16 +81,16 @@ class LoopValues(NamedTuple):
 
 
 class LoopInputs(NamedTuple):
-    """What a call of a program runs over.
+    """The arguments of a call of a program, beside values and memory.
 
     Attributes:
         data: a pytree of arrays (samples, …).
-        starts: booleans (samples,): sequences that begin; or None.
-        first_memory: the memory an epoch begins with, for ``reset="epoch"``; else empty.
+        starts: booleans (samples,): the sample begins a sequence; None: none does.
+        first_memory: the memory that the run began with, for ``reset="epoch"``; else empty.
         order: sample indices of batches, int32, (batches, plan.batch).
         span: the first step, the one after the last, and the step of ``order[0]``: int32 (3,).
-        due: booleans (plan.slots,): epochs of the call that a validation follows; None if none.
-        validation: what the validation runs over; None if there is none.
+        due: booleans (plan.slots,): whether a validation follows each epoch of the call; or None.
+        validation: the inputs of the validation; None if there is none.
     """
 
     data: Any
@@ -98,15 +106,14 @@ class CompiledLoop:
     """The compiled loop of one verb over one model.
 
     Args:
-        step: ``step(values, batch) -> (emitted, values)``, pure: Keras's ``train_step`` or alike,
-            with the memory's variables at the end of ``values.non_trainable``.
-        memories: what the model's stateful layers remember, in the order of those variables.
+        step: ``step(values, batch) -> (emitted, values)``, pure, such as Keras's ``train_step``,
+            with the memory variables at the end of ``values.non_trainable``.
+        memories: the memories of the model's stateful layers, in the order of those variables.
         changed: the fields of ``LoopValues`` that the step changes.
 
     Attributes:
-        ready: what was prepared for the shapes met so far; its owner's to fill.
-        runs: what was compiled for them; also for the programs of models made the same way, if
-            they share it.
+        prepared: the programs with their variables, by shapes; filled by ``ProgramCache``.
+        runs: the programs without variables, by shapes; models that are built alike may share it.
     """
 
     def __init__(
@@ -115,7 +122,7 @@ class CompiledLoop:
         memories: list[LayerMemory],
         changed: tuple[str, ...],
     ):
-        self.ready: dict[tuple, Any] = {}
+        self.prepared: dict[tuple, Any] = {}
         self.runs: dict[tuple, Callable] = {}
         self._step = step
         self._kept = tuple(name for name in LoopValues._fields if name not in changed)
@@ -133,28 +140,29 @@ class CompiledLoop:
         """The loop for a plan, compiled when it is first called.
 
         Args:
-            plan: what to compile for.
-            values: the variables' values; only shapes are looked at.
-            empty_metrics: values of the metrics' variables an epoch begins with, on the host, so
-                that they are constants of the program; None for one that runs on.
-            validate: ``validate(values, memory, feed)`` → the logs of a validation and the values
-                that it changed, for epochs that are followed by one.
+            plan: the static arguments.
+            values: the variables' values; only shapes are read.
+            empty_metrics: the values of the metrics' variables at the beginning of an epoch, on
+                the host, so that they are constants of the program; None for a variable that is
+                not reset.
+            validate: ``validate(values, memory, inputs)`` → the logs of a validation and the values
+                that it changed; None without validation.
 
         Returns:
-            ``run(values, memory, feed)`` → what was emitted, stacked on axis 0 (slot ``i //
-            plan.every - begin // plan.every``; with ``validate`` a pair, the validations' beside
-            it), the values that changed, the new memory.
+            ``run(values, memory, inputs)`` → the outputs, stacked on axis 0 (slot ``i // plan.every
+            - begin // plan.every``; with ``validate`` a pair of those and of the validations'
+            logs), the values that changed, the new memory.
         """
 
-        def run(values, memory, feed):
-            return self.loop(plan, empty_metrics, values, memory, feed, validate)
+        def run(values, memory, inputs):
+            return self.loop(plan, empty_metrics, values, memory, inputs, validate)
 
         weights = sum(each.size for each in values.trainable)
         small = is_small(plan.batch, weights, training=bool(values.optimizer))
         return SingleFunctionProgram(run) if small else jax.jit(run)
 
-    def once(self, plan: LoopPlan, compiled: bool = True) -> Callable:
-        """One batch that holds all samples, for a verb whose outputs are wanted.
+    def single_batch(self, plan: LoopPlan, compiled: bool = True) -> Callable:
+        """A prediction of all samples as one batch.
 
         Returns:
             ``run(values, memory, data, starts)`` → the outputs, the values that changed, the
@@ -171,24 +179,24 @@ class CompiledLoop:
         """The loop as plain Python, for ``run_eagerly=True`` and ``jit_compile=False``.
 
         Returns:
-            ``run`` as ``compiled`` gives it; what is emitted has only the slots that were filled.
+            ``run`` as ``compiled`` gives it; the outputs have only the slots that were filled.
         """
 
-        def run(values, memory, feed: LoopInputs):
-            begin, end, first = map(int, feed.span)
+        def run(values, memory, inputs: LoopInputs):
+            begin, end, first = map(int, inputs.span)
             values, kept = self._split(values)
-            data = jax.tree.map(jnp.asarray, feed.data)
+            data = jax.tree.map(jnp.asarray, inputs.data)
             slots = {}
             for i in range(begin, end):
                 if i % plan.steps == 0:
                     values = values._replace(metrics=_where(True, empty_metrics, values.metrics))
                 memory = memory_before_batch(
-                    plan.reset, i % plan.steps == 0, feed.first_memory, memory
+                    plan.reset, i % plan.steps == 0, inputs.first_memory, memory
                 )
                 rows = plan.last if i % plan.steps == plan.steps - 1 else plan.batch
-                indices = feed.order[i - first]
+                indices = inputs.order[i - first]
                 emitted, values, memory = self._advance(
-                    plan, data, feed.starts, kept, rows, values, memory, indices
+                    plan, data, inputs.starts, kept, rows, values, memory, indices
                 )
                 slots[i // plan.every] = emitted
             return jax.tree.map(lambda *each: jnp.stack(each), *slots.values()), values, memory
@@ -201,17 +209,17 @@ class CompiledLoop:
         empty_metrics: list,
         values: LoopValues,
         memory: list,
-        feed: LoopInputs,
+        inputs: LoopInputs,
         validate: Callable | None = None,
     ) -> tuple:
-        """What ``compiled`` compiles, to be traced: there, or inside another program's loop."""
-        begin, end, first = feed.span
+        """The loop, to be traced: by ``compiled``, or as a validation inside another loop."""
+        begin, end, first = inputs.span
         values, kept = self._split(values)
-        advance = partial(self._advance, plan, feed.data, feed.starts, kept)
+        advance = partial(self._advance, plan, inputs.data, inputs.starts, kept)
         advance = jax.jit(advance, static_argnums=0, inline=True)
-        emitted, *_ = jax.eval_shape(partial(advance, plan.batch), values, memory, feed.order[0])
+        emitted, *_ = jax.eval_shape(partial(advance, plan.batch), values, memory, inputs.order[0])
         if validate is not None:
-            checked, _ = jax.eval_shape(validate, values, memory, feed.validation)
+            checked, _ = jax.eval_shape(validate, values, memory, inputs.validation)
             emitted = (emitted, checked)
         slots = jax.tree.map(lambda each: jnp.zeros((plan.slots, *each.shape), each.dtype), emitted)
 
@@ -219,8 +227,8 @@ class CompiledLoop:
             slots, values, memory = carry
             begins = i % plan.steps == 0
             values = values._replace(metrics=_where(begins, empty_metrics, values.metrics))
-            memory = memory_before_batch(plan.reset, begins, feed.first_memory, memory)
-            indices = feed.order[i - first]
+            memory = memory_before_batch(plan.reset, begins, inputs.first_memory, memory)
+            indices = inputs.order[i - first]
             if plan.last == plan.batch:
                 emitted, values, memory = advance(plan.batch, values, memory, indices)
             else:
@@ -234,15 +242,15 @@ class CompiledLoop:
                 )
             slot = i // plan.every - begin // plan.every
             if validate is None:
-                return _put(slots, slot, emitted), values, memory
+                return _write_slot(slots, slot, emitted), values, memory
             slots, checks = slots
-            slots = _put(slots, slot, emitted)
-            due = (i % plan.steps == plan.steps - 1) & feed.due[slot]
-            check_now = partial(validate, values, memory, feed.validation)
+            slots = _write_slot(slots, slot, emitted)
+            due = (i % plan.steps == plan.steps - 1) & inputs.due[slot]
+            check_now = partial(validate, values, memory, inputs.validation)
 
             def check(checks, *_):
                 checked, changed = check_now()
-                return _put(checks, slot, checked), changed.non_trainable, changed.metrics
+                return _write_slot(checks, slot, checked), changed.non_trainable, changed.metrics
 
             changing = checks, values.non_trainable, values.metrics
             checks, own, metrics = jax.lax.cond(due, check, lambda *same: same, *changing)
@@ -251,12 +259,35 @@ class CompiledLoop:
         return jax.lax.fori_loop(begin, end, body, (slots, values, memory))
 
     def _split(self, values: LoopValues) -> tuple[LoopValues, dict]:
-        """The values the step changes, and those it only reads."""
+        """The values that the step changes, and those that it only reads."""
         kept = {name: getattr(values, name) for name in self._kept}
         return values._replace(**{name: [] for name in kept}), kept
 
     def _advance(self, plan: LoopPlan, data, starts, kept, rows: int, values, memory, indices):
-        """One step on the first ``rows`` rows of a batch; the other rows keep their memory."""
+        """Run the step on one batch, with the state of its first ``rows`` rows.
+
+        Select the samples, take the memory of the batch's rows, raise the fresh flags that the
+        reset rules raise, run Keras's step on values and memory together, and write the new memory
+        of these rows back; the other rows keep theirs. Stateful layers start fresh rows from their
+        initial state inside the step (``LayerMemory.start_state``).
+
+        Limits: ``rows`` is static, so that each size of batch is traced by itself. Predictions of a
+        smaller batch are padded to ``plan.batch`` rows, since all slots have one shape; the caller
+        cuts them off.
+
+        Args:
+            plan: the static arguments of the program.
+            data: a pytree of arrays (samples, …).
+            starts: booleans (samples,), or None.
+            kept: the values that the step only reads, by field of ``LoopValues``.
+            rows: samples in this batch.
+            values: the values that the step changes.
+            memory: the values of the memory variables, (plan.rows, …).
+            indices: the samples of the batch, (plan.batch,); None: all samples, in order.
+
+        Returns:
+            The step's output, the changed values, the new memory.
+        """
         batch = data
         if indices is not None:
             indices = indices[:rows]
@@ -278,12 +309,12 @@ class CompiledLoop:
         return emitted, values, after
 
 
-def _put(slots, slot, emitted):
+def _write_slot(slots, slot, emitted):
     return jax.tree.map(lambda all_, one: all_.at[slot].set(one), slots, emitted)
 
 
 def _where(condition, then: list, otherwise: list) -> list:
-    """Value by value ``then`` or ``otherwise``; always this where that is None."""
+    """Value by value ``then`` or ``otherwise``; ``otherwise`` if ``then`` is None."""
     return [
         other if value is None else jnp.where(condition, value, other)
         for value, other in zip(then, otherwise, strict=True)

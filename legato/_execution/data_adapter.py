@@ -51,7 +51,7 @@ class BatchIterable(NamedTuple):
             InputError: Keras makes no batches of the source.
         """
         try:
-            return keras_private.batches(self.source, steps, shuffle)
+            return keras_private.epoch_batches(self.source, steps, shuffle)
         except ValueError as error:
             raise InputError(
                 f"x is a {type(self.source).__module__}.{type(self.source).__qualname__}, and "
@@ -90,27 +90,27 @@ class DataAdapter:
             x = (each for each in x)  # Keras takes generators, and no other iterators
         return BatchIterable(x, class_weight)
 
-    def training(self, data, batch_size, steps: int | None, shuffle: Shuffle) -> DataSource:
+    def for_training(self, data, batch_size, steps: int | None, shuffle: Shuffle) -> DataSource:
         """How data come to a training run."""
         if isinstance(data, SampleArrays):
             self.build_for(data)
             rows = self._rows(batch_size, data, steps)
             if steps is None or steps >= -(-data.count // rows):
-                return self._at_hand(data, rows, shuffle)
+                return self._array_source(data, rows, shuffle)
             if data.starts is not None:
                 raise InputError(
                     f"steps_per_epoch={steps} cuts epochs where the data go on, and starts= counts "
                     "from their beginning: leave out one of them."
                 )
             arrays = (data.x, data.y, data.weight)
-            source = keras_private.batches(arrays, steps, shuffle, rows)
+            source = keras_private.epoch_batches(arrays, steps, shuffle, rows)
             return blocks_from_iterator(
                 source, BackgroundReader(), partial(self.samples, check_values=False)
             )
         to_samples = partial(self.samples, class_weight=data.class_weight)
-        return blocks_from_iterator(*self._source(data, steps, shuffle), to_samples)
+        return blocks_from_iterator(*self._iterator_source(data, steps, shuffle), to_samples)
 
-    def once(self, data, batch_size, steps: int | None, loss=True) -> DataSource:
+    def for_single_pass(self, data, batch_size, steps: int | None, loss=True) -> DataSource:
         """How data come to an evaluation, or a prediction, which has no loss."""
         if isinstance(data, SampleArrays):
             self.build_for(data, loss)
@@ -119,10 +119,12 @@ class DataAdapter:
             rows = self._rows(batch_size, data, steps)
             if steps is not None:
                 data = data.take(slice(steps * rows))
-            return self._at_hand(data, min(rows, data.count), shuffle=False)
-        return blocks_from_iterator(*self._source(data, steps, loss=loss), self.samples, again=True)
+            return self._array_source(data, min(rows, data.count), shuffle=False)
+        return blocks_from_iterator(
+            *self._iterator_source(data, steps, loss=loss), self.samples, restart=True
+        )
 
-    def held(self, x, batch_size: int | None, starts=None) -> WholeData:
+    def whole_data(self, x, batch_size: int | None, starts=None) -> WholeData:
         """Arrays as ``predict`` takes them, for what looks at all samples at once.
 
         Raises:
@@ -132,20 +134,22 @@ class DataAdapter:
             raise InputError(
                 f"x is a {type(x).__name__}, which hands out batches; arrays were expected."
             )
-        feeding = self.once(self.samples(x, starts=starts), batch_size, None, loss=False)
-        if not isinstance(feeding, WholeData):
+        source = self.for_single_pass(self.samples(x, starts=starts), batch_size, None, loss=False)
+        if not isinstance(source, WholeData):
             raise InputError(
                 "x takes more memory than data may take as a whole. Give fewer samples, such as "
                 "x[:1000]."
             )
-        return feeding
+        return source
 
-    def _at_hand(self, samples: SampleArrays, rows: int, shuffle: Shuffle) -> DataSource:
+    def _array_source(self, samples: SampleArrays, rows: int, shuffle: Shuffle) -> DataSource:
         """Samples sent as a whole, or batch by batch if they would take too much room."""
         large = samples.nbytes > device_share_bytes()
         return (in_blocks if large else WholeData)(samples, rows, shuffle)
 
-    def _source(self, data: BatchIterable, steps: int | None, shuffle: Shuffle = False, loss=True):
+    def _iterator_source(
+        self, data: BatchIterable, steps: int | None, shuffle: Shuffle = False, loss=True
+    ):
         """Keras's iterator over batches, with the thread to read it on; the model is built."""
         reader = BackgroundReader()
         source = reader(data.iterator, steps, shuffle)
@@ -160,7 +164,7 @@ class DataAdapter:
         reader(source.reset)
         return source, reader
 
-    def single(self, samples: SampleArrays, loss=True) -> WholeData:
+    def single_batch(self, samples: SampleArrays, loss=True) -> WholeData:
         """All the samples as one batch."""
         self.build_for(samples, loss)
         return WholeData(samples, samples.count)
@@ -175,7 +179,7 @@ class DataAdapter:
                 lambda each: keras.KerasTensor((None, *each.shape[1:]), str(each.dtype)),
                 (samples.x, samples.y, samples.weight),
             )
-            keras_private.build(self._model, *shapes, loss=loss and self._model.compiled)
+            keras_private.build_variables(self._model, *shapes, loss=loss and self._model.compiled)
             if self._model.stateful and not self.engine.memories:
                 raise StateError(
                     f"Model {self._model.name!r} has stateful layers that were not built by "
@@ -218,7 +222,7 @@ def _check_first_layer(model, samples: SampleArrays) -> None:
         )
 
 
-def unpacked(data) -> tuple:
+def unpack_validation_data(data) -> tuple:
     """``(x, y)``, with weights, with starts, or data that hand out batches as they are."""
     if yields_batches(data):
         return (data,)

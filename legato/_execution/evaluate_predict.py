@@ -1,6 +1,6 @@
-"""Evaluation and prediction: one pass over the data, with what callbacks are told of its batches.
+"""Evaluation and prediction: one pass over the data, with Keras's calls of the callbacks.
 
-Host work only. What is told to whom, and when, is what Keras does.
+The work on the host; the program that computes is ``compiled_loop``'s.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -15,136 +15,146 @@ from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
 
 
-class Execution:
-    """The batches between two calls of the callbacks that look at batches.
+class BatchCallbacks:
+    """Calls the batch methods of callbacks before and after every ``steps_per_execution`` batches.
 
-    ``steps_per_execution`` of them, however many calls of the program those take: batches of
-    several shapes take several, and so do more than a program has room for.
+    These batches, an execution in Keras's words, may take several calls of the program: batches of
+    several shapes do, and so do more batches than a program has room for.
 
     Args:
-        run: whose values the callbacks may look at and change.
-        verb: what they are told of.
-        callbacks: who is told.
-        memory: whether the model's memory is theirs to see, too.
+        run: its values are written back before a callback, and read back after it.
+        verb: which batch methods are called.
+        callbacks: a ``CallbackList`` or one callback.
+        memory: whether the recurrent state is written and read back, too.
 
     Attributes:
-        size: batches; 0 if nobody looks at any.
+        size: batches in an execution; 0 if no callback has batch methods.
     """
 
     def __init__(self, run: Run, verb: Verb, callbacks, memory: bool = True):
         self._run, self._verb, self._callbacks, self._memory = run, verb, callbacks, memory
         watched = has_batch_callbacks(callbacks, verb)
         self.size: int = run.engine.model.steps_per_execution if watched else 0
-        self._first: int | None = None  # the step it began with; None between two of them
+        self._first: int | None = None  # the first step of the current execution; None between two
 
-    def calls(
-        self, pieces: Iterable[Block], most: Callable[[Block], int]
+    def split_into_calls(
+        self, blocks: Iterable[Block], most: Callable[[Block], int]
     ) -> Iterator[tuple[Block, int, int]]:
-        """Piece, first step and step after the last of each call of the program.
+        """Block, first step and step after the last of each call of the program.
 
         Args:
-            pieces: what is run; the next one is asked for when the one before it is done.
-            most: how many steps of a piece a call may take; asked before each.
+            blocks: the blocks to run; each is read after the calls of the one before it.
+            most: the number of steps of a block that the next call may take.
         """
-        for piece in pieces:
-            begin = piece.begin
-            while begin < piece.end:
-                end = min(begin + most(piece), piece.end)
+        for block in blocks:
+            begin = block.begin
+            while begin < block.end:
+                end = min(begin + most(block), block.end)
                 if self.size:
                     end = min(end, begin - begin % self.size + self.size)
-                yield piece, begin, end
+                yield block, begin, end
                 begin = end
 
     def begin(self, step: int) -> None:
-        """A call begins."""
+        """Call the callbacks before an execution, if the call at this step is its first."""
         if self.size and self._first is None:
             self._first = step
             getattr(self._callbacks, f"on_{self._verb}_batch_begin")(step)
             self._run.read_back(self._memory)
 
-    def is_over(self, step: int) -> bool:
-        """Whether a call that ends before this step is its last, whatever comes."""
+    def ends_at(self, step: int) -> bool:
+        """Whether the execution is complete when this many steps are done."""
         return self._first is not None and step % self.size == 0
 
     def end(self, logs: dict) -> bool:
-        """Tell of its end, if it has begun; returns whether it had."""
+        """Call the callbacks after an execution; returns False if none has begun."""
         if self._first is None:
             return False
         last, self._first = self._first + self.size - 1, None
-        self._run.hold(self._memory)
+        self._run.write_back(self._memory)
         getattr(self._callbacks, f"on_{self._verb}_batch_end")(last, logs)
         return True
 
 
 def run_evaluate(
-    run: Run, feeding: DataSource, callbacks, progress: Progress, advance: bool
+    run: Run, source: DataSource, callbacks, progress: Progress, advance: bool
 ) -> dict:
-    """Evaluate; returns the logs of the whole data.
+    """Evaluate; returns the logs of all data.
 
-    ``advance`` says whether the model remembers what it saw, here and in ``run_predict``.
+    Args:
+        run: the run of ``"test"``.
+        source: the data.
+        callbacks: a ``CallbackList`` or one callback.
+        progress: shows the progress.
+        advance: whether the model's state advances.
     """
     model = run.engine.model
-    execution = Execution(run, "test", callbacks, advance)
+    batch_callbacks = BatchCallbacks(run, "test", callbacks, advance)
     model.stop_evaluating = False
     callbacks.on_test_begin()
     logs: dict = {}
-    pieces = feeding.once(1, execution.size)
-    for piece, begin, end in execution.calls(pieces, lambda _: ENDLESS):
-        execution.begin(begin)
-        logs = logs_of(fetch(run.call(piece, begin, end)), 0)
-        if execution.is_over(end):
-            execution.end(logs)
+    blocks = source.single_pass(1, batch_callbacks.size)
+    for block, begin, end in batch_callbacks.split_into_calls(blocks, lambda _: ENDLESS):
+        batch_callbacks.begin(begin)
+        logs = logs_of(fetch(run.call(block, begin, end)), 0)
+        if batch_callbacks.ends_at(end):
+            batch_callbacks.end(logs)
         progress.steps(0, end)
         if model.stop_evaluating:
             break
-    execution.end(logs)
-    run.hold(advance)
+    batch_callbacks.end(logs)
+    run.write_back(advance)
     progress.epoch(0, logs)
     callbacks.on_test_end(logs)
     return logs
 
 
-def run_predict(run: Run, feeding: DataSource, callbacks, progress: Progress, advance: bool):
-    """Predict; returns the outputs of all samples, as NumPy arrays of the caller's own."""
+def run_predict(run: Run, source: DataSource, callbacks, progress: Progress, advance: bool):
+    """Predict; returns the outputs of all samples, as new NumPy arrays.
+
+    Args:
+        run: the run of ``"predict"``.
+        source, callbacks, progress, advance: as for ``run_evaluate``.
+    """
     model = run.engine.model
-    execution = Execution(run, "predict", callbacks, advance)
+    batch_callbacks = BatchCallbacks(run, "predict", callbacks, advance)
     model.stop_predicting = False
     callbacks.on_predict_begin()
     parts: list = []
-    told = 0  # parts that callbacks have seen
-    pieces = feeding.once(OUTPUT_SLOTS, execution.size)
-    for piece, begin, end in execution.calls(pieces, lambda each: each.slots):
-        execution.begin(begin)
-        parts.append(_outputs(run, piece, begin, end))
-        if execution.is_over(end):
-            execution.end({"outputs": _joined(parts[told:])})
-            told = len(parts)
+    reported = 0  # number of parts that callbacks were given
+    blocks = source.single_pass(OUTPUT_SLOTS, batch_callbacks.size)
+    for block, begin, end in batch_callbacks.split_into_calls(blocks, lambda each: each.slots):
+        batch_callbacks.begin(begin)
+        parts.append(_outputs(run, block, begin, end))
+        if batch_callbacks.ends_at(end):
+            batch_callbacks.end({"outputs": _concatenate(parts[reported:])})
+            reported = len(parts)
         progress.steps(0, end)
         if model.stop_predicting:
             break
-    if told < len(parts) and execution.size:
-        execution.end({"outputs": _joined(parts[told:])})
-    run.hold(advance)
+    if reported < len(parts) and batch_callbacks.size:
+        batch_callbacks.end({"outputs": _concatenate(parts[reported:])})
+    run.write_back(advance)
     callbacks.on_predict_end()
-    return _joined(parts)
+    return _concatenate(parts)
 
 
-def _joined(parts: list):
-    """Outputs one after the other."""
+def _concatenate(parts: list):
+    """The outputs of several calls, concatenated."""
     if len(parts) == 1:
         return parts[0]
     return jax.tree.map(lambda *each: np.concatenate(each), *parts)
 
 
-def _outputs(run: Run, piece: Block, begin: int, end: int):
+def _outputs(run: Run, block: Block, begin: int, end: int):
     """The outputs of some steps, (samples, …)."""
-    if piece.steps == 1:
-        return jax.tree.map(np.array, run.call_once(piece))
-    count = (end - begin) * piece.batch
-    if end == piece.steps:  # its last batch may be smaller
-        count += piece.last - piece.batch
+    if block.steps == 1:
+        return jax.tree.map(np.array, run.call_once(block))
+    count = (end - begin) * block.batch
+    if end == block.steps:  # its last batch may be smaller
+        count += block.last - block.batch
 
     def joined(array: np.ndarray) -> np.ndarray:
         return array.reshape(-1, *array.shape[2:])[:count].copy()
 
-    return jax.tree.map(joined, fetch(run.call(piece, begin, end)))
+    return jax.tree.map(joined, fetch(run.call(block, begin, end)))

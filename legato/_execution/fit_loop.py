@@ -1,7 +1,6 @@
-"""``fit``: epochs cut into calls of the program as coarse as the watchers allow, and validated.
+"""``fit``: splits epochs into calls of the program, as long as the callbacks allow, and validates.
 
-Host work only: callbacks are called here, logs are collected here. What is told to whom, and when,
-is what Keras does.
+The work on the host: callbacks are called in Keras's order, and logs are collected.
 """
 
 import time
@@ -22,8 +21,8 @@ from legato._execution.callbacks import (
     has_epoch_callbacks,
     has_test_callbacks,
 )
-from legato._execution.evaluate_predict import Execution, run_evaluate
-from legato._execution.program_cache import Check, ProgramCache
+from legato._execution.evaluate_predict import BatchCallbacks, run_evaluate
+from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
 from legato._platform import keras_private
@@ -38,42 +37,42 @@ class Validation:
     """The evaluation after an epoch, which leaves the training's state alone.
 
     Attributes:
-        engine: the model's engine.
-        feeding: the validation data.
-        fresh: whether it starts from the initial state, or goes on from the epoch's end.
-        due: whether it is done after an epoch.
+        engine: the state of the model.
+        source: the validation data.
+        fresh: whether it starts from the initial state, or continues from the epoch's end.
+        due: a function from an epoch to whether a validation follows it.
     """
 
     engine: ModelState
-    feeding: DataSource
+    source: DataSource
     fresh: bool
     due: Callable[[int], bool]
 
     def check_rows(self, rows: int, training_rows: int) -> None:
-        """Refuse validation data of other rows than the training's state that they go on from.
+        """Refuse validation data with other rows than the training state that they continue.
 
         Raises:
-            StateError: naming both counts and the remedies.
+            StateError: the numbers differ; the message has both and the remedies.
         """
         if not self.fresh and self.engine.stateful_layers and rows != training_rows:
             raise StateError(row_count_message(training_rows, rows))
 
-    def check_feeding(self, training: DataSource) -> None:
-        """The same, where both are known before anything runs."""
-        if isinstance(self.feeding, WholeData) and isinstance(training, WholeData):
-            self.check_rows(self.feeding.rows, training.rows)
+    def check_source(self, training: DataSource) -> None:
+        """Check the rows before the run, if they are known."""
+        if isinstance(self.source, WholeData) and isinstance(training, WholeData):
+            self.check_rows(self.source.rows, training.rows)
 
     @property
-    def check(self) -> Check | None:
-        """It as a part of the training's program; None where its data come in blocks."""
-        if not isinstance(self.feeding, WholeData):
+    def inline(self) -> InlineValidation | None:
+        """The validation as part of the training program; None if its data come in blocks."""
+        if not isinstance(self.source, WholeData):
             return None
-        self.feeding.keep_on_device()
-        (piece,) = self.feeding.once(1)
-        return Check(piece, self.fresh)
+        self.source.keep_on_device()
+        (block,) = self.source.single_pass(1)
+        return InlineValidation(block, self.fresh)
 
     def __call__(self, training: Run, callbacks: keras.callbacks.Callback) -> dict:
-        """Logs of the validation data, each name with ``val_`` before it."""
+        """Run the validation; returns its logs, with ``val_`` before each name."""
 
         def memory(rows: int) -> list:
             if self.fresh:
@@ -82,60 +81,60 @@ class Validation:
             return training.memory
 
         run = Run(self.engine, "test", memory=memory)
-        return validated(
-            run_evaluate(run, self.feeding, callbacks, Progress(0, 1, 1), advance=False)
+        return add_val_prefix(
+            run_evaluate(run, self.source, callbacks, Progress(0, 1, 1), advance=False)
         )
 
 
-def validated(logs: dict) -> dict:
-    """Logs under the names of a validation's."""
+def add_val_prefix(logs: dict) -> dict:
+    """Logs with ``val_`` before each name."""
     return {f"val_{name}": value for name, value in logs.items()}
 
 
 class FitLoop:
-    """A training run, and what the callbacks are told of it: what Keras would tell them.
+    """A training run with its callbacks.
 
     Args:
-        model: the model, compiled and built as far as it can be.
-        feeding: the data.
-        reset: when the state goes back.
-        callbacks: who is told: a ``CallbackList`` or a single callback.
-        progress: what is shown.
-        validation: the validation after an epoch.
+        model: the model, compiled and built as far as possible.
+        source: the data.
+        reset: when state is reset; see ``reset_rules``.
+        callbacks: a ``CallbackList`` or one callback.
+        progress: shows the progress.
+        validation: the validation after epochs; or None.
     """
 
     def __init__(
         self,
         model,
-        feeding: DataSource,
+        source: DataSource,
         reset: Reset,
         callbacks: keras.callbacks.Callback,
         progress: Progress,
         validation: Validation | None,
     ):
-        self._model, self._feeding, self._callbacks = model, feeding, callbacks
+        self._model, self._source, self._callbacks = model, source, callbacks
         self._progress, self._validation = progress, validation
         self._by_epoch = (
             has_batch_callbacks(callbacks, "train")
             or has_epoch_callbacks(callbacks)
-            or not isinstance(feeding, WholeData)
+            or not isinstance(source, WholeData)
         )
-        check = None
+        inline = None
         if validation is not None:
-            alone = (
+            separate = (
                 self._by_epoch
                 or has_test_callbacks(callbacks)
                 or ProgramCache(model._engine).runs_eagerly
             )
-            check = None if alone else validation.check
-            self._by_epoch |= check is None
-        self._check = check
-        self.run = Run(model._engine, "train", reset, check=check)
-        self._execution = Execution(self.run, "train", callbacks)
+            inline = None if separate else validation.inline
+            self._by_epoch |= inline is None
+        self._inline = inline
+        self.run = Run(model._engine, "train", reset, validation=inline)
+        self._batch_callbacks = BatchCallbacks(self.run, "train", callbacks)
         self._call_length = CallLength()
         self._logs: dict = {}
-        self._skip = 0  # steps of the first epoch that were made before the run was stopped
-        self._random: dict = {}  # what an epoch began with
+        self._skip = 0  # steps of the first epoch that the interrupted run had done
+        self._random: dict = {}  # random state at the beginning of the epoch
         self._backups = [
             each for each in flatten_callbacks(callbacks) if isinstance(each, BackupAndRestore)
         ]
@@ -149,26 +148,26 @@ class FitLoop:
         callbacks.on_train_begin()
         for backup in self._backups:
             others = [each for each in flatten_callbacks(callbacks) if each is not backup]
-            self._skip = backup.begun(others)
+            self._skip = backup.restore_callbacks(others)
         if model._initial_epoch:
             first, model._initial_epoch = model._initial_epoch, None
         self._progress.begin(first)
-        if self._execution.size or epochs - first > 1:  # several calls
-            self._feeding.keep_on_device()
+        if self._batch_callbacks.size or epochs - first > 1:  # several calls
+            self._source.keep_on_device()
         finished = False
         try:
             while first < epochs and not model.stop_training:
                 first += self._epochs(first, epochs - first)
             finished = True
         finally:
-            self.run.hold()  # what was reached stays, if somebody or something breaks in, too
+            self.run.write_back()  # also after an interruption or an error
             if model.optimizer is not None and finished:
                 self.run.finalize(model.optimizer)
         self._progress.end()
         callbacks.on_train_end(self._logs)
 
     def _epochs(self, epoch: int, left: int) -> int:
-        """One epoch, or several if nobody looks into them; returns how many."""
+        """Run one epoch, or several if no callback has epoch methods; returns how many."""
         if self._by_epoch:
             left = 1
             self._callbacks.on_epoch_begin(epoch)
@@ -176,28 +175,31 @@ class FitLoop:
         if self._backups:
             self._random = global_random_state()
         ended, skip, self._skip = 0, self._skip, 0
-        pieces = self._feeding.training(left, self._execution.size)
-        for piece, begin, end in self._execution.calls(pieces, lambda _: self._call_length.steps):
+        blocks = self._source.training(left, self._batch_callbacks.size)
+        for block, begin, end in self._batch_callbacks.split_into_calls(
+            blocks, lambda _: self._call_length.steps
+        ):
             if begin < skip:
-                self.run.prepare(piece)
+                self.run.prepare(block)
                 continue
-            ended += self._call(piece, begin, end, epoch)
+            ended += self._call(block, begin, end, epoch)
             if self._model.stop_training:
                 break
-        if not ended:  # its end was not known beforehand, or somebody stopped it
+        if not ended:  # its length was unknown, or a callback stopped it
             self._end_execution()
             self._end(epoch, self._logs)
             ended = 1
         return ended
 
-    # What a stopped run needs in order to go on (``backup``).
+    # For backups, from which an interrupted run continues.
 
-    def content(self, now: dict, by_batch: bool) -> dict:
-        """What the run depends on.
+    def backup_content(self, now: dict, by_batch: bool) -> dict:
+        """Everything that the run depends on, except epoch, step and callbacks.
 
         Args:
-            now: the random numbers still to be drawn.
-            by_batch: whether it is kept in the middle of an epoch, whose order was drawn already.
+            now: the present random state.
+            by_batch: whether the backup is made inside an epoch. It then has the random state of
+                the epoch's beginning, from which the epoch's order was drawn.
         """
         return {
             "variables": keras_private.values_of(self._variables()),
@@ -206,8 +208,8 @@ class FitLoop:
             "logs": self._logs,
         }
 
-    def take_up(self, content: dict) -> bool:
-        """Go on with what ``content`` gave; False if it does not fit the model."""
+    def restore(self, content: dict) -> bool:
+        """Continue from what ``backup_content`` gave; returns False if it does not fit."""
         variables, values = self._variables(), content["variables"]
         if len(values) != len(variables) or not all(map(_fits, variables, values)):
             return False
@@ -226,47 +228,47 @@ class FitLoop:
         ]
         return [each for part in parts for each in part]
 
-    def _call(self, piece: Block, begin: int, end: int, epoch: int) -> int:
-        """One call of the program; returns how many epochs have ended with it."""
-        self._execution.begin(begin)
+    def _call(self, block: Block, begin: int, end: int, epoch: int) -> int:
+        """Call the program once; returns the number of epochs that have ended."""
+        self._batch_callbacks.begin(begin)
         began = time.perf_counter()
-        due = self._due(piece, begin, epoch)
-        emitted = fetch(self.run.call(piece, begin, end, due))
+        due = self._due(block, begin, epoch)
+        emitted = fetch(self.run.call(block, begin, end, due))
         checked = None
         if due is not None:
             emitted, checked = emitted
         self._call_length.measure(end - begin, time.perf_counter() - began)
-        first = begin // piece.steps
-        ended = range(first, end // piece.steps)
-        if self._execution.size or not ended:
+        first = begin // block.steps
+        ended = range(first, end // block.steps)
+        if self._batch_callbacks.size or not ended:
             self._logs = logs_of(emitted, 0)
-        if ended or self._execution.is_over(end):
+        if ended or self._batch_callbacks.ends_at(end):
             self._end_execution()
         self._progress.steps(epoch, end)
         for at in ended:
             logs = logs_of(emitted, at - first)
             if due is not None and due[at - first]:
-                logs |= validated(logs_of(checked, at - first))
+                logs |= add_val_prefix(logs_of(checked, at - first))
                 logs = dict(sorted(logs.items()))  # as Keras hands them out
             self._end(epoch + at, logs)
         return len(ended)
 
     def _end_execution(self) -> None:
-        if self._execution.end(self._logs):
-            self._keep()
+        if self._batch_callbacks.end(self._logs):
+            self._write_backups()
 
-    def _due(self, piece: Block, begin: int, epoch: int) -> np.ndarray | None:
-        """Which epochs, from that of step ``begin`` on, a validation inside the program follows."""
-        if self._check is None:
+    def _due(self, block: Block, begin: int, epoch: int) -> np.ndarray | None:
+        """Whether the inline validation follows each epoch from that of step ``begin`` on."""
+        if self._inline is None:
             return None
         assert self._validation is not None
-        first = epoch + begin // piece.steps
-        return np.array([self._validation.due(first + at) for at in range(piece.slots)])
+        first = epoch + begin // block.steps
+        return np.array([self._validation.due(first + at) for at in range(block.slots)])
 
     def _end(self, epoch: int, logs: dict) -> None:
-        """An epoch has ended with these logs."""
+        """Finish an epoch: validate, call the callbacks, write backups, show the progress."""
         if self._by_epoch:
-            self.run.hold()
+            self.run.write_back()
             if self._validation is not None and self._validation.due(epoch):
                 logs = logs | self._validation(self.run, self._callbacks)
                 logs = dict(sorted(logs.items()))
@@ -274,16 +276,16 @@ class FitLoop:
             self._callbacks.on_epoch_begin(epoch)
         self._logs = logs
         self._callbacks.on_epoch_end(epoch, logs)
-        self._keep()
+        self._write_backups()
         self._progress.epoch(epoch, logs)
 
-    def _keep(self) -> None:
+    def _write_backups(self) -> None:
         for backup in self._backups:
-            backup.keep()
+            backup.write_if_due()
 
 
 def _fits(variable, value: np.ndarray) -> bool:
-    """Whether a variable can take a value; of what layers remember any number of rows."""
+    """Whether a variable can take a value; state variables take any number of rows."""
     rows = isinstance(variable, StateVariable)
     fits = tuple(variable.shape[rows:]) == value.shape[rows:]
     return fits and variable.dtype == str(value.dtype)

@@ -1,7 +1,8 @@
-"""The programs of a model: the pure step of each verb, compiled for the shapes that come.
+"""The compiled programs of a model, by verb and by the shapes of the data.
 
-The step is Keras's own ``train_step``, ``test_step`` or ``predict_step``, or the user's. Programs
-are kept where Keras keeps its compiled functions, so that ``compile`` drops both.
+A program loops over Keras's own pure ``train_step``, ``test_step`` or ``predict_step``, or over the
+user's. It is kept in the model's attribute of Keras's compiled function, so that ``compile`` drops
+both.
 """
 
 from collections.abc import Callable
@@ -31,40 +32,40 @@ _CHANGED: dict[Verb, tuple[str, ...]] = {
 }
 
 
-class Ready(NamedTuple):
+class PreparedProgram(NamedTuple):
     """A program for the shapes of some samples.
 
     Attributes:
         variables: the variables whose values it takes. They are found once: as Keras documents,
-            which of them are trained is settled by ``compile``, which drops all programs.
-        run: the compiled loop, or the compiled single batch where outputs of one are wanted; plain
-            Python where ``run_eagerly`` or ``jit_compile=False`` ask for it.
+            ``compile`` settles which of them are trained, and it drops all programs.
+        run: the compiled loop; for a prediction of one batch the compiled batch; plain Python if
+            ``run_eagerly=True`` or ``jit_compile=False``.
     """
 
     variables: LoopValues
     run: Callable
 
 
-class Check(NamedTuple):
-    """A validation that is a part of the training's program.
+class InlineValidation(NamedTuple):
+    """A validation that is part of the training program.
 
     Attributes:
-        piece: the validation data.
+        block: the validation data.
         fresh: whether it starts from the initial state, or goes on from the epoch's end.
     """
 
-    piece: Block
+    block: Block
     fresh: bool
 
     @property
-    def feed(self) -> LoopInputs:
-        """What it runs over: all of the piece."""
-        samples, span = self.piece.samples, np.array((0, self.piece.end, 0), np.int32)
-        return LoopInputs(samples.packed, samples.starts, [], self.piece.order, span)
+    def inputs(self) -> LoopInputs:
+        """The inputs of a loop over the whole block."""
+        samples, span = self.block.samples, np.array((0, self.block.end, 0), np.int32)
+        return LoopInputs(samples.packed, samples.starts, [], self.block.order, span)
 
 
 class ProgramCache:
-    """What runs the verbs of a model.
+    """Gives the program of a verb, compiled when its shapes first come.
 
     Args:
         engine: the model's engine.
@@ -74,7 +75,7 @@ class ProgramCache:
         self._engine, self._model = engine, engine.model
 
     def variables(self, verb: Verb) -> LoopValues:
-        """The variables a verb uses, without the memory's."""
+        """The variables that a verb uses, without those of the recurrent state."""
         model = self._model
         non_trainable = model.non_trainable_variables
         remembered = sum(len(each.variables) for each in self._engine.memories)
@@ -85,8 +86,8 @@ class ProgramCache:
             [] if verb == "predict" else model.metrics_variables,
         )
 
-    def of(self, verb: Verb) -> CompiledLoop:
-        """The compiled loop of a verb; ``compile`` drops it, as it drops Keras's own functions."""
+    def loop_of(self, verb: Verb) -> CompiledLoop:
+        """The compiled loop of a verb; the model's ``compile`` drops it."""
         name = f"{verb}_function"
         if not isinstance(getattr(self._model, name), CompiledLoop):
             step = {"train": self._train, "test": self._test, "predict": self._predict}[verb]
@@ -94,74 +95,87 @@ class ProgramCache:
             setattr(self._model, name, program)
         return getattr(self._model, name)
 
-    def ready(
+    def prepare(
         self,
         verb: Verb,
-        piece: Block,
+        block: Block,
         rows: int,
         reset: Reset,
         program: CompiledLoop | None = None,
-        check: Check | None = None,
-    ) -> Ready:
-        """What runs a piece; made when its shapes are first met."""
-        program = program or self.of(verb)
-        checked = check and (check.fresh, *check.piece[2:], check.piece.samples.shapes)
-        key = (rows, reset, *piece[4:], len(piece.order), piece.samples.shapes, checked)
-        if key not in program.ready:
+        validation: InlineValidation | None = None,
+    ) -> PreparedProgram:
+        """The program for a block, compiled if its shapes are new.
+
+        Args:
+            verb: which of Keras's steps is run.
+            block: the data; only shapes are read.
+            rows: rows of state.
+            reset: when state is reset.
+            program: the loop. Default: that of the verb.
+            validation: a validation that is part of the program.
+        """
+        program = program or self.loop_of(verb)
+        validation_key = validation and (
+            validation.fresh,
+            *validation.block[2:],
+            validation.block.samples.shapes,
+        )
+        key = (rows, reset, *block[4:], len(block.order), block.samples.shapes, validation_key)
+        if key not in program.prepared:
             variables = self.variables(verb)
             if key not in program.runs:
-                plan = _plan(verb, piece, rows, reset)
-                program.runs[key] = self._prepare(program, verb, plan, variables, check)
-            program.ready[key] = Ready(variables, program.runs[key])
-        return program.ready[key]
+                plan = _plan(verb, block, rows, reset)
+                program.runs[key] = self._compile(program, verb, plan, variables, validation)
+            program.prepared[key] = PreparedProgram(variables, program.runs[key])
+        return program.prepared[key]
 
     def share(self, other: "ProgramCache") -> None:
-        """Run every verb by what another model compiles, and it by what this one does.
+        """Share all compiled programs with another model.
 
-        The models must be made the same way, so that they differ in nothing but their variables'
-        values: what is compiled holds no variables.
+        The models must be built alike, so that they differ only in the values of their variables:
+        a compiled program has no variables inside.
         """
         verbs: tuple[Verb, ...] = ("train", "test", "predict")
         for verb in verbs:
-            self.of(verb).runs = other.of(verb).runs
+            self.loop_of(verb).runs = other.loop_of(verb).runs
 
-    def _prepare(
+    def _compile(
         self,
         program: CompiledLoop,
         verb: Verb,
         plan: LoopPlan,
         variables: LoopValues,
-        check: Check | None,
+        validation: InlineValidation | None,
     ) -> Callable:
         eagerly = self.runs_eagerly
         if verb == "predict" and plan.steps == 1:
-            return program.once(plan, compiled=not eagerly)
+            return program.single_batch(plan, compiled=not eagerly)
         values = LoopValues(*[[each.value for each in part] for part in variables])
         empty = self._empty_metrics(variables.metrics)
         if eagerly:
             return program.step_by_step(plan, empty)
-        validate = check and self._validation(check, empty)
+        validate = validation and self._validation_step(validation, empty)
         return program.compiled(plan, values, empty, validate)
 
-    def _validation(self, check: Check, empty_metrics: list) -> Callable:
-        """A validation to be traced inside the training's program."""
-        program, piece = self.of("test"), check.piece
-        plan = _plan("test", piece, piece.batch, "never")
+    def _validation_step(self, validation: InlineValidation, empty_metrics: list) -> Callable:
+        """A function that runs a validation, to be traced inside the training program."""
+        program, block = self.loop_of("test"), validation.block
+        plan = _plan("test", block, block.batch, "never")
 
-        def validate(values: LoopValues, memory: list, feed: LoopInputs):
-            if check.fresh:
-                memory = self._engine.memory_values(piece.batch, fresh=True)
+        def validate(values: LoopValues, memory: list, inputs: LoopInputs):
+            if validation.fresh:
+                memory = self._engine.memory_values(block.batch, fresh=True)
             values = values._replace(optimizer=[])
-            logs, changed, _ = program.loop(plan, empty_metrics, values, memory, feed)
+            logs, changed, _ = program.loop(plan, empty_metrics, values, memory, inputs)
             return jax.tree.map(lambda each: each[0], logs), changed
 
         return validate
 
     def _empty_metrics(self, variables: list) -> list:
-        """Values of the metrics' variables at an epoch's beginning; None for one that runs on.
+        """The values of the metrics' variables at the beginning of an epoch.
 
-        What a metric of the user's own does not reset stays what it was, so each is given another
-        value first, to see which.
+        A variable that the user's metric does not reset has None. Each variable is set to another
+        value first, to find out which are reset.
         """
         before = [each.value for each in variables]
         marks = [np.full(each.shape, 17, each.dtype) for each in before]
@@ -182,8 +196,13 @@ class ProgramCache:
         model = self._model
         return model.compiled and (model.run_eagerly or not model.jit_compile)
 
-    def of_call(self, training: bool | None, on_losses: Callable[[], None]) -> CompiledLoop:
-        """The compiled forward pass, as calling the model is; says if the call added losses."""
+    def call_loop(self, training: bool | None, on_losses: Callable[[], None]) -> CompiledLoop:
+        """The compiled call of the model.
+
+        Args:
+            training: as in the model's call.
+            on_losses: called while tracing, if layers add losses in the call.
+        """
         kwargs = {} if training is None else {"training": training}
 
         def step(values: LoopValues, batch):
@@ -212,9 +231,10 @@ class ProgramCache:
 
     @contextmanager
     def _metrics_outside(self):
-        """Refuse metrics that layers update in their ``call``, which Keras's steps do not carry.
+        """A context that refuses metrics that layers update in ``call``.
 
-        As in Keras's trainer, metrics have no values but those a step is given.
+        Keras's steps do not carry those. As in Keras's trainer, the metrics' variables have no
+        values except those that a step is given.
 
         Raises:
             UnsupportedError: a layer updates one.
@@ -240,11 +260,11 @@ class ProgramCache:
         return outputs, values._replace(non_trainable=list(non_trainable))
 
 
-def _plan(verb: Verb, piece: Block, rows: int, reset: Reset) -> LoopPlan:
-    every = 1 if verb == "predict" else piece.steps
-    return LoopPlan(rows, piece.batch, piece.last, piece.steps, reset, every, piece.slots)
+def _plan(verb: Verb, block: Block, rows: int, reset: Reset) -> LoopPlan:
+    every = 1 if verb == "predict" else block.steps
+    return LoopPlan(rows, block.batch, block.last, block.steps, reset, every, block.slots)
 
 
 def _scalars(logs):
-    """Logs as arrays, whatever a custom step returned."""
+    """The logs of a step as arrays, also if a custom step returned Python numbers."""
     return jax.tree.map(jax.numpy.asarray, logs)

@@ -1,6 +1,7 @@
-"""One verb over data that come in pieces: values out of the variables, and through the program.
+"""A run of ``train``, ``test`` or ``predict`` over the blocks of some data.
 
-Values and memory stay here between two calls; the model's variables get them when somebody looks.
+The values of the model's variables and of its recurrent state stay here between two calls of the
+program; they are written back to the model for callbacks and at the end.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import numpy as np
 
 from legato._execution.batches import Block
 from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues, Verb
-from legato._execution.program_cache import Check, ProgramCache
+from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
 from legato._recurrent.model_state import ModelState
@@ -19,22 +20,22 @@ from legato._recurrent.reset_rules import Reset, replays_epochs
 
 
 class Run:
-    """One verb over data that come in pieces, with the values it has reached.
+    """A run of one verb, with the values that it has reached.
 
     Args:
         engine: the model's engine.
         verb: which of Keras's steps is run.
-        reset: when the memory goes back to what it was at the beginning of the run.
-        memory: gives the memory variables' values for a number of rows. Default: what the model
-            remembers.
-        program: another program than the verb's own.
-        check: a validation that is a part of the program.
+        reset: when state is reset; see ``reset_rules``.
+        memory: a function from the number of rows to the values of the memory variables. Default:
+            the model's.
+        program: the compiled loop. Default: the verb's own.
+        validation: a validation that is part of the training program.
 
     Attributes:
         engine: as given.
-        memory: the memory's values as reached; None until it is known how many rows there are.
+        memory: the values of the memory variables; None until the first block.
         rows: rows of the memory; 0 until then.
-        first_memory: what every epoch begins with, for ``reset="epoch"``; else empty.
+        first_memory: the memory that the run began with, for ``reset="epoch"``; else empty.
     """
 
     def __init__(
@@ -44,68 +45,68 @@ class Run:
         reset: Reset = "never",
         memory: Callable[[int], list] | None = None,
         program: CompiledLoop | None = None,
-        check: Check | None = None,
+        validation: InlineValidation | None = None,
     ):
         self.engine = engine
         self._verb: Verb = verb
         self._reset: Reset = reset
         self._memory_of = memory or engine.memory_values
-        self._program, self._check = program, check
+        self._program, self._validation = program, validation
         self.memory: Any = None
         self.first_memory: list = []
         self.rows = 0
         self._prepared: SampleArrays | None = None
         self._values: Any = None
-        self._changed: LoopValues | None = None  # what is not held yet
+        self._changed: LoopValues | None = None  # values that are not written back yet
 
-    def prepare(self, piece: Block) -> None:
-        """Get ready for a piece: the memory for its rows, the program for its shapes.
+    def prepare(self, block: Block) -> None:
+        """Prepare the memory for a block's rows and the program for its shapes.
 
         Raises:
             StateError: another number of rows is remembered.
         """
-        if self._prepared is piece.samples:
+        if self._prepared is block.samples:
             return
         if self.memory is None:
-            self.rows = piece.batch
+            self.rows = block.batch
             self.memory = self._memory_of(self.rows)
             if replays_epochs(self._reset):
                 self.first_memory = self.first_memory or self.memory
-        rows = self.engine.check_batch(piece.batch, self.rows)
-        self._variables, self._run = ProgramCache(self.engine).ready(
-            self._verb, piece, rows, self._reset, self._program, self._check
+        rows = self.engine.check_batch(block.batch, self.rows)
+        self._variables, self._run = ProgramCache(self.engine).prepare(
+            self._verb, block, rows, self._reset, self._program, self._validation
         )
-        self._prepared = piece.samples
+        self._prepared = block.samples
         if self._values is None:
             self._values = self._read()
 
-    def call(self, piece: Block, begin: int, end: int, due: np.ndarray | None = None):
-        """Run steps ``begin`` to ``end`` of a piece; returns what they emitted."""
-        self.prepare(piece)
-        span = np.array((begin, end, piece.first), np.int32)
-        samples = piece.samples
-        feed = LoopInputs(samples.packed, samples.starts, self.first_memory, piece.order, span)
-        if self._check is not None:
-            feed = feed._replace(due=due, validation=self._check.feed)
-        emitted, changed, memory = self._run(self._values, self.memory, feed)
+    def call(self, block: Block, begin: int, end: int, due: np.ndarray | None = None):
+        """Run steps ``begin`` to ``end`` of a block; returns what they emitted."""
+        self.prepare(block)
+        span = np.array((begin, end, block.first), np.int32)
+        samples = block.samples
+        inputs = LoopInputs(samples.packed, samples.starts, self.first_memory, block.order, span)
+        if self._validation is not None:
+            inputs = inputs._replace(due=due, validation=self._validation.inputs)
+        emitted, changed, memory = self._run(self._values, self.memory, inputs)
         pairs = zip(changed, self._values, strict=True)
         values = LoopValues(*(new or old for new, old in pairs))
         self._values, self._changed, self.memory = values, changed, memory  # all, or none
         return emitted
 
-    def call_once(self, piece: Block):
-        """Run all samples of a piece as one batch; returns its outputs."""
-        self.prepare(piece)
-        samples = piece.samples
+    def call_once(self, block: Block):
+        """Run all samples of a block as one batch; returns its outputs."""
+        self.prepare(block)
+        samples = block.samples
         outputs, self._changed, self.memory = self._run(
             self._values, self.memory, samples.packed, samples.starts
         )
         return outputs
 
-    def hold(self, memory: bool = True) -> None:
-        """Put the values reached into the model's variables, and the memory into its layers.
+    def write_back(self, memory: bool = True) -> None:
+        """Set the model's variables and, with ``memory``, its recurrent state to the run's values.
 
-        Once: what callbacks put there afterwards stays.
+        A second call does nothing, so that changes that callbacks made in between stay.
         """
         if self._changed is None:
             return
@@ -117,7 +118,7 @@ class Run:
         self._changed = None
 
     def read_back(self, memory: bool = True) -> None:
-        """Take up what callbacks did to the model's variables and memory."""
+        """Read the model's variables and recurrent state, which callbacks may have changed."""
         if self.memory is None:
             return
         self._values = self._read()
@@ -125,28 +126,28 @@ class Run:
             self.memory = self.engine.memory_values(self.rows)
 
     def finalize(self, optimizer) -> None:
-        """Let the optimizer put averages in the place of weights, if it keeps any."""
+        """Let the optimizer replace the weights by averages, if it keeps any."""
         if self.memory is not None:
             optimizer.finalize_variable_values(self._variables.trainable)
 
-    def again(self, x: np.ndarray) -> "Again":
-        """What predicts another batch like the one that was just run."""
-        return Again(self.engine, self.rows, self._variables, self._run, x)
+    def repeatable(self, x: np.ndarray) -> "RepeatedPrediction":
+        """A function that predicts another batch of the shape of the one that was just run."""
+        return RepeatedPrediction(self.engine, self.rows, self._variables, self._run, x)
 
     def _read(self) -> LoopValues:
         return LoopValues(*map(keras_private.values_of, self._variables))
 
 
-class Again:
-    """A prediction of one whole batch, prepared: all that `predict` of the same shape has to do.
+class RepeatedPrediction:
+    """Prediction of whole batches of one shape, with everything prepared.
 
-    Making the objects of a ``Run`` costs more than a small network's answer.
+    Making the objects of a ``Run`` takes longer than computing a small network's output.
 
     Args:
         engine: the model's engine.
         rows: samples in the batch.
-        variables, run: what is ready for it.
-        x: the batch, as read.
+        variables, run: the variables and the program that were prepared for the batch.
+        x: the batch, after it was checked.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class Again:
         self._memory = [each for memory in self._memories for each in memory.variables]
 
     def __call__(self, x: np.ndarray, advance: bool):
-        """The outputs of a batch of that shape; None if it wants a closer look."""
+        """The outputs of a batch of that shape; None if it needs the checks of a full ``Run``."""
         if any(memory.rows != self._rows for memory in self._memories):
             return None
         x = x.astype(self._dtype, copy=False)
@@ -179,7 +180,7 @@ def fetch(tree):
 
 
 def logs_of(emitted, slot: int) -> dict:
-    """A step's logs as Python numbers, in Keras's order; those that have names of their own too."""
+    """A slot's logs as Python numbers, by name in Keras's order; nested dictionaries are joined."""
     if not isinstance(emitted, dict):
         emitted = {"loss": emitted}
     logs = {}

@@ -116,7 +116,7 @@ class ExplainMethod(_KerasModel):
                 "expected."
             )
         engine: ModelState = self._engine  # pyright: ignore[reportAttributeAccessIssue]
-        data = DataAdapter(engine).held(x, batch_size, starts)
+        data = DataAdapter(engine).whole_data(x, batch_size, starts)
         count = data.samples.count
         layout = _Layout(
             training=int(count * (1 - validation_split)) if validation_split else count,

@@ -33,7 +33,7 @@ _KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mix
 
 def register_model_class(cls: type, keras_cls: type) -> None:
     """Save ``cls`` under the name of the Keras class it extends; load that class as ``cls``."""
-    keras_private.saved_as(cls, keras_cls)
+    keras_private.register_saved_name(cls, keras_cls)
     _LEGATO_CLASSES[keras_cls] = cls
 
 

@@ -19,7 +19,7 @@ from legato._execution.compiled_loop import CompiledLoop, Verb
 from legato._execution.data_adapter import (
     DataAdapter,
     split_validation,
-    unpacked,
+    unpack_validation_data,
     with_class_weights,
 )
 from legato._execution.evaluate_predict import run_evaluate, run_predict
@@ -134,7 +134,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         epochs, steps_per_epoch = _limited(epochs, steps_per_epoch)
         data = self._data_adapter.read(x, y, sample_weight, starts, class_weight)
         if validation_data is not None:
-            validation_data = self._data_adapter.read(*unpacked(validation_data))
+            validation_data = self._data_adapter.read(*unpack_validation_data(validation_data))
         elif validation_split:
             data, validation_data = split_validation(data, validation_split)
         if isinstance(data, SampleArrays):  # validation data have no class weights
@@ -142,22 +142,22 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         elif not isinstance(data.source, keras.utils.PyDataset):
             shuffle = shuffle or False  # such sources have their own order; Keras warns if True
         shuffle = self._shuffle_mode(shuffle, reset)
-        feeding = self._data_adapter.training(data, batch_size, steps_per_epoch, shuffle)
+        source = self._data_adapter.for_training(data, batch_size, steps_per_epoch, shuffle)
         validation = None
         if validation_data is not None:
             rows = validation_batch_size or batch_size
             validation = Validation(
                 self._engine,
-                self._data_adapter.once(validation_data, rows, validation_steps),
+                self._data_adapter.for_single_pass(validation_data, rows, validation_steps),
                 fresh=validation_state == "fresh",
                 due=lambda epoch: self._should_eval(epoch, validation_freq),
             )
-            validation.check_feeding(feeding)
+            validation.check_source(source)
         callback_list = make_callback_list(
-            callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=feeding.steps
+            callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=source.steps
         )
-        progress = Progress(verbose, epochs, feeding.steps)
-        training = FitLoop(self, feeding, reset, callback_list, progress, validation)
+        progress = Progress(verbose, epochs, source.steps)
+        training = FitLoop(self, source, reset, callback_list, progress, validation)
         training(initial_epoch, epochs)
         return self.history
 
@@ -214,13 +214,13 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         """
         self._assert_compile_called("evaluate")
         data = self._data_adapter.read(x, y, sample_weight, starts)
-        feeding = self._data_adapter.once(data, batch_size, steps)
+        source = self._data_adapter.for_single_pass(data, batch_size, steps)
         run = Run(self._engine, "test")
         callback_list = make_callback_list(
-            callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
+            callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
         )
-        progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
-        logs = run_evaluate(run, feeding, callback_list, progress, advance)
+        progress = Progress(verbose, 1, source.steps, patience_s=2.0)
+        logs = run_evaluate(run, source, callback_list, progress, advance)
         progress.end()
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
@@ -269,16 +269,16 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             if outputs is not None:
                 return outputs
         data = self._data_adapter.read(x, starts=starts)
-        feeding = self._data_adapter.once(data, batch_size, steps, loss=False)
-        if isinstance(feeding, WholeData) and feeding.steps == 1 and not callbacks:
+        source = self._data_adapter.for_single_pass(data, batch_size, steps, loss=False)
+        if isinstance(source, WholeData) and source.steps == 1 and not callbacks:
             repeatable = x if batch_size is None else None
-            return self._predict_one_batch(feeding, advance, repeatable)
+            return self._predict_one_batch(source, advance, repeatable)
         run = Run(self._engine, "predict")
         callback_list = make_callback_list(
-            callbacks, self, history=False, verbose=verbose, epochs=1, steps=feeding.steps
+            callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
         )
-        progress = Progress(verbose, 1, feeding.steps, patience_s=2.0)
-        outputs = run_predict(run, feeding, callback_list, progress, advance)
+        progress = Progress(verbose, 1, source.steps, patience_s=2.0)
+        outputs = run_predict(run, source, callback_list, progress, advance)
         progress.end()
         return outputs
 
@@ -289,24 +289,26 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         samples = self._data_adapter.samples(x, starts=starts)
-        return self._predict_one_batch(self._data_adapter.single(samples, loss=False), advance)
+        return self._predict_one_batch(
+            self._data_adapter.single_batch(samples, loss=False), advance
+        )
 
-    def _predict_one_batch(self, feeding: WholeData, advance: bool, repeatable=None):
+    def _predict_one_batch(self, source: WholeData, advance: bool, repeatable=None):
         """The outputs of all samples as one batch, in arrays of their own.
 
         Args:
-            feeding: the samples.
+            source: the samples.
             advance: whether the model keeps the final state.
             repeatable: inputs for whose shape and dtype the program is kept, so that the next call
                 skips the checks; None keeps nothing.
         """
-        run, (piece,) = Run(self._engine, "predict"), feeding.once(1)
-        outputs = jax.tree.map(np.array, run.call_once(piece))
-        run.hold(memory=advance)
-        one_output = piece.samples.starts is None and isinstance(outputs, np.ndarray)
+        run, (block,) = Run(self._engine, "predict"), source.single_pass(1)
+        outputs = jax.tree.map(np.array, run.call_once(block))
+        run.write_back(memory=advance)
+        one_output = block.samples.starts is None and isinstance(outputs, np.ndarray)
         if one_output and isinstance(repeatable, np.ndarray) and repeatable.dtype.kind == "f":
-            ready = self._programs.of("predict").ready
-            ready[repeatable.shape, repeatable.dtype] = run.again(piece.samples.x)
+            ready = self._programs.loop_of("predict").prepared
+            ready[repeatable.shape, repeatable.dtype] = run.repeatable(block.samples.x)
         return outputs
 
     def _predict_by_known_program(self, x, advance: bool):
@@ -315,7 +317,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         if type(x) is not np.ndarray or not isinstance(program, CompiledLoop):
             return None
         self._engine.check_supported()
-        repeat = program.ready.get((x.shape, x.dtype))
+        repeat = program.prepared.get((x.shape, x.dtype))
         return None if repeat is None else repeat(x, advance)
 
     def __call__(self, *args, **kwargs):
@@ -328,21 +330,21 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             return super().__call__(*args, **kwargs)
         engine = self._engine
         samples = self._data_adapter.samples(args[0], check_values=False)
-        (piece,) = self._data_adapter.single(samples, loss=False).once(1)
+        (block,) = self._data_adapter.single_batch(samples, loss=False).single_pass(1)
         training = kwargs.get("training")
         programs = self.__dict__.setdefault("_legato_calls", {})
         if training not in programs:
-            programs[training] = self._programs.of_call(
+            programs[training] = self._programs.call_loop(
                 training, lambda: programs.__setitem__(training, None)
             )
         program = programs[training]
         if program is not None:
             run = Run(engine, "predict", program=program)
-            outputs = run.call_once(piece)
+            outputs = run.call_once(block)
         if programs[training] is None:  # layers added losses, which only Keras's own call keeps
             engine.memory_values(samples.count)
             return super().__call__(*args, **kwargs)
-        run.hold()
+        run.write_back()
         return outputs
 
     # Shared by all of them.
@@ -356,9 +358,12 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
 
     def _single_logs(self, verb: Verb, samples: SampleArrays, advance: bool = True) -> dict:
         """The logs of one step on one batch."""
-        run, (piece,) = Run(self._engine, verb), self._data_adapter.single(samples).once(1)
-        logs = logs_of(fetch(run.call(piece, 0, 1)), 0)
-        run.hold(memory=advance)
+        run, (block,) = (
+            Run(self._engine, verb),
+            self._data_adapter.single_batch(samples).single_pass(1),
+        )
+        logs = logs_of(fetch(run.call(block, 0, 1)), 0)
+        run.write_back(memory=advance)
         return logs
 
     def _shuffle_mode(self, shuffle: Shuffle | None, reset: Reset) -> Shuffle:

@@ -39,7 +39,7 @@ def is_carried(variable) -> bool:
     return scope is not None and scope.get_current_value(variable) is not None
 
 
-def saved_as(cls: type, keras_cls: type) -> None:
+def register_saved_name(cls: type, keras_cls: type) -> None:
     """Let ``cls`` be written to files under the name of the Keras class it extends.
 
     What legato saves then opens in plain Keras. Keras's own tables of exported and of registered
@@ -89,7 +89,7 @@ def graph_of(model) -> Functional | None:
     return model if known else None
 
 
-def walk(graph: Functional, values: list, visit) -> list:
+def walk_graph(graph: Functional, values: list, visit) -> list:
     """Run through a graph of layers with other things than tensors.
 
     Args:
@@ -121,7 +121,7 @@ def change_built_shapes(layer, change: Callable) -> None:
     layer._build_shapes_dict = {name: change(shape) for name, shape in shapes.items()}
 
 
-def build(model, x, y=None, sample_weight=None, loss: bool = True) -> None:
+def build_variables(model, x, y=None, sample_weight=None, loss: bool = True) -> None:
     """Create every variable the model still lacks.
 
     Args:
@@ -135,7 +135,7 @@ def build(model, x, y=None, sample_weight=None, loss: bool = True) -> None:
         _backend.compute_output_spec(model, x, training=False)
 
 
-def batches(x, steps: int | None, shuffle: Any = False, batch_size: int | None = None):
+def epoch_batches(x, steps: int | None, shuffle: Any = False, batch_size: int | None = None):
     """Keras's iterator over the batches of an epoch, for everything it takes that is no array.
 
     Generators, ``PyDataset``, ``tf.data``, ``DataLoader`` and Grain each have their own rules of

@@ -254,7 +254,7 @@ def _make_stateful(keras_class: type) -> Any:
     )
     made.__module__ = PUBLIC_MODULE
     made.__signature__ = inspect.signature(keras_class)  # type: ignore[attr-defined]
-    keras_private.saved_as(made, keras_class)
+    keras_private.register_saved_name(made, keras_class)
     return made
 
 
@@ -281,7 +281,7 @@ class Bidirectional(keras.layers.Bidirectional):
 
 
 Bidirectional.__module__ = PUBLIC_MODULE
-keras_private.saved_as(Bidirectional, keras.layers.Bidirectional)
+keras_private.register_saved_name(Bidirectional, keras.layers.Bidirectional)
 
 _STATEFUL_CLASSES = {
     made.__mro__[2]: made

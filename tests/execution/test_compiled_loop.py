@@ -41,7 +41,7 @@ def samples(count=7):
 
 def run_of(model):
     """The program of the model's last ``fit``."""
-    return next(iter(model.train_function.ready.values())).run
+    return next(iter(model.train_function.prepared.values())).run
 
 
 @pytest.mark.parametrize("stateful", [False, True])
@@ -69,10 +69,10 @@ def test_the_mark_is_heeded():
     model.fit(*samples(), batch_size=1, verbose=0)
     x, y = samples()
     run = run_module.Run(model._engine, "train")
-    (piece,) = WholeData(read_samples(x, y), 1).training(1)
-    run.prepare(piece)
+    (block,) = WholeData(read_samples(x, y), 1).training(1)
+    run.prepare(block)
     span = np.array((0, 7, 0), np.int32)
-    feed = compiled_loop.LoopInputs(piece.samples.packed, None, [], piece.order, span)
+    feed = compiled_loop.LoopInputs(block.samples.packed, None, [], block.order, span)
     marked = run._run._marked().lower(run._values, run.memory, feed).compile().as_text()
     entry = marked[marked.index("ENTRY") :]
     assert "xla_cpu_small_call" in marked

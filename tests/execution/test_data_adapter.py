@@ -313,7 +313,7 @@ def test_blocks_are_full_but_for_the_last():
     fed = batches_module.in_blocks(samples, ROWS, shuffle=False)
     (block,) = fed.training(1)
     assert (block.begin, block.end, block.batch) == (0, 3, ROWS)
-    assert [piece.end for piece in fed.training(1, by_batch=1)] == [1, 2, 3]
+    assert [block.end for block in fed.training(1, by_batch=1)] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("room", [1, 2, 64])

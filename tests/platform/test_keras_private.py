@@ -102,10 +102,12 @@ def test_input_shape_of_keras_2_makes_the_input_without_a_warning():
 def test_what_is_missing_is_built_from_shapes_alone():
     model = legato.Sequential([layers.LSTM(2), layers.Dense(1)])
     model.compile(loss="mse", metrics=["mae"])
-    keras_private.build(model, keras.KerasTensor((None, 3, 2)), loss=False)
+    keras_private.build_variables(model, keras.KerasTensor((None, 3, 2)), loss=False)
     assert model.built
     assert model.input_shape == (None, 3, 2)
-    keras_private.build(model, keras.KerasTensor((None, 3, 2)), keras.KerasTensor((None, 1)))
+    keras_private.build_variables(
+        model, keras.KerasTensor((None, 3, 2)), keras.KerasTensor((None, 1))
+    )
     assert model.optimizer is not None
     assert model.optimizer.built
 
@@ -119,9 +121,9 @@ def test_a_graph_of_layers_is_walked_with_other_things_than_tensors():
         return f"{layer.name}({', '.join(keras.tree.flatten(given))})"
 
     graph = keras_private.graph_of(model)
-    assert keras_private.walk(graph, ["x"], visit) == ["sum(one(x), x)"]
+    assert keras_private.walk_graph(graph, ["x"], visit) == ["sum(one(x), x)"]
     assert keras_private.output_names(graph) == ["sum"]
-    assert keras_private.walk(keras_private.graph_of(sequential), ["x"], visit) == ["two(x)"]
+    assert keras_private.walk_graph(keras_private.graph_of(sequential), ["x"], visit) == ["two(x)"]
 
 
 def test_a_model_with_a_call_of_its_own_is_no_graph():

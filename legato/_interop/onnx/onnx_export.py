@@ -47,7 +47,7 @@ class OnnxExport:
         self._reshaped = False  # whether a layer may have changed the time axis
         layers = _layer_graph(model)
         self._inputs = {self.graph.name(tensor.name): tensor for tensor in model.inputs}
-        values = keras_private.walk(layers, list(map(OnnxTensor, self._inputs)), self.visit)
+        values = keras_private.walk_graph(layers, list(map(OnnxTensor, self._inputs)), self.visit)
         self._outputs = list(
             zip(values, keras_private.output_names(layers), model.outputs, strict=True)
         )
@@ -71,7 +71,9 @@ class OnnxExport:
         if first is None or isinstance(first, dict) or mask is not None or more or arguments:
             raise unsupported(layer, "it is called with other arguments than its input")
         if isinstance(layer, keras.Model):
-            return keras_private.walk(_layer_graph(layer), keras.tree.flatten(first), self.visit)
+            return keras_private.walk_graph(
+                _layer_graph(layer), keras.tree.flatten(first), self.visit
+            )
         self._check_types(layer, first)
         if type(layer) in RECURRENT:
             return self._recurrent(layer, first, state)
