@@ -11,11 +11,6 @@ import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
-# Compiling is most of what tests cost, and what they compile runs for microseconds.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
-)
 os.environ.pop("COLUMNS", None)  # the width of a terminal that is not there
 
 import legato  # noqa: F401, I001  chooses the backend, so it comes before keras
