@@ -136,13 +136,13 @@ def influence(
             f"A legato.Model or legato.Sequential was expected, and {type(model).__name__} came. "
             "legato.load_model opens the file of any Keras model."
         )
-    engine = model._engine
-    data = DataAdapter(engine).whole_data(X, batch_size, starts)
+    model_state = model._model_state
+    data = DataAdapter(model_state).whole_data(X, batch_size, starts)
     _check_no_embedding(model)
     sample_names = _sample_names(names, data.samples.count)
-    memory = _initial_memory(engine, state, data.rows)
-    samples = data.samples._replace(x=_as_floats(engine, data.samples.x))
-    run = DifferentiatedRun(engine, samples, data.rows, memory, outputs, steps)
+    memory = _initial_memory(model_state, state, data.rows)
+    samples = data.samples._replace(x=_as_floats(model_state, data.samples.x))
+    run = DifferentiatedRun(model_state, samples, data.rows, memory, outputs, steps)
     _check_cost(run, samples.count)
     progress = Progress(verbose, 1, run.batches, patience_s=2.0, stream=sys.stderr)
     matrix = _influence_matrix(run, progress)
@@ -168,13 +168,13 @@ def _check_no_embedding(model) -> None:
             )
 
 
-def _as_floats(engine: ModelState, x):
+def _as_floats(model_state: ModelState, x):
     """Inputs as floating point, if the model's declared inputs are.
 
     Raises:
         InputError: integers for a model that does not declare floating point inputs.
     """
-    declared = [str(each.dtype) for each in engine.inputs or []]
+    declared = [str(each.dtype) for each in model_state.inputs or []]
 
     def as_float(each):
         if jax.numpy.issubdtype(each.dtype, np.floating):
@@ -209,17 +209,17 @@ def _entry_names(names: tuple[str, ...], steps: int) -> tuple[str, ...]:
     return tuple(f"{name}:{step}" for name in names for step in range(steps))
 
 
-def _initial_memory(engine: ModelState, state: State | None, rows: int) -> list:
+def _initial_memory(model_state: ModelState, state: State | None, rows: int) -> list:
     """Values of the memory variables for a state, or for the initial state."""
     if state is None:
-        return engine.memory_values(rows, fresh=True)
-    variables = [each for memory in engine.memories for each in memory.variables]
+        return model_state.memory_values(rows, fresh=True)
+    variables = [each for memory in model_state.memories for each in memory.variables]
     before = keras_private.values_of(variables)
     try:
-        engine.set_state(state)
-        return engine.memory_values(rows)
+        model_state.set_state(state)
+        return model_state.memory_values(rows)
     finally:
-        engine.set_memory_values(before)
+        model_state.set_memory_values(before)
 
 
 # The map.

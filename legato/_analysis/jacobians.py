@@ -70,7 +70,7 @@ class DifferentiatedRun:
     """A run of ``predict`` that can be differentiated batch by batch.
 
     Args:
-        engine: state of the model, which must be built.
+        model_state: state of the model, which must be built.
         samples: the data.
         rows: samples in a full batch.
         memory: initial values of the memory variables.
@@ -91,7 +91,7 @@ class DifferentiatedRun:
 
     def __init__(
         self,
-        engine: ModelState,
+        model_state: ModelState,
         samples: SampleArrays,
         rows: int,
         memory: list,
@@ -99,8 +99,8 @@ class DifferentiatedRun:
         by_step: bool,
     ):
         self._samples, self._rows, self._output = samples, rows, output
-        self._program = ProgramCache(engine).loop_of("predict")
-        self._variables = ProgramCache(engine).variables("predict")
+        self._program = ProgramCache(model_state).loop_of("predict")
+        self._variables = ProgramCache(model_state).variables("predict")
         self._values = type(self._variables)(*map(keras_private.values_of, self._variables))
         self._full, self._last = divmod(samples.count, rows)
         self.batches = self._full + (self._last > 0)

@@ -149,7 +149,7 @@ class ParallelTraining:
         check_same_structure(self._first, start, *configurations)
         if len(self._models) < self._workers:  # a worker trains on this model
             self._builder.finish(model)
-            ProgramCache(model._engine).share(ProgramCache(self.model._engine))
+            ProgramCache(model._model_state).share(ProgramCache(self.model._model_state))
             self._models.append(model)
             self._free_models.append(model)
         return start
@@ -183,7 +183,7 @@ def _report_finished(
 
 def _worker_count(model) -> int:
     """How many replicates train at a time; with ``run_eagerly`` one, as it holds Python's lock."""
-    if jax.default_backend() != "cpu" or ProgramCache(model._engine).runs_eagerly:
+    if jax.default_backend() != "cpu" or ProgramCache(model._model_state).runs_eagerly:
         return 1
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -85,7 +85,7 @@ class ReplicateBuilder:
 
     def finish(self, model, whole: bool = True) -> None:
         """Make the missing variables, if ``whole`` those of metrics too, which take longest."""
-        model._engine.adopt()
+        model._model_state.adopt()
         built = model.built and all(each.built for each in keras_private.flatten_layers(model))
         if whole or not built:
             if self._sample is None:
@@ -123,23 +123,23 @@ def _check_model(model, seed: int) -> None:
 
 def model_content(model) -> ModelContent:
     """The values of a model's variables, copied to the host."""
-    engine = model._engine
-    variables = ProgramCache(engine).variables("train")._replace(metrics=[])
+    model_state = model._model_state
+    variables = ProgramCache(model_state).variables("train")._replace(metrics=[])
     values = [[np.asarray(each) for each in keras_private.values_of(part)] for part in variables]
     memory = [
         [np.asarray(each) for each in keras_private.values_of(memory.variables)]
-        for memory in engine.memories
+        for memory in model_state.memories
     ]
     return ModelContent(LoopValues(*values), memory)
 
 
 def set_model_content(model, content: ModelContent) -> None:
     """Set a model's variables to the values of another one of the same structure."""
-    engine = model._engine
-    variables = ProgramCache(engine).variables("train")._replace(metrics=[])
+    model_state = model._model_state
+    variables = ProgramCache(model_state).variables("train")._replace(metrics=[])
     for own, values in zip(variables, content.values, strict=True):
         keras_private.set_values(own, map(jax.numpy.asarray, values))
-    for memory, values in zip(engine.memories, content.memory, strict=True):
+    for memory, values in zip(model_state.memories, content.memory, strict=True):
         memory.set_values(list(map(jax.numpy.asarray, values)))
 
 

@@ -75,7 +75,7 @@ class Replicates:
     @property
     def weights(self) -> list[list[np.ndarray]]:
         """The weights of each replicate, as ``model.get_weights()`` returns them."""
-        variables = ProgramCache(self._model._engine).variables("train")
+        variables = ProgramCache(self._model._model_state).variables("train")
         known = [id(each) for each in (*variables.trainable, *variables.non_trainable)]
         at = [known.index(id(each)) for each in self._model.weights]
         every = [[*each.values.trainable, *each.values.non_trainable] for each in self._contents]
@@ -88,7 +88,7 @@ class Replicates:
         """
         model, _ = self._builder(self.seeds[range(len(self))[k]])
         set_model_content(model, self._contents[k])
-        ProgramCache(model._engine).share(ProgramCache(self._model._engine))
+        ProgramCache(model._model_state).share(ProgramCache(self._model._model_state))
         return model
 
     def predict(self, X, batch_size=None, *, starts=None) -> Any:

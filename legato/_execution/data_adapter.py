@@ -63,15 +63,15 @@ class DataAdapter:
     """The way of data into a model.
 
     Args:
-        engine: the model's engine.
+        model_state: the state of the model.
     """
 
-    def __init__(self, engine: ModelState):
-        self.engine, self._model = engine, engine.model
+    def __init__(self, model_state: ModelState):
+        self.model_state, self._model = model_state, model_state.model
 
     def samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
-        self.engine.check_supported()
-        samples = read_samples(x, y, sample_weight, starts, self.engine.inputs, **options)
+        self.model_state.check_supported()
+        samples = read_samples(x, y, sample_weight, starts, self.model_state.inputs, **options)
         return with_class_weights(samples, class_weight)
 
     def read(self, x, y=None, sample_weight=None, starts=None, class_weight=None):
@@ -114,8 +114,8 @@ class DataAdapter:
         """How data come to an evaluation, or a prediction, which has no loss."""
         if isinstance(data, SampleArrays):
             self.build_for(data, loss)
-            if self.engine.inputs is not None:
-                check_shapes(data.x, self.engine.inputs)  # which may be known only now
+            if self.model_state.inputs is not None:
+                check_shapes(data.x, self.model_state.inputs)  # which may be known only now
             rows = self._rows(batch_size, data, steps)
             if steps is not None:
                 data = data.take(slice(steps * rows))
@@ -173,14 +173,14 @@ class DataAdapter:
         """Make the variables that are still missing; with ``loss``, those ``compile`` needs too."""
         if not self._is_ready(loss):
             _check_first_layer(self._model, samples)
-            self.engine.adopt()
+            self.model_state.adopt()
             shapes = jax.tree.map(
                 # Without a number of samples, which Keras would take for declared.
                 lambda each: keras.KerasTensor((None, *each.shape[1:]), str(each.dtype)),
                 (samples.x, samples.y, samples.weight),
             )
             keras_private.build_variables(self._model, *shapes, loss=loss and self._model.compiled)
-            if self._model.stateful and not self.engine.memories:
+            if self._model.stateful and not self.model_state.memories:
                 raise StateError(
                     f"Model {self._model.name!r} has stateful layers that were not built by "
                     "running it once. Build the model first, by model.build(input_shape)."
@@ -192,8 +192,8 @@ class DataAdapter:
         A model without targets has them as well: a loss that layers add, an optimizer.
         """
         model = self._model
-        if not self.engine.is_built or not (loss and model.compiled):
-            return self.engine.is_built
+        if not self.model_state.is_built or not (loss and model.compiled):
+            return self.model_state.is_built
         parts = (model.optimizer, model._compile_loss, model._compile_metrics)
         return all(each is None or each.built for each in parts)
 
@@ -201,7 +201,7 @@ class DataAdapter:
         """Rows of a full batch; ``steps`` batches share the samples if nothing else is said."""
         if batch_size is None:
             shared = -(-samples.count // steps) if steps else 32
-            batch_size = self.engine.declared_rows or shared
+            batch_size = self.model_state.declared_rows or shared
         if steps is not None:
             check_count("The number of steps", steps)
         return min(check_count("batch_size", batch_size), samples.count)

@@ -34,7 +34,7 @@ class BatchCallbacks:
     def __init__(self, run: Run, verb: Verb, callbacks, memory: bool = True):
         self._run, self._verb, self._callbacks, self._memory = run, verb, callbacks, memory
         watched = has_batch_callbacks(callbacks, verb)
-        self.size: int = run.engine.model.steps_per_execution if watched else 0
+        self.size: int = run.model_state.model.steps_per_execution if watched else 0
         self._first: int | None = None  # the first step of the current execution; None between two
 
     def split_into_calls(
@@ -88,7 +88,7 @@ def run_evaluate(
         progress: shows the progress.
         advance: whether the model's state advances.
     """
-    model = run.engine.model
+    model = run.model_state.model
     batch_callbacks = BatchCallbacks(run, "test", callbacks, advance)
     model.stop_evaluating = False
     callbacks.on_test_begin()
@@ -116,7 +116,7 @@ def run_predict(run: Run, source: DataSource, callbacks, progress: Progress, adv
         run: the run of ``"predict"``.
         source, callbacks, progress, advance: as for ``run_evaluate``.
     """
-    model = run.engine.model
+    model = run.model_state.model
     batch_callbacks = BatchCallbacks(run, "predict", callbacks, advance)
     model.stop_predicting = False
     callbacks.on_predict_begin()

@@ -37,13 +37,13 @@ class Validation:
     """The evaluation after an epoch, which leaves the training's state alone.
 
     Attributes:
-        engine: the state of the model.
+        model_state: the state of the model.
         source: the validation data.
         fresh: whether it starts from the initial state, or continues from the epoch's end.
         due: a function from an epoch to whether a validation follows it.
     """
 
-    engine: ModelState
+    model_state: ModelState
     source: DataSource
     fresh: bool
     due: Callable[[int], bool]
@@ -54,7 +54,7 @@ class Validation:
         Raises:
             StateError: the numbers differ; the message has both and the remedies.
         """
-        if not self.fresh and self.engine.stateful_layers and rows != training_rows:
+        if not self.fresh and self.model_state.stateful_layers and rows != training_rows:
             raise StateError(row_count_message(training_rows, rows))
 
     def check_source(self, training: DataSource) -> None:
@@ -76,11 +76,11 @@ class Validation:
 
         def memory(rows: int) -> list:
             if self.fresh:
-                return self.engine.memory_values(rows, fresh=True)
+                return self.model_state.memory_values(rows, fresh=True)
             self.check_rows(rows, training.rows)
             return training.memory
 
-        run = Run(self.engine, "test", memory=memory)
+        run = Run(self.model_state, "test", memory=memory)
         return add_val_prefix(
             run_evaluate(run, self.source, callbacks, Progress(0, 1, 1), advance=False)
         )
@@ -124,12 +124,12 @@ class FitLoop:
             separate = (
                 self._by_epoch
                 or has_test_callbacks(callbacks)
-                or ProgramCache(model._engine).runs_eagerly
+                or ProgramCache(model._model_state).runs_eagerly
             )
             inline = None if separate else validation.inline
             self._by_epoch |= inline is None
         self._inline = inline
-        self.run = Run(model._engine, "train", reset, validation=inline)
+        self.run = Run(model._model_state, "train", reset, validation=inline)
         self._batch_callbacks = BatchCallbacks(self.run, "train", callbacks)
         self._call_length = CallLength()
         self._logs: dict = {}
@@ -221,10 +221,10 @@ class FitLoop:
         return True
 
     def _variables(self) -> list:
-        engine = self.run.engine
+        model_state = self.run.model_state
         parts = [
-            *ProgramCache(engine).variables("train"),
-            *[memory.variables for memory in engine.memories],
+            *ProgramCache(model_state).variables("train"),
+            *[memory.variables for memory in model_state.memories],
         ]
         return [each for part in parts for each in part]
 

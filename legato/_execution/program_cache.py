@@ -68,17 +68,17 @@ class ProgramCache:
     """Gives the program of a verb, compiled when its shapes first come.
 
     Args:
-        engine: the model's engine.
+        model_state: the state of the model.
     """
 
-    def __init__(self, engine: ModelState):
-        self._engine, self._model = engine, engine.model
+    def __init__(self, model_state: ModelState):
+        self._model_state, self._model = model_state, model_state.model
 
     def variables(self, verb: Verb) -> LoopValues:
         """The variables that a verb uses, without those of the recurrent state."""
         model = self._model
         non_trainable = model.non_trainable_variables
-        remembered = sum(len(each.variables) for each in self._engine.memories)
+        remembered = sum(len(each.variables) for each in self._model_state.memories)
         return LoopValues(
             model.trainable_variables,
             non_trainable[: len(non_trainable) - remembered],
@@ -91,7 +91,7 @@ class ProgramCache:
         name = f"{verb}_function"
         if not isinstance(getattr(self._model, name), CompiledLoop):
             step = {"train": self._train, "test": self._test, "predict": self._predict}[verb]
-            program = CompiledLoop(step, self._engine.memories, _CHANGED[verb])
+            program = CompiledLoop(step, self._model_state.memories, _CHANGED[verb])
             setattr(self._model, name, program)
         return getattr(self._model, name)
 
@@ -164,7 +164,7 @@ class ProgramCache:
 
         def validate(values: LoopValues, memory: list, inputs: LoopInputs):
             if validation.fresh:
-                memory = self._engine.memory_values(block.batch, fresh=True)
+                memory = self._model_state.memory_values(block.batch, fresh=True)
             values = values._replace(optimizer=[])
             logs, changed, _ = program.loop(plan, empty_metrics, values, memory, inputs)
             return jax.tree.map(lambda each: each[0], logs), changed
@@ -215,7 +215,7 @@ class ProgramCache:
                 on_losses()
             return outputs, values._replace(non_trainable=non_trainable)
 
-        return CompiledLoop(step, self._engine.memories, _CHANGED["predict"])
+        return CompiledLoop(step, self._model_state.memories, _CHANGED["predict"])
 
     def _train(self, values: LoopValues, batch):
         with self._metrics_outside():

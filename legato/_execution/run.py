@@ -23,7 +23,7 @@ class Run:
     """A run of one verb, with the values that it has reached.
 
     Args:
-        engine: the model's engine.
+        model_state: the state of the model.
         verb: which of Keras's steps is run.
         reset: when state is reset; see ``reset_rules``.
         memory: a function from the number of rows to the values of the memory variables. Default:
@@ -32,7 +32,7 @@ class Run:
         validation: a validation that is part of the training program.
 
     Attributes:
-        engine: as given.
+        model_state: as given.
         memory: the values of the memory variables; None until the first block.
         rows: rows of the memory; 0 until then.
         first_memory: the memory that the run began with, for ``reset="epoch"``; else empty.
@@ -40,17 +40,17 @@ class Run:
 
     def __init__(
         self,
-        engine: ModelState,
+        model_state: ModelState,
         verb: Verb,
         reset: Reset = "never",
         memory: Callable[[int], list] | None = None,
         program: CompiledLoop | None = None,
         validation: InlineValidation | None = None,
     ):
-        self.engine = engine
+        self.model_state = model_state
         self._verb: Verb = verb
         self._reset: Reset = reset
-        self._memory_of = memory or engine.memory_values
+        self._memory_of = memory or model_state.memory_values
         self._program, self._validation = program, validation
         self.memory: Any = None
         self.first_memory: list = []
@@ -72,8 +72,8 @@ class Run:
             self.memory = self._memory_of(self.rows)
             if replays_epochs(self._reset):
                 self.first_memory = self.first_memory or self.memory
-        rows = self.engine.check_batch(block.batch, self.rows)
-        self._variables, self._run = ProgramCache(self.engine).prepare(
+        rows = self.model_state.check_batch(block.batch, self.rows)
+        self._variables, self._run = ProgramCache(self.model_state).prepare(
             self._verb, block, rows, self._reset, self._program, self._validation
         )
         self._prepared = block.samples
@@ -114,7 +114,7 @@ class Run:
             if values:  # they changed
                 keras_private.set_values(variables, values)
         if memory:
-            self.engine.set_memory_values(self.memory)
+            self.model_state.set_memory_values(self.memory)
         self._changed = None
 
     def read_back(self, memory: bool = True) -> None:
@@ -123,7 +123,7 @@ class Run:
             return
         self._values = self._read()
         if memory:
-            self.memory = self.engine.memory_values(self.rows)
+            self.memory = self.model_state.memory_values(self.rows)
 
     def finalize(self, optimizer) -> None:
         """Let the optimizer replace the weights by averages, if it keeps any."""
@@ -132,7 +132,7 @@ class Run:
 
     def repeatable(self, x: np.ndarray) -> "RepeatedPrediction":
         """A function that predicts another batch of the shape of the one that was just run."""
-        return RepeatedPrediction(self.engine, self.rows, self._variables, self._run, x)
+        return RepeatedPrediction(self.model_state, self.rows, self._variables, self._run, x)
 
     def _read(self) -> LoopValues:
         return LoopValues(*map(keras_private.values_of, self._variables))
@@ -144,18 +144,23 @@ class RepeatedPrediction:
     Making the objects of a ``Run`` takes longer than computing a small network's output.
 
     Args:
-        engine: the model's engine.
+        model_state: the state of the model.
         rows: samples in the batch.
         variables, run: the variables and the program that were prepared for the batch.
         x: the batch, after it was checked.
     """
 
     def __init__(
-        self, engine: ModelState, rows: int, variables: LoopValues, run: Callable, x: np.ndarray
+        self,
+        model_state: ModelState,
+        rows: int,
+        variables: LoopValues,
+        run: Callable,
+        x: np.ndarray,
     ):
-        self._engine, self._rows, self._dtype = engine, rows, x.dtype
+        self._model_state, self._rows, self._dtype = model_state, rows, x.dtype
         self._variables, self._run = variables, run
-        self._memories = engine.memories
+        self._memories = model_state.memories
         self._memory = [each for memory in self._memories for each in memory.variables]
 
     def __call__(self, x: np.ndarray, advance: bool):
@@ -170,7 +175,7 @@ class RepeatedPrediction:
         outputs, changed, memory = self._run(values, memory, (x,), None)
         keras_private.set_values(self._variables.non_trainable, changed[1])
         if advance and memory:
-            self._engine.set_memory_values(memory)
+            self._model_state.set_memory_values(memory)
         return np.array(outputs)
 
 

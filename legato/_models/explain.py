@@ -115,8 +115,8 @@ class ExplainMethod(_KerasModel):
                 f"validation_split is {validation_split!r}; a number from 0 to below 1 was "
                 "expected."
             )
-        engine: ModelState = self._engine  # pyright: ignore[reportAttributeAccessIssue]
-        data = DataAdapter(engine).whole_data(x, batch_size, starts)
+        model_state: ModelState = self._model_state  # pyright: ignore[reportAttributeAccessIssue]
+        data = DataAdapter(model_state).whole_data(x, batch_size, starts)
         count = data.samples.count
         layout = _Layout(
             training=int(count * (1 - validation_split)) if validation_split else count,
@@ -127,7 +127,7 @@ class ExplainMethod(_KerasModel):
             reset=reset,
             epochs=epochs,
         )
-        return _explanation(engine, data.samples.x, layout)
+        return _explanation(model_state, data.samples.x, layout)
 
 
 class _Layout(NamedTuple):
@@ -158,17 +158,17 @@ class _Layout(NamedTuple):
         return int(starts[: sample + 1].sum()) + (not starts[0])
 
 
-def _explanation(engine: ModelState, x, layout: _Layout) -> Explanation:
-    carries = bool(engine.memories)
-    warm = carries and engine.agreed_rows() > 0
-    warm = warm and not all(memory.is_fresh for memory in engine.memories)
+def _explanation(model_state: ModelState, x, layout: _Layout) -> Explanation:
+    carries = bool(model_state.memories)
+    warm = carries and model_state.agreed_rows() > 0
+    warm = warm and not all(memory.is_fresh for memory in model_state.memories)
     samples = range(layout.count)
     sources, reasons = zip(*[_source(at, layout, carries, warm) for at in samples], strict=True)
     if carries:
         later = _later_epochs(layout)
         warnings = [*_row_warnings(layout), *_overlap_warnings(x, layout)]
     else:
-        later, warnings = "", _single_step_warnings(engine, x)
+        later, warnings = "", _single_step_warnings(model_state, x)
     return Explanation(sources, reasons, later, tuple(warnings))
 
 
@@ -254,9 +254,9 @@ def _overlap_warnings(x, layout: _Layout) -> list[str]:
     ]
 
 
-def _single_step_warnings(engine: ModelState, x) -> list[str]:
+def _single_step_warnings(model_state: ModelState, x) -> list[str]:
     recurrent = any(
-        isinstance(each, StatefulLayer) for each in keras_private.flatten_layers(engine.model)
+        isinstance(each, StatefulLayer) for each in keras_private.flatten_layers(model_state.model)
     )
     if not recurrent or not isinstance(x, np.ndarray) or x.ndim < 3 or x.shape[1] != 1:
         return []

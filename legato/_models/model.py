@@ -22,7 +22,7 @@ class StateMethods(KerasVerbs):
     @property
     def stateful(self) -> bool:
         """Whether any layer carries state."""
-        return bool(self._engine.stateful_layers)
+        return bool(self._model_state.stateful_layers)
 
     @property
     def states(self) -> State:
@@ -31,15 +31,15 @@ class StateMethods(KerasVerbs):
         Raises:
             StateError: (when assigned) it is another model's: other layers, shapes or dtypes.
         """
-        return self._engine.state()
+        return self._model_state.state()
 
     @states.setter
     def states(self, state: State) -> None:
-        self._engine.set_state(state)
+        self._model_state.set_state(state)
 
     def initial_states(self, rows: int = 1) -> State:
         """The initial state of ``rows`` rows, as each cell's ``get_initial_state`` gives it."""
-        return self._engine.initial_state(rows)
+        return self._model_state.initial_state(rows)
 
     def reset_states(self, rows=None) -> None:
         """Put state back to its initial value.
@@ -51,7 +51,7 @@ class StateMethods(KerasVerbs):
         Raises:
             StateError: a row that the model does not remember.
         """
-        self._engine.reset(rows)
+        self._model_state.reset(rows)
 
     reset_state = reset_states
 
@@ -78,7 +78,7 @@ class StateMethods(KerasVerbs):
         Keras's pure ``train_step``, ``test_step`` and ``predict_step`` carry the variables that are
         listed here, and no others.
         """
-        memory = [each for memory in self._engine.memories for each in memory.variables]
+        memory = [each for memory in self._model_state.memories for each in memory.variables]
         return [*super().non_trainable_variables, *memory]
 
 

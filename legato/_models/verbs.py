@@ -48,22 +48,22 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
     """The methods that train, evaluate and predict, mixed into Keras's model classes."""
 
     @property
-    def _engine(self) -> ModelState:
-        engine = self.__dict__.get("_legato_engine")
-        if engine is None:
+    def _model_state(self) -> ModelState:
+        model_state = self.__dict__.get("_legato_model_state")
+        if model_state is None:
             runner = self.__dict__.setdefault(
                 "_legato_runner", LayerRunner(self._forget_programs, lambda: self.states.rows)
             )
-            engine = self.__dict__["_legato_engine"] = ModelState(self, runner)
-        return engine
+            model_state = self.__dict__["_legato_model_state"] = ModelState(self, runner)
+        return model_state
 
     @property
     def _programs(self) -> ProgramCache:
-        return ProgramCache(self._engine)
+        return ProgramCache(self._model_state)
 
     @property
     def _data_adapter(self) -> DataAdapter:
-        return DataAdapter(self._engine)
+        return DataAdapter(self._model_state)
 
     # Training.
 
@@ -147,7 +147,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         if validation_data is not None:
             rows = validation_batch_size or batch_size
             validation = Validation(
-                self._engine,
+                self._model_state,
                 self._data_adapter.for_single_pass(validation_data, rows, validation_steps),
                 fresh=validation_state == "fresh",
                 due=lambda epoch: self._should_eval(epoch, validation_freq),
@@ -215,7 +215,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         self._assert_compile_called("evaluate")
         data = self._data_adapter.read(x, y, sample_weight, starts)
         source = self._data_adapter.for_single_pass(data, batch_size, steps)
-        run = Run(self._engine, "test")
+        run = Run(self._model_state, "test")
         callback_list = make_callback_list(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
         )
@@ -273,7 +273,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         if isinstance(source, WholeData) and source.steps == 1 and not callbacks:
             repeatable = x if batch_size is None else None
             return self._predict_one_batch(source, advance, repeatable)
-        run = Run(self._engine, "predict")
+        run = Run(self._model_state, "predict")
         callback_list = make_callback_list(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
         )
@@ -302,7 +302,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             repeatable: inputs for whose shape and dtype the program is kept, so that the next call
                 skips the checks; None keeps nothing.
         """
-        run, (block,) = Run(self._engine, "predict"), source.single_pass(1)
+        run, (block,) = Run(self._model_state, "predict"), source.single_pass(1)
         outputs = jax.tree.map(np.array, run.call_once(block))
         run.write_back(memory=advance)
         one_output = block.samples.starts is None and isinstance(outputs, np.ndarray)
@@ -316,7 +316,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         program = self.predict_function
         if type(x) is not np.ndarray or not isinstance(program, CompiledLoop):
             return None
-        self._engine.check_supported()
+        self._model_state.check_supported()
         repeat = program.prepared.get((x.shape, x.dtype))
         return None if repeat is None else repeat(x, advance)
 
@@ -328,7 +328,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         """
         if len(args) != 1 or not kwargs.keys() <= {"training"} or not _is_concrete(args[0]):
             return super().__call__(*args, **kwargs)
-        engine = self._engine
+        model_state = self._model_state
         samples = self._data_adapter.samples(args[0], check_values=False)
         (block,) = self._data_adapter.single_batch(samples, loss=False).single_pass(1)
         training = kwargs.get("training")
@@ -339,10 +339,10 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             )
         program = programs[training]
         if program is not None:
-            run = Run(engine, "predict", program=program)
+            run = Run(model_state, "predict", program=program)
             outputs = run.call_once(block)
         if programs[training] is None:  # layers added losses, which only Keras's own call keeps
-            engine.memory_values(samples.count)
+            model_state.memory_values(samples.count)
             return super().__call__(*args, **kwargs)
         run.write_back()
         return outputs
@@ -351,7 +351,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
 
     def _forget_programs(self) -> None:
         """Drop the compiled programs, after the layers or their ``stateful`` have changed."""
-        self.__dict__.pop("_legato_engine", None)
+        self.__dict__.pop("_legato_model_state", None)
         self.__dict__.pop("_legato_calls", None)
         self.__dict__.pop("_legato_steppers", None)
         self.train_function = self.test_function = self.predict_function = None
@@ -359,7 +359,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
     def _single_logs(self, verb: Verb, samples: SampleArrays, advance: bool = True) -> dict:
         """The logs of one step on one batch."""
         run, (block,) = (
-            Run(self._engine, verb),
+            Run(self._model_state, verb),
             self._data_adapter.single_batch(samples).single_pass(1),
         )
         logs = logs_of(fetch(run.call(block, 0, 1)), 0)
@@ -373,8 +373,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             InputError: samples in random order would continue each other's state.
         """
         if shuffle is None:
-            return not self._engine.stateful_layers
-        if shuffle and self._engine.stateful_layers and carries_between_batches(reset):
+            return not self._model_state.stateful_layers
+        if shuffle and self._model_state.stateful_layers and carries_between_batches(reset):
             raise InputError(
                 f"shuffle={shuffle!r} with a stateful layer: row r of a batch would go on from a "
                 "sample drawn at random, and what is carried would mean nothing. Leave shuffle "

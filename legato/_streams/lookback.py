@@ -72,12 +72,12 @@ class CarriedMemories:
     """States of the recurrent layers, carried since the stream's beginning.
 
     Attributes:
-        engine: of the model.
+        model_state: the state of the model.
         memories: the variables that stand in for its layers' states.
         inputs: of the model.
     """
 
-    engine: ModelState
+    model_state: ModelState
     memories: list[LayerMemory]
     inputs: list[Input]
 
@@ -92,7 +92,7 @@ class CarriedMemories:
         """See ``Lookback``."""
         return [
             f"{without_number(path)}:{part}"
-            for path, memory in self.engine.by_path(self.memories).items()
+            for path, memory in self.model_state.by_path(self.memories).items()
             for part in [*range(len(memory.variables) - 1), "fresh"]
         ]
 
@@ -116,7 +116,7 @@ class CarriedMemories:
     def state(self, carried: list[np.ndarray]) -> State:
         """See ``Lookback``; fresh rows have the state that they start from."""
         values, fresh = {}, {}
-        for path, memory in self.engine.by_path(self.memories).items():
+        for path, memory in self.model_state.by_path(self.memories).items():
             count = len(memory.variables)
             *own, flags = carried[:count]
             carried = carried[count:]
@@ -138,7 +138,7 @@ class CarriedMemories:
         ]
 
     def __str__(self) -> str:
-        paths = self.engine.by_path(self.memories).items()
+        paths = self.model_state.by_path(self.memories).items()
         shapes = [
             " ".join([path, *[str(each.shape[1:]) for each in memory.variables[:-1]]])
             for path, memory in paths

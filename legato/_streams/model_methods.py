@@ -111,5 +111,5 @@ def compiled_steps_of(model, window: LookBack, pad: float | None) -> CompiledSte
     """The compiled steps of a model, made once for each window and padding."""
     made = model.__dict__.setdefault("_legato_steppers", {})
     if (window, pad) not in made:
-        made[window, pad] = CompiledSteps(ModelStep(model._engine, window, pad))
+        made[window, pad] = CompiledSteps(ModelStep(model._model_state, window, pad))
     return made[window, pad]

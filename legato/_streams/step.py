@@ -48,7 +48,7 @@ class ModelStep:
     """One step of the streams of a model.
 
     Args:
-        engine: the model's engine.
+        model_state: the state of the model.
         window: time steps that each answer depends on, the current one included; None: all since
             the stream's beginning, carried in the recurrent layers; ``"auto"``: as the model was
             trained (see ``Model.stream``).
@@ -56,7 +56,7 @@ class ModelStep:
             before the window is full.
 
     Attributes:
-        model: the engine's model.
+        model: the model.
         window: in time steps; None to carry state.
         pad: as given.
         step_inputs: reads the inputs of a feed.
@@ -70,10 +70,12 @@ class ModelStep:
         UnsupportedError: the model cannot be fed step by step; says why.
     """
 
-    def __init__(self, engine: ModelState, window: LookBack = "auto", pad: float | None = None):
-        engine.adopt()
-        self._engine, self.model = engine, engine.model
-        inputs, steps = inputs_of(engine)
+    def __init__(
+        self, model_state: ModelState, window: LookBack = "auto", pad: float | None = None
+    ):
+        model_state.adopt()
+        self._model_state, self.model = model_state, model_state.model
+        inputs, steps = inputs_of(model_state)
         self.window, self.pad = self._choose_window(window, inputs, steps), pad
         if pad is not None and (self.window is None or not np.isfinite(pad)):
             raise InputError(
@@ -84,15 +86,15 @@ class ModelStep:
             check_reads_forward(self.model)
         self._memories = [LayerMemory(each) for each in carried_layers(self.model)]
         self._memory_variables = [v for memory in self._memories for v in memory.variables]
-        values = ProgramCache(engine).variables("predict")
+        values = ProgramCache(model_state).variables("predict")
         self.variables = [*values.trainable, *values.non_trainable]
         self._inputs, outputs = self._trace_inputs(inputs, steps)
         self._answers = self._describe_outputs(outputs)
         self._answers_structure = jax.tree.structure(outputs)
-        several = len(inputs) > 1 and engine.inputs is not None
+        several = len(inputs) > 1 and model_state.inputs is not None
         self.step_inputs = StepInputs(self._inputs, self.model.input if several else None)
         self._lookback: Lookback = (
-            CarriedMemories(engine, self._memories, self._inputs)
+            CarriedMemories(model_state, self._memories, self._inputs)
             if self.window is None
             else InputWindow(self.window, pad, self._memories, self._inputs)
         )
@@ -102,7 +104,7 @@ class ModelStep:
         self, window: LookBack, inputs: list[Input], steps: int | None
     ) -> int | None:
         if window == "auto":
-            if self._engine.stateful_layers or (steps is None and inputs[0].in_time):
+            if self._model_state.stateful_layers or (steps is None and inputs[0].in_time):
                 return None
             return steps or 1
         if window is None:
@@ -229,7 +231,7 @@ class ModelStep:
         x, rows = samples[0], len(samples[0])
         if len(samples) > 1:
             x = samples
-            if self._engine.inputs is not None:
+            if self._model_state.inputs is not None:
                 x = keras.tree.pack_sequence_as(self.model.input, samples)
         with using_memories(self._memories), expecting_rows(self._memory_variables, rows):
             trainable = [given[id(each)] for each in self.model.trainable_variables]

@@ -59,7 +59,7 @@ class Input:
         return f"({axes}{',' * (len(self.shape) == 1)})"
 
 
-def inputs_of(engine: ModelState) -> tuple[list[Input], int | None]:
+def inputs_of(model_state: ModelState) -> tuple[list[Input], int | None]:
     """A model's inputs in Keras's order, and the time steps of a sample.
 
     Returns:
@@ -68,15 +68,17 @@ def inputs_of(engine: ModelState) -> tuple[list[Input], int | None]:
     Raises:
         StateError: the model is not built, so its inputs are unknown.
     """
-    model = engine.model
+    model = model_state.model
     if not model.built:
         raise StateError(
             f"Model {model.name!r} is not built yet, so nobody knows what a step of it is: build "
             "it first, by model.build(input_shape) or by running it once."
         )
-    if engine.inputs is None:
+    if model_state.inputs is None:
         return _inputs_built_for(model), None
-    axes = [(tensor.name, tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in engine.inputs]
+    axes = [
+        (tensor.name, tuple(tensor.shape[1:]), str(tensor.dtype)) for tensor in model_state.inputs
+    ]
     in_time = [bool(shape) and shape[0] is None for _, shape, _ in axes]
     if not any(in_time):
         in_time = [

@@ -29,7 +29,7 @@ STARTS = np.array([0, 0, 0, 1, 0, 1, 0], bool)
 
 def slopes(model, X, batch_size, starts=None, memory=None):
     """d prediction / d input, (samples, outputs …, samples, inputs …), by a plain loop."""
-    memories = model._engine.memories
+    memories = model._model_state.memories
     remembered = sum(len(each.variables) for each in memories)
 
     def outputs(x):

@@ -68,7 +68,7 @@ def test_the_mark_is_heeded():
     model = small_model()
     model.fit(*samples(), batch_size=1, verbose=0)
     x, y = samples()
-    run = run_module.Run(model._engine, "train")
+    run = run_module.Run(model._model_state, "train")
     (block,) = WholeData(read_samples(x, y), 1).training(1)
     run.prepare(block)
     span = np.array((0, 7, 0), np.int32)
