@@ -1,0 +1,64 @@
+"""Forecasts as tables, with and without prediction intervals."""
+
+import json
+
+import numpy as np
+import pytest
+from trained_examples import LENGTHS, TINY
+
+import legato
+from legato import Forecast, InputError, train
+
+
+def test_columns_of_a_forecast(sales_file, forecaster):
+    forecast = forecaster.forecast(sales_file, 3)
+    table = forecast.columns()
+    assert [*table] == [
+        *("shop", "step", "month"),
+        *("stock", "stock low 80 %", "stock high 80 %"),
+        *("sold", "sold low 80 %", "sold high 80 %"),
+    ]
+    assert table["shop"] == [name for name in LENGTHS for _ in range(3)]
+    assert table["step"] == [1, 2, 3] * 3
+    after = [
+        str(np.datetime64("2019-01") + length + step) + "-01"
+        for length in LENGTHS.values()
+        for step in range(3)
+    ]
+    assert table["month"] == after
+    assert table["sold"] == forecast.values[:, :, 1].ravel().tolist()
+    assert json.loads(json.dumps(table)) == table
+    np.testing.assert_array_equal(forecaster.forecast(sales_file).values, forecast.values[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("table", "group"),
+    [
+        ({"step": ["u", "v"], "x": [1.0, 2.0]}, "step"),
+        ({"name": ["u", "v"], "step": [1.0, 2.0]}, "name"),
+    ],
+)
+def test_a_column_named_step_does_not_hide_the_steps_ahead(table, group):
+    before = legato.read(table, group=group)
+    target = before.columns[0].name
+    columns = Forecast.after(before, (target,), np.ones((2, 3, 1)), None).columns()
+    assert [*columns] == [group, "steps ahead", target]
+    assert columns["steps ahead"] == [1, 2, 3, 1, 2, 3]
+
+
+def test_without_a_test_part_there_are_no_intervals():
+    data = {"x": np.arange(20.0) ** 1.5}
+    none = train(data, test=0, **TINY)
+    assert none.forecast(data).ends is None
+    assert [*none.forecast(data).columns()] == ["step", "x"]
+    few = train(data, test=3, **TINY)
+    assert np.isnan(few.forecast(data).ends).all()
+    assert [*few.forecast(data).columns()] == ["step", "x"]
+
+
+def test_forecasts_beyond_the_horizon_need_every_input_as_a_target():
+    data = {"rain": np.cos(np.arange(30.0)), "wave": np.sin(np.arange(30) / 3)}
+    trained = train(data, horizon=2, **TINY)
+    assert trained.forecast(data).values.shape == (1, 2, 1)
+    with pytest.raises(InputError, match=r"3 steps ahead .* looks 2 ahead: .* what rain will be"):
+        trained.forecast(data, 3)
