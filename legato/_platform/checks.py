@@ -69,7 +69,25 @@ def check_choice(name: str, value, choices: Iterable) -> None:
         InputError: the value is none of them.
     """
     choices = tuple(choices)
-    if value not in choices:
+    try:
+        known = value in frozenset(choices)
+    except TypeError:  # arrays, lists and other values without a hash
+        known = False
+    if not known:
         raise InputError(
             f"{name} is {value!r}; one of {', '.join(map(repr, choices))} was expected."
         )
+
+
+def check_share(name: str, value) -> None:
+    """Refuse a value that is no share of samples that leaves others.
+
+    Args:
+        name: the argument's name.
+        value: as the user gave it.
+
+    Raises:
+        InputError: the value is no number from 0 to below 1.
+    """
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value < 1:
+        raise InputError(f"{name} is {value!r}; a number from 0 to below 1 was expected.")
