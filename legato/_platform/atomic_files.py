@@ -1,7 +1,8 @@
-"""Files that are whole or absent: written beside their place, then moved there in one step.
+"""Writes files atomically: to a temporary file in the same folder, which then replaces the old one.
 
-Arrays go into safetensors files that carry a checksum, so that one that was cut short or altered is
-seen when it is read.
+Arrays are written to safetensors files with a SHA-256 checksum, so that reading detects a file that
+was cut short or altered. Limit: nothing is forced onto the disk, so a loss of power may lose a file
+that was just written.
 """
 
 import hashlib
@@ -16,10 +17,10 @@ from legato._errors import OutputError, StateError
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Path:
-    """Write a file so that an interruption leaves the old one, or none, and never half of one.
+    """Write a file atomically: an interruption leaves the old file, or none, and never a part.
 
     Args:
-        path: where the file shall be. Its folder must exist.
+        path: the file. Its folder must exist.
         write: called with the path of a temporary file in the same folder, which it must fill.
 
     Returns:
@@ -44,7 +45,7 @@ def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Pat
 
 @contextmanager
 def _beside(path: Path):
-    """A temporary file in the same folder whose name ends alike; gone afterwards."""
+    """A temporary file in the same folder, with the same suffix; removed afterwards."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.name[-200:]}")
     os.close(handle)
     temporary = Path(name)
@@ -65,10 +66,10 @@ def write_arrays(path: str | os.PathLike, form: str, arrays: Mapping[str, Any], 
     """Write NumPy arrays to a safetensors file.
 
     Args:
-        path: where the file shall be.
-        form: what kind of file it is; ``read_arrays`` asks for the same.
+        path: the file.
+        form: the name of the file format, which ``read_arrays`` compares.
         arrays: by name.
-        about: what else the file shall say.
+        about: further metadata.
 
     Raises:
         OutputError: the folder is missing or cannot be written.
@@ -85,14 +86,14 @@ def read_arrays(path: str | os.PathLike, form: str, what: str) -> tuple[dict, di
 
     Args:
         path: the file.
-        form: what kind of file it must be.
-        what: what a file of that kind is called.
+        form: the name of the file format that is expected.
+        what: the noun for a file of that format, for messages.
 
     Returns:
-        The arrays by name, and what else the file says.
+        The arrays by name, and the metadata.
 
     Raises:
-        StateError: there is no such file, it is of another kind, or it is damaged.
+        StateError: there is no such file, it has another format, or it is damaged.
     """
     from safetensors import SafetensorError, safe_open
 

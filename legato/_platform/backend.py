@@ -1,4 +1,4 @@
-"""Keras on JAX, chosen before either is loaded, and a cache of compiled programs.
+"""Selects JAX as Keras's backend before either is loaded, and sets up JAX's compilation cache.
 
 Keras reads ``KERAS_BACKEND`` once, when it is first imported: import legato first and it is JAX.
 Compiled programs are kept in the user's cache directory: ``$LEGATO_CACHE_DIR``, else
@@ -15,7 +15,7 @@ from legato._errors import BackendError, InputError
 
 
 def choose_jax() -> None:
-    """Make Keras use JAX, or say why that is no longer possible.
+    """Make Keras use JAX.
 
     Raises:
         BackendError: Keras was imported before legato and runs on another backend.
@@ -34,7 +34,7 @@ def choose_jax() -> None:
 
 
 def cache_directory() -> Path | None:
-    """Where compiled programs are kept between processes; None when the user switched it off."""
+    """The folder of compiled programs, shared by processes; None if the user switched it off."""
     chosen = os.environ.get("LEGATO_CACHE_DIR")
     if chosen is not None:
         return None if chosen.lower() in ("", "off", "0") else Path(chosen).expanduser()
@@ -42,21 +42,21 @@ def cache_directory() -> Path | None:
 
 
 def device_share_bytes() -> float:
-    """How much of the device's memory data may take as a whole; larger ones are fed in blocks.
+    """The number of bytes up to which data are sent to the device as a whole, not in blocks.
 
-    The share is ``$LEGATO_DATA_SHARE``, a number from 0 to 1; default: a quarter.
+    It is the share ``$LEGATO_DATA_SHARE`` of the device's memory, from 0 to 1; default: a quarter.
 
     Raises:
-        InputError: it is something else.
+        InputError: the variable is not a number from 0 to 1.
     """
-    asked = os.environ.get("LEGATO_DATA_SHARE", "0.25")
+    value = os.environ.get("LEGATO_DATA_SHARE", "0.25")
     try:
-        share = float(asked)
+        share = float(value)
     except ValueError:
         share = -1.0
     if not 0 <= share <= 1:
         raise InputError(
-            f"The environment variable LEGATO_DATA_SHARE is {asked!r}; a number from 0 to 1 was "
+            f"The environment variable LEGATO_DATA_SHARE is {value!r}; a number from 0 to 1 was "
             "expected: the share of the device's memory that data may take as a whole."
         )
     return share * _device_bytes()
@@ -64,20 +64,20 @@ def device_share_bytes() -> float:
 
 @cache
 def _device_bytes() -> int:
-    """The memory of the device that programs run on; of the machine where that is its processor."""
+    """Bytes of the default device's memory; on a CPU, of the machine's."""
     import jax
 
-    told = jax.devices()[0].memory_stats()
-    if told and "bytes_limit" in told:
-        return told["bytes_limit"]
+    statistics = jax.devices()[0].memory_stats()
+    if statistics and "bytes_limit" in statistics:
+        return statistics["bytes_limit"]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def set_up_jax() -> None:
-    """Have JAX keep compiled programs, and run calls on the CPU where they are made.
+    """Set up JAX's compilation cache, and make its calls on the CPU synchronous.
 
-    A call handed to another thread costs a small one half its time, and a process that is
-    interrupted and ends while it still runs crashes.
+    Asynchronous dispatch to another thread takes half the time of a small call, and a process that
+    is interrupted and ends while such a call runs crashes.
     """
     import jax
 
@@ -86,17 +86,17 @@ def set_up_jax() -> None:
 
 
 def _keep_compiled_programs(jax) -> None:
-    """Point JAX's persistent compilation cache at the user's cache directory."""
+    """Put JAX's persistent compilation cache into the user's cache directory."""
     directory = cache_directory()
     if directory is None or getattr(jax.config, "jax_compilation_cache_dir", None) is not None:
         return
     try:
         directory.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a read-only home costs compile time, never a run
+    except OSError:  # of a read-only home: programs are compiled again in each process
         return
     if not os.access(directory, os.W_OK):
         return
     jax.config.update("jax_compilation_cache_dir", str(directory))
-    # Small models compile in a fraction of a second, many times over: keep those too.
+    # Keep all programs: small models have many, each compiled in a fraction of a second.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

@@ -1,8 +1,7 @@
-"""Every name legato uses that Keras does not export, in one place, with the reason.
+"""All uses of Keras's private names, each behind a function that says what it is for.
 
-Keras has no public way to ask which of these hold, or to do them: ``tests/platform/``
-exercises each in ``test_keras_private.py``, so that a Keras that changes them is noticed there and
-not in a user's run.
+Keras has no public interface for these. ``tests/platform/test_keras_private.py`` exercises each, so
+that a change in a new Keras version fails there and not in a user's run.
 """
 
 from collections.abc import Callable, Iterable
@@ -24,27 +23,27 @@ from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED as _RANDOM_SEED
 
 
 def in_stateless_scope() -> bool:
-    """Whether variable updates are being collected instead of made (a pure call is running)."""
+    """Whether a stateless call is running, in which variable updates are collected, not made."""
     return _stateless_scope.in_stateless_scope()
 
 
 def in_symbolic_scope() -> bool:
-    """Whether Keras is only working out shapes, so that no value means anything."""
+    """Whether Keras is only computing shapes, with symbolic tensors in place of values."""
     return _symbolic_scope.in_symbolic_scope()
 
 
 def is_carried(variable) -> bool:
-    """Whether the pure call that is running was given a value for this variable."""
+    """Whether the running stateless call was given a value for this variable."""
     scope = _stateless_scope.get_stateless_scope()
     return scope is not None and scope.get_current_value(variable) is not None
 
 
 def register_saved_name(cls: type, keras_cls: type) -> None:
-    """Let ``cls`` be written to files under the name of the Keras class it extends.
+    """Register ``cls`` under the name by which Keras saves the class it extends.
 
-    What legato saves then opens in plain Keras. Keras's own tables of exported and of registered
-    names are the only things its serializer asks. A user's class keeps the name it is registered
-    under, without which no file that names it opens.
+    Files that legato saves then open in plain Keras. Keras's serializer looks names up only in its
+    tables of exported and of registered names. A user's class keeps its registered name, so that
+    files that have this name open.
     """
     names = _api_export.REGISTERED_OBJS_TO_NAMES
     if keras_cls in names or keras_cls.__module__.startswith("keras."):
@@ -65,23 +64,23 @@ def flatten_layers(layer) -> list:
 
 
 def sublayers(layer) -> list:
-    """The layers straight below a layer, in the order they are called or were attached in.
+    """The direct sublayers of a layer, in the order in which they are called or were attached.
 
-    ``flatten_layers`` turns the order round inside nested ones.
+    ``flatten_layers`` reverses the order inside nested ones.
     """
     return list(layer._flatten_layers(include_self=False, recursive=False))
 
 
 def set_input_shape(layer, shape: tuple) -> None:
-    """Give a layer the ``input_shape=`` of Keras 2, without the warning Keras 3 attaches to it."""
+    """Set a layer's ``input_shape=`` of Keras 2, without the warning that Keras 3 gives."""
     layer._input_shape_arg = shape
 
 
 def graph_of(model) -> Functional | None:
-    """The graph of layers that a model is.
+    """The graph of layers of a functional or Sequential model.
 
-    None if the model has a ``call`` of the user's own, or is Sequential and does not know its input
-    yet.
+    None if the user overrides the model's ``call``, or the input of a Sequential model is not
+    defined yet.
     """
     if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
         return model._functional
@@ -90,16 +89,16 @@ def graph_of(model) -> Functional | None:
 
 
 def walk_graph(graph: Functional, values: list, visit) -> list:
-    """Run through a graph of layers with other things than tensors.
+    """Call a function on each layer of a graph, passing values along its edges in place of tensors.
 
     Args:
         graph: from ``graph_of``.
-        values: one thing for each input, in order.
-        visit: called as ``visit(layer, *args, **kwargs)`` for every layer in order, with such
-            things in the place of tensors; returns them for the layer's outputs.
+        values: one value for each input, in order.
+        visit: called as ``visit(layer, *args, **kwargs)`` for every layer in order, with values in
+            place of tensors; returns the values of the layer's outputs.
 
     Returns:
-        One thing for each output, in order.
+        One value for each output, in order.
     """
     return keras.tree.flatten(graph._run_through_graph(values, call_fn=visit))
 
@@ -110,24 +109,29 @@ def output_names(graph: Functional) -> list[str]:
 
 
 def forget_built_state(layer) -> None:
-    """Drop the fixed-size state variables a plain Keras layer made for itself when it was built."""
+    """Drop the state variables of fixed size that a plain Keras layer creates when it is built."""
     layer.__dict__.pop("states", None)
     layer._expected_batch_size = None
 
 
 def change_built_shapes(layer, change: Callable) -> None:
-    """Let a layer say that it was built for other shapes, which its build config repeats."""
+    """Change the shapes for which a layer was built, as its build config has them.
+
+    Args:
+        layer: the layer.
+        change: a function from a shape to the new one.
+    """
     shapes = layer._build_shapes_dict or {}
     layer._build_shapes_dict = {name: change(shape) for name, shape in shapes.items()}
 
 
 def build_variables(model, x, y=None, sample_weight=None, loss: bool = True) -> None:
-    """Create every variable the model still lacks.
+    """Create all variables of a model that do not exist yet.
 
     Args:
         model: a Keras model.
-        x, y, sample_weight: ``keras.KerasTensor``s in the place of a batch's arrays.
-        loss: whether those of its loss, its metrics and its optimizer are wanted too.
+        x, y, sample_weight: ``keras.KerasTensor``s in place of a batch's arrays.
+        loss: whether to create those of the loss, the metrics and the optimizer, too.
     """
     if loss:
         model._symbolic_build(data_batch=(x, y, sample_weight))
@@ -136,19 +140,18 @@ def build_variables(model, x, y=None, sample_weight=None, loss: bool = True) -> 
 
 
 def epoch_batches(x, steps: int | None, shuffle: Any = False, batch_size: int | None = None):
-    """Keras's iterator over the batches of an epoch, for everything it takes that is no array.
+    """Keras's iterator over the batches of an epoch, for all types of data that Keras takes.
 
-    Generators, ``PyDataset``, ``tf.data``, ``DataLoader`` and Grain each have their own rules of
-    when an epoch begins, ends and goes on; Keras's adapters know them. Arrays are taken too, as
-    ``(x, y, sample_weight)``.
+    Generators, ``PyDataset``, ``tf.data``, ``DataLoader`` and Grain differ in when an epoch begins
+    and ends; Keras's adapters implement these rules.
 
     Args:
-        x: the data.
-        steps: batches in an epoch; None for all there are.
-        shuffle, batch_size: as in ``fit``, where the data leave it open.
+        x: the data; arrays as ``(x, y, sample_weight)``.
+        steps: batches in an epoch; None: all.
+        shuffle, batch_size: as in ``fit``, for data that do not define them.
 
     Raises:
-        ValueError: it is nothing that Keras knows.
+        ValueError: Keras has no adapter for the data.
     """
     y = weight = None
     if isinstance(x, tuple):
@@ -157,14 +160,14 @@ def epoch_batches(x, steps: int | None, shuffle: Any = False, batch_size: int | 
 
 
 class _Batches(_EpochIterator):
-    """Keras's iterator, keeping quiet where it ends: it warns wherever the end was not foreseen."""
+    """Keras's iterator without its warning at an end of the data that was not declared."""
 
     def _interrupted_warning(self):
         pass
 
 
 def is_optional(tensor) -> bool:
-    """Whether None may stand in a model's input's place; only its layer says so."""
+    """Whether None may be given for an input of a model; its layer has the flag."""
     return getattr(tensor._keras_history.operation, "optional", True)
 
 
@@ -177,20 +180,20 @@ def known_inputs(model) -> list | None:
 
 
 def check_inputs(model, x) -> None:
-    """Refuse what does not fit the model's ``input_spec``; a pure call leaves that check out."""
+    """Check inputs against the model's ``input_spec``, which a stateless call does not."""
     model._assert_input_compatibility(x)
 
 
 def values_of(variables: Iterable) -> list:
-    """The variables' values, outside of any scope; the property looks for scopes each time."""
+    """The variables' values; faster than ``Variable.value``, which searches the open scopes."""
     return [variable._value for variable in variables]
 
 
 def set_values(variables: Iterable, values: Iterable) -> None:
-    """Put a finished run's values into variables, as Keras's trainer does between steps.
+    """Set variables to the results of a program, as Keras's trainer does between steps.
 
-    ``Variable.assign`` converts and checks what the program has just made with the right shape and
-    dtype, at ten times the cost of everything else a small call does.
+    ``Variable.assign`` would convert and check values that have the right shape and dtype, at ten
+    times the cost of the rest of a small call.
     """
     for variable, value in zip(variables, values, strict=True):
         variable._value = value
@@ -198,7 +201,7 @@ def set_values(variables: Iterable, values: Iterable) -> None:
 
 @contextmanager
 def without_values(variables: list):
-    """Let variables have no values for a while, as Keras's trainer does while a step runs."""
+    """A context in which variables have no values, as in Keras's trainer while a step runs."""
     values = values_of(variables)
     set_values(variables, [None] * len(values))
     try:
@@ -208,17 +211,17 @@ def without_values(variables: list):
 
 
 def resize(variable, shape: tuple) -> None:
-    """Let a variable expect another shape: Keras fixes it at construction, rows come and go."""
+    """Change a variable's shape, which Keras fixes at construction: the number of rows varies."""
     variable._shape = shape
 
 
 def global_seeds() -> tuple:
-    """Keras's global random seed and the generator made of it; None for either that is not set."""
+    """Keras's global random seed, and the generator made from it; each None if it is not set."""
     names = (_RANDOM_SEED, _SEED_GENERATOR)
     return tuple(_global_state.get_global_attribute(name) for name in names)
 
 
 def set_global_seeds(seed: int | None, generator=None) -> None:
-    """Set what ``global_seeds`` gives; without a generator Keras makes one of the seed."""
+    """Set what ``global_seeds`` gives; without a generator, Keras makes one from the seed."""
     _global_state.set_global_attribute(_RANDOM_SEED, seed)
     _global_state.set_global_attribute(_SEED_GENERATOR, generator)

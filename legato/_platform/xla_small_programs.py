@@ -1,11 +1,12 @@
-"""``jit`` for programs so small that starting their operations is most of what they cost.
+"""``jit`` for small programs on the CPU, whose time is mostly the overhead of starting operations.
 
-XLA:CPU runs a program as a chain of small calls ("thunks"), each of which costs more than the
-arithmetic of a small recurrent step. A computation marked as below is emitted as one function
-instead. The mark is not documented, and XLA aborts the process on some programs it cannot emit: so
-it is put only on programs made of operations known to be emitted, with every argument used, and
-where XLA refuses, a plain ``jit`` takes its place. ``is_small`` says where it pays
-(``benchmarks/small_programs.py`` measures it), and a test notices a jaxlib that ignores it.
+XLA:CPU runs a program as a sequence of small calls ("thunks"), each of which costs more than the
+arithmetic of a small recurrent step. With the frontend attribute ``xla_cpu_small_call`` the program
+is compiled to a single function instead. Limits: the attribute is not documented, and XLA aborts
+the process on some programs that it cannot compile this way. It is therefore set only on programs
+that consist of operations known to work, with every argument used; if XLA raises an error, plain
+``jit`` is used. ``is_small`` has the sizes up to which it is faster, measured by
+``benchmarks/small_programs.py``; a test fails if a jaxlib ignores the attribute.
 """
 
 from collections.abc import Callable
@@ -21,12 +22,12 @@ from jax.extend.core import subjaxprs
 _ONE_FUNCTION = {"xla_cpu_small_call": "true", "inlineable": "false"}
 _ONE_FUNCTION_OPTIONS = {
     "xla_backend_optimization_level": 1,
-    "xla_cpu_experimental_ynn_fusion_type": "",  # its products cannot be emitted inside a function
-    "xla_cpu_prefer_vector_width": "512",  # as wide as the processor has; XLA stops at 256 bits
+    "xla_cpu_experimental_ynn_fusion_type": "",  # its products cannot be part of one function
+    "xla_cpu_prefer_vector_width": "512",  # bits, or what the processor has; XLA's default is 256
 }
-ONE_ROW_WEIGHTS = 100_000  # trainable weights up to which it pays for a batch of one
-SEVERAL_ROWS_WEIGHTS = 10_000  # rows times weights up to which it pays for larger batches
-_EMITTED = frozenset(
+ONE_ROW_WEIGHTS = 100_000  # trainable weights up to which it is faster for a batch of one
+SEVERAL_ROWS_WEIGHTS = 10_000  # rows times weights up to which it is faster for larger batches
+_SUPPORTED_OPERATIONS = frozenset(
     """
     abs add add_any and and_p argmax argmin atan2 bitcast_convert_type broadcast_in_dim cbrt ceil
     clamp concatenate cond convert_element_type copy copy_p cos custom_jvp_call custom_vjp_call
@@ -42,7 +43,7 @@ _EMITTED = frozenset(
 
 
 class SingleFunctionProgram:
-    """``jit`` of a program that XLA:CPU emits as one function, or plain ``jit`` where it cannot."""
+    """A program that XLA:CPU compiles to one function; plain ``jit`` if that is not possible."""
 
     def __init__(self, run: Callable):
         self._run = run
@@ -54,14 +55,14 @@ class SingleFunctionProgram:
         return self._compiled(*arguments)
 
     def _compile(self, *arguments):
-        """Choose by what the program is made of; returns the first call's results."""
+        """Choose the way to compile by the operations; returns the first call's results."""
         marked = self._marked()
         if all(each.size for each in jax.tree.leaves(arguments)):
-            made_of = _operations(marked.trace(*arguments).jaxpr.jaxpr)
-            if made_of <= _EMITTED:
+            operations = _operations(marked.trace(*arguments).jaxpr.jaxpr)
+            if operations <= _SUPPORTED_OPERATIONS:
                 try:
                     results, _ = marked(*arguments)
-                except jax.errors.JaxRuntimeError:  # XLA says no to what it cannot emit this way
+                except jax.errors.JaxRuntimeError:  # XLA cannot compile it to one function
                     pass
                 else:
                     self._compiled = lambda *arguments: marked(*arguments)[0]
@@ -70,8 +71,10 @@ class SingleFunctionProgram:
         return self._compiled(*arguments)
 
     def _marked(self) -> Any:
+        """``jit`` of the program with the attribute; returns the results and an unused array."""
+
         def with_every_argument(*arguments):
-            # An argument that nothing in the function reads makes XLA abort: read one element each.
+            # XLA aborts if the function does not read an argument: read one element of each.
             leaves = jax.tree.leaves(arguments)
             read = jnp.stack([each.ravel()[0].astype(jnp.float32) for each in leaves])
             return self._run(*arguments), read
@@ -89,26 +92,25 @@ def jit_one_row(run: Callable, weights: int) -> Callable:
     """``jit`` of a loop over steps of a batch of one.
 
     Args:
-        run: pure.
-        weights: numbers that a step reads.
+        run: a pure function.
+        weights: number of weights that a step reads.
     """
-    return SingleFunctionProgram(run) if _takes_little(weights) else jax.jit(run)
+    return SingleFunctionProgram(run) if _is_small_step(weights) else jax.jit(run)
 
 
 def jit_several_rows(run: Callable, weights: int) -> Callable:
     """``jit`` of a step, or of steps, of several rows; as for ``jit_one_row``."""
-    return (
-        jax.jit(run, compiler_options=_known_options()) if _takes_little(weights) else jax.jit(run)
-    )
+    options = _supported_options() if _is_small_step(weights) else None
+    return jax.jit(run, compiler_options=options)
 
 
-def _takes_little(weights: int) -> bool:
+def _is_small_step(weights: int) -> bool:
     return jax.default_backend() == "cpu" and weights <= ONE_ROW_WEIGHTS
 
 
 @cache
-def _known_options() -> dict:
-    """The options for small steps; none if XLA does not know one of them."""
+def _supported_options() -> dict:
+    """The compiler options for small steps; none if this XLA does not support one of them."""
     try:
         jax.jit(lambda x: x + 1, compiler_options=_ONE_FUNCTION_OPTIONS)(np.float32(0))
     except jax.errors.JaxRuntimeError:
@@ -117,19 +119,20 @@ def _known_options() -> dict:
 
 
 def is_small(rows: int, weights: int, training: bool) -> bool:
-    """Whether one step is so little arithmetic that starting each operation is most of its cost.
+    """Whether a step is so small that it runs faster as one function.
 
-    Emitted as one function, matrix products are plain loops. For a batch of one they are products
-    with a vector, and that pays far; for more rows XLA's own products soon win, so that only a
-    training step gains, and an evaluation stays what Keras computes, to the bit.
+    Inside one function, matrix products are plain loops. With one row they are products with a
+    vector, for which plain loops stay faster up to large sizes. With more rows XLA's own products
+    are faster from small sizes on: only training steps gain, so an evaluation keeps the program,
+    and with it the exact results, of Keras.
 
     Args:
-        rows: in a batch.
-        weights: trainable ones.
-        training: whether the step changes them.
+        rows: rows of a batch.
+        weights: number of trainable weights.
+        training: whether the step is a training step.
     """
     if rows == 1:
-        return _takes_little(weights)
+        return _is_small_step(weights)
     on_cpu = jax.default_backend() == "cpu"
     return on_cpu and training and rows * weights <= SEVERAL_ROWS_WEIGHTS
 

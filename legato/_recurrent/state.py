@@ -1,10 +1,11 @@
-"""``State``: what recurrent layers remember, as a value.
+"""``State``: the state of a model's recurrent layers as an immutable value.
 
-An immutable pytree: layer path → arrays of shape (rows, …), one row for each position in a batch.
-It can be read from a model, put into one, sliced, stacked, repeated, compared, measured, saved and
-loaded; it passes through ``jit``, ``scan`` and ``vmap``. With each layer goes one flag a row,
-*fresh*: such a row has seen nothing since its last reset and starts from the layer's initial state.
-A state of zero rows remembers nothing at all and fits any number of rows.
+It is a mapping and a pytree: layer path → arrays of shape (rows, …), one row for each position in a
+batch. It can be read from a model, assigned to one, sliced, stacked, repeated, compared, saved to a
+safetensors file and loaded; it passes through ``jit``, ``scan`` and ``vmap``. Each layer has one
+boolean a row, *fresh*: the row had no input since its last reset, and starts from the layer's
+initial state. A state of zero rows is that of a model before its first input, and fits any number
+of rows.
 """
 
 import json
@@ -30,10 +31,10 @@ class State(Mapping[str, tuple]):
 
     Args:
         values: for each layer path, the layer's state arrays, each of shape (rows, …), in the order
-            in which its cell hands them back: (h, c) for an LSTM, (h,) for a GRU; stacked cells
-            follow one another.
-        fresh: for each layer path, a boolean array of shape (rows,): rows that start from the
-            layer's initial state, whatever their arrays hold. Default: none.
+            in which its cell returns them: (h, c) for an LSTM, (h,) for a GRU; those of stacked
+            cells follow one another.
+        fresh: for each layer path, a boolean array of shape (rows,): True for rows that start from
+            the layer's initial state, whatever their arrays hold. Default: False for all.
 
     Raises:
         StateError: the arrays do not agree on the number of rows.
@@ -70,10 +71,10 @@ class State(Mapping[str, tuple]):
         object.__setattr__(self, "_values", MappingProxyType(arrays))
         object.__setattr__(self, "_fresh", MappingProxyType(flags))
 
-    # A value: it reads like a mapping and cannot be changed.
+    # An immutable mapping.
 
     def __setattr__(self, name, value):
-        raise AttributeError(f"A State is a value and cannot be changed: {name!r} was assigned.")
+        raise AttributeError(f"A State is immutable: {name!r} was assigned.")
 
     def __getitem__(self, path: str) -> tuple:
         try:
@@ -94,7 +95,7 @@ class State(Mapping[str, tuple]):
         return f"State(rows={self.rows}, {shapes})"
 
     def __eq__(self, other) -> bool:
-        """Whether both hold the same bits under the same paths."""
+        """Whether both have equal arrays of equal dtypes under the same paths."""
         if not isinstance(other, State):
             return NotImplemented
         mine, theirs = self._flat(), other._flat()
@@ -109,29 +110,29 @@ class State(Mapping[str, tuple]):
         raise TypeError("A State is never pickled: use state.save(path) and State.load(path).")
 
     def __copy__(self) -> "State":
-        return self  # it cannot change, so a copy would be the same
+        return self  # it is immutable
 
     def __deepcopy__(self, _) -> "State":
         return self
 
-    # What it holds.
+    # Its size and flags.
 
     @property
     def rows(self) -> int:
-        """Positions of a batch that are remembered; 0 when nothing is."""
+        """Number of rows; 0 before the first input."""
         return next((part.shape[0] for parts in self.values() for part in parts), 0)
 
     @property
     def fresh(self) -> Mapping:
-        """Layer path → booleans (rows,): True where the row was reset and not fed since."""
+        """Layer path → booleans (rows,): True where the row had no input since its last reset."""
         return self._fresh
 
     @property
     def nbytes(self) -> int:
-        """Bytes held by the state arrays."""
+        """Size of the state arrays in bytes."""
         return sum(part.nbytes for parts in self.values() for part in parts)
 
-    # New states from old ones.
+    # Operations that return new states.
 
     def select(self, rows) -> "State":
         """The state of some rows.
@@ -151,15 +152,19 @@ class State(Mapping[str, tuple]):
                 fits = rows.dtype.kind in "iu" and all(-self.rows <= rows) and all(rows < self.rows)
             if not fits:
                 raise StateError(
-                    f"Rows {rows.tolist()} were asked of a state that has {self.rows}: give "
-                    f"indices from 0 to {self.rows - 1}, or a mask of {self.rows} booleans."
+                    f"Rows {rows.tolist()} cannot be selected: the state has {self.rows} rows. "
+                    f"Give indices from 0 to {self.rows - 1}, or a mask of {self.rows} booleans."
                 )
         return jax.tree.map(lambda part: part[rows], self)
 
     def repeat(self, times: int) -> "State":
-        """Every row ``times`` times, copies side by side: fork one past into several futures."""
+        """Each row ``times`` times, the copies next to each other, to continue it in several ways.
+
+        Raises:
+            StateError: ``times`` is no whole number from 1 up.
+        """
         if not is_count(times):
-            raise StateError(f"Rows were to be repeated {times!r} times; give a number from 1 up.")
+            raise StateError(f"times is {times!r}; a whole number of at least 1 was expected.")
         return jax.tree.map(lambda part: jnp.repeat(part, times, axis=0), self)
 
     @staticmethod
@@ -182,7 +187,7 @@ class State(Mapping[str, tuple]):
         return jax.tree.unflatten(structure[0], joined)
 
     def allclose(self, other: "State", rtol: float = 1e-5, atol: float = 1e-6) -> bool:
-        """Whether both have the same layers and shapes, and values this close."""
+        """Whether both have the same layers and shapes, and values within the tolerances."""
         mine, theirs = self._flat(), other._flat()
         return list(mine) == list(theirs) and all(
             mine[name].shape == theirs[name].shape
@@ -202,7 +207,7 @@ class State(Mapping[str, tuple]):
 
     @staticmethod
     def load(path: str | os.PathLike) -> "State":
-        """Read a state that ``save`` wrote, bit for bit.
+        """Read a state that ``save`` wrote, equal to the bit.
 
         Raises:
             StateError: there is no such file, it is not a state, or it is damaged.
@@ -217,14 +222,14 @@ class State(Mapping[str, tuple]):
         return State(values, {each: parts[f"{each}:fresh"] for each in paths})
 
     def _flat(self) -> dict[str, np.ndarray]:
-        """Names as in a file → arrays on the host."""
+        """A dictionary from the arrays' names in a file to NumPy arrays."""
         flat = {}
         for path, parts in self.items():
             flat |= {f"{path}:{index}": np.asarray(part) for index, part in enumerate(parts)}
             flat[f"{path}:fresh"] = np.asarray(self._fresh[path])
         return flat
 
-    # A pytree, made without __init__ so that tracers and shape structs may stand in for arrays.
+    # A pytree. It is made without __init__, since JAX puts tracers and other objects in its leaves.
 
     def tree_flatten(self):
         return (tuple(self._values.values()), tuple(self._fresh.values())), tuple(self._values)
@@ -239,11 +244,11 @@ class State(Mapping[str, tuple]):
 
 
 def without_number(path: str) -> str:
-    """A layer path without the numbers Keras appends to count layers in a process."""
+    """A layer path without the counters that Keras appends to names in a process."""
     return "/".join(re.sub(r"_\d+$", "", part) for part in path.split("/"))
 
 
 def _numbered(name: str) -> tuple[str, int]:
-    """Sort ``lstm:10`` after ``lstm:9``."""
+    """A sort key that puts ``lstm:10`` after ``lstm:9``."""
     layer, _, part = name.rpartition(":")
     return layer, int(part) if part.isdigit() else -1

@@ -16,11 +16,11 @@ from legato._execution import run as run_module
 from legato._execution.batches import WholeData
 from legato._execution.samples import read_samples
 from legato._platform.xla_small_programs import (
-    _EMITTED,
     _ONE_FUNCTION_OPTIONS,
+    _SUPPORTED_OPERATIONS,
     SingleFunctionProgram,
-    _known_options,
     _operations,
+    _supported_options,
     jit_several_rows,
 )
 
@@ -93,7 +93,7 @@ def test_a_program_made_of_other_operations_is_left_plain():
     model.fit(x, np.ones((7, 1)), batch_size=1, verbose=0)
     chosen = run_of(model)
     assert isinstance(chosen, SingleFunctionProgram)
-    assert "sort" not in _EMITTED
+    assert "sort" not in _SUPPORTED_OPERATIONS
     assert chosen._compiled is not None
     assert chosen._compiled.__qualname__.endswith("_run.<locals>.run") or hasattr(
         chosen._compiled, "lower"
@@ -149,14 +149,14 @@ def test_run_eagerly_shows_a_step_its_values():
 
 
 def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
-    _known_options.cache_clear()
-    assert _known_options() == _ONE_FUNCTION_OPTIONS
+    _supported_options.cache_clear()
+    assert _supported_options() == _ONE_FUNCTION_OPTIONS
     monkeypatch.setattr(
         "legato._platform.xla_small_programs._ONE_FUNCTION_OPTIONS", {"xla_no_such_option": True}
     )
-    _known_options.cache_clear()
+    _supported_options.cache_clear()
     try:
-        assert _known_options() == {}
+        assert _supported_options() == {}
         assert float(jit_several_rows(lambda x: 2 * x, 1)(np.float32(3))) == 6
     finally:
-        _known_options.cache_clear()
+        _supported_options.cache_clear()

@@ -21,7 +21,7 @@ CELL = BY_NAME["two-layers"]
 
 def test_a_state_cannot_be_changed():
     state = state_after(CELL, inputs())
-    with pytest.raises(AttributeError, match="is a value and cannot be changed"):
+    with pytest.raises(AttributeError, match="A State is immutable"):
         state.rows = 5
     with pytest.raises(TypeError):
         state["lstm"] = ()
