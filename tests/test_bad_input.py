@@ -149,7 +149,24 @@ OPTIONS = {
         "remembers 3 rows, but this call has 2",
     ),
     "rows": ({"batch_size": 2}, StateError, "remembers 3 rows, but this call has 2.*reset_states"),
-    "steps_per_epoch": ({"steps_per_epoch": 0}, InputError, "steps is 0; a whole number of at"),
+    "steps_per_epoch": ({"steps_per_epoch": 0}, InputError, "steps_per_epoch is 0; a whole numb"),
+    "validation_steps": ({"validation_steps": "2"}, InputError, "validation_steps is '2'; a whole"),
+    "validation_batch_size": (
+        {"validation_batch_size": np.ones(2)}, InputError, "validation_batch_size is array",
+    ),
+    "epochs": ({"epochs": "2"}, InputError, "epochs is '2'; a whole number of at least 0"),
+    "initial_epoch": ({"initial_epoch": 0.5}, InputError, "initial_epoch is 0.5; a whole number"),
+    "an array for shuffle": ({"shuffle": X[0, 0] > 0}, InputError, "shuffle is array.*one of None"),
+    "an array for reset": ({"reset": np.ones(2)}, InputError, "reset is array.*one of 'epoch', 'b"),
+    "validation_split by word": (
+        {"validation_split": "half"}, InputError, "validation_split is 'half'; a number from 0 to",
+    ),
+    "an array for validation_split": (
+        {"validation_split": np.ones(2)}, InputError, "validation_split is array",
+    ),
+    "class_weight, a list": (
+        {"class_weight": [2.0, 1.0], "y": y[:, 0]}, InputError, "class_weight is .*; a dictionary",
+    ),
     "targets": ({"y": y[:, :3]}, (ValueError, TypeError), "shape"),
 }  # fmt: skip
 
@@ -159,6 +176,22 @@ def test_bad_arguments_to_fit(model, case):
     options, error, message = OPTIONS[case]
     with pytest.raises(error, match=message):
         model.fit(**{"x": X, "y": y, "batch_size": ROWS, "epochs": 2, "verbose": 0} | options)
+
+
+@pytest.mark.parametrize("verbose", ["typo", None, np.ones(2)], ids=str)
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
+def test_verbose(model, verb, verbose):
+    data = (X,) if verb == "predict" else (X, y)
+    with pytest.raises(InputError, match=r"verbose is .*; one of 'auto', 0, 1, 2 was expected"):
+        getattr(model, verb)(*data, batch_size=ROWS, verbose=verbose)
+
+
+@pytest.mark.parametrize("steps", ["2", 0, 1.5], ids=str)
+@pytest.mark.parametrize("verb", ["evaluate", "predict"])
+def test_steps(model, verb, steps):
+    data = (X,) if verb == "predict" else (X, y)
+    with pytest.raises(InputError, match=r"steps is .*; a whole number of at least 1"):
+        getattr(model, verb)(*data, batch_size=ROWS, verbose=0, steps=steps)
 
 
 def batches(*given):

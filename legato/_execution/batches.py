@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import keras
@@ -21,13 +21,15 @@ import numpy as np
 from legato._errors import InputError, LegatoError
 from legato._execution.compiled_loop import ENDLESS
 from legato._execution.samples import SampleArrays
+from legato._platform.checks import check_choice
+from legato._recurrent.reset_rules import Reset, carries_between_batches
 
 ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at least an epoch's
 OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
 BLOCK_BYTES = 16 * 2**20  # of stacked batches
 BLOCK_BATCHES = 64
 
-Shuffle = bool | Literal["batch"]
+Shuffle = Literal[False, True, "batch"]
 
 _ORDER_GENERATOR: ContextVar[Any] = ContextVar("generator of sample orders", default=np.random)
 
@@ -44,6 +46,38 @@ def drawing_orders_from(generator: np.random.RandomState):
         yield
     finally:
         _ORDER_GENERATOR.reset(token)
+
+
+def check_shuffle(shuffle) -> None:
+    """Refuse a value of ``shuffle=`` that is none of its choices.
+
+    Raises:
+        InputError: it is none of them; the message lists all.
+    """
+    check_choice("shuffle", shuffle, (None, *get_args(Shuffle)))
+
+
+def resolve_shuffle(shuffle: Shuffle | None, reset: Reset, stateful: bool) -> Shuffle:
+    """How the samples of a training are shuffled.
+
+    Args:
+        shuffle: as the user gave it. Default: True without stateful layers, False with them.
+        reset: when state is reset.
+        stateful: whether the model has stateful layers.
+
+    Raises:
+        InputError: samples in random order would continue each other's state.
+    """
+    if shuffle is None:
+        return not stateful
+    if shuffle and stateful and carries_between_batches(reset):
+        raise InputError(
+            f"shuffle={shuffle!r} with a stateful layer: row r of a batch would go on from a "
+            "sample drawn at random, and what is carried would mean nothing. Leave shuffle "
+            'out, start every batch afresh with reset="batch", or make the layers '
+            "stateful=False."
+        )
+    return "batch" if shuffle == "batch" else bool(shuffle)
 
 
 class Block(NamedTuple):

@@ -1,7 +1,8 @@
-"""What a user hands to a verb → how it gets to the programs of a model.
+"""Data adapter: turns inputs of ``fit``, ``evaluate`` and ``predict`` into batches on the device.
 
-Arrays are read and checked, the model is built for them, and they are held as a whole or fed in
-blocks; whatever hands out batches is put behind Keras's own iterator over an epoch.
+Arrays are read and checked, and the model is built for their shapes. They are sent to the device as
+a whole, or in blocks if they take more than a set share of its memory. Generators, data sets and
+data loaders are read through Keras's own iterator over an epoch.
 """
 
 from functools import partial
@@ -34,7 +35,7 @@ from legato._recurrent.model_state import ModelState
 
 
 class BatchIterable(NamedTuple):
-    """Data that hand out batches.
+    """A source of batches: a generator, ``PyDataset``, ``tf.data.Dataset`` or data loader.
 
     Attributes:
         source: as the user gave it.
@@ -48,7 +49,7 @@ class BatchIterable(NamedTuple):
         """Keras's iterator over an epoch's batches.
 
         Raises:
-            InputError: Keras makes no batches of the source.
+            InputError: Keras cannot read batches from the source.
         """
         try:
             return keras_private.epoch_batches(self.source, steps, shuffle)
@@ -60,7 +61,7 @@ class BatchIterable(NamedTuple):
 
 
 class DataAdapter:
-    """The way of data into a model.
+    """Checks data for one model, builds the model for them, and makes sources of batches.
 
     Args:
         model_state: the state of the model.
@@ -70,14 +71,21 @@ class DataAdapter:
         self.model_state, self._model = model_state, model_state.model
 
     def samples(self, x, y=None, sample_weight=None, starts=None, class_weight=None, **options):
+        """Arrays, read and checked.
+
+        Args:
+            x, y, sample_weight, starts, class_weight: as in ``fit``.
+            options: for ``read_samples``.
+        """
         self.model_state.check_supported()
         samples = read_samples(x, y, sample_weight, starts, self.model_state.inputs, **options)
         return with_class_weights(samples, class_weight)
 
     def read(self, x, y=None, sample_weight=None, starts=None, class_weight=None):
-        """What a verb was handed: checked samples, or a way to get at its batches.
+        """Checked ``SampleArrays``, or a ``BatchIterable`` of the source of batches.
 
-        ``class_weight`` is for batches; samples get theirs once a validation's are taken out.
+        ``class_weight`` is kept for batches only: ``fit`` weights arrays after it has split off the
+        validation data, which have no class weights.
         """
         if not yields_batches(x):
             return self.samples(x, y, sample_weight, starts)
@@ -91,7 +99,12 @@ class DataAdapter:
         return BatchIterable(x, class_weight)
 
     def for_training(self, data, batch_size, steps: int | None, shuffle: Shuffle) -> DataSource:
-        """How data come to a training run."""
+        """The source of batches of a training run.
+
+        Args:
+            data: from ``read``.
+            batch_size, steps, shuffle: as in ``fit``.
+        """
         if isinstance(data, SampleArrays):
             self.build_for(data)
             rows = self._rows(batch_size, data, steps)
@@ -111,11 +124,17 @@ class DataAdapter:
         return blocks_from_iterator(*self._iterator_source(data, steps, shuffle), to_samples)
 
     def for_single_pass(self, data, batch_size, steps: int | None, loss=True) -> DataSource:
-        """How data come to an evaluation, or a prediction, which has no loss."""
+        """The source of batches of an evaluation or a prediction.
+
+        Args:
+            data: from ``read``.
+            batch_size, steps: as in ``evaluate``.
+            loss: whether the loss and the metrics are computed.
+        """
         if isinstance(data, SampleArrays):
             self.build_for(data, loss)
             if self.model_state.inputs is not None:
-                check_shapes(data.x, self.model_state.inputs)  # which may be known only now
+                check_shapes(data.x, self.model_state.inputs)  # building may have defined them
             rows = self._rows(batch_size, data, steps)
             if steps is not None:
                 data = data.take(slice(steps * rows))
@@ -125,10 +144,10 @@ class DataAdapter:
         )
 
     def whole_data(self, x, batch_size: int | None, starts=None) -> WholeData:
-        """Arrays as ``predict`` takes them, for what looks at all samples at once.
+        """Arrays as ``predict`` takes them, for analyses that need all samples at once.
 
         Raises:
-            InputError: batches, or arrays too large to be held.
+            InputError: x is a source of batches, or too large for the device's memory.
         """
         if yields_batches(x):
             raise InputError(
@@ -143,7 +162,7 @@ class DataAdapter:
         return source
 
     def _array_source(self, samples: SampleArrays, rows: int, shuffle: Shuffle) -> DataSource:
-        """Samples sent as a whole, or batch by batch if they would take too much room."""
+        """Samples sent as a whole, or batch by batch if they would take too much memory."""
         large = samples.nbytes > device_share_bytes()
         return (in_blocks if large else WholeData)(samples, rows, shuffle)
 
@@ -154,13 +173,14 @@ class DataAdapter:
         reader = BackgroundReader()
         source = reader(data.iterator, steps, shuffle)
         if not self._is_ready(loss):
-            # What Keras reads ahead on threads comes out of order once it was interrupted: ask
-            # another iterator, unless the data can be read only once (and Keras remembers them).
+            # After an interruption, batches that Keras reads ahead on threads come out of order:
+            # read the first one from another iterator, unless the data can be read only once (of a
+            # generator, Keras keeps the first batch).
             once = isinstance(data.source, GeneratorType)
-            asked = source if once else reader(data.iterator, steps, shuffle)
-            first = next(blocks_from_iterator(asked, reader, self.samples).training(1, 1))
+            iterator = source if once else reader(data.iterator, steps, shuffle)
+            first = next(blocks_from_iterator(iterator, reader, self.samples).training(1, 1))
             self.build_for(first.samples, loss)
-            reader(asked.reset)
+            reader(iterator.reset)
         reader(source.reset)
         return source, reader
 
@@ -170,12 +190,12 @@ class DataAdapter:
         return WholeData(samples, samples.count)
 
     def build_for(self, samples: SampleArrays, loss=True) -> None:
-        """Make the variables that are still missing; with ``loss``, those ``compile`` needs too."""
+        """Create the variables that are missing; with ``loss``, those of ``compile`` too."""
         if not self._is_ready(loss):
             _check_first_layer(self._model, samples)
             self.model_state.adopt()
             shapes = jax.tree.map(
-                # Without a number of samples, which Keras would take for declared.
+                # No number of samples: Keras would take it for a declared batch size.
                 lambda each: keras.KerasTensor((None, *each.shape[1:]), str(each.dtype)),
                 (samples.x, samples.y, samples.weight),
             )
@@ -187,9 +207,9 @@ class DataAdapter:
                 )
 
     def _is_ready(self, loss: bool) -> bool:
-        """Whether all variables are there; with ``loss``, those of the compiled parts too.
+        """Whether all variables exist; with ``loss``, those of loss, metrics and optimizer too.
 
-        A model without targets has them as well: a loss that layers add, an optimizer.
+        A model without targets may have those too: layers add losses, and it has an optimizer.
         """
         model = self._model
         if not self.model_state.is_built or not (loss and model.compiled):
@@ -198,17 +218,20 @@ class DataAdapter:
         return all(each is None or each.built for each in parts)
 
     def _rows(self, batch_size: int | None, samples: SampleArrays, steps: int | None = None) -> int:
-        """Rows of a full batch; ``steps`` batches share the samples if nothing else is said."""
+        """Rows of a full batch. Default: the declared ones, else the samples divided by ``steps``,
+        else 32."""
         if batch_size is None:
             shared = -(-samples.count // steps) if steps else 32
             batch_size = self.model_state.declared_rows or shared
-        if steps is not None:
-            check_count("The number of steps", steps)
         return min(check_count("batch_size", batch_size), samples.count)
 
 
 def _check_first_layer(model, samples: SampleArrays) -> None:
-    """Say what a first recurrent layer takes before Keras fails to build it."""
+    """Refuse arrays that a first recurrent layer cannot take, before Keras fails to build it.
+
+    Raises:
+        InputError: the number of axes is wrong; the message says how to reshape.
+    """
     layers = model.layers if isinstance(model, keras.Sequential) else []
     first = layers[0] if layers else None
     spec = getattr(first, "input_spec", None)
@@ -223,7 +246,7 @@ def _check_first_layer(model, samples: SampleArrays) -> None:
 
 
 def unpack_validation_data(data) -> tuple:
-    """``(x, y)``, with weights, with starts, or data that hand out batches as they are."""
+    """``validation_data`` as the arguments of ``DataAdapter.read``."""
     if yields_batches(data):
         return (data,)
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3, 4):
@@ -242,10 +265,10 @@ def split_validation(samples, share: float) -> tuple[SampleArrays, SampleArrays]
             "validation_data instead."
         )
     cut = int(samples.count * (1 - share))
-    if not 0 < share < 1 or not 0 < cut < samples.count:
+    if not 0 < cut < samples.count:
         raise InputError(
             f"validation_split is {share!r}: of {samples.count} samples that leaves "
-            f"{max(cut, 0)} to train on. A number between 0 and 1 that leaves both parts a sample "
+            f"{cut} to train on. A number between 0 and 1 that leaves both parts a sample "
             "was expected."
         )
     return samples.take(slice(cut)), samples.take(slice(cut, None))

@@ -9,7 +9,22 @@ import sys
 import time
 from typing import IO
 
+from legato._errors import InputError
 from legato._platform.wording import short_duration
+
+
+def check_verbose(verbose) -> None:
+    """Refuse a ``verbose`` that is neither ``"auto"`` nor a number.
+
+    Numbers other than 1 and 2 show nothing, as in Keras.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        int(0 if verbose == "auto" else verbose)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"verbose is {verbose!r}; one of 'auto', 0, 1, 2 was expected.") from error
 
 
 class Progress:
@@ -36,6 +51,7 @@ class Progress:
         stream: IO[str] | None = None,
         unit: str = "epoch",
     ):
+        check_verbose(verbose)
         self._stream = stream or sys.stdout
         self._rewrite = self._stream.isatty() or _in_notebook()
         self._verbose = int(self._rewrite) if verbose == "auto" else int(verbose)

@@ -1,8 +1,8 @@
-"""What a user hands to a verb → arrays whose axis 0 is the sample, checked before anything runs.
+"""Reads and checks inputs, targets and weights: NumPy arrays whose axis 0 is the sample.
 
-Arrays and tensors of any framework, lists of lists, frames and anything else NumPy can read;
-dictionaries, tuples and lists of those where a model has several inputs or outputs. Floating point
-comes out in Keras's float type, and sparse arrays as dense ones.
+Accepted are arrays and tensors of any framework, nested lists, data frames and whatever else NumPy
+reads, and dictionaries, tuples and lists of these for models with several inputs or outputs.
+Double precision and bfloat16 are converted to Keras's float type, sparse arrays are made dense.
 """
 
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ class SampleArrays(NamedTuple):
 
     @property
     def shapes(self) -> tuple:
-        """What a program is compiled for: where there are arrays, their shapes and types."""
+        """The structure, shapes and dtypes of the arrays, for which programs are compiled."""
         leaves, structure = jax.tree.flatten(self[:4])
         return (structure, *[(leaf.shape, leaf.dtype) for leaf in leaves])
 
@@ -53,7 +53,7 @@ class SampleArrays(NamedTuple):
         return sum(leaf.nbytes for leaf in jax.tree.leaves(self[:4]))
 
     def on_device(self) -> "SampleArrays":
-        """The same, where programs run."""
+        """The same arrays in the device's memory."""
         return SampleArrays(*jax.device_put(self[:4]), count=self.count)
 
     def take(self, rows) -> "SampleArrays":
@@ -63,7 +63,7 @@ class SampleArrays(NamedTuple):
 
 
 def yields_batches(x) -> bool:
-    """Whether this is no data as a whole, but gives one batch after another."""
+    """Whether this is a source of batches, not data as a whole."""
     if isinstance(x, (dict, list, tuple, str, bytes)) or _is_array_like(x):
         return False
     return any(hasattr(x, name) for name in ("__next__", "__iter__", "__getitem__"))
@@ -76,13 +76,13 @@ def read_samples(
 
     Args:
         x, y, weight: as the user gave them.
-        starts: one flag a sample, or None.
+        starts: one boolean a sample, or None.
         inputs: the model's input tensors, flat; None while they are not known.
-        check_values: whether NaN and infinity are looked for.
+        check_values: whether NaN and infinity are refused.
 
     Raises:
         InputError: empty data, different lengths, NaN or infinity, a shape the model cannot take.
-        UnsupportedError: something that is not arrays.
+        UnsupportedError: a value that NumPy does not read as an array.
     """
     several = None if inputs is None else len(inputs) > 1
     x = read_array("x", x) if x is None else _read("x", x, several)
@@ -102,9 +102,16 @@ def read_samples(
 
 
 def _read(name: str, value, several: bool | None):
-    """Arrays out of what came; ``several``: whether a list is a structure, None to tell by it."""
+    """A value as an array, or as a structure of arrays.
+
+    Args:
+        name: for messages.
+        value: as the user gave it.
+        several: whether a list has one entry for each input; None: it has if all entries are
+            arrays.
+    """
     if value is None:
-        return None  # an optional input that is left out
+        return None  # an optional input that was left out
     if isinstance(value, dict):
         return {key: _read(f"{name}[{key!r}]", each, several) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -119,13 +126,13 @@ def _read(name: str, value, several: bool | None):
 
 
 def _is_array_like(value) -> bool:
-    """Whether ``_as_array`` makes something of a value; nothing is made here."""
+    """Whether ``_as_array`` can read a value; nothing is converted."""
     names = ("__array__", *_DENSE)
     return any(hasattr(value, name) for name in names) or type(value).__name__ == "SparseTensor"
 
 
 def _as_array(value):
-    """What ``numpy.asarray`` reads of an array-like value; None if it is nothing of the kind."""
+    """An array-like value as ``numpy.asarray`` reads it; None if it is not array-like."""
     if type(value) is np.ndarray:
         return value
     if hasattr(value, "detach"):  # PyTorch: off the graph and off the device
@@ -142,11 +149,11 @@ def _as_array(value):
 
 
 def read_array(name: str, value) -> np.ndarray:
-    """One array of numbers, whatever it came as.
+    """A value as one NumPy array of numbers.
 
     Raises:
-        InputError: it cannot be made into one array of numbers.
-        UnsupportedError: it is nothing like an array.
+        InputError: it cannot be converted to one array of numbers.
+        UnsupportedError: it is not array-like.
     """
     listed = isinstance(value, (list, tuple, int, float))
     given = value if listed else _as_array(value)
@@ -173,7 +180,7 @@ def read_array(name: str, value) -> np.ndarray:
     if array.ndim == 0:
         raise InputError(f"{name} is a single number, {array}; axis 0 must be the sample.")
     if array.dtype == np.float64 or array.dtype.kind == "V":
-        with np.errstate(over="ignore"):  # what overflows is infinite, and told as such
+        with np.errstate(over="ignore"):  # overflow gives infinity, which is reported later
             array = array.astype(keras.config.floatx())
     return array
 
@@ -207,7 +214,7 @@ def _read_flags(starts) -> np.ndarray:
 
 
 def _uneven(parts: dict) -> str:
-    """What is wrong with the numbers of samples."""
+    """The message for arrays with no samples or different numbers of samples."""
     lengths = {
         name: sorted({len(leaf) for leaf in jax.tree.leaves(part)})
         for name, part in parts.items()
@@ -215,8 +222,8 @@ def _uneven(parts: dict) -> str:
     }
     if len({length for each in lengths.values() for length in each}) <= 1:
         return "The data are empty: x has no samples. At least one is needed."
-    told = ", ".join(f"{name} has {' and '.join(map(str, n))}" for name, n in lengths.items())
-    return f"The data differ in their number of samples: {told}. Axis 0 is the sample."
+    counts = ", ".join(f"{name} has {' and '.join(map(str, n))}" for name, n in lengths.items())
+    return f"The data differ in their number of samples: {counts}. Axis 0 is the sample."
 
 
 def _is_finite(array: np.ndarray) -> bool:
@@ -224,7 +231,7 @@ def _is_finite(array: np.ndarray) -> bool:
 
 
 def _not_finite(parts: dict) -> str:
-    """Where the first NaN or infinity is."""
+    """The message for data that have NaN or infinity: where the first one is."""
     for path, leaf in jax.tree.leaves_with_path(parts):
         if not _is_finite(leaf):
             bad = np.argwhere(~np.isfinite(leaf))
@@ -317,8 +324,12 @@ def class_weights(y, weights: dict) -> np.ndarray:
         weights: class index → weight; a class that is missing weighs 1.
 
     Raises:
-        InputError: y is not one array of classes.
+        InputError: y is not one array of classes, or the weights are no dictionary.
     """
+    if not hasattr(weights, "get"):
+        raise InputError(
+            f"class_weight is {weights!r}; a dictionary from class index to weight was expected."
+        )
     if not isinstance(y, np.ndarray) or y.ndim > 2:
         raise InputError(
             "class_weight needs one target of shape (samples,) or (samples, classes); "

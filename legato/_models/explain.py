@@ -6,15 +6,14 @@ added as warnings.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-import keras
 import numpy as np
 
-from legato._errors import InputError
-from legato._execution.data_adapter import DataAdapter
+from legato._execution.batches import Shuffle, check_shuffle
+from legato._models.model_parts import ModelParts
 from legato._platform import keras_private
-from legato._platform.checks import check_choice, check_count
+from legato._platform.checks import check_count, check_share
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.reset_rules import (
     Reset,
@@ -24,9 +23,6 @@ from legato._recurrent.reset_rules import (
 )
 from legato._recurrent.stateful_layers import StatefulLayer
 
-_KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mixin extends
-
-SHUFFLE_CHOICES = (None, False, True, "batch")
 FIRST_LINES, LAST_LINES = 30, 5  # rows shown when a long table is printed
 
 
@@ -71,7 +67,7 @@ class Explanation:
         return "\n".join([f"{'sample':>{width}}  its state", *lines, *notes])
 
 
-class ExplainMethod(_KerasModel):
+class ExplainMethod(ModelParts):
     """``explain``, mixed into Keras's model classes."""
 
     def explain(
@@ -79,7 +75,7 @@ class ExplainMethod(_KerasModel):
         x,
         batch_size: int | None = None,
         *,
-        shuffle: bool = False,
+        shuffle: Shuffle | None = False,
         starts=None,
         epochs: int = 1,
         reset: Reset = "epoch",
@@ -108,15 +104,10 @@ class ExplainMethod(_KerasModel):
             ('fresh: stateless', 'fresh: stateless')
         """
         check_reset(reset)
-        check_choice("shuffle", shuffle, SHUFFLE_CHOICES)
+        check_shuffle(shuffle)
         epochs = check_count("epochs", epochs)
-        if not 0 <= validation_split < 1:
-            raise InputError(
-                f"validation_split is {validation_split!r}; a number from 0 to below 1 was "
-                "expected."
-            )
-        model_state: ModelState = self._model_state  # pyright: ignore[reportAttributeAccessIssue]
-        data = DataAdapter(model_state).whole_data(x, batch_size, starts)
+        check_share("validation_split", validation_split)
+        data = self._data_adapter.whole_data(x, batch_size, starts)
         count = data.samples.count
         layout = _Layout(
             training=int(count * (1 - validation_split)) if validation_split else count,
@@ -127,7 +118,7 @@ class ExplainMethod(_KerasModel):
             reset=reset,
             epochs=epochs,
         )
-        return _explanation(model_state, data.samples.x, layout)
+        return _explanation(self._model_state, data.samples.x, layout)
 
 
 class _Layout(NamedTuple):

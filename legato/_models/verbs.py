@@ -5,65 +5,40 @@ loop over batches. Its docstring says how it changes the recurrent state.
 """
 
 import warnings
-from typing import Any
 
 import jax
 import keras
 import numpy as np
-from jax.core import Tracer
 
 from legato._errors import InputError
-from legato._execution.batches import Shuffle, WholeData
+from legato._execution.batches import DataSource, WholeData, check_shuffle, resolve_shuffle
 from legato._execution.callbacks import make_callback_list
 from legato._execution.compiled_loop import CompiledLoop, Verb
 from legato._execution.data_adapter import (
-    DataAdapter,
     split_validation,
     unpack_validation_data,
     with_class_weights,
 )
 from legato._execution.evaluate_predict import run_evaluate, run_predict
 from legato._execution.fit_loop import FitLoop, Validation
-from legato._execution.program_cache import ProgramCache
-from legato._execution.progress import Progress
+from legato._execution.progress import Progress, check_verbose
 from legato._execution.run import Run, fetch, logs_of
 from legato._execution.samples import SampleArrays
-from legato._models.explain import SHUFFLE_CHOICES, ExplainMethod
+from legato._models.compiled_call import CompiledCall
+from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
-from legato._platform import keras_private
-from legato._platform.checks import check_choice
-from legato._recurrent.model_state import ModelState
+from legato._platform.checks import check_count, check_share
 from legato._recurrent.reset_rules import (
     Reset,
     ValidationState,
-    carries_between_batches,
     check_reset,
     check_validation_state,
 )
-from legato._recurrent.stateful_layers import LayerRunner
 from legato._streams.model_methods import StreamMethods
 
 
-class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
+class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
     """The methods that train, evaluate and predict, mixed into Keras's model classes."""
-
-    @property
-    def _model_state(self) -> ModelState:
-        model_state = self.__dict__.get("_legato_model_state")
-        if model_state is None:
-            runner = self.__dict__.setdefault(
-                "_legato_runner", LayerRunner(self._forget_programs, lambda: self.states.rows)
-            )
-            model_state = self.__dict__["_legato_model_state"] = ModelState(self, runner)
-        return model_state
-
-    @property
-    def _programs(self) -> ProgramCache:
-        return ProgramCache(self._model_state)
-
-    @property
-    def _data_adapter(self) -> DataAdapter:
-        return DataAdapter(self._model_state)
 
     # Training.
 
@@ -128,9 +103,19 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         self._assert_compile_called("fit")
         set_training_record(self, None)  # the record of an earlier training
         check_reset(reset)
-        check_choice("shuffle", shuffle, SHUFFLE_CHOICES)
+        check_shuffle(shuffle)
         check_validation_state(validation_state)
+        check_verbose(verbose)
+        check_count("epochs", epochs, least=0)
+        check_count("initial_epoch", initial_epoch, least=0)
+        if validation_split is not None:
+            check_share("validation_split", validation_split)
         _check_validation_freq(validation_freq)
+        _check_counts(
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+        )
         epochs, steps_per_epoch = _limited(epochs, steps_per_epoch)
         data = self._data_adapter.read(x, y, sample_weight, starts, class_weight)
         if validation_data is not None:
@@ -141,7 +126,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             data = with_class_weights(data, class_weight)
         elif not isinstance(data.source, keras.utils.PyDataset):
             shuffle = shuffle or False  # such sources have their own order; Keras warns if True
-        shuffle = self._shuffle_mode(shuffle, reset)
+        shuffle = resolve_shuffle(shuffle, reset, self.stateful)
         source = self._data_adapter.for_training(data, batch_size, steps_per_epoch, shuffle)
         validation = None
         if validation_data is not None:
@@ -183,8 +168,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         self._assert_compile_called("train_on_batch")
         set_training_record(self, None)
         samples = self._data_adapter.samples(x, y, sample_weight, starts, class_weight)
-        logs = self._single_logs("train", samples)
-        return logs if return_dict else self._flatten_metrics_in_order(logs)
+        return self._run_batch("train", samples, return_dict)
 
     # Evaluation.
 
@@ -213,15 +197,11 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("evaluate")
+        check_verbose(verbose)
+        _check_counts(steps=steps)
         data = self._data_adapter.read(x, y, sample_weight, starts)
         source = self._data_adapter.for_single_pass(data, batch_size, steps)
-        run = Run(self._model_state, "test")
-        callback_list = make_callback_list(
-            callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
-        )
-        progress = Progress(verbose, 1, source.steps, patience_s=2.0)
-        logs = run_evaluate(run, source, callback_list, progress, advance)
-        progress.end()
+        logs = self._run_pass("test", source, callbacks, verbose, advance)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     def test_on_batch(
@@ -233,10 +213,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("test_on_batch")
-        logs = self._single_logs(
-            "test", self._data_adapter.samples(x, y, sample_weight, starts), advance
-        )
-        return logs if return_dict else self._flatten_metrics_in_order(logs)
+        samples = self._data_adapter.samples(x, y, sample_weight, starts)
+        return self._run_batch("test", samples, return_dict, advance)
 
     # Prediction.
 
@@ -264,6 +242,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         Raises:
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
+        check_verbose(verbose)
+        _check_counts(steps=steps)
         if batch_size is steps is starts is None and not callbacks:
             outputs = self._predict_by_known_program(x, advance)
             if outputs is not None:
@@ -273,14 +253,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         if isinstance(source, WholeData) and source.steps == 1 and not callbacks:
             repeatable = x if batch_size is None else None
             return self._predict_one_batch(source, advance, repeatable)
-        run = Run(self._model_state, "predict")
-        callback_list = make_callback_list(
-            callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
-        )
-        progress = Progress(verbose, 1, source.steps, patience_s=2.0)
-        outputs = run_predict(run, source, callback_list, progress, advance)
-        progress.end()
-        return outputs
+        return self._run_pass("predict", source, callbacks, verbose, advance)
 
     def predict_on_batch(self, x, *, starts=None, advance=True):
         """Compute the outputs of one batch, advancing the state unless ``advance=False``.
@@ -320,80 +293,29 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod):
         repeat = program.prepared.get((x.shape, x.dtype))
         return None if repeat is None else repeat(x, advance)
 
-    def __call__(self, *args, **kwargs):
-        """Compute the model's outputs, as Keras does, and advance the state.
-
-        Called on arrays it runs one compiled program. Symbolic inputs, calls inside another JAX
-        transformation, and arguments other than ``training=`` go to Keras's own call.
-        """
-        if len(args) != 1 or not kwargs.keys() <= {"training"} or not _is_concrete(args[0]):
-            return super().__call__(*args, **kwargs)
-        model_state = self._model_state
-        samples = self._data_adapter.samples(args[0], check_values=False)
-        (block,) = self._data_adapter.single_batch(samples, loss=False).single_pass(1)
-        training = kwargs.get("training")
-        programs = self.__dict__.setdefault("_legato_calls", {})
-        if training not in programs:
-            programs[training] = self._programs.call_loop(
-                training, lambda: programs.__setitem__(training, None)
-            )
-        program = programs[training]
-        if program is not None:
-            run = Run(model_state, "predict", program=program)
-            outputs = run.call_once(block)
-        if programs[training] is None:  # layers added losses, which only Keras's own call keeps
-            model_state.memory_values(samples.count)
-            return super().__call__(*args, **kwargs)
-        run.write_back()
-        return outputs
-
     # Shared by all of them.
 
-    def _forget_programs(self) -> None:
-        """Drop the compiled programs, after the layers or their ``stateful`` have changed."""
-        self.__dict__.pop("_legato_model_state", None)
-        self.__dict__.pop("_legato_calls", None)
-        self.__dict__.pop("_legato_steppers", None)
-        self.train_function = self.test_function = self.predict_function = None
-
-    def _single_logs(self, verb: Verb, samples: SampleArrays, advance: bool = True) -> dict:
-        """The logs of one step on one batch."""
-        run, (block,) = (
-            Run(self._model_state, verb),
-            self._data_adapter.single_batch(samples).single_pass(1),
+    def _run_pass(self, verb: Verb, source: DataSource, callbacks, verbose, advance: bool):
+        """Run "test" or "predict" once over the data; returns the logs, or the outputs."""
+        run_pass = run_evaluate if verb == "test" else run_predict
+        callback_list = make_callback_list(
+            callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
         )
+        progress = Progress(verbose, 1, source.steps, patience_s=2.0)
+        run = Run(self._model_state, verb)
+        results = run_pass(run, source, callback_list, progress, advance)
+        progress.end()
+        return results
+
+    def _run_batch(
+        self, verb: Verb, samples: SampleArrays, return_dict: bool, advance: bool = True
+    ):
+        """Run one step of "train" or "test" on one batch; returns its logs, as Keras does."""
+        (block,) = self._data_adapter.single_batch(samples).single_pass(1)
+        run = Run(self._model_state, verb)
         logs = logs_of(fetch(run.call(block, 0, 1)), 0)
         run.write_back(memory=advance)
-        return logs
-
-    def _shuffle_mode(self, shuffle: Shuffle | None, reset: Reset) -> Shuffle:
-        """How samples are shuffled: True, False, or ``"batch"`` (within each batch).
-
-        Raises:
-            InputError: samples in random order would continue each other's state.
-        """
-        if shuffle is None:
-            return not self._model_state.stateful_layers
-        if shuffle and self._model_state.stateful_layers and carries_between_batches(reset):
-            raise InputError(
-                f"shuffle={shuffle!r} with a stateful layer: row r of a batch would go on from a "
-                "sample drawn at random, and what is carried would mean nothing. Leave shuffle "
-                'out, start every batch afresh with reset="batch", or make the layers '
-                "stateful=False."
-            )
-        return "batch" if shuffle == "batch" else bool(shuffle)
-
-
-def _is_concrete(value: Any) -> bool:
-    """Whether a call on this computes values: arrays only, outside any other transformation."""
-    if keras_private.in_stateless_scope():
-        return False
-    leaves = keras.tree.flatten(value)
-    return bool(leaves) and all(
-        isinstance(leaf, (np.ndarray, jax.Array, int, float, np.number))
-        and not isinstance(leaf, Tracer)
-        for leaf in leaves
-    )
+        return logs if return_dict else self._flatten_metrics_in_order(logs)
 
 
 def _limited(epochs: int, steps: int | None) -> tuple[int, int | None]:
@@ -405,6 +327,13 @@ def _limited(epochs: int, steps: int | None) -> tuple[int, int | None]:
         )
         epochs = most_epochs
     return epochs, min(steps or most_steps, most_steps) if most_steps else steps
+
+
+def _check_counts(**counts) -> None:
+    """Refuse an argument that is neither None nor a whole number from 1 up."""
+    for name, value in counts.items():
+        if value is not None:
+            check_count(name, value)
 
 
 def _check_validation_freq(value) -> None:
