@@ -186,6 +186,22 @@ def test_verbose(model, verb, verbose):
         getattr(model, verb)(*data, batch_size=ROWS, verbose=verbose)
 
 
+@pytest.mark.parametrize("value", ["no", np.ones(2), None], ids=str)
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "test_on_batch", "predict_on_batch"])
+def test_advance(model, verb, value):
+    data = (X, y) if verb in ("evaluate", "test_on_batch") else (X,)
+    with pytest.raises(InputError, match=r"advance is .*; one of False, True was expected"):
+        getattr(model, verb)(*data, advance=value)
+
+
+@pytest.mark.parametrize("callbacks", ["typo", [3], np.ones(2), [keras.callbacks.History]], ids=str)
+@pytest.mark.parametrize("verb", ["fit", "evaluate", "predict"])
+def test_callbacks(still, verb, callbacks):
+    data = (X,) if verb == "predict" else (X, y)
+    with pytest.raises(InputError, match=r"callbacks has .*; objects of keras.callbacks.Callback"):
+        getattr(still, verb)(*data, batch_size=ROWS, verbose=0, callbacks=callbacks)
+
+
 @pytest.mark.parametrize("steps", ["2", 0, 1.5], ids=str)
 @pytest.mark.parametrize("verb", ["evaluate", "predict"])
 def test_steps(model, verb, steps):

@@ -8,6 +8,7 @@ since it is the same program.
 
 import keras
 
+from legato._errors import InputError
 from legato._execution.backup import adopt
 
 CALL_SECONDS = 0.2  # approximate time of one call without callbacks
@@ -22,8 +23,15 @@ def make_callback_list(callbacks, model, history: bool, **params) -> keras.callb
         model: the model that runs.
         history: whether a ``History`` is added, as for training.
         **params: what Keras calls a callback's params.
+
+    Raises:
+        InputError: one of them is no callback.
     """
     for each in flatten_callbacks(callbacks):
+        if each is not None and (isinstance(each, type) or not hasattr(each, "set_model")):
+            raise InputError(
+                f"callbacks has {each!r}; objects of keras.callbacks.Callback were expected."
+            )
         adopt(each)
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks

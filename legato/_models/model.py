@@ -10,6 +10,7 @@ from legato._models.saving import register_model_class
 from legato._models.verbs import KerasVerbs
 from legato._platform import keras_private
 from legato._platform.backend import set_up_jax
+from legato._platform.checks import check_count
 from legato._recurrent.state import State
 from legato._recurrent.stateful_layers import adopt
 
@@ -38,7 +39,13 @@ class StateMethods(KerasVerbs):
         self._model_state.set_state(state)
 
     def initial_states(self, rows: int = 1) -> State:
-        """The initial state of ``rows`` rows, as each cell's ``get_initial_state`` gives it."""
+        """The initial state of ``rows`` rows, as each cell's ``get_initial_state`` gives it.
+
+        Raises:
+            InputError: ``rows`` is no whole number from 0 up.
+            StateError: the model is not built yet.
+        """
+        check_count("rows", rows, least=0)
         return self._model_state.initial_state(rows)
 
     def reset_states(self, rows=None) -> None:

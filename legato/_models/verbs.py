@@ -27,7 +27,7 @@ from legato._execution.samples import SampleArrays
 from legato._models.compiled_call import CompiledCall
 from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
-from legato._platform.checks import check_count, check_share
+from legato._platform.checks import check_count, check_flag, check_share
 from legato._recurrent.reset_rules import (
     Reset,
     ValidationState,
@@ -167,6 +167,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         """
         self._assert_compile_called("train_on_batch")
         set_training_record(self, None)
+        check_flag("return_dict", return_dict)
         samples = self._data_adapter.samples(x, y, sample_weight, starts, class_weight)
         return self._run_batch("train", samples, return_dict)
 
@@ -197,6 +198,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("evaluate")
+        check_flag("return_dict", return_dict)
+        check_flag("advance", advance)
         check_verbose(verbose)
         _check_counts(steps=steps)
         data = self._data_adapter.read(x, y, sample_weight, starts)
@@ -213,6 +216,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("test_on_batch")
+        check_flag("return_dict", return_dict)
+        check_flag("advance", advance)
         samples = self._data_adapter.samples(x, y, sample_weight, starts)
         return self._run_batch("test", samples, return_dict, advance)
 
@@ -242,12 +247,13 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         Raises:
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
+        check_flag("advance", advance)
         check_verbose(verbose)
-        _check_counts(steps=steps)
         if batch_size is steps is starts is None and not callbacks:
             outputs = self._predict_by_known_program(x, advance)
             if outputs is not None:
                 return outputs
+        _check_counts(steps=steps)
         data = self._data_adapter.read(x, starts=starts)
         source = self._data_adapter.for_single_pass(data, batch_size, steps, loss=False)
         if isinstance(source, WholeData) and source.steps == 1 and not callbacks:
@@ -261,6 +267,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         Raises:
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
+        check_flag("advance", advance)
         samples = self._data_adapter.samples(x, starts=starts)
         return self._predict_one_batch(
             self._data_adapter.single_batch(samples, loss=False), advance

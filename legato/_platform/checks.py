@@ -79,6 +79,20 @@ def check_choice(name: str, value, choices: Iterable) -> None:
         )
 
 
+def check_flag(name: str, value) -> None:
+    """Refuse a value that is neither True nor False.
+
+    Args:
+        name: the argument's name.
+        value: as the user gave it; 0 and 1 are taken, too.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if value is not True and value is not False:  # usual, and faster
+        check_choice(name, value, (False, True))
+
+
 def check_share(name: str, value) -> None:
     """Refuse a value that is no share of samples that leaves others.
 

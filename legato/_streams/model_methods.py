@@ -10,7 +10,7 @@ from legato._streams.batched_steps import MAX_BATCH
 from legato._streams.compiled_steps import CompiledSteps
 from legato._streams.folder_store import FolderStore
 from legato._streams.log_store import LogStore
-from legato._streams.step import LookBack, ModelStep
+from legato._streams.step import LookBack, ModelStep, check_window
 from legato._streams.stream import Stream
 from legato._streams.streams import Streams
 
@@ -109,6 +109,7 @@ class StreamMethods(_KerasModel):
 
 def compiled_steps_of(model, window: LookBack, pad: float | None) -> CompiledSteps:
     """The compiled steps of a model, made once for each window and padding."""
+    check_window(window, pad)
     made = model.__dict__.setdefault("_legato_steppers", {})
     if (window, pad) not in made:
         made[window, pad] = CompiledSteps(ModelStep(model._model_state, window, pad))

@@ -29,6 +29,19 @@ from legato._streams.supported_models import carried_layers, check_reads_forward
 LookBack = int | Literal["auto"] | None
 
 
+def check_window(window, pad) -> None:
+    """Refuse a window that is no number of time steps, and padding that is no finite number.
+
+    Raises:
+        InputError: it is neither a number nor another choice of ``Model.stream``.
+    """
+    if window is not None and not (isinstance(window, str) and window == "auto"):
+        remedy = 'None carries state instead, "auto" chooses.'
+        check_count("window", window, noun="a number of time steps", remedy=remedy)
+    if pad is not None and not (isinstance(pad, (int, float, np.number)) and np.isfinite(pad)):
+        raise InputError(f"pad={pad!r}; a finite number was expected.")
+
+
 @dataclass(frozen=True)
 class StepOutput:
     """One output of the model.
@@ -77,10 +90,10 @@ class ModelStep:
         self._model_state, self.model = model_state, model_state.model
         inputs, steps = inputs_of(model_state)
         self.window, self.pad = self._choose_window(window, inputs, steps), pad
-        if pad is not None and (self.window is None or not np.isfinite(pad)):
+        if pad is not None and self.window is None:
             raise InputError(
-                f"pad={pad!r} is what stands before the first step of a window, a finite number; "
-                f"window is {self.window!r}."
+                f"pad={pad!r} fills a window before its first step, and the stream has none: it "
+                "carries state. Give window=, a number of time steps, or leave out pad=."
             )
         if self.window is None:
             check_reads_forward(self.model)
@@ -109,14 +122,12 @@ class ModelStep:
             return steps or 1
         if window is None:
             return None
-        remedy = 'None carries state instead, "auto" chooses.'
-        window = check_count("window", window, noun="a number of time steps", remedy=remedy)
         if window > 1 and not any(each.in_time for each in inputs):
             raise InputError(
                 f"window={window}, but the model's inputs have no time steps: each sample is a "
                 "step of its streams. window=1 answers each by itself."
             )
-        return window
+        return int(window)
 
     # Shapes, found by tracing: nothing is computed.
 

@@ -518,7 +518,7 @@ def test_a_bad_line_does_not_hide_whose_it_was(plain):
         ([], "a,b,c".encode("utf-16"), "Standard input is UTF-16 text, and UTF-8 was expected."),
         (["--key", "steps"], "[1]\n", "--key names 'steps', which is what a part of the answers"),
         (["--key", "y0"], "a,b,c,y0\n", "--key names 'y0', which is what a part of the answers"),
-        (["--pad", "1"], "[1]\n", "--pad 1.0 is what stands before the first step of a window"),
+        (["--pad", "1"], "[1]\n", "--pad 1.0 fills a window before its first step, and the st"),
     ],
 )  # fmt: skip
 def test_what_cannot_go_on_is_refused_whatever_is_said(plain, words, lines, told, keep_going):

@@ -293,8 +293,10 @@ def test_a_model_that_is_not_built_says_so():
         ({"window": 0}, "window is 0"),
         ({"window": True}, "window is True"),
         ({"window": "long"}, "window is 'long'"),
+        ({"window": np.ones(2)}, "window is array"),
         ({"window": 2, "pad": np.nan}, "pad=nan"),
-        ({"pad": 0.0}, "pad=0.0 is what stands before the first step of a window"),
+        ({"window": 2, "pad": "0"}, "pad='0'; a finite number was expected"),
+        ({"pad": 0.0}, "pad=0.0 fills a window before its first step, and the stream has none"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(options, told):
