@@ -1,4 +1,4 @@
-"""Baselines: what they say, as loops over tiny series, and that none looks at the future."""
+"""Naive baselines against loops over short series; none uses later values."""
 
 import doctest
 
@@ -19,8 +19,8 @@ thorough = settings(max_examples=150, deadline=None, derandomize=True, database=
 
 
 @st.composite
-def asked(draw):
-    """Values, offsets, and origins (sequence, t) in them; any number, in any order."""
+def origins(draw):
+    """Values, offsets, and any number of origins (sequence, t) in any order."""
     lengths = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     values = np.arange(1.0, 2 * offsets[-1] + 1).reshape(-1, 2) ** 2
@@ -30,25 +30,25 @@ def asked(draw):
     return values, offsets, sequence, steps - offsets[sequence]
 
 
-def test_the_examples_of_the_room():
+def test_the_examples_in_the_docstrings():
     assert doctest.testmod(baselines).failed == 0
 
 
 @thorough
-@given(asked=asked(), horizon=st.integers(1, 7))
-def test_persistence_is_the_last_value(asked, horizon):
-    values, offsets, sequence, t = asked
+@given(origins=origins(), horizon=st.integers(1, 7))
+def test_persistence_is_the_last_value(origins, horizon):
+    values, offsets, sequence, t = origins
     expected = []
     for s, step in zip(sequence, t, strict=True):
         series = values[offsets[s] : offsets[s + 1]]
         expected.append([series[step] for _ in range(horizon)])
-    np.testing.assert_array_equal(naive_forecast(*asked, horizon), expected)
+    np.testing.assert_array_equal(naive_forecast(*origins, horizon), expected)
 
 
 @thorough
-@given(asked=asked(), horizon=st.integers(1, 7), season=st.integers(1, 5))
-def test_seasonal_persistence_is_the_value_some_seasons_before(asked, horizon, season):
-    values, offsets, sequence, t = asked
+@given(origins=origins(), horizon=st.integers(1, 7), season=st.integers(1, 5))
+def test_seasonal_persistence_is_the_value_some_seasons_before(origins, horizon, season):
+    values, offsets, sequence, t = origins
     expected, early = [], 0
     for s, step in zip(sequence, t, strict=True):
         series = values[offsets[s] : offsets[s + 1]]
@@ -59,15 +59,15 @@ def test_seasonal_persistence_is_the_value_some_seasons_before(asked, horizon, s
             early += target < 0
             forecast.append(series[target if target >= 0 else step])
         expected.append(forecast)
-    found, short = seasonal_naive_forecast(*asked, horizon, season)
+    found, short = seasonal_naive_forecast(*origins, horizon, season)
     np.testing.assert_array_equal(found, expected)
     assert short == early
 
 
 @thorough
-@given(asked=asked(), horizon=st.integers(1, 7), season=st.integers(1, 5))
-def test_no_baseline_looks_at_the_future_or_at_another_sequence(asked, horizon, season):
-    values, offsets, sequence, t = asked
+@given(origins=origins(), horizon=st.integers(1, 7), season=st.integers(1, 5))
+def test_no_baseline_uses_later_values_or_another_sequence(origins, horizon, season):
+    values, offsets, sequence, t = origins
     for s, step in zip(sequence, t, strict=True):
         origin = (offsets, np.array([s]), np.array([step]), horizon)
         other = np.full_like(values, np.nan)
@@ -84,7 +84,7 @@ def test_no_baseline_looks_at_the_future_or_at_another_sequence(asked, horizon, 
             np.testing.assert_array_equal(one, another)
 
 
-def test_the_last_label_is_persistence_of_a_column_of_labels():
+def test_the_naive_forecast_of_labels_is_the_last_label():
     labels = np.array([[3], [1], [2]])
     last = naive_forecast(labels, np.array([0, 3]), np.array([0, 0]), np.array([0, 1]), 1)[:, 0, 0]
     assert last.dtype.kind == "i"
@@ -117,12 +117,12 @@ def test_the_majority_is_the_most_frequent_class(labels):
         ([-1, 0], "run from -1 to 0"),
     ],
 )
-def test_labels_without_a_majority(labels, message):
+def test_invalid_labels_are_refused(labels, message):
     with pytest.raises(InputError, match=message):
         majority_probabilities(labels, classes=2, predictions=1)
 
 
-def test_a_horizon_or_a_season_of_none():
+def test_invalid_horizons_and_seasons_are_refused():
     origin = (np.ones((3, 1)), np.array([0, 3]), np.array([0]), np.array([1]))
     with pytest.raises(InputError, match="horizon is 0; a number of time steps"):
         naive_forecast(*origin, 0)

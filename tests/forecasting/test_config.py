@@ -1,4 +1,4 @@
-"""Options of training: which are refused, and the keywords they become."""
+"""Options of training: invalid values, and the keywords and options made from them."""
 
 import inspect
 from dataclasses import fields

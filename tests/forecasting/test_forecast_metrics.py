@@ -1,7 +1,7 @@
-"""Scores of forecasts: plain loops beside the arrays, and sentences that say what came out.
+"""Metrics of forecasts against plain loops, verdicts in a sentence, and quantiles of residuals.
 
-The law of the intervals is exact: of any n + 1 numbers, each left out in turn, at least the share
-that is vouched for lies between the ends that the n others give.
+The law of the intervals is exact: of any n + 1 numbers, each left out in turn, at least the
+promised share lies between the ends that the n others give.
 """
 
 import doctest
@@ -36,8 +36,8 @@ def mae(errors):
     return sum(abs(error) for error in errors) / len(errors)
 
 
-def told(model, **baselines):
-    """The scores of errors that are the same everywhere."""
+def constant_scores(model, **baselines):
+    """Scores of errors that are the same at every step and target."""
 
     def score(error):
         return ForecastScore(error, error, (error,), (error,), (error,), (error,))
@@ -46,13 +46,13 @@ def told(model, **baselines):
     return ForecastScores(score(model), by_name, horizon=1, predictions=5)
 
 
-def test_the_examples_of_the_room():
+def test_the_examples_in_the_docstrings():
     assert doctest.testmod(forecast_metrics).failed == 0
 
 
 @thorough
 @given(shape=shapes, seed=st.integers(0, 99))
-def test_errors_are_means_over_everything_each_lead_and_each_target(shape, seed):
+def test_errors_are_means_over_all_values_each_lead_and_each_target(shape, seed):
     rng = np.random.default_rng(seed)
     truth, predicted = rng.normal(size=(2, *shape))
     scores = forecast_scores(truth, predicted, {"persistence": predicted * 2})
@@ -87,48 +87,48 @@ def test_small_unsigned_numbers_do_not_wrap_around():
     ("scores", "verdict"),
     [
         (
-            told(12.3, persistence=18.6, seasonal_persistence=11.4),
+            constant_scores(12.3, persistence=18.6, seasonal_persistence=11.4),
             "The model's error (MAE 12.3) is 34 % below persistence's (18.6) and 8 % above "
             "seasonal persistence's (11.4): it does not beat the best baseline.",
         ),
         (
-            told(12.3, persistence=11.4, seasonal_persistence=18.6),
+            constant_scores(12.3, persistence=11.4, seasonal_persistence=18.6),
             "The model's error (MAE 12.3) is 8 % above persistence's (11.4) and 34 % below "
             "seasonal persistence's (18.6): it does not beat persistence.",
         ),
         (
-            told(1234.5, persistence=2469, mean=3000, last_year=1240),
+            constant_scores(1234.5, persistence=2469, mean=3000, last_year=1240),
             "The model's error (MAE 1,234) is 50 % below persistence's (2,469), 59 % below mean's "
             "(3,000) and less than 1 % below last year's (1,240): it beats every baseline.",
         ),
         (
-            told(0.001, persistence=0.002),
+            constant_scores(0.001, persistence=0.002),
             "The model's error (MAE 0.001) is 50 % below persistence's (0.002): it beats "
             "persistence.",
         ),
         (
-            told(3.0, persistence=3.0),
+            constant_scores(3.0, persistence=3.0),
             "The model's error (MAE 3) is equal to persistence's (3): it does not beat "
             "persistence.",
         ),
         (
-            told(3.0, persistence=0.0),
+            constant_scores(3.0, persistence=0.0),
             "The model's error (MAE 3) is above persistence's (0): it does not beat persistence.",
         ),
     ],
 )
-def test_the_verdict(scores: Scores, verdict):
+def test_the_verdict_on_forecasts(scores: Scores, verdict):
     assert scores.verdict == verdict
 
 
 def test_the_best_baseline_has_the_smallest_mae_and_a_perfect_one_leaves_no_skill():
-    assert told(1.0, persistence=3.0, seasonal=2.0).best_baseline == "seasonal"
-    assert told(1.0, persistence=4.0).skill == 0.75
-    assert told(1.0, persistence=0.5).skill == -1
-    assert told(1.0, persistence=0.0).skill is None
+    assert constant_scores(1.0, persistence=3.0, seasonal=2.0).best_baseline == "seasonal"
+    assert constant_scores(1.0, persistence=4.0).skill == 0.75
+    assert constant_scores(1.0, persistence=0.5).skill == -1
+    assert constant_scores(1.0, persistence=0.0).skill is None
 
 
-def test_numbers_are_ready_for_json(rng):
+def test_forecast_scores_survive_json(rng):
     truth, predicted, last = rng.normal(size=(3, 5, 2, 3))
     numbers = forecast_scores(truth, predicted, {"persistence": last}).as_numbers()
     assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
@@ -156,7 +156,7 @@ ONES = np.ones((2, 3, 1))
         (ONES[0], ONES, ONES, r"The true values have shape \(3, 1\); expected \(origins, horizon"),
     ],
 )
-def test_what_cannot_be_scored(truth, predicted, last, message):
+def test_invalid_forecasts_are_refused(truth, predicted, last, message):
     with pytest.raises(InputError, match=message):
         forecast_scores(truth, predicted, {"persistence": last})
 
@@ -173,16 +173,16 @@ LEVELS = (0.5, 0.8, 0.9, 0.95)
 
 @thorough
 @given(residuals=st.lists(st.integers(-50, 50), min_size=2, max_size=60))
-def test_of_some_numbers_as_many_as_vouched_for_lie_between_the_others_ends(residuals):
+def test_the_promised_share_of_left_out_numbers_lies_between_the_ends_of_the_others(residuals):
     residuals = np.array(residuals, float)
-    inside = vouched = np.zeros(len(LEVELS))
+    inside = coverages = np.zeros(len(LEVELS))
     for at, left_out in enumerate(residuals):
-        ends, vouched = residual_quantiles(np.delete(residuals, at)[:, None, None], LEVELS)
+        ends, coverages = residual_quantiles(np.delete(residuals, at)[:, None, None], LEVELS)
         inside = inside + ((ends[:, 0, 0, 0] <= left_out) & (left_out <= ends[:, 1, 0, 0]))
-    assert (inside >= np.rint(vouched * len(residuals))).all()
-    for level, sure in zip(LEVELS, vouched, strict=True):
+    assert (inside >= np.rint(coverages * len(residuals))).all()
+    for level, promised in zip(LEVELS, coverages, strict=True):
         enough = len(residuals) * (1 - level) / 2 >= 1 - 1e-9
-        assert enough == (sure >= level - 1e-9)
+        assert enough == (promised >= level - 1e-9)
 
 
 @thorough
@@ -192,7 +192,7 @@ def test_the_ends_are_ordered_residuals(shape):
     ends, _ = residual_quantiles(residuals, LEVELS)
     for at, lead, target in product(range(len(LEVELS)), *map(range, shape[1:])):
         ordered = sorted(residuals[:, lead, target])
-        beyond = 0  # of both ends, as many as are not missed
+        beyond = 0  # residuals outside, at each end
         while (beyond + 1) / (len(ordered) + 1) <= (1 - LEVELS[at]) / 2 + 1e-12:
             beyond += 1
         skipped = max(beyond - 1, 0)
@@ -200,23 +200,23 @@ def test_the_ends_are_ordered_residuals(shape):
         assert ends[at, :, lead, target].tolist() == expected
 
 
-def test_intervals_of_independent_noise_hold_as_much_of_it_as_they_say(rng):
+def test_coverage_of_independent_noise_is_as_promised(rng):
     """The mean coverage of 400 intervals from 59 residuals; its standard error is below 0.004."""
     draws = rng.gamma(2.0, size=(59, 20, 20))  # far from symmetric
-    ends, vouched = residual_quantiles(draws)
+    ends, coverages = residual_quantiles(draws)
     fresh = rng.gamma(2.0, size=(2_000, 1, 20, 20))
     coverage = ((ends[:, 0] <= fresh) & (fresh <= ends[:, 1])).mean((0, 2, 3))
-    np.testing.assert_allclose(vouched, [0.8, 58 / 60], atol=1e-12)
-    np.testing.assert_allclose(coverage, vouched, atol=0.012)
+    np.testing.assert_allclose(coverages, [0.8, 58 / 60], atol=1e-12)
+    np.testing.assert_allclose(coverage, coverages, atol=0.012)
 
 
-def test_too_few_residuals_give_all_their_width_and_say_what_that_is_worth():
-    ends, vouched = residual_quantiles(np.array([2.0, -1.0, 5.0])[:, None, None])
+def test_too_few_residuals_give_their_range_and_its_coverage():
+    ends, coverages = residual_quantiles(np.array([2.0, -1.0, 5.0])[:, None, None])
     assert ends[:, :, 0, 0].tolist() == [[-1, 5], [-1, 5]]
-    assert vouched.tolist() == [0.5, 0.5]
-    ends, vouched = residual_quantiles(np.array([[[2.0]]]))
+    assert coverages.tolist() == [0.5, 0.5]
+    ends, coverages = residual_quantiles(np.array([[[2.0]]]))
     assert ends[:, :, 0, 0].tolist() == [[2, 2], [2, 2]]
-    assert vouched.tolist() == [0, 0]
+    assert coverages.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +228,6 @@ def test_too_few_residuals_give_all_their_width_and_say_what_that_is_worth():
         (ONES, [0.5, float("nan")], "must each lie between 0 and 1"),
     ],
 )
-def test_residuals_without_intervals(residuals, levels, message):
+def test_invalid_residuals_and_levels_are_refused(residuals, levels, message):
     with pytest.raises(InputError, match=message):
         residual_quantiles(residuals, levels)

@@ -1,4 +1,4 @@
-"""Scores of labels: plain loops beside the arrays, and a verdict that takes chance into account."""
+"""Metrics of predicted labels against plain loops, and verdicts that take chance into account."""
 
 import doctest
 import json
@@ -21,7 +21,7 @@ thorough = settings(max_examples=100, deadline=None, derandomize=True, database=
 pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30)
 
 
-def test_the_examples_of_the_room():
+def test_the_examples_in_the_docstrings():
     assert doctest.testmod(label_metrics).failed == 0
 
 
@@ -42,7 +42,7 @@ def test_accuracy_recall_and_confusion_are_counts(pairs):
 
 @thorough
 @given(seed=st.integers(0, 99), count=st.integers(1, 12))
-def test_probabilities_say_a_label_and_how_sure_it_was(seed, count):
+def test_cross_entropy_and_labels_come_from_the_probabilities(seed, count):
     rng = np.random.default_rng(seed)
     chances = rng.dirichlet(np.ones(3), size=count)
     truth = rng.integers(0, 3, count)
@@ -55,7 +55,7 @@ def test_probabilities_say_a_label_and_how_sure_it_was(seed, count):
     assert scores.labels.tolist() == [max(range(3), key=lambda at: row[at]) for row in chances]
 
 
-def test_cross_entropy_is_what_keras_calls_a_loss():
+def test_cross_entropy_is_the_loss_of_keras():
     truth = np.array([0, 1, 2, 2])
     chances = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.5, 0.25, 0.25], [0.5, 0.5, 0]])
     loss = keras.losses.SparseCategoricalCrossentropy()(truth, chances)
@@ -81,8 +81,8 @@ def test_wilsons_interval_is_scipys():
         np.testing.assert_allclose(wilson_interval(right, count), tuple(expected), atol=1e-12)
 
 
-def shares(**right):
-    """The scores of labellers that are right as often as told, of 100."""
+def scores_of_accuracies(**right):
+    """Scores of 100 predictions, with the given numbers of correct ones."""
     truth = np.arange(100) % 4
     made = {
         name.replace("_", " "): np.where(np.arange(100) < count, truth, (truth + 1) % 4)
@@ -95,27 +95,27 @@ def shares(**right):
     ("scores", "verdict"),
     [
         (
-            shares(model=80, majority=60, last_label=25),
+            scores_of_accuracies(model=80, majority=60, last_label=25),
             "The model is right in 80.0 % of 100 predictions (95 % interval 71.1 % to 86.7 %), "
             "against 60.0 % (majority) and 25.0 % (last label): it beats majority.",
         ),
         (
-            shares(model=80, majority=75),
+            scores_of_accuracies(model=80, majority=75),
             "The model is right in 80.0 % of 100 predictions (95 % interval 71.1 % to 86.7 %), "
             "against 75.0 % (majority): it cannot be told from majority.",
         ),
         (
-            shares(model=80, majority=60, last_label=90),
+            scores_of_accuracies(model=80, majority=60, last_label=90),
             "The model is right in 80.0 % of 100 predictions (95 % interval 71.1 % to 86.7 %), "
             "against 60.0 % (majority) and 90.0 % (last label): it falls behind last label.",
         ),
     ],
 )
-def test_the_verdict(scores: Scores, verdict):
+def test_the_verdict_on_labels(scores: Scores, verdict):
     assert scores.verdict == verdict
 
 
-def test_numbers_are_ready_for_json():
+def test_label_scores_survive_json():
     truth = np.array([0, 1, 1])
     baseline = majority_probabilities(truth, classes=3, predictions=3)
     numbers = label_scores(truth, truth, {"majority": baseline}, "xyz").as_numbers()
@@ -140,7 +140,7 @@ def test_numbers_are_ready_for_json():
         ([0, 1], [[2, -1], [1, 0]], [0, 0], "none may be negative"),
     ],
 )
-def test_what_cannot_be_scored(truth, predicted, majority, message):
+def test_invalid_labels_and_probabilities_are_refused(truth, predicted, majority, message):
     with pytest.raises(InputError, match=message):
         label_scores(truth, predicted, {"majority": majority}, "ab")
 

@@ -1,7 +1,7 @@
-"""Networks for tasks: raw numbers in and out, the same as a few lines of NumPy give.
+"""Networks for tasks: raw numbers in and out, against a few lines of NumPy.
 
-By hand, one step at a time: quantities are scaled, categories become flags, a simple recurrent cell
-goes on over every step that is no padding, and its answer is added to the last value.
+The oracle goes one step at a time: quantities are scaled, categories become flags, a simple
+recurrent cell runs over every step without padding, and its output is added to the last value.
 """
 
 import numpy as np
@@ -36,7 +36,7 @@ SHAPES = {
 
 
 def drawn(task: Task, steps: int = STEPS) -> np.ndarray:
-    """Inputs of a task, (steps, inputs), categories among those it knows."""
+    """Random inputs of a task, (steps, inputs), with categories from its vocabulary."""
     columns = [
         RNG.normal(50, 3, steps) if each.numbers is None else RNG.choice(each.numbers, steps)
         for each in task.inputs
@@ -45,7 +45,7 @@ def drawn(task: Task, steps: int = STEPS) -> np.ndarray:
 
 
 def made(task: Task, shape: Shape):
-    """Networks with weights that all differ, what they were fitted on, and the changes."""
+    """Networks with weights that all differ, the values they were fitted on, and the changes."""
     values = drawn(task)
     changes = None
     if task.kind == "forecast":
@@ -57,7 +57,7 @@ def made(task: Task, shape: Shape):
         if each.name in ("scaling", "change")
     }
     set_weights(networks.core)
-    for name, weights in fitted.items():  # which are no weights to be learnt
+    for name, weights in fitted.items():  # not trained
         networks.model.get_layer(name).set_weights(weights)
     return networks, values, changes
 
@@ -78,7 +78,7 @@ def features_by_hand(task: Task, values: np.ndarray, x: np.ndarray, points) -> n
 
 
 def by_hand(networks, task: Task, shape: Shape, values, changes, x: np.ndarray) -> np.ndarray:
-    """Answers to one sequence (time steps, inputs): at every step, or at the last."""
+    """Outputs for one sequence (time steps, inputs): at every step, or at the last."""
     cells = [each.get_weights() for each in networks.model.layers if "simple" in each.name]
     named = {each.name: each.get_weights() for each in networks.model.layers}
     points = named.get("vocabulary_0_points", [None])[0]
@@ -116,24 +116,24 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("asked", "formed"), CASES)
-def test_a_network_is_what_a_few_lines_of_numpy_say(asked, formed):
-    task, shape = TASKS[asked], SHAPES[formed]
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_a_network_computes_what_a_few_lines_of_numpy_do(kind, name):
+    task, shape = TASKS[kind], SHAPES[name]
     networks, values, changes = made(task, shape)
     rows = np.stack([drawn(task, 4) for _ in range(3)])
-    if formed == "prefix":
+    if name == "prefix":
         rows[0, :3] = rows[1, :1] = networks.pad
     expected = [by_hand(networks, task, shape, values, changes, row) for row in rows]
     came = networks.model.predict(rows, verbose=0)
     np.testing.assert_allclose(came, expected, rtol=2e-5, atol=1e-5)
     inside = {each.name for each in networks.model.layers}
-    assert any(name.endswith("_points") for name in inside) == (asked == "many")
+    assert any(name.endswith("_points") for name in inside) == (kind == "many")
     assert len(MANY.numbers) > MOST_FLAGS
 
 
-@pytest.mark.parametrize("asked", ["forecast", "characters"])
-def test_padding_changes_nothing_and_holds_the_state(asked):
-    task, shape = TASKS[asked], SHAPES["chunks"]
+@pytest.mark.parametrize("kind", ["forecast", "characters"])
+def test_padding_keeps_the_state_and_changes_no_output(kind):
+    task, shape = TASKS[kind], SHAPES["chunks"]
     networks, values, changes = made(task, shape)
     model, pad = networks.model, networks.pad
     rows = np.stack([drawn(task, 5) for _ in range(2)])
@@ -149,9 +149,9 @@ def test_padding_changes_nothing_and_holds_the_state(asked):
     np.testing.assert_allclose(whole[0], expected, rtol=2e-5)
 
 
-@pytest.mark.parametrize("formed", ["chunks", "window", "features"])
-def test_a_network_that_has_learnt_nothing_is_persistence_and_the_mean_change(formed):
-    task, shape = TASKS["forecast"], SHAPES[formed]
+@pytest.mark.parametrize("name", ["chunks", "window", "features"])
+def test_a_network_whose_last_layer_is_zero_is_persistence_plus_the_mean_change(name):
+    task, shape = TASKS["forecast"], SHAPES[name]
     networks, _, changes = made(task, shape)
     dense = networks.model.get_layer("scaled")
     dense.set_weights([0 * each for each in dense.get_weights()])
@@ -161,7 +161,7 @@ def test_a_network_that_has_learnt_nothing_is_persistence_and_the_mean_change(fo
     np.testing.assert_allclose(networks.model.predict(rows, verbose=0), expected, rtol=1e-6)
 
 
-def test_what_is_trained_answers_in_units_of_the_usual_change():
+def test_outputs_are_trained_in_standard_deviations_of_the_changes():
     task = TASKS["forecast"]
     networks, _, changes = made(task, SHAPES["chunks"])
     rows = drawn(task, 4)[None]
@@ -177,7 +177,7 @@ def test_what_is_trained_answers_in_units_of_the_usual_change():
 
 
 @pytest.mark.parametrize("values", [[[0.0]], [[-5.0, 3e6]], [[1e9], [1.1e9]], [[-4e7], [-4e7]]])
-def test_padding_is_a_number_that_does_not_come(values):
+def test_padding_is_a_number_absent_from_the_data(values):
     values = np.array(values, "float32")
     columns = tuple(Column(str(at)) for at in range(values.shape[1]))
     task = Task("forecast", columns, columns, 1)
@@ -186,7 +186,7 @@ def test_padding_is_a_number_that_does_not_come(values):
     assert (np.float32(pad) < values).all()
 
 
-def test_changes_that_are_rounding_are_not_blown_up():
+def test_changes_of_rounding_size_are_not_scaled_up():
     ramp = np.linspace(0, 600, 41)
     task = Task("forecast", (A,), (A,), 1)
     values = ramp[:-1, None].astype("float32")

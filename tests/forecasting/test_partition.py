@@ -1,4 +1,4 @@
-"""What is set aside for the score, whatever the task."""
+"""Splitting data into the parts for fitting, for early stopping and for testing."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def steps_with_labels() -> Sequences:
 
 
 @pytest.mark.parametrize("kind", ["forecast", "classify", "generate"])
-def test_the_last_steps_score_and_those_before_them_decide(kind):
+def test_by_time_the_last_steps_are_the_test_part_and_those_before_them_the_validation_part(kind):
     data = steps_with_labels()
     task = infer_task(data, kind, "level" if kind == "forecast" else "valve")
     parts = split_parts(data, task, TrainConfig(validation=0.25, early_stop=1, seed=1))
@@ -26,7 +26,7 @@ def test_the_last_steps_score_and_those_before_them_decide(kind):
     assert parts.fits.tolist() == [12, 6]
 
 
-def test_whole_sequences_score_where_that_is_asked():
+def test_by_group_whole_sequences_are_the_test_part():
     data = steps_with_labels()
     task = infer_task(data, "forecast", "level")
     parts = split_parts(data, task, TrainConfig(split="group", test=1, seed=1))
@@ -35,8 +35,8 @@ def test_whole_sequences_score_where_that_is_asked():
     assert parts.fits.tolist() == parts.stops.tolist()
 
 
-def there(part: tuple[Sequences, np.ndarray] | None) -> tuple[Sequences, np.ndarray]:
-    """A part that is not nothing."""
+def required(part: tuple[Sequences, np.ndarray] | None) -> tuple[Sequences, np.ndarray]:
+    """The part, which must not be None."""
     assert part is not None
     return part
 
@@ -53,11 +53,11 @@ def test_parts_by_time_follow_each_other_in_every_sequence():
         stop = length - max(round(0.2 * length), 1)
         assert parts.stops[at] == stop
         assert parts.fits[at] == stop - max(round(0.25 * stop), 1)
-    led, begins = there(parts.test(sequences))
-    assert led.lengths.tolist() == lengths.tolist()
+    part, begins = required(parts.test(sequences))
+    assert part.lengths.tolist() == lengths.tolist()
     assert begins.tolist() == parts.stops.tolist()
-    led, begins = there(parts.validation(sequences))
-    assert led.lengths.tolist() == parts.stops.tolist()
+    part, begins = required(parts.validation(sequences))
+    assert part.lengths.tolist() == parts.stops.tolist()
     assert begins.tolist() == parts.fits.tolist()
     assert parts.training(sequences).lengths.tolist() == parts.stops.tolist()
     assert parts.fitting(sequences).lengths.tolist() == parts.fits.tolist()
@@ -79,15 +79,15 @@ def test_parts_of_whole_sequences_have_every_label_and_no_sequence_twice():
         sequences, task, TrainConfig(test=0.2, validation=0.25, early_stop=1, seed=4)
     )
     fits = set(parts.fitting(sequences).names)
-    stops, scores = there(parts.validation(sequences)), there(parts.test(sequences))
+    stops, scores = required(parts.validation(sequences)), required(parts.test(sequences))
     assert [len(fits), len(stops[0]), len(scores[0])] == [12, 4, 4]
     assert fits.isdisjoint(stops[0].names)
     assert not (fits | set(stops[0].names)) & set(scores[0].names)
     assert set(parts.training(sequences).names) == fits | set(stops[0].names)
-    for led, begins in (stops, scores):
+    for part, begins in (stops, scores):
         assert not begins.any()
-        assert set(led.values[:, 1]) == {0, 1}
+        assert set(part.values[:, 1]) == {0, 1}
     other = split_parts(
         sequences, task, TrainConfig(test=0.2, validation=0.25, early_stop=1, seed=5)
     )
-    assert there(other.test(sequences))[0].names != scores[0].names
+    assert required(other.test(sequences))[0].names != scores[0].names

@@ -1,7 +1,7 @@
-"""Leading a network along sequences: as if each were fed alone, one step after another.
+"""Predictions along sequences, side by side in few calls, against each sequence alone.
 
-Sequences lie side by side in few calls; here every one goes alone and, to look ahead, all that has
-come is fed again from the beginning for every answer.
+The oracle predicts one step after another; to look ahead it appends its prediction and reads the
+whole history again.
 """
 
 from dataclasses import replace
@@ -49,7 +49,7 @@ def drawn(task: Task, steps: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def networks():
-    """A model of each kind, made when it is asked for and kept."""
+    """A function that gives the model of a kind, built once."""
     kept = {}
 
     def made(kind: str) -> Predictor:
@@ -76,9 +76,9 @@ def small(monkeypatch):
     monkeypatch.setattr(rollout, "STEPS", 4)
 
 
-def alone(asked: Predictor, history: np.ndarray) -> np.ndarray:
-    """The answer after a history (time steps, inputs), everything fed from the beginning."""
-    model, shape = asked.model, asked.shape
+def alone(predictor: Predictor, history: np.ndarray) -> np.ndarray:
+    """The output after a history (time steps, inputs), read from its beginning."""
+    model, shape = predictor.model, predictor.shape
     if shape.stateful:
         model.reset_states()
         for step in history:
@@ -87,30 +87,30 @@ def alone(asked: Predictor, history: np.ndarray) -> np.ndarray:
     short = shape.framing in ("window", "features") and len(history) < WINDOW
     if short or np.isnan(history).any():
         return np.full(model.output_shape[-1], np.nan)
-    padding = np.full((max(WINDOW - len(history), 0), history.shape[1]), asked.pad, "float32")
+    padding = np.full((max(WINDOW - len(history), 0), history.shape[1]), predictor.pad, "float32")
     answer = model.predict_on_batch(np.concatenate([padding, history[-WINDOW:]])[None])[0]
     return answer[-1] if shape.at_every_step else answer
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_answers_are_those_of_each_sequence_alone(kind, networks, small):
-    asked = networks(kind)
-    values = drawn(asked.task, LENGTHS.sum())
+def test_predictions_are_those_of_each_sequence_alone(kind, networks, small):
+    predictor = networks(kind)
+    values = drawn(predictor.task, LENGTHS.sum())
     parts = np.split(values, np.cumsum(LENGTHS)[:-1])
-    expected = [alone(asked, part[: t + 1]) for part in parts for t in range(len(part))]
-    came = asked.predict_steps(values, LENGTHS)
+    expected = [alone(predictor, part[: t + 1]) for part in parts for t in range(len(part))]
+    came = predictor.predict_steps(values, LENGTHS)
     np.testing.assert_allclose(came, expected, rtol=1e-5, atol=1e-5)
     unseen = [t < WINDOW - 1 for part in parts for t in range(len(part))]
-    needs = asked.shape.framing in ("window", "features")
+    needs = predictor.shape.framing in ("window", "features")
     assert np.isnan(came).all(1).tolist() == (unseen if needs else [False] * len(unseen))
 
 
-def slow_ahead(asked: Predictor, history: np.ndarray, leads: int) -> list[np.ndarray]:
+def slow_ahead(predictor: Predictor, history: np.ndarray, leads: int) -> list[np.ndarray]:
     """Predict, append, predict again; (leads, targets)."""
-    task, found = asked.task, []
+    task, found = predictor.task, []
     names = [column.name for column in task.targets]
     while len(found) < leads:
-        answer = alone(asked, history)
+        answer = alone(predictor, history)
         for step in range(task.horizon):
             predicted = answer[step * len(names) : (step + 1) * len(names)]
             found.append(predicted)
@@ -121,29 +121,29 @@ def slow_ahead(asked: Predictor, history: np.ndarray, leads: int) -> list[np.nda
 
 @pytest.mark.parametrize("kind", [name for name, (task, _) in KINDS.items() if task != GENERATE])
 @pytest.mark.parametrize("leads", [1, 5])
-def test_looking_ahead_is_predicting_appending_and_predicting_again(kind, leads, networks, small):
-    asked = networks(kind)
-    values = drawn(asked.task, LENGTHS.sum())
+def test_recursive_forecasts_are_predictions_appended_to_the_history(kind, leads, networks, small):
+    predictor = networks(kind)
+    values = drawn(predictor.task, LENGTHS.sum())
     parts = np.split(values, np.cumsum(LENGTHS)[:-1])
-    expected = [slow_ahead(asked, part, leads) for part in parts]
-    came = asked.predict_ahead(values, LENGTHS, leads)
+    expected = [slow_ahead(predictor, part, leads) for part in parts]
+    came = predictor.predict_ahead(values, LENGTHS, leads)
     np.testing.assert_allclose(came, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["carrying letters", "runs"])
-def test_the_likeliest_letters_are_fed_in_again(kind, networks):
-    asked = networks(kind)
+def test_the_likeliest_letters_become_the_next_inputs(kind, networks):
+    predictor = networks(kind)
     numbers = np.array(LETTER.numbers)
     history = drawn(GENERATE, 5)
-    expected, fed = [], history
+    expected, extended = [], history
     for _ in range(6):
-        expected.append(numbers[alone(asked, fed).argmax()])
-        fed = np.concatenate([fed, np.array([[expected[-1]]], "float32")])
+        expected.append(numbers[alone(predictor, extended).argmax()])
+        extended = np.concatenate([extended, np.array([[expected[-1]]], "float32")])
 
     def likeliest(answers):
         return numbers[answers.argmax(1)][:, None, None].astype("float32")
 
-    came = asked.rollout.predict_ahead(history, np.array([5]), 6, likeliest, horizon=1)
+    came = predictor.rollout.predict_ahead(history, np.array([5]), 6, likeliest, horizon=1)
     assert came[0, :, 0].tolist() == expected
 
 
@@ -160,7 +160,7 @@ def test_blocks_hold_every_sequence_once_the_longest_first(lengths, rows):
     assert [lengths[at] for at in members] == sorted(lengths, reverse=True)
 
 
-# Nothing is left behind, and nothing comes from what is yet to be.
+# The state of the model, and later steps, have no influence.
 
 
 class StopHereError(Exception):
@@ -168,43 +168,43 @@ class StopHereError(Exception):
 
 
 @pytest.mark.parametrize("kind", ["carrying", "window"])
-def test_the_models_own_state_is_as_before(kind, networks, small):
-    asked = networks(kind)
+def test_the_state_of_the_model_is_as_before(kind, networks, small):
+    predictor = networks(kind)
     values = drawn(FORECAST, LENGTHS.sum())
-    asked.model.reset_states()
-    asked.model.predict_on_batch(drawn(FORECAST, 2 * WINDOW, 4).reshape(2, WINDOW, 2))
-    before = asked.model.states
-    asked.predict_steps(values, LENGTHS)
-    asked.predict_ahead(values, LENGTHS, 4)
-    for _ in asked.rollout.predict_steps(values, LENGTHS):
-        break  # and the rest is never asked for
+    predictor.model.reset_states()
+    predictor.model.predict_on_batch(drawn(FORECAST, 2 * WINDOW, 4).reshape(2, WINDOW, 2))
+    before = predictor.model.states
+    predictor.predict_steps(values, LENGTHS)
+    predictor.predict_ahead(values, LENGTHS, 4)
+    for _ in predictor.rollout.predict_steps(values, LENGTHS):
+        break  # the rest is never consumed
 
     def stop(_):
         raise StopHereError
 
     with pytest.raises(StopHereError):
-        asked.rollout.predict_ahead(values, LENGTHS, 4, stop, horizon=1)
-    assert asked.model.states == before
+        predictor.rollout.predict_ahead(values, LENGTHS, 4, stop, horizon=1)
+    assert predictor.model.states == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_comes_later_changes_no_answer_before_it(kind, networks, small):
-    asked = networks(kind)
-    values = drawn(asked.task, LENGTHS.sum())
+def test_later_steps_change_no_earlier_prediction(kind, networks, small):
+    predictor = networks(kind)
+    values = drawn(predictor.task, LENGTHS.sum())
     changed = values.copy()
-    other = drawn(asked.task, LENGTHS.sum(), seed=9)
+    other = drawn(predictor.task, LENGTHS.sum(), seed=9)
     offsets = np.cumsum(LENGTHS) - LENGTHS
     late = np.concatenate([np.arange(length) > length // 2 for length in LENGTHS])
     changed[late] = other[late]
-    one, two = asked.predict_steps(values, LENGTHS), asked.predict_steps(changed, LENGTHS)
+    one, two = predictor.predict_steps(values, LENGTHS), predictor.predict_steps(changed, LENGTHS)
     np.testing.assert_array_equal(one[~late], two[~late])
     assert (one[late] != two[late]).any()
     assert not late[offsets].any()
 
 
-def test_a_step_that_looks_like_padding_is_refused(networks):
-    asked = networks("carrying")
-    values = np.array([[1.0, asked.pad], [asked.pad, asked.pad]])
+def test_a_step_equal_to_padding_is_refused(networks):
+    predictor = networks("carrying")
+    values = np.array([[1.0, predictor.pad], [predictor.pad, predictor.pad]])
     data = Sequences(values, np.array([2]), (A, B), ("s",), source="t.csv")
     with pytest.raises(InputError, match=r"Step 1 of t\.csv holds -.* in every column, the number"):
-        asked.inputs_of(data)
+        predictor.inputs_of(data)

@@ -1,6 +1,6 @@
-"""Tasks: what is asked of sequences, held against plain loops; and what cannot be asked.
+"""Tasks: the inputs and targets of a model, and how they are inferred, against plain loops.
 
-Answers are looked up one step at a time, labels by their names; nothing here needs Keras.
+Targets are looked up one step at a time, labels by their names; Keras is not needed.
 """
 
 import json
@@ -33,8 +33,8 @@ def made(lengths, seed: int = 0, quantities: int = 2, labels: tuple[str, ...] = 
     )
 
 
-def told(sequences: Sequences, name: str) -> list[list[Any]]:
-    """A column as people read it, sequence by sequence: numbers, or labels."""
+def readable(sequences: Sequences, name: str) -> list[list[Any]]:
+    """A column sequence by sequence: numbers, or the names of labels."""
     place = sequences.place(name)
     column = sequences.columns[place]
     parts = [sequences.of(at)[:, place].tolist() for at in range(len(sequences))]
@@ -44,12 +44,12 @@ def told(sequences: Sequences, name: str) -> list[list[Any]]:
     return [[names[number] for number in part] for part in parts]
 
 
-# What should be answered.
+# Inputs and targets.
 
 
 @quick
 @given(lengths=many_lengths, horizon=st.integers(1, 5), targets=st.permutations("abc"))
-def test_forecasts_are_asked_for_what_comes_the_nearest_step_first(lengths, horizon, targets):
+def test_targets_of_forecasts_are_the_next_steps_the_nearest_first(lengths, horizon, targets):
     sequences = made(lengths, quantities=3)
     columns = tuple(Column(name) for name in targets[:2])
     task = Task("forecast", sequences.columns, columns, horizon)
@@ -61,14 +61,14 @@ def test_forecasts_are_asked_for_what_comes_the_nearest_step_first(lengths, hori
             assert there[row] == (step + horizon < length)
             for ahead in range(horizon):
                 for which, name in enumerate(targets[:2]):
-                    wanted = told(sequences, name)[at][step + ahead + 1] if there[row] else 0.0
+                    wanted = readable(sequences, name)[at][step + ahead + 1] if there[row] else 0.0
                     assert answers[row, 2 * ahead + which] == wanted
             row += 1
 
 
 @quick
 @given(lengths=many_lengths, kind=st.sampled_from(["classify", "generate"]), seed=st.integers(0, 9))
-def test_labels_are_asked_for_by_name(lengths, kind, seed):
+def test_targets_of_labels_stand_for_their_names(lengths, kind, seed):
     sequences = made(lengths, seed)
     ahead = int(kind == "generate")
     column = sequences.columns[-1]
@@ -76,7 +76,7 @@ def test_labels_are_asked_for_by_name(lengths, kind, seed):
     answers, there = task.answers_of(sequences)
     expected = [
         part[step + ahead] if step + ahead < len(part) else None
-        for part in told(sequences, "sky")
+        for part in readable(sequences, "sky")
         for step in range(len(part))
     ]
     assert there.tolist() == [label is not None for label in expected]
@@ -89,7 +89,7 @@ def test_the_vocabulary_is_that_of_the_training_part():
     assert infer_task(sequences).labels == ("calm", "dry", "wet", "wild")
     first = infer_task(sequences.between([0], [4]))
     assert first.labels == ("dry", "wet")
-    assert first.targets[0].numbers == (0, 1)  # a place in the list that is left
+    assert first.targets[0].numbers == (0, 1)  # an index in the remaining list
     answers, there = first.answers_of(sequences.between([0], [4]))
     assert (answers.tolist(), there.all()) == ([0, 1, 0, 1], True)
     with pytest.raises(InputError, match=r"'sky' .* holds 'calm' in row 4, which .* \(2 such"):
@@ -98,17 +98,17 @@ def test_the_vocabulary_is_that_of_the_training_part():
 
 @quick
 @given(order=st.permutations(LABELS), seed=st.integers(0, 9))
-def test_labels_go_by_name_whatever_their_order(order, seed):
+def test_labels_are_encoded_by_name_whatever_their_order(order, seed):
     trained = made([12, 9], seed)
     task = infer_task(trained, "generate", "sky")
     other = made([7, 1, 8], seed, labels=tuple(order))
-    kept = [label in task.labels for part in told(other, "sky") for label in part]
+    kept = [label in task.labels for part in readable(other, "sky") for label in part]
     if not all(kept):
         return
     names = [task.labels[int(number)] for number in task.inputs_of(other)[:, -1]]
-    assert names == [label for part in told(other, "sky") for label in part]
+    assert names == [label for part in readable(other, "sky") for label in part]
     answers, there = task.answers_of(other)
-    wanted = [label for part in told(other, "sky") for label in part[1:]]
+    wanted = [label for part in readable(other, "sky") for label in part[1:]]
     assert [task.labels[answer] for answer in answers[there]] == wanted
 
 
@@ -117,19 +117,19 @@ def test_labels_go_by_name_whatever_their_order(order, seed):
     [
         ([3, 1, 8, 3], (1, 3, 8)),
         ([-3, 5, 5, 0], (-3, 0, 5)),
-        ([0.1, 0.3, 0.2, 0.1], (0, 1, 2)),  # by place: float32 has none of them
-        ([20_000_001, 20_000_000, 20_000_002, 20_000_001], (0, 1, 2)),  # nor tells these apart
+        ([0.1, 0.3, 0.2, 0.1], (0, 1, 2)),  # by index: float32 represents none of them
+        ([20_000_001, 20_000_000, 20_000_002, 20_000_001], (0, 1, 2)),  # nor distinguishes these
         (["b", "a", "c", "b"], (0, 1, 2)),
     ],
 )
-def test_small_whole_numbers_stand_for_themselves_and_others_for_their_place(values, numbers):
+def test_small_whole_numbers_are_their_own_codes_and_other_labels_have_an_index(values, numbers):
     sequences = read({"x": [1.0, 2, 3, 5], "kind": values}, categorical="kind")
     task = infer_task(sequences, "generate", "kind")
     assert task.targets[0].numbers == numbers
-    fed = task.inputs_of(sequences)[:, 1]
-    assert fed.dtype == "float32"
+    encoded = task.inputs_of(sequences)[:, 1]
+    assert encoded.dtype == "float32"
     labels = dict(zip(map(float, numbers), task.labels, strict=True))
-    assert [labels[number] for number in fed.tolist()] == [str(value) for value in values]
+    assert [labels[number] for number in encoded.tolist()] == [str(value) for value in values]
     answers, there = task.answers_of(sequences)
     assert [task.labels[each] for each in answers[there]] == [str(value) for value in values[1:]]
 
@@ -143,13 +143,13 @@ def test_small_whole_numbers_stand_for_themselves_and_others_for_their_place(val
     ],
     ids=lambda task: task.kind,
 )
-def test_a_task_goes_through_json(task):
+def test_a_task_survives_json(task):
     again = Task.from_numbers(json.loads(json.dumps(task.as_numbers())))
     assert again == task
     np.testing.assert_array_equal(again.inputs_of(made([9, 4])), task.inputs_of(made([9, 4])))
 
 
-# What is found in the data.
+# Inferring the task.
 
 
 def whole(labels: list[str]) -> Sequences:
@@ -161,7 +161,7 @@ def whole(labels: list[str]) -> Sequences:
     )
 
 
-def test_the_task_is_found_in_the_data():
+def test_the_task_is_inferred_from_the_data():
     assert infer_task(read({"a": [1.0, 2], "b": [3.0, 4]})) == Task(
         "forecast", (Column("a"), Column("b")), (Column("b"),), 1
     )
@@ -175,7 +175,7 @@ def test_the_task_is_found_in_the_data():
     assert not infer_task(read({"a": [1.0, 2], "b": ["x", "y"]})).whole
 
 
-def test_a_model_feeds_itself_where_it_answers_all_that_it_takes():
+def test_a_task_is_autoregressive_if_its_targets_are_all_of_its_inputs():
     sequences = made([9], quantities=2).select([0])
     two = Sequences(sequences.values[:, :2], sequences.lengths, sequences.columns[:2], ("s",))
     assert infer_task(two, target=["b", "a"]).is_autoregressive
@@ -185,7 +185,7 @@ def test_a_model_feeds_itself_where_it_answers_all_that_it_takes():
     assert not infer_task(sequences, "classify", "sky").is_autoregressive
 
 
-# What is refused.
+# Errors.
 
 TABLE = {
     "name": ["u", "u", "v", "v"],
@@ -199,7 +199,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("options", "message"),
     [
         ({"target": "same"}, r"'same' is constant .*: it is 7\.0 in all 4 steps.* Name another"),
         ({"target": "flat"}, "'flat' is constant .*: it is level in all 4 steps"),
@@ -216,17 +216,17 @@ TABLE = {
         ({"target": "x", "kind": "classify"}, "'x' holds quantities, and to classify, labels wer"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_asked_is_refused(asked, message):
+def test_impossible_tasks_are_refused(options, message):
     with pytest.raises(InputError, match=message):
-        infer_task(read(TABLE, group="name", time="day"), **asked)
+        infer_task(read(TABLE, group="name", time="day"), **options)
 
 
-def test_labels_alone_cannot_be_told_apart():
+def test_labels_need_another_column_as_input():
     with pytest.raises(InputError, match="'sky' is the only column: there is nothing to tell its"):
         infer_task(read({"sky": ["dry", "wet"]}), "classify")
 
 
-def test_data_that_are_not_like_those_of_training_are_refused():
+def test_data_unlike_those_of_training_are_refused():
     task = infer_task(read({"x": [1.0, 2.0], "sky": ["dry", "wet"]}), "generate", "sky")
     with pytest.raises(InputError, match=r"has no column 'x'\. There are 'sky'"):
         task.inputs_of(read({"sky": ["dry", "wet"]}))

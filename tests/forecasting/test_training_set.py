@@ -1,7 +1,7 @@
-"""Lessons: every step that has an answer is asked for once, with what came before it.
+"""Training sets: every step with a target is a target once, with the steps before it as input.
 
-Quantities are all different, so that the last step of a sample says which step of which sequence it
-is; what it should hold, and what should be answered there, is then looked up.
+Quantities are all different, so that the last step of a sample identifies its step and sequence;
+the expected sample and target are then looked up.
 """
 
 import numpy as np
@@ -31,18 +31,18 @@ def data() -> Sequences:
     return Sequences(np.column_stack([numbers, labels]), LENGTHS, columns, ("r", "s", "t"))
 
 
-def lessons_of(kind: str, framing, stateful: bool, begins):
+def training_set_of(kind: str, framing, stateful: bool, begins):
     task, _ = KINDS[kind]
     task = task or infer_task(data(), kind, "sky")
     shape = Shape(stateful=stateful, framing=framing, steps=STEPS)
     trainer = Trainer(task, shape, TrainConfig(seed=3, rows=2))
     scale = (MEAN, SPREAD) if kind == "forecast" else None
-    networks = Networks(None, None, PAD, scale)  # pyright: ignore  that only tell pad and scale
+    networks = Networks(None, None, PAD, scale)  # pyright: ignore  only pad and scale are used
     return trainer.training_set(networks, data(), np.array(begins))
 
 
 def expected(kind: str, at: int, t: int):
-    """What is to be answered at a step of a sequence; None if there is nothing."""
+    """The target at a step of a sequence; None if there is none."""
     own, ahead = data().of(at), KINDS[kind][1]
     if t + ahead >= len(own):
         return None
@@ -64,17 +64,17 @@ FRAMINGS = [
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("framing", "stateful"), FRAMINGS)
 @pytest.mark.parametrize("begins", [[0, 0, 0], [6, 3, 8]])
-def test_every_step_with_an_answer_is_asked_for_once(kind, framing, stateful, begins):
-    sequences, found = data(), lessons_of(kind, framing, stateful, begins)
+def test_every_step_with_a_target_occurs_once(kind, framing, stateful, begins):
+    sequences, found = data(), training_set_of(kind, framing, stateful, begins)
     where = {step[0]: (at, t) for at in range(3) for t, step in enumerate(sequences.of(at))}
-    ahead, asked = KINDS[kind][1], []
+    ahead, targets_found = KINDS[kind][1], []
     for x, y, weight in zip(found.x, found.y, found.weight, strict=True):
         steps = range(STEPS) if framing == "chunks" else [STEPS - 1]
         for step in steps:
             if (weight[step] if framing == "chunks" else weight) == 0:
                 continue
             at, t = where[x[step, 0]]
-            asked.append((at, t))
+            targets_found.append((at, t))
             np.testing.assert_allclose(
                 y[step] if framing == "chunks" else y, expected(kind, at, t), rtol=1e-6
             )
@@ -85,7 +85,7 @@ def test_every_step_with_an_answer_is_asked_for_once(kind, framing, stateful, be
                 else:
                     assert (row == PAD).all()
     least = STEPS - 1 if framing in ("window", "features") else 0
-    assert sorted(asked) == [
+    assert sorted(targets_found) == [
         (at, t)
         for at, length in enumerate(LENGTHS)
         for t in range(least, length)
@@ -93,8 +93,8 @@ def test_every_step_with_an_answer_is_asked_for_once(kind, framing, stateful, be
     ]
 
 
-def test_random_runs_end_at_steps_with_an_answer():
-    sequences, found = data(), lessons_of("forecast", "runs", False, [0, 0, 0])
+def test_random_runs_end_at_steps_with_a_target():
+    sequences, found = data(), training_set_of("forecast", "runs", False, [0, 0, 0])
     where = {step[0]: (at, t) for at in range(3) for t, step in enumerate(sequences.of(at))}
     sizes = set()
     for x, y in zip(found.x, found.y, strict=True):
@@ -104,10 +104,10 @@ def test_random_runs_end_at_steps_with_an_answer():
         sizes.add(size)
         assert x[STEPS - size :].tolist() == sequences.of(at)[t + 1 - size : t + 1, :2].tolist()
     assert sizes == {1, 2, 3}
-    again = lessons_of("forecast", "runs", False, [0, 0, 0])
+    again = training_set_of("forecast", "runs", False, [0, 0, 0])
     np.testing.assert_array_equal(again.x, found.x)
 
 
-def test_rows_are_those_asked_for():
-    assert lessons_of("generate", "chunks", True, [0, 0, 0]).rows == 2
-    assert lessons_of("generate", "window", False, [0, 0, 0]).rows == 2
+def test_the_number_of_rows_is_as_requested():
+    assert training_set_of("generate", "chunks", True, [0, 0, 0]).rows == 2
+    assert training_set_of("generate", "window", False, [0, 0, 0]).rows == 2

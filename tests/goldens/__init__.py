@@ -1,4 +1,4 @@
-"""What Keras on TensorFlow computes, as files; `make.py` made them and says what they hold."""
+"""Outputs of Keras on TensorFlow, as files; `make.py` made them and describes them."""
 
 import json
 from pathlib import Path

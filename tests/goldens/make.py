@@ -1,4 +1,4 @@
-"""Makes the golden files beside it: what Keras on TensorFlow, whose state carries, computes.
+"""Makes the golden files beside it: outputs of Keras on TensorFlow, which carries state.
 
 Run by hand where TensorFlow is installed: `python tests/goldens/make.py`. One `.npz` a case, for
 {LSTM, GRU, GRU with reset_after=False, SimpleRNN, two LSTMs} x {stateless, stateful} x {unmasked,
@@ -12,7 +12,7 @@ training from those weights and a fresh state: every batch's loss, every epoch's
 final weights, and the state at the end of the last epoch. State is reset between epochs.
 
 Limits: on TensorFlow a fully masked row puts out zeros, whatever it carries; on JAX it repeats
-what it last put out. The fully masked row is therefore in the first batch, where at the beginning
+its last output. The fully masked row is therefore in the first batch, where at the beginning
 of an epoch the two are one number; only its second prediction differs.
 """
 
@@ -137,7 +137,7 @@ def train_one_epoch(model, X, y):
 
 
 def train(model, optimizer, X, y):
-    """Train from a fresh state, resetting it between epochs, and return what came of it."""
+    """Train from a fresh state, resetting it between epochs, and return the results."""
     name, arguments = optimizer
     model.compile(
         loss="categorical_crossentropy",
@@ -172,7 +172,7 @@ def make_case(network, stateful, masked):
 
 
 def describe(cases):
-    """Return what a reader of the files needs to know: how they were made, and each network."""
+    """Return how the files were made, and a description of each network."""
     versions = {
         "python": platform.python_version(),
         "keras": keras.version(),

@@ -1,4 +1,4 @@
-"""Makes `torch.npz` beside it: what `torch.nn.LSTM`, `GRU` and `RNN` compute.
+"""Makes `torch.npz` beside it: outputs of `torch.nn.LSTM`, `GRU` and `RNN`.
 
 Run by hand where torch is installed: `python tests/goldens/make_torch.py`. For {LSTM, GRU, RNN with
 tanh, RNN with relu} x {1, 3 layers} x {one direction, both} x {with biases, without} the file holds

@@ -1,8 +1,8 @@
-"""What an ONNX runtime computes from an exported file is what the model computes, state and all.
+"""ONNX files compute what the model computes, including state.
 
-Two roads to one number, over the list of cells and over every layer, activation and mask that can
-be exported: the file as a whole, in chunks and step by step with the state handed on, and the
-model. What cannot be exported is refused by name.
+The file, run as a whole, in chunks and step by step, is compared with the model for every cell of
+the list and for every layer, activation and mask that can be exported. Anything else raises an
+error that names it.
 """
 
 import json
@@ -22,7 +22,7 @@ from legato._interop.onnx.layer_operators import ACTIVATIONS, INFERENCE_IDENTITI
 from legato._interop.onnx.recurrent_operators import _ACTIVATIONS
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
-NOT_EXPORTED = {  # cell of the list → what is said of it
+NOT_EXPORTED = {  # cell of the list → a part of the error's message
     "warm-initial-state": r"Layer 'rnn.*' \(RNN\) .*: its cell WarmCell has a call of its own",
     "learnt-initial-state": r"its cell LearntCell has a call of its own",
     "subclassed": r"Model '.*' \(_Subclassed\) cannot be written as ONNX: it has a call of its own",
@@ -61,7 +61,7 @@ class File:
         return outputs[:own], dict(zip(states, outputs[own:], strict=True))
 
     def in_chunks(self, X, lengths: list[int]) -> tuple[np.ndarray, dict]:
-        """Outputs of chunks of these lengths in time, one behind the other."""
+        """Outputs of consecutive chunks of these lengths, and the state after them."""
         states, pieces = self.start(len(X)), []
         for piece in np.split(X, np.cumsum(lengths)[:-1], axis=1):
             (y,), states = self.run(piece, states=states)
@@ -82,7 +82,7 @@ def assert_same(one: dict, other: dict) -> None:
 
 
 def assert_exported(model, folder, *arrays) -> File:
-    """The file gives what the model gives, from the initial state."""
+    """Check that the file gives the model's outputs, from the initial state."""
     file = File(model, folder)
     expected = keras.tree.flatten(model.predict(_one_or_all(arrays), verbose=0))
     outputs, _ = file.run(*arrays)
@@ -107,7 +107,7 @@ def sequential(*after, shape=(None, FEATURES)) -> legato.Sequential:
 
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
 @pytest.mark.parametrize("cell", EXPORTED, ids=lambda cell: cell.name)
-def test_the_file_goes_on_from_any_state_as_the_model_does(cell, masked, tmp_path):
+def test_the_file_continues_from_any_state_as_the_model_does(cell, masked, tmp_path):
     if masked and not cell.masks:
         pytest.skip("no mask reaches the layer")
     model = cell.make(masked)
@@ -127,7 +127,7 @@ def test_the_file_goes_on_from_any_state_as_the_model_does(cell, masked, tmp_pat
 
 
 @pytest.mark.parametrize("cell", EXPORTED, ids=lambda cell: cell.name)
-def test_whole_chunks_and_single_steps_are_one(cell, tmp_path):
+def test_whole_chunks_and_single_steps_give_the_same(cell, tmp_path):
     model = cell.make()
     file = File(model, tmp_path)
     X = inputs()
@@ -140,10 +140,10 @@ def test_whole_chunks_and_single_steps_are_one(cell, tmp_path):
         assert_same(states, after)
 
 
-@pytest.mark.parametrize(("name", "said"), NOT_EXPORTED.items(), ids=list(NOT_EXPORTED))
-def test_a_cell_that_cannot_be_exported_is_refused_by_name(name, said, tmp_path):
+@pytest.mark.parametrize(("name", "message"), NOT_EXPORTED.items(), ids=list(NOT_EXPORTED))
+def test_a_cell_that_cannot_be_exported_is_refused_by_name(name, message, tmp_path):
     (cell,) = [each for each in CELLS if each.name == name]
-    with pytest.raises(UnsupportedError, match=said):
+    with pytest.raises(UnsupportedError, match=message):
         legato.export_onnx(cell.make(), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
@@ -152,7 +152,7 @@ def test_a_cell_that_cannot_be_exported_is_refused_by_name(name, said, tmp_path)
 
 
 @both
-def test_state_goes_in_and_out_whether_trained_with_it_or_not(stateful, tmp_path):
+def test_state_is_input_and_output_whether_the_model_is_stateful_or_not(stateful, tmp_path):
     memory = layers.LSTM(UNITS, stateful=stateful, return_sequences=True, name="memory")
     model = sequential(memory, layers.GRU(2, stateful=stateful, name="end"))
     file = assert_exported(model, tmp_path, inputs())
@@ -201,14 +201,14 @@ class LearntLSTMCell(keras.layers.LSTMCell):
 
 
 @both
-def test_an_initial_state_that_is_not_zero_is_told(stateful, tmp_path):
+def test_an_initial_state_other_than_zero_is_in_the_metadata(stateful, tmp_path):
     model = sequential(layers.RNN(LearntLSTMCell(UNITS), stateful=stateful, name="memory"))
     file = assert_exported(model, tmp_path, inputs())
     h, c = file.first.values()
     np.testing.assert_array_equal(h[0], model.layers[0].cell.first)
     np.testing.assert_array_equal(c, np.full((1, UNITS), 0.5, "float32"))
-    told = file.session.get_modelmeta().custom_metadata_map["initial_states"]
-    for name, one_row in json.loads(told).items():
+    initial_states = file.session.get_modelmeta().custom_metadata_map["initial_states"]
+    for name, one_row in json.loads(initial_states).items():
         np.testing.assert_array_equal(np.float32(one_row), file.first[name])
 
 
@@ -230,18 +230,18 @@ def test_both_halves_of_a_bidirectional(merge_mode, return_sequences, tmp_path):
 
 
 def test_a_decoder_starts_from_its_encoder(tmp_path):
-    signal, heard = layers.Input((None, FEATURES), name="signal"), layers.Input((None, 2))
+    signal, target = layers.Input((None, FEATURES), name="signal"), layers.Input((None, 2))
     _, *state = layers.LSTM(UNITS, return_state=True, name="encoder")(signal)
-    said, *_ = layers.LSTM(UNITS, return_sequences=True, return_state=True, name="decoder")(
-        heard, initial_state=state
+    decoded, *_ = layers.LSTM(UNITS, return_sequences=True, return_state=True, name="decoder")(
+        target, initial_state=state
     )
-    model = legato.Model([signal, heard], layers.Dense(2)(said))
+    model = legato.Model([signal, target], layers.Dense(2)(decoded))
     set_weights(model)
     file = assert_exported(model, tmp_path, inputs(), inputs(steps=4)[..., :2])
     assert list(file.first) == ["encoder:0", "encoder:1"]
 
 
-def test_a_state_of_the_users_own_is_an_input_like_any_other(tmp_path):
+def test_an_initial_state_given_by_the_user_is_an_input(tmp_path):
     signal = layers.Input((None, FEATURES), name="signal")
     before = layers.Input((UNITS,), name="before")
     y, after = layers.GRU(UNITS, return_state=True)(signal, initial_state=before)
@@ -254,8 +254,8 @@ def test_several_inputs_and_outputs(tmp_path):
     signal = layers.Input((None, FEATURES), name="signal")
     words = layers.Input((None,), dtype="int32", name="words")
     mood = layers.Input((2,), name="mood")
-    heard, read = layers.LSTM(UNITS)(signal), layers.GRU(UNITS)(layers.Embedding(9, 3)(words))
-    both = layers.Dense(3, name="both")(layers.Concatenate()([heard, read, mood]) * 2 + 1)
+    summary, read = layers.LSTM(UNITS)(signal), layers.GRU(UNITS)(layers.Embedding(9, 3)(words))
+    both = layers.Dense(3, name="both")(layers.Concatenate()([summary, read, mood]) * 2 + 1)
     model = legato.Model([signal, words, mood], [both, layers.Dense(1, name="one")(read - 0.5)])
     set_weights(model)
     numbers = np.arange(ROWS * 4, dtype="int32").reshape(ROWS, 4) % 9
@@ -282,7 +282,7 @@ def test_time_steps_stay_fixed_where_a_layer_reshapes_them(tmp_path):
 
 
 def holes() -> np.ndarray:
-    """Inputs whose steps are left out at the start, in the middle, at the end, and all."""
+    """Inputs with masked steps at the start, in the middle, at the end, and everywhere."""
     X = inputs(5)
     X[0, :2] = X[1, 2:4] = X[2, -1] = X[3] = 0.0
     return X
@@ -290,21 +290,21 @@ def holes() -> np.ndarray:
 
 @pytest.mark.parametrize("return_sequences", [False, True])
 @pytest.mark.parametrize("zero", [False, True], ids=["repeat", "zero"])
-def test_steps_that_are_left_out_move_nothing(return_sequences, zero, tmp_path):
+def test_masked_steps_keep_the_state(return_sequences, zero, tmp_path):
     options = {"return_sequences": return_sequences, "zero_output_for_mask": zero}
     cells = layers.StackedRNNCells([layers.LSTMCell(UNITS), layers.GRUCell(UNITS)])
     for layer in (layers.RNN(cells, **options), layers.LSTM(UNITS, go_backwards=True, **options)):
         assert_exported(sequential(layers.Masking(0.0), layer), tmp_path, holes())
 
 
-def test_a_mask_goes_on_through_layers_and_models(tmp_path):
+def test_a_mask_passes_through_layers_and_models(tmp_path):
     inner = legato.Sequential([layers.Masking(0.0), layers.GRU(UNITS, return_sequences=True)])
     distributed = layers.TimeDistributed(layers.Dense(UNITS, activation="tanh"))
     model = sequential(inner, layers.Dropout(0.5), distributed, layers.SimpleRNN(UNITS))
     assert_exported(model, tmp_path, holes())
 
 
-def test_a_word_that_is_0_is_left_out(tmp_path):
+def test_a_word_0_is_masked(tmp_path):
     words = np.array([[0, 3, 0, 1], [2, 0, 0, 0]], "int32")
     embedding = layers.Embedding(4, FEATURES, mask_zero=True)
     for dtype in ("int32", "float32"):
@@ -352,7 +352,7 @@ def test_a_layer_without_state(layer, tmp_path):
 
 
 @pytest.mark.parametrize("kind", MERGES, ids=lambda kind: kind.__name__)
-def test_a_layer_that_joins(kind, tmp_path):
+def test_a_layer_with_several_inputs(kind, tmp_path):
     first = layers.Input((None, FEATURES))
     branches = [layers.Dense(FEATURES)(first), first]
     branches += (
@@ -368,7 +368,7 @@ def test_a_vector_is_repeated(tmp_path):
     assert_exported(model, tmp_path, inputs())
 
 
-def test_every_layer_has_its_case():
+def test_every_exportable_layer_has_its_case():
     tested = {type(layer) for layer in PLAIN_LAYERS} | set(MERGES) | ELSEWHERE
     assert tested == set(LAYER_OPERATORS)
 
@@ -389,7 +389,7 @@ def test_an_activation_inside_a_recurrent_layer(name, tmp_path):
     assert_exported(model, tmp_path, inputs())
 
 
-# What is refused.
+# Errors.
 
 
 def _used_twice():
@@ -467,31 +467,31 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("build", "said"), REFUSED.values(), ids=list(REFUSED))
-def test_what_cannot_be_exported_is_refused_by_name(build, said, tmp_path):
+@pytest.mark.parametrize(("build", "message"), REFUSED.values(), ids=list(REFUSED))
+def test_a_layer_that_cannot_be_exported_is_refused_by_name(build, message, tmp_path):
     path = tmp_path / "model.onnx"
     path.write_text("the old one")
-    with pytest.raises(UnsupportedError, match=said):
+    with pytest.raises(UnsupportedError, match=message):
         legato.export_onnx(build(), path)
     assert path.read_text() == "the old one"
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
 
 
 class OwnCall(legato.Sequential):
-    """Sequential, but for a call of its own."""
+    """A Sequential with its own call."""
 
     def call(self, inputs, training=None, mask=None):
         return 2 * super().call(inputs, training=training, mask=mask)
 
 
-def test_a_call_of_its_own_is_refused_at_any_depth(tmp_path):
+def test_a_model_with_its_own_call_is_refused_at_any_depth(tmp_path):
     own = OwnCall([layers.Input((None, FEATURES)), layers.SimpleRNN(2)], name="own")
     for model in (own, sequential(own)):
         with pytest.raises(UnsupportedError, match=r"Model 'own' \(OwnCall\) .*a call of its own"):
             legato.export_onnx(model, tmp_path / "model.onnx")
 
 
-def test_what_is_not_a_built_model_is_refused(tmp_path):
+def test_only_built_models_are_exported(tmp_path):
     path = tmp_path / "model.onnx"
     with pytest.raises(InputError, match=r"A Keras model was expected, and LSTM came"):
         legato.export_onnx(layers.LSTM(2), path)
@@ -510,7 +510,7 @@ def test_bad_paths(tmp_path):
         legato.export_onnx(model, tmp_path / "nowhere" / "model.onnx")
 
 
-def test_an_old_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_an_old_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "model.onnx"
     path.write_text("the old one")
 
@@ -528,7 +528,7 @@ def test_an_old_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     onnx.checker.check_model(onnx.load(path), full_check=True)
 
 
-def test_the_file_says_who_made_it_for_runtimes_of_2022(tmp_path):
+def test_the_file_names_its_producer_and_opens_in_runtimes_of_2022(tmp_path):
     path = tmp_path / "model.onnx"
     legato.export_onnx(sequential(layers.LSTM(2)), path)
     made = onnx.load(path)

@@ -1,7 +1,7 @@
-"""Weights of torch's recurrent modules in and out: what is computed stays, to rounding.
+"""Weights of torch's recurrent modules, imported and exported: outputs stay equal, to rounding.
 
-`tests/goldens/torch.npz` is what real modules compute, so most of this needs no torch; where it is
-installed, modules are tried directly, in both directions. Bad input is refused with a sentence, and
+`tests/goldens/torch.npz` holds the outputs of real modules, so most tests need no torch; where it
+is installed, modules are compared directly, in both directions. Invalid input raises an error and
 changes nothing.
 """
 
@@ -60,7 +60,7 @@ def assert_close(one, other):
     np.testing.assert_allclose(np.asarray(one), np.asarray(other), **TOLERANCE)
 
 
-def what_counts(kind, weights):
+def effective_weights(kind, weights):
     """A state dict with every number that outputs depend on: only a GRU's biases do one by one."""
     if kind == "GRU":
         return weights
@@ -72,16 +72,16 @@ def what_counts(kind, weights):
 
 
 def assert_same_weights(kind, one, other):
-    """Both state dicts are one module's in torch's order, and compute the same."""
+    """Check that both state dicts are of one module, in torch's order, and compute the same."""
     assert [(name, each.shape) for name, each in one.items()] == [
         (name, tuple(each.shape)) for name, each in other.items()
     ]
-    mine, theirs = what_counts(kind, one), what_counts(kind, other)
+    mine, theirs = effective_weights(kind, one), effective_weights(kind, other)
     for name in mine:
         assert_close(mine[name], theirs[name])
 
 
-# Without torch: what it computed, as a file.
+# Without torch: its outputs from a file.
 
 
 @pytest.mark.parametrize(("case", "name"), list(zip(CASES, IDS, strict=True)), ids=IDS)
@@ -96,7 +96,7 @@ def test_a_new_model_computes_what_the_module_does(case, name):
 @pytest.mark.parametrize("bias", ["bias", "plain"])
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("kind", KINDS)
-def test_fed_in_pieces_a_stateful_model_computes_what_the_module_does_at_once(kind, depth, bias):
+def test_a_stateful_model_on_pieces_computes_what_the_module_does_on_the_whole(kind, depth, bias):
     name = f"{kind}-{depth}-1-{bias}"
     model = from_torch(GOLDEN, prefix=f"{name}.", stateful=True, **nonlinearity(kind))
     pieces = [predict(model, piece) for piece in (X[:, :2], X[:, 2:4], X[:, 4:])]
@@ -106,7 +106,7 @@ def test_fed_in_pieces_a_stateful_model_computes_what_the_module_does_at_once(ki
         assert_close(parts, GOLDEN[f"{end}:{name}"])
 
 
-def test_a_state_of_the_module_is_taken_up():
+def test_a_state_of_the_module_can_be_set():
     model = from_torch(GOLDEN, prefix="LSTM-3-1-bias.", stateful=True)
     begun = predict(model, X[:, :3])
     h_n, c_n = (np.stack(parts) for parts in zip(*model.states.values(), strict=True))
@@ -154,14 +154,14 @@ def test_nested_models_take_the_layers_in_the_order_they_are_called_in():
         np.testing.assert_array_equal(mine, before)
 
 
-def test_a_subclassed_model_takes_them_in_the_order_of_its_attributes():
+def test_a_subclassed_model_takes_the_weights_in_the_order_of_its_attributes():
     model = Subclassed()
     predict(model)
     from_torch(GOLDEN, model, prefix="LSTM-3-1-bias.")
     assert_close(predict(model), GOLDEN["output:LSTM-3-1-bias"])
 
 
-def test_a_plain_keras_model_takes_them_too():
+def test_a_plain_keras_model_takes_the_weights_too():
     model = keras.Sequential([keras.Input((None, FEATURES)), keras.layers.GRU(UNITS)])
     from_torch(GOLDEN, model, prefix="GRU-1-1-bias.")
     assert_close(predict(model), GOLDEN["output:GRU-1-1-bias"][:, -1])
@@ -186,7 +186,7 @@ def test_a_layer_used_twice_is_one_layer():
     assert list(to_torch(model)) == list(to_torch([shared, shared])) == list(to_torch(shared))
 
 
-def test_what_was_compiled_before_uses_the_new_weights():
+def test_programs_compiled_before_use_the_new_weights():
     model = model_of(layer("tanh"))
     predict(model)
     predict(model)
@@ -205,7 +205,7 @@ def test_any_dtype_is_read(dtype):
         np.testing.assert_array_equal(each, weights[name].astype("float32"))
 
 
-def test_what_comes_out_is_the_callers_own():
+def test_exported_arrays_are_copies():
     model = from_torch(GOLDEN, prefix="tanh-1-1-bias.", nonlinearity="tanh")
     weights = to_torch(model)
     for each in weights.values():
@@ -215,7 +215,7 @@ def test_what_comes_out_is_the_callers_own():
     assert_close(predict(model), GOLDEN["output:tanh-1-1-bias"])
 
 
-# Beside torch itself.
+# With torch.
 
 
 def module_of(torch, kind, depth, directions, bias):
@@ -242,7 +242,7 @@ def test_torch_computes_what_a_model_does_with_its_weights_and_back(case):
     expected = module(torch.from_numpy(X))[0].detach().numpy()
     assert_close(predict(model), expected)
     set_weights(model, seed=4)
-    from_torch(dict(module.named_parameters()), model)  # they ask for gradients
+    from_torch(dict(module.named_parameters()), model)  # parameters require gradients
     assert_close(predict(model), expected)
     assert_same_weights(kind, to_torch(model), weights)
 
@@ -269,7 +269,7 @@ def test_a_module_inside_another_is_read_by_its_prefix():
         assert_close(predict(model), net["head"](hidden).transpose(0, 1))
 
 
-# What is refused, with a sentence, and changes nothing.
+# Errors change nothing.
 
 LSTM, GRU, RNN = (state_dict(f"{kind}-1-1-bias") for kind in ("LSTM", "GRU", "tanh"))
 TALL = state_dict("LSTM-3-1-bias")
@@ -379,7 +379,7 @@ def test_a_model_that_is_another_module_is_refused_and_left_as_it_was(stack, wei
 
 
 @pytest.mark.parametrize("case", ["backwards", "reset before", "gates", "merged", "two sizes"])
-def test_what_torch_does_not_compute_does_not_come_out(case):
+def test_a_layer_that_torch_does_not_have_is_not_exported(case):
     stack, _, message = MISFITS[case]
     if case == "two sizes":
         message = r"or to_torch\(\[layer"
@@ -387,7 +387,7 @@ def test_what_torch_does_not_compute_does_not_come_out(case):
         to_torch(model_of(*stack()))
 
 
-def test_a_given_model_settles_what_it_is():
+def test_a_given_model_takes_no_options_of_a_new_one():
     model = model_of(layer("relu"))
     with pytest.raises(InputError, match="stateful=True came with a model"):
         from_torch(RNN, model, stateful=True)
@@ -401,6 +401,6 @@ def test_a_model_must_be_built():
         to_torch(legato.Sequential([layers.LSTM(4)]))
 
 
-def test_what_is_not_a_model_is_refused():
+def test_only_models_are_accepted():
     with pytest.raises(InputError, match="a list of layers was expected, and 'lstm' came"):
         from_torch(LSTM, ["lstm"])

@@ -1,14 +1,14 @@
 """A pytest plugin that puts legato's classes in the place of Keras's, for Keras's own tests.
 
-Keras's tests say ``from keras.src import layers`` and ``layers.LSTM``, or take ``Sequential`` from
+Keras's tests use ``from keras.src import layers`` and ``layers.LSTM``, or take ``Sequential`` from
 the module that defines it: the names there are exchanged before a test module is imported. Keras's
-own modules took what they need before that, and go on using Keras's classes: the model that a
+own modules imported theirs before that, and keep using Keras's classes: the model that a
 ``Sequential`` has inside is Keras's, so the tests that compare its class get Keras's name back.
 Where a test makes a model by mixing Keras's trainer into a layer, legato's verbs go before it.
 
-One check of Keras's is made blind in one eye: after a layer was written as JSON and read back it
-lists both with ``dir``, and legato's names are left out of those lists, because what legato writes
-is read back as the plain Keras layer. What came of each test is written to the file named by
+One check of Keras's is weakened: after a layer was written as JSON and read back it compares both
+with ``dir``, and legato's names are left out of those lists, because files that legato writes open
+as plain Keras layers. The outcome of each test is written to the file named by
 ``LEGATO_KERAS_OWN_OUTCOMES``: one JSON object, test → outcome.
 """
 
@@ -66,18 +66,18 @@ def _exchange(name: str, legato_class: type, places: tuple) -> set[str]:
 
 
 def pytest_collection_modifyitems(items) -> None:
-    """Give Keras's name back to the tests that look at the class of the model in a Sequential."""
+    """Give Keras's name back to the tests that check the class of the model in a Sequential."""
     for item in items:
         if item.path.name == "sequential_test.py":
             item.module.Functional = KerasFunctional
 
 
 def pytest_runtest_logreport(report) -> None:
-    """Keep what came of a test: of its call, or of what went wrong before or after it."""
+    """Record the outcome of a test: of its call, or of an error before or after it."""
     if report.when == "call" or report.outcome != "passed":
         _outcomes[report.nodeid] = report.outcome
 
 
 def pytest_sessionfinish() -> None:
-    """Write down what came of each test."""
+    """Write the outcome of each test."""
     Path(os.environ["LEGATO_KERAS_OWN_OUTCOMES"]).write_text(json.dumps(_outcomes))

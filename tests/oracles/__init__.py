@@ -1,1 +1,1 @@
-"""Slow and obvious second roads to the numbers legato computes, in plain NumPy."""
+"""Oracles: plain NumPy implementations of what legato computes."""

@@ -1,4 +1,4 @@
-"""Recurrent cells in plain NumPy float64: the slow, obvious meaning of the fast code.
+"""Recurrent cells in plain NumPy float64, the oracles of the fast code.
 
 Each step function is one published set of equations, row by row and step by step, with nothing
 fused: the long short-term memory of Hochreiter & Schmidhuber (1997, Neural Computation 9:1735)

@@ -1,6 +1,6 @@
-"""Every private name of Keras that legato uses still does what legato needs it for.
+"""The private names of Keras that legato uses still do what legato needs.
 
-Keras may change these without notice; a release that does is to be noticed here.
+Keras may change them without notice; these tests fail first when a release does.
 """
 
 import keras
@@ -13,7 +13,7 @@ from legato._platform import keras_private
 from legato._recurrent.layer_memory import StateVariable
 
 
-def test_stateless_scope_is_seen_and_collects_updates():
+def test_stateless_scope_is_detected_and_collects_updates():
     variable = keras.Variable(np.zeros(2))
     assert not keras_private.in_stateless_scope()
     with keras.StatelessScope(state_mapping=[(variable, np.ones(2, "float32"))]):
@@ -24,16 +24,16 @@ def test_stateless_scope_is_seen_and_collects_updates():
         assert not keras_private.is_carried(variable)
 
 
-def test_symbolic_scope_is_seen_only_while_shapes_are_worked_out():
+def test_symbolic_scope_is_detected_only_while_shapes_are_inferred():
     seen = []
 
-    class Looks(keras.layers.Layer):
+    class ScopeChecks(keras.layers.Layer):
         def call(self, inputs):
             seen.append(keras_private.in_symbolic_scope())
             return inputs
 
-    Looks()(np.ones((1, 2), "float32"))
-    Looks()(keras.Input((2,)))
+    ScopeChecks()(np.ones((1, 2), "float32"))
+    ScopeChecks()(keras.Input((2,)))
     assert seen == [False, True]
 
 
@@ -99,7 +99,7 @@ def test_input_shape_of_keras_2_makes_the_input_without_a_warning():
     assert old.input_shape == (None, 3, 1)
 
 
-def test_what_is_missing_is_built_from_shapes_alone():
+def test_missing_variables_are_built_from_shapes_alone():
     model = legato.Sequential([layers.LSTM(2), layers.Dense(1)])
     model.compile(loss="mse", metrics=["mae"])
     keras_private.build_variables(model, keras.KerasTensor((None, 3, 2)), loss=False)
@@ -112,7 +112,7 @@ def test_what_is_missing_is_built_from_shapes_alone():
     assert model.optimizer.built
 
 
-def test_a_graph_of_layers_is_walked_with_other_things_than_tensors():
+def test_walk_graph_follows_layers_with_values_other_than_tensors():
     first = layers.Input((None, 3))
     model = legato.Model(first, layers.Add(name="sum")([layers.Dense(3, name="one")(first), first]))
     sequential = legato.Sequential([layers.Input((3,)), layers.Dense(2, name="two")])
@@ -126,7 +126,7 @@ def test_a_graph_of_layers_is_walked_with_other_things_than_tensors():
     assert keras_private.walk_graph(keras_private.graph_of(sequential), ["x"], visit) == ["two(x)"]
 
 
-def test_a_model_with_a_call_of_its_own_is_no_graph():
+def test_a_model_with_its_own_call_is_no_graph():
     class Own(legato.Sequential):
         def call(self, inputs):
             return inputs
@@ -140,7 +140,7 @@ def test_a_model_with_a_call_of_its_own_is_no_graph():
     assert keras_private.graph_of(legato.Sequential([layers.Dense(2)])) is None
 
 
-def test_a_registered_class_that_carries_is_saved_under_its_own_name():
+def test_a_registered_stateful_class_is_saved_under_its_own_name():
     @keras.saving.register_keras_serializable("private")
     class Registered(keras.layers.LSTM):
         pass
@@ -177,12 +177,12 @@ def test_a_plain_layer_takes_its_rows_from_its_build_config():
 
 
 @pytest.mark.parametrize(("typed", "may"), [("y", True), ("n", False)])
-def test_overwriting_is_asked_for(typed, may, monkeypatch):
+def test_overwriting_needs_confirmation(typed, may, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda _: typed)
     assert keras_private.may_overwrite("m.keras") == may
 
 
-def test_inputs_that_break_the_models_own_specification_are_refused():
+def test_inputs_that_break_the_input_spec_of_the_model_are_refused():
     inputs = layers.Input((None, 3))
     model = legato.Model(inputs, layers.Dense(2)(inputs))
     model.input_spec = keras.layers.InputSpec(shape=(None, 4, 3))

@@ -13,7 +13,7 @@ from legato._platform.random_state import (
 )
 
 
-def test_a_temporary_seed_draws_as_set_random_seed_does_and_leaves_no_trace():
+def test_a_temporary_seed_draws_as_set_random_seed_does_and_restores_the_state():
     def drawn():
         return random.random(), np.random.random(), float(keras.random.uniform(()))
 

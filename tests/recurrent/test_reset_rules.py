@@ -29,7 +29,7 @@ FRESH, STARTS = np.array([True, False, False]), np.array([False, True, False])
         ("batch", False, CARRIED),
     ],
 )
-def test_only_epoch_restores_what_the_run_began_with(reset, begins_epoch, expected):
+def test_only_epoch_restores_the_initial_state_of_the_run(reset, begins_epoch, expected):
     def before(begins):
         return memory_before_batch(reset, begins, [FIRST], [CARRIED])[0]
 
@@ -55,7 +55,7 @@ def test_fresh_rows_start_from_the_initial_state(to_array):
     assert type(start) is type(to_array(FIRST))
 
 
-def test_another_word_is_an_error_that_lists_the_words():
+def test_an_unknown_rule_is_an_error_that_lists_the_rules():
     with pytest.raises(InputError, match="reset is 'typo'; one of 'epoch', 'batch', 'never' was"):
         check_reset("typo")
     with pytest.raises(InputError, match="validation_state is 'old'; one of 'fresh', 'continue'"):

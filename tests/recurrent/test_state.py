@@ -1,7 +1,6 @@
-"""A state is a value (rule 1 of the state contract, ``docs/contract.md``).
+"""States are values (``docs/contract.md``): immutable, and sharing nothing with their model.
 
-It cannot be changed, passes through JAX, is taken apart and put together by rows, is compared and
-measured, and shares nothing with the model it was read from.
+They pass through JAX, are selected, stacked and repeated by rows, compared and measured.
 """
 
 import contextlib
@@ -96,7 +95,7 @@ def test_a_state_is_never_pickled(tmp_path):
     assert State.load(tmp_path / "a.state") == state
 
 
-def test_a_past_forks_into_several_futures():
+def test_one_state_continues_in_several_ways():
     model = ready(CELL)
     predict(model, inputs(1))
     model.states = model.states.repeat(ROWS)
@@ -109,11 +108,11 @@ def test_a_past_forks_into_several_futures():
 
 
 @pytest.mark.parametrize("transform", [jax.jit, jax.vmap, lambda call: jax.grad(_summed(call))])
-def test_a_call_inside_a_transformation_leaves_the_state_whole(transform):
+def test_a_call_inside_a_transformation_leaves_the_state_valid(transform):
     model = ready(CELL)
     predict(model, inputs())
     before = model.states
-    with contextlib.suppress(legato.LegatoError):  # refused, or done without carrying on
+    with contextlib.suppress(legato.LegatoError):  # an error, or done without carrying state on
         transform(lambda x: model(x.reshape(-1, STEPS, FEATURES)))(jnp.asarray(inputs()))
     assert model.states.rows == before.rows
     assert np.isfinite(predict(model, inputs())).all()

@@ -1,4 +1,4 @@
-"""A layer whose carrying is switched off or on after use behaves as if it had been made so."""
+"""A layer whose ``stateful`` is changed after use behaves as if it had been made that way."""
 
 import gc
 import weakref
@@ -20,8 +20,8 @@ def made(kind, stateful: bool = True):
     return model, lstm
 
 
-def ways(model, X) -> list[np.ndarray]:
-    """The answers by every way to ask."""
+def outputs_of_verbs(model, X) -> list[np.ndarray]:
+    """The outputs of every verb that predicts."""
     return [
         predict(model, X),
         model.predict_on_batch(X),
@@ -31,31 +31,35 @@ def ways(model, X) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", [layers, keras.layers], ids=["legato", "keras"])
-def test_switched_off_it_is_stateless_everywhere(kind):
+def test_set_to_false_it_is_stateless_everywhere(kind):
     model, lstm = made(kind)
     X = inputs()
     cold = predict(model, X)
     assert not np.allclose(predict(model, X), cold)
-    ways(model, X)
+    outputs_of_verbs(model, X)
     lstm.stateful = False
     assert not model.stateful
     assert model.states.rows == len(model.states) == 0
     stateless, _ = made(layers, stateful=False)
     stateless.set_weights(model.get_weights())
     for _ in range(2):
-        for mine, its in zip(ways(model, X), ways(stateless, X), strict=True):
+        for mine, its in zip(
+            outputs_of_verbs(model, X),
+            outputs_of_verbs(stateless, X),
+            strict=True,
+        ):
             np.testing.assert_array_equal(mine, its)
-    predict(model, X[:2])  # any number of rows, nothing is remembered
+    predict(model, X[:2])  # any number of rows, no state
     model.fit(X, np.zeros((len(X), UNITS)), shuffle=True, verbose=0)
     assert model.states.rows == 0
 
 
 @pytest.mark.parametrize("kind", [layers, keras.layers], ids=["legato", "keras"])
-def test_switched_on_it_starts_fresh(kind):
+def test_set_to_true_it_starts_fresh(kind):
     model, lstm = made(kind, stateful=False)
     X = inputs()
     cold = predict(model, X)
-    ways(model, X)
+    outputs_of_verbs(model, X)
     for batch in (X, X[:2]):
         lstm.stateful = True
         assert model.stateful
@@ -65,7 +69,7 @@ def test_switched_on_it_starts_fresh(kind):
         lstm.stateful = False
 
 
-def test_a_layer_shared_by_models_is_switched_in_all():
+def test_a_shared_layer_is_switched_in_all_its_models():
     model, lstm = made(layers)
     other = legato.Sequential([layers.Input((None, FEATURES)), lstm])
     X = inputs()
@@ -85,7 +89,7 @@ def test_a_layer_does_not_keep_the_models_that_run_it_alive():
     lstm.stateful = False
 
 
-def test_switching_to_the_same_forgets_nothing():
+def test_setting_the_same_value_keeps_the_state():
     model, lstm = made(layers)
     predict(model, inputs())
     remembered = model.states
@@ -93,7 +97,7 @@ def test_switching_to_the_same_forgets_nothing():
     assert model.states == remembered
 
 
-def test_a_model_that_only_runs_backwards_carries_nothing():
+def test_a_model_that_only_runs_backwards_carries_no_state():
     with pytest.warns(UserWarning, match="runs backwards"):
         lstm = layers.LSTM(UNITS, stateful=True, go_backwards=True)
     model = legato.Sequential([layers.Input((None, FEATURES)), lstm])

@@ -1,4 +1,4 @@
-"""The page shows its numbers, all of them, and nothing else: whole, by itself, in any browser."""
+"""The page shows every number of its outcomes, is one file, and opens in any browser."""
 
 import dataclasses
 import json
@@ -25,7 +25,7 @@ HOSTILE = "<script>alert('1')</script> & \"$x$\" </svg></p>"
 
 
 def outcome(network, seed: int, **others) -> Outcome:
-    """As a run could have ended; every number another."""
+    """A possible outcome of a run; all its numbers differ."""
     rng = np.random.default_rng([network.number, seed])
     epochs = 300 + network.number
     history = {
@@ -34,7 +34,7 @@ def outcome(network, seed: int, **others) -> Outcome:
     }
     probabilities = rng.dirichlet(np.ones(26), 26)
     probabilities[: 0 if network.random_runs else network.window - 1] = np.nan
-    told = {"every <pattern>": [("A", "B"), ("U", "W"), ("XYZ", "A")]}
+    answers_by_pattern = {"every <pattern>": [("A", "B"), ("U", "W"), ("XYZ", "A")]}
     made = Outcome(
         network,
         seed,
@@ -43,14 +43,14 @@ def outcome(network, seed: int, **others) -> Outcome:
         history,
         2.0 + seed,
         1000.0 * network.number + seed,
-        told,
+        answers_by_pattern,
         probabilities,
     )
     return dataclasses.replace(made, **others)
 
 
 def answered(verdict="holds", scores=((0.84, 0.88, 0.8), (0.92, 0.9, 0.88)), unit="%", **others):
-    """As a question could have been answered."""
+    """A possible answer to a question."""
     groups = tuple(Group(f"group {at}", np.array(each)) for at, each in enumerate(scores))
     compared = ()
     if len(groups) == 2 and all(len(each.scores) > 1 for each in groups):
@@ -67,18 +67,18 @@ def outcomes():
 
 
 @pytest.fixture(scope="module")
-def looks():
-    """Inside two untrained networks: one that carries, one that does not."""
+def inspections():
+    """Inspections of two untrained networks, one stateful and one stateless."""
     alphabet.plant(7)
     return [alphabet.look(each.build(), each) for each in alphabet.find(["steps", "stateful"])]
 
 
 @pytest.fixture(scope="module")
-def written(outcomes, looks, tmp_path_factory):
+def written(outcomes, inspections, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     verdicts = ("holds", "holds in part", "does not hold", "undecided")
     answers = [answered(each) for each in verdicts]
-    return report.write_page(folder, outcomes, looks, answers, {"command": "legato alphabet"})
+    return report.write_page(folder, outcomes, inspections, answers, {"command": "legato alphabet"})
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def page(text):
 
 
 def page_of(folder, *given) -> pages.Element:
-    """What a page says of something."""
+    """The page on the given arguments, as a tree."""
     text = report.write_page(folder, *given)[-1].read_text(encoding="utf-8")
     tree, faults = pages.read(text)
     assert faults == []
@@ -106,10 +106,10 @@ def section(page: pages.Element, name: str) -> pages.Element:
     return found
 
 
-# What is said.
+# The text.
 
 
-def test_the_table_is_the_outcomes(page, outcomes):
+def test_the_table_shows_the_outcomes(page, outcomes):
     rows = section(page, "accuracy").all("tbody")[0].all("tr")
     assert len(rows) == 6
     for row, network in zip(rows, alphabet.NETWORKS, strict=True):
@@ -151,7 +151,7 @@ def test_the_headline_compares_with_what_was_published():
     )
 
 
-def test_wrong_answers_are_told_by_a_sign_and_not_by_colour_alone(page):
+def test_wrong_answers_have_a_sign_besides_their_colour(page):
     replies = section(page, "answers").all("ul", **{"class": "letters"})[0].all("li")
     assert [each.words for each in replies] == [
         "A→ answered B",
@@ -161,12 +161,12 @@ def test_wrong_answers_are_told_by_a_sign_and_not_by_colour_alone(page):
     assert [each.attributes.get("class") for each in replies] == [None, "wrong", None]
 
 
-def test_an_answer_is_told_whole(page):
+def test_an_answer_is_shown_whole(page):
     found = answered()
     articles = section(page, "questions").all("article")
-    told = [each.all("span", **{"class": each.all("span")[0].attributes["class"]})[0].words
+    marks = [each.all("span", **{"class": each.all("span")[0].attributes["class"]})[0].words
             for each in articles]  # fmt: skip
-    assert told == ["✓ holds", "◐ holds in part", "✗ does not hold", "? undecided"]
+    assert marks == ["✓ holds", "◐ holds in part", "✗ does not hold", "? undecided"]
     words = articles[0].words
     for each in (
         "Is it real?",
@@ -183,9 +183,9 @@ def test_an_answer_is_told_whole(page):
     )
 
 
-def test_the_end_says_how_it_was_made(page):
-    told = section(page, "made")
-    names, values = ([each.words for each in told.all(tag)] for tag in ("dt", "dd"))
+def test_the_last_section_describes_how_the_page_was_made(page):
+    made = section(page, "made")
+    names, values = ([each.words for each in made.all(tag)] for tag in ("dt", "dd"))
     said = dict(zip(names, values, strict=True))
     assert said["command"] == "legato alphabet"
     assert said["runs"] == "seeds 1–3"
@@ -193,8 +193,8 @@ def test_the_end_says_how_it_was_made(page):
     assert {"python", "machine", "keras", "jax"} <= said.keys()
 
 
-def test_sentences_on_influence_follow_from_the_map(looks):
-    steps, stateful = looks
+def test_sentences_on_influence_follow_from_the_map(inspections):
+    steps, stateful = inspections
     assert _page_text.describe_influence(steps) == (
         "All 506 influences between different samples are exactly 0: no prediction depends on "
         "another sample."
@@ -216,13 +216,13 @@ def test_sentences_on_influence_follow_from_the_map(looks):
     )
 
 
-def test_sentences_on_states_follow_from_them(looks):
-    h, c = looks[0].held.values()
-    told = _page_text.describe_states(looks[0])
-    assert f"size of h is {np.abs(h).max():.3f}, that of c {np.abs(c).max():.2f};" in told
+def test_sentences_on_states_follow_from_them(inspections):
+    h, c = inspections[0].held.values()
+    sentences = _page_text.describe_states(inspections[0])
+    assert f"size of h is {np.abs(h).max():.3f}, that of c {np.abs(c).max():.2f};" in sentences
 
 
-# What is drawn.
+# The figures.
 
 
 def test_curves_are_the_median_and_all_seeds(outcomes):
@@ -239,26 +239,26 @@ def test_curves_are_the_median_and_all_seeds(outcomes):
     assert below.lines[1].get_ydata()[0] == 100 * runs[0].network.published_accuracy
 
 
-def test_maps_are_the_numbers(outcomes, looks):
+def test_maps_show_the_numbers(outcomes, inspections):
     (axes,) = _network_figures.predictions_panel(outcomes[3:6]).as_figure().axes
     shown = axes.images[0].get_array()
     np.testing.assert_array_equal(shown.filled(np.nan), outcomes[3].probabilities)
-    ends = _inspection_figures.common_scale(looks)
-    matrices = [look.influence.matrix for look in looks]
+    ends = _inspection_figures.common_scale(inspections)
+    matrices = [inspection.influence.matrix for inspection in inspections]
     smallest = min(each[each > 0].min() for each in matrices)
     assert ends[0] <= smallest
     assert ends[1] >= max(each.max() for each in matrices)
-    for look, matrix in zip(looks, matrices, strict=True):
-        (axes,) = _inspection_figures.influence_panel(look, ends, "").as_figure().axes
+    for inspection, matrix in zip(inspections, matrices, strict=True):
+        (axes,) = _inspection_figures.influence_panel(inspection, ends, "").as_figure().axes
         shown = axes.images[0].get_array()
         np.testing.assert_array_equal(shown.filled(0), matrix)
         np.testing.assert_array_equal(np.ma.getmaskarray(shown), matrix == 0)
         assert axes.images[0].get_clim() == ends
-        order = _inspection_figures.units_by_rise(look)
-        assert sorted(order) == list(range(look.network.units))
+        order = _inspection_figures.units_by_rise(inspection)
+        assert sorted(order) == list(range(inspection.network.units))
         for axes, values in zip(
-            _inspection_figures.states_panel(look, "").as_figure().axes,
-            look.held.values(),
+            _inspection_figures.states_panel(inspection, "").as_figure().axes,
+            inspection.held.values(),
             strict=True,
         ):
             np.testing.assert_array_equal(axes.images[0].get_array(), values[:, order].T)
@@ -266,7 +266,7 @@ def test_maps_are_the_numbers(outcomes, looks):
 
 @pytest.mark.parametrize("unit", ["%", "letters", ""])
 @pytest.mark.parametrize("groups", [2, 12])
-def test_strips_are_the_scores(groups, unit):
+def test_strips_show_the_scores(groups, unit):
     scores = [np.random.default_rng(at).uniform(0, 1, 5).round(1) for at in range(groups)]
     found = answered(scores=scores, unit=unit)
     (axes,) = _strip_plot.strip_panel(found, "a").as_figure().axes
@@ -280,11 +280,11 @@ def test_strips_are_the_scores(groups, unit):
         np.testing.assert_allclose(means[at].get_xdata(), [scale * mean.mean])
         np.testing.assert_allclose(bars[at].get_xdata(), [scale * mean.low, scale * mean.high])
         places = np.column_stack([dots[at].get_xdata(), dots[at].get_ydata()])
-        assert len({*map(tuple, places)}) == len(each)  # none lies on another
+        assert len({*map(tuple, places)}) == len(each)  # no two points overlap
     assert [text.get_text() for text in axes.texts] == [f"group {at}" for at in range(groups)]
 
 
-def test_pictures_are_files_too(written):
+def test_pictures_are_also_files(written):
     names = ["learning", "answers", "influence", "traces", "questions"]
     assert [path.name for path in written] == [*(f"{each}.png" for each in names), "alphabet.html"]
     assert sorted(written[0].parent.iterdir()) == sorted(written)
@@ -292,10 +292,10 @@ def test_pictures_are_files_too(written):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
-# What is not to be averaged.
+# NaN.
 
 
-def test_what_is_no_number_is_told_and_not_averaged(tmp_path):
+def test_nan_is_shown_and_not_averaged(tmp_path):
     (naive,) = alphabet.find(["naive"])
     broken = outcome(naive, 2, accuracy=np.nan)
     broken.history["loss"][40:] = [np.nan] * 261
@@ -314,10 +314,10 @@ def test_what_is_no_number_is_told_and_not_averaged(tmp_path):
     np.testing.assert_array_equal(np.isfinite(line), at < 40)
 
 
-# How it is written.
+# The markup.
 
 
-def test_ids_are_unique_and_what_is_referred_to_is_there(text):
+def test_ids_are_unique_and_every_reference_has_its_target(text):
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(ids) == len(set(ids))
     labels = " ".join(re.findall(r'aria-labelledby="([^"]+)"', text)).split()
@@ -326,7 +326,7 @@ def test_ids_are_unique_and_what_is_referred_to_is_there(text):
     assert links
 
 
-def test_headings_are_in_order_and_pictures_are_told(page):
+def test_headings_are_in_order_and_pictures_have_descriptions(page):
     headings = [int(each.tag[1]) for each in _all(page) if re.fullmatch(r"h\d", each.tag)]
     assert headings[0] == 1
     assert headings.count(1) == 1
@@ -342,7 +342,7 @@ def _all(element: pages.Element) -> list[pages.Element]:
     return [each for child in element.children for each in (child, *_all(child))]
 
 
-def test_colours_of_lines_and_words_follow_the_ground(text):
+def test_colours_follow_the_background(text):
     body = text[text.index("<body") :]
     for light, dark in _panels.COLOURS.values():
         assert light not in body
@@ -364,14 +364,14 @@ def test_nothing_is_loaded_from_elsewhere(text):
     assert len(text) < 3_000_000
 
 
-def test_hostile_words_stay_words(tmp_path, looks):
+def test_text_is_escaped(tmp_path, inspections):
     (naive,) = alphabet.find(["naive"])
     network = dataclasses.replace(naive, title=HOSTILE, published_behaviour=HOSTILE)
     run = outcome(network, 1, answers={HOSTILE: [("A", HOSTILE)]})
     found = Found("holds", HOSTILE, (Group(HOSTILE, np.array([1.0, 2])),), (), (HOSTILE,))
     question = Question("a", HOSTILE, HOSTILE, lambda effort: found, HOSTILE, HOSTILE)
-    look = dataclasses.replace(looks[0], network=network)
-    given = ([run], [look], [Answer(question, found, False, 1.0)], {HOSTILE: HOSTILE})
+    inspection = dataclasses.replace(inspections[0], network=network)
+    given = ([run], [inspection], [Answer(question, found, False, 1.0)], {HOSTILE: HOSTILE})
     page = page_of(tmp_path, *given)
     assert not page.all("script")
     assert page.text.count("alert('1')") > 10
@@ -397,8 +397,8 @@ def test_one_network_under_one_seed_without_answers_is_a_page(name, tmp_path):
     ]
 
 
-def test_the_same_again_is_the_same_to_the_byte(outcomes, looks, tmp_path):
-    given = (outcomes[:3], looks[:1], [answered()])
+def test_the_same_input_gives_the_same_page_to_the_byte(outcomes, inspections, tmp_path):
+    given = (outcomes[:3], inspections[:1], [answered()])
     first, second = (tmp_path / each for each in "ab")
     for folder in (first, second):
         folder.mkdir()
@@ -407,7 +407,7 @@ def test_the_same_again_is_the_same_to_the_byte(outcomes, looks, tmp_path):
         assert path.read_bytes() == (second / path.name).read_bytes()
 
 
-def test_a_page_is_whole_or_as_it_was(outcomes, tmp_path, monkeypatch):
+def test_an_interrupted_page_leaves_the_old_one(outcomes, tmp_path, monkeypatch):
     with pytest.raises(legato.OutputError, match="cannot be written"):
         report.write_page(tmp_path / "none", outcomes[:1])
     page = tmp_path / "alphabet.html"
@@ -427,7 +427,7 @@ def test_a_page_is_whole_or_as_it_was(outcomes, tmp_path, monkeypatch):
     ]
 
 
-def test_a_page_that_does_not_nest_would_be_seen():
+def test_wrong_nesting_is_detected():
     assert pages.read("<p><div>a</div></p>")[1] == ["div in p"]
     assert "</ul> closes p" in pages.read("<ul><p>a</ul>")[1]
     assert pages.read("<td>a</td>")[1] == ["td in "]
@@ -451,7 +451,7 @@ f.onload = () => {{
 
 @contextmanager
 def served(folder):
-    """A folder on this machine's own network: only there does a browser tell what it loads."""
+    """The address of a folder served on this machine, where a browser reports what it loads."""
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, format, *args):  # noqa: A002  as its base says
@@ -467,7 +467,7 @@ def served(folder):
 
 
 class Seen(NamedTuple):
-    """What a browser says of a page."""
+    """Facts that a browser reports of a page."""
 
     wide: int
     least: float
@@ -477,7 +477,7 @@ class Seen(NamedTuple):
 
 
 def browsed(folder, width: int, *options: str) -> Seen:
-    """A page in a frame of some width, where no other machine can be reached."""
+    """Open a page in a frame of some width, without access to other machines."""
     (folder / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
     with served(folder) as address:
         done = subprocess.run(
@@ -516,7 +516,7 @@ def test_a_browser_shows_it_on_a_phone_and_loads_nothing(written, tmp_path):
 
 
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here")
-def test_a_page_with_faults_would_be_seen(tmp_path):
+def test_faults_are_detected_in_the_browser(tmp_path):
     page = '<p style="width:500px">a</p><svg><text>a</text></svg><img src="there.png">'
     page += '<img src="https://example.org/a.png"><script>nothing()</script>'
     (tmp_path / "alphabet.html").write_text(f"<!doctype html>{page}")

@@ -1,4 +1,4 @@
-"""Pictures of influence show its numbers, and set exact zeros apart."""
+"""Figures of influence show its numbers, and mark exact zeros."""
 
 import doctest
 import struct
@@ -26,7 +26,7 @@ def picture(figure):
     return figure.axes[0].images[0]
 
 
-def told(figure) -> list[str]:
+def texts_of(figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
@@ -42,15 +42,15 @@ def test_every_number_is_a_dot_and_zeros_are_masked():
     np.testing.assert_array_equal(np.ma.getmaskarray(shown), matrix == 0)
     assert picture(figure).get_clim() == (2.0**-25, 1.0)
     assert picture(figure).get_extent() == [-0.5, 25.5, 25.5, -0.5]
-    assert told(figure) == ["exactly 0: no influence"]
+    assert texts_of(figure) == ["exactly 0: no influence"]
     assert figure.get_suptitle() == "letters"
 
 
-def test_no_zero_is_told_of_where_there_is_none():
-    assert told(report.influence_figure(made(np.ones((3, 3))))) == []
+def test_no_zero_is_mentioned_where_there_is_none():
+    assert texts_of(report.influence_figure(made(np.ones((3, 3))))) == []
 
 
-def test_small_maps_are_written_out():
+def test_small_maps_show_their_numbers():
     figure = report.influence_figure(made(decaying(3)))
     numbers = [text.get_text() for text in figure.axes[0].texts]
     assert numbers == ["1", "0", "0", "0.5", "1", "0", "0.25", "0.5", "1"]
@@ -73,7 +73,7 @@ def test_a_dot_of_many_is_the_largest_of_a_few(tmp_path):
     shown = picture(figure).get_array().filled(0)
     assert shown.shape == (1_000, 1_000)
     assert shown[-1, 0] == matrix[1_998:, :2].max()
-    assert "each dot is the largest of several values" in told(figure)
+    assert "each dot is the largest of several values" in texts_of(figure)
     content = report.save_figure(figure, tmp_path / "map.png").read_bytes()
     assert max(struct.unpack(">II", content[16:24])) < 2_000
 

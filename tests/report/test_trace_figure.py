@@ -1,4 +1,4 @@
-"""Pictures of traces show the numbers of the trace, all of them, where they are."""
+"""Figures of traces show every number of the trace at its step."""
 
 import doctest
 import io
@@ -21,7 +21,7 @@ STREAMED = [cell for cell in CELLS if cell.carried is None]
 
 
 def made(states: dict[str, list[np.ndarray]], starts=()) -> Trace:
-    """A trace of such states, that began at zero, reset before some steps."""
+    """A trace of these states from zero, reset before some steps."""
     steps = len(next(iter(states.values()))[0])
     blank = State({path: [0 * part[:1] for part in parts] for path, parts in states.items()})
     flags = np.isin(np.arange(steps), starts)
@@ -55,7 +55,7 @@ def printed(trace: Trace, width: int = 100) -> list[str]:
 
 
 def saved(figure, path) -> tuple[int, int]:
-    """Its width and height as a picture."""
+    """The width and height of its picture."""
     content = report.save_figure(figure, path).read_bytes()
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     return struct.unpack(">II", content[16:24])
@@ -67,7 +67,7 @@ def test_the_examples_run():
     assert doctest.testmod(_trace_text) == (0, 3)
 
 
-# What is shown.
+# The figure.
 
 
 @pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.name)
@@ -103,7 +103,7 @@ def test_resets_are_marked_through_all_panels(rng):
     assert legend(report.trace_figure(made({"gru": [numbers(rng, 9, 2)]}))) == ["gru h"]
 
 
-def test_states_are_called_what_they_are(rng):
+def test_states_have_their_names(rng):
     states = {
         "block/lstm_1": [numbers(rng, 3, 1), numbers(rng, 3, 1)],
         "conv": [numbers(rng, 3, 4, 5, 2)],
@@ -129,8 +129,8 @@ def test_states_are_called_what_they_are(rng):
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 12), st.integers(0, 99))
 @settings(deadline=None)
-def test_where_there_are_too_many_the_largest_is_shown(count, others, most, seed):
-    """Against a loop: the number of largest size of each of so many stretches, none left out."""
+def test_of_too_many_values_the_largest_are_shown(count, others, most, seed):
+    """Against a loop: the value of largest size in each of that many stretches of all values."""
     values = np.random.default_rng(seed).integers(-9, 10, (others, count)).astype(float)
     thinned = _trace_figure._downsample(values, 1, most)
     assert thinned.shape == (others, min(count, most))
@@ -141,8 +141,8 @@ def test_where_there_are_too_many_the_largest_is_shown(count, others, most, seed
             assert abs(value) == abs(row[begin:end]).max()
 
 
-def test_steps_stand_below_each_other(rng):
-    """Also of more steps and units than there are dots: every panel spans the same steps."""
+def test_panels_share_the_time_axis(rng):
+    """Also with more steps and units than dots: every panel spans the same steps."""
     trace = made({"gru": [numbers(rng, 3001, 700)], "rnn": [numbers(rng, 3001, 5)]})
     figure = report.trace_figure(trace)
     figure.draw_without_rendering()
@@ -157,7 +157,7 @@ def test_steps_stand_below_each_other(rng):
 
 
 @pytest.mark.parametrize("count", [1, 2, 6, 20])
-def test_nothing_lies_over_anything(rng, tmp_path, count):
+def test_no_elements_overlap(rng, tmp_path, count):
     names = [f"encoder/a_layer_of_some_name_{at}" for at in range(count)]
     trace = made({name: [numbers(rng, 30, 50)] * 2 for name in names}, starts=[10])
     figure = report.trace_figure(trace, "several layers")
@@ -174,14 +174,14 @@ def test_nothing_lies_over_anything(rng, tmp_path, count):
         assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
-def test_names_are_drawn_as_they_are(rng, tmp_path):
+def test_names_in_traces_are_drawn_as_text(rng, tmp_path):
     figure = report.trace_figure(made({"_$x_{$\n": [numbers(rng, 3, 2)]}), "$_{ [b]")
     saved(figure, tmp_path / "a.png")
     assert titles(maps(figure)) == ["_$x_{$\\n h · 2 units"]
     assert legend(figure) == ["_$x_{$\\n h"]
 
 
-# Odd ones.
+# Special cases.
 
 
 def test_no_steps_are_refused():
@@ -195,7 +195,7 @@ def test_no_steps_are_refused():
 @pytest.mark.parametrize(
     "values", [[[0.3, -0.2]], [[0.0, 0.0]] * 4, [[2.0, 2.0]] * 4, [[3e38, -3e38], [-3e38, 3e38]]]
 )
-def test_one_step_and_states_that_stand_still(tmp_path, values):
+def test_one_step_and_constant_states(tmp_path, values):
     figure = report.trace_figure(made({"gru": [np.array(values, "float32")]}))
     saved(figure, tmp_path / "a.png")
     (image,) = maps(figure)[0].images
@@ -204,8 +204,8 @@ def test_one_step_and_states_that_stand_still(tmp_path, values):
     assert low < 0 < high
 
 
-def test_an_explosion_is_seen(tmp_path):
-    """On a logarithmic scale, until it is infinite, which is grey; and none of it warns."""
+def test_an_explosion_is_shown_on_a_logarithmic_scale(tmp_path):
+    """Infinite values are grey; nothing warns."""
     with np.errstate(over="ignore"):
         states = np.multiply.outer(2.0 ** np.arange(140), [1, -1]).astype("float32")
     trace = made({"rnn": [states]})
@@ -218,7 +218,7 @@ def test_an_explosion_is_seen(tmp_path):
     assert "inf" in printed(trace)[-1]
 
 
-def test_a_window_is_said_to_carry_no_state(tmp_path):
+def test_the_title_of_a_window_says_that_it_carries_no_state(tmp_path):
     model = legato.Sequential([layers.Input((3, 1)), layers.GRU(2, name="window")])
     windowed = model.stream().trace(np.ones((5, 1)))
     figure = report.trace_figure(windowed, "a window")
@@ -231,16 +231,16 @@ def test_a_window_is_said_to_carry_no_state(tmp_path):
     assert titles(maps(report.trace_figure(carried))) == ["window h · 2 units"]
 
 
-# In numbers.
+# The table of norms.
 
 
-def test_a_line_a_state(rng):
+def test_one_line_of_norms_for_each_state(rng):
     h, c = numbers(rng, 26, 8), 5 * numbers(rng, 26, 8)
     h[9:, :6] = 0.99
     trace = made({"lstm": [h, c]}, starts=[13])
-    told = printed(trace)
-    assert told[0] == "Norms over 26 steps, 1 reset"
-    for line, at in zip(told[2:], ("lstm:0", "lstm:1"), strict=True):
+    lines = printed(trace)
+    assert lines[0] == "Norms over 26 steps, 1 reset"
+    for line, at in zip(lines[2:], ("lstm:0", "lstm:1"), strict=True):
         shown = [float(each) for each in line.split()[2:7]]
         norms, changes = trace.norms[at], trace.changes[at]
         expected = [

@@ -1,4 +1,4 @@
-"""Tables that lose no number, and pictures that show what the numbers say."""
+"""Tables and figures of trained models show every number."""
 
 import io
 import re
@@ -29,16 +29,16 @@ finite = st.floats(-1e12, 1e12, allow_nan=False)
 
 @given(st.lists(finite, min_size=1, max_size=8), st.integers(3, 6))
 @settings(deadline=None)
-def test_aligned_numbers_are_what_they_were(values, digits):
-    """Each is right in as many digits as the largest one shows, or in all of its own."""
-    told = [float(each.replace(",", "")) for each in _terminal.align_numbers(values, digits)]
+def test_aligned_numbers_keep_their_values(values, digits):
+    """Each is right to the digits that the largest one shows, or to all of its own."""
+    aligned = [float(each.replace(",", "")) for each in _terminal.align_numbers(values, digits)]
     largest = max(map(abs, values))
-    np.testing.assert_allclose(told, values, atol=largest * 10.0 ** (1 - digits), rtol=0)
-    for value, each in zip(values, told, strict=True):
+    np.testing.assert_allclose(aligned, values, atol=largest * 10.0 ** (1 - digits), rtol=0)
+    for value, each in zip(values, aligned, strict=True):
         assert (each == 0) == (value == 0)
 
 
-def test_points_are_below_each_other():
+def test_decimal_points_are_aligned():
     assert _terminal.align_numbers([59.17, 1234.5, None, 0.5], 6) == [
         "59.17",
         "1,234.50",
@@ -58,8 +58,8 @@ headings = st.text(st.sampled_from("ab $[]/:\n\t🎻ü"), min_size=1, max_size=3
     st.integers(30, 90),
 )
 @settings(deadline=None)
-def test_whatever_the_width_every_number_is_there(columns, keys, width):
-    """The cells of a column stand below each other, in order, and no line is too long."""
+def test_every_number_is_printed_at_any_width(columns, keys, width):
+    """The cells of a column are below each other, in order, and no line is too long."""
     cells = [
         [f"{at}.{row}{'7' * size}" for row in range(3)] for at, (_, size) in enumerate(columns)
     ]
@@ -67,31 +67,31 @@ def test_whatever_the_width_every_number_is_there(columns, keys, width):
         _terminal.TextColumn(name, each) for (name, _), each in zip(columns, cells, strict=True)
     ]
     keys = min(keys, len(made) - 1)
-    told = printed(lambda console: _terminal.print_columns(made, console, keys), width)
-    assert all(_terminal.cell_len(line) <= width for line in told.splitlines())
-    found = [each for each in told.split() if re.fullmatch(r"\d\.\d7+", each)]
+    output = printed(lambda console: _terminal.print_columns(made, console, keys), width)
+    assert all(_terminal.cell_len(line) <= width for line in output.splitlines())
+    found = [each for each in output.split() if re.fullmatch(r"\d\.\d7+", each)]
     for each in (cell for column in cells[keys:] for cell in column):
         assert found.count(each) == 1
     for column in cells:
-        assert all(told.index(first) < told.index(second) for first, second in pairwise(column))
+        assert all(output.index(first) < output.index(second) for first, second in pairwise(column))
 
 
-def test_headings_fold_before_columns_part():
+def test_headings_wrap_before_columns_are_split():
     made = [
         _terminal.TextColumn("a name of some length", ["x"], numbers=False),
         _terminal.TextColumn("a heading of some length", ["1.5", "2.5"][:1]),
     ]
-    told = printed(lambda console: _terminal.print_columns(made, console), 34)
-    assert "\n\n" not in told
-    assert len(told.splitlines()) > 2
+    output = printed(lambda console: _terminal.print_columns(made, console), 34)
+    assert "\n\n" not in output
+    assert len(output.splitlines()) > 2
 
 
 def test_a_long_table_shows_its_ends():
     table = {"name": [f"n{at}" for at in range(100)], "x": [at + 0.5 for at in range(100)]}
-    told = printed(lambda console: report.print_table(table, console), 80)
-    rows = [line.split()[0] for line in told.splitlines()[1:-1]]
+    output = printed(lambda console: report.print_table(table, console), 80)
+    rows = [line.split()[0] for line in output.splitlines()[1:-1]]
     assert rows == [*(f"n{at}" for at in range(20)), "…", "n97", "n98", "n99"]
-    assert told.splitlines()[-1] == "100 rows; --out FILE writes them all."
+    assert output.splitlines()[-1] == "100 rows; --out FILE writes them all."
 
 
 def test_long_names_keep_both_ends():
@@ -126,7 +126,7 @@ def size_of(path) -> tuple[int, int]:
     ("names", "targets", "count"),
     [(("a",), ("x",), 1), (tuple("abcd"), ("x", "y"), 8), (tuple("abcdefghi"), ("x", "y"), 12)],
 )
-def test_a_panel_a_sequence_and_target(tmp_path, names, targets, count):
+def test_one_panel_for_each_sequence_and_target(tmp_path, names, targets, count):
     figure = report.forecast_figure(forecast(names, targets, 5, ends=True))
     assert len(panels(figure)) == count <= MOST_PANELS
     path = report.save_figure(figure, tmp_path / "a.png")
@@ -145,12 +145,12 @@ def test_a_panel_shows_the_numbers(steps):
     assert ahead.get_ydata()[0] == past.get_ydata()[-1]
     for shade, (low, high) in zip(axes.collections, found.ends[:, :, 0, :, 0], strict=True):
         corners = shade.get_paths()[0].get_extents()
-        assert corners.width == steps  # from the last that came to the last ahead
+        assert corners.width == steps  # from the last value to the last forecast
         assert corners.ymin <= low.min()
         assert corners.ymax >= high.max()
 
 
-def test_names_are_drawn_as_they_are(tmp_path):
+def test_names_in_forecasts_are_drawn_as_text(tmp_path):
     names = ("$x_{$", "[bold]\n\\frac 🎻", "long " * 20)
     figure = report.forecast_figure(forecast(names, ("$",), 2, ends=False))
     report.save_figure(figure, tmp_path / "a.png")
@@ -158,8 +158,8 @@ def test_names_are_drawn_as_they_are(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 3, 40, 500])
-def test_lanes_are_drawn_where_they_lie(tmp_path, count):
-    """Every bar against the plan, batch by batch; and a picture of a size that can be read."""
+def test_lanes_are_drawn_in_their_places(tmp_path, count):
+    """Every bar against the plan, batch by batch; the picture has a readable size."""
     lanes = Lanes(np.random.default_rng(count).integers(1, 300, count))
     figure = report.lanes_figure(lanes)
     (axes,) = figure.axes

@@ -1,4 +1,4 @@
-"""How far apart times are: what comes next, and which season that suggests."""
+"""Spacing of times: the times that follow, and the season it suggests."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from legato._series.frequency import Spacing, format_step, format_time, infer_sp
 
 
 def known(spacing: Spacing | None) -> Spacing:
-    """A spacing that must be there."""
+    """The spacing, which must not be None."""
     assert spacing is not None
     return spacing
 
 
 @pytest.mark.parametrize(
-    ("begin", "end", "step", "season", "told"),
+    ("begin", "end", "step", "season", "described"),
     [
         ("2020-01", "2023-01", np.timedelta64(1, "M"), 12, "1 month"),
         ("2020-01", "2023-01", np.timedelta64(3, "M"), 4, "3 months"),
@@ -27,18 +27,18 @@ def known(spacing: Spacing | None) -> Spacing:
     ],
 )
 @pytest.mark.parametrize("unit", ["s", "us", "ns"])
-def test_times_tell_their_spacing_their_season_and_what_comes_next(
-    begin, end, step, season, told, unit
+def test_times_give_their_spacing_their_season_and_the_next_times(
+    begin, end, step, season, described, unit
 ):
     times = np.arange(begin, end, step, dtype="datetime64")
     fine = times.astype(f"datetime64[{unit}]")
     spacing = known(infer_spacing(fine[:-3], np.array([len(fine) - 3])))
-    assert (spacing.season, str(spacing)) == (season, told)
+    assert (spacing.season, str(spacing)) == (season, described)
     assert np.array_equal(spacing.after(fine[-4:-3], 3)[0], fine[-3:])
     if len(times) > 12:  # gaps, and a second sequence that begins before the first ends
         panel = np.delete(np.concatenate([fine, fine[3:]]), [5, 9])
         again = known(infer_spacing(panel, np.array([len(fine) - 2, len(fine) - 3])))
-        assert (again.season, str(again)) == (season, told)
+        assert (again.season, str(again)) == (season, described)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_times_tell_their_spacing_their_season_and_what_comes_next(
         (["2022-11-01T06:30", "2022-12-01T06:30"], ["2023-01-01T06:30", "2023-02-01T06:30"]),
     ],
 )
-def test_months_go_on_by_the_calendar(last, after):
+def test_months_continue_by_the_calendar(last, after):
     times = np.array(last, "datetime64[us]")
     spacing = known(infer_spacing(times, np.array([2])))
     assert spacing.after(times[-1:], len(after))[0].tolist() == [
@@ -57,14 +57,14 @@ def test_months_go_on_by_the_calendar(last, after):
     ]
 
 
-def test_numbers_go_on_and_tell_no_season():
+def test_numbers_continue_and_have_no_season():
     times = np.array([0.1, 0.2, 0.3, 5.0, 5.1])
     spacing = known(infer_spacing(times, np.array([3, 2])))
     assert spacing.season is None
     assert np.allclose(spacing.after(times[[2, 4]], 2), [[0.4, 0.5], [5.2, 5.3]])
 
 
-def test_one_time_tells_nothing():
+def test_one_time_has_no_spacing():
     assert infer_spacing(np.array([3.0, 1.0]), np.array([1, 1])) is None
 
 
@@ -73,7 +73,7 @@ def test_steps_stay_within_a_sequence():
     assert same_sequence(np.array([1])).tolist() == []
 
 
-def test_times_for_people_say_no_more_than_they_must():
+def test_times_are_formatted_without_parts_that_are_zero():
     fine = np.array(["2001-03-01T00:00", "2001-03-01T06:00"], "datetime64[us]")
     assert [format_time(each) for each in fine] == ["2001-03-01", "2001-03-01T06:00"]
     assert (format_time(np.datetime64("2001-03")), format_time(2.5)) == ("2001-03", "2.5")

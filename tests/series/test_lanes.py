@@ -1,7 +1,4 @@
-"""Lanes: every sequence is whole again at the end, and a model cannot tell it was ever cut.
-
-The plan is held against slow, obvious loops; the models against each sequence alone.
-"""
+"""Lanes: the plan against slow loops, and models on lanes against each sequence alone."""
 
 import doctest
 import itertools
@@ -23,7 +20,7 @@ a_count = st.integers(1, 12)
 
 
 def slow_plan(lengths, rows: int, steps: int) -> list[list[tuple[int, int, int]]]:
-    """Each row's chunks (sequence, begin, end): most chunks first, onto the row with the least."""
+    """Each row's chunks (sequence, begin, end): the longest first, onto the row with the fewest."""
     plan: list[list] = [[] for _ in range(rows)]
     for at in sorted(range(len(lengths)), key=lambda at: -lengths[at] // steps):
         row = min(plan, key=len)
@@ -46,7 +43,7 @@ def slow_lay(values, lanes: Lanes, pad) -> np.ndarray:
 
 @quick
 @given(lengths=many_lengths, rows=a_count, steps=a_count)
-def test_the_plan_is_the_one_of_a_slow_loop(lengths, rows, steps):
+def test_the_plan_is_that_of_a_slow_loop(lengths, rows, steps):
     lanes = Lanes(lengths, rows, steps)
     plan = slow_plan(lengths, rows, steps)
     assert (lanes.rows, lanes.steps) == (rows, steps)
@@ -72,7 +69,7 @@ def test_the_plan_is_the_one_of_a_slow_loop(lengths, rows, steps):
     dtype=st.sampled_from(["float32", "float64", "int8", "bool"]),
     shape=st.sampled_from([(), (3,), (2, 2)]),
 )
-def test_what_is_laid_and_gathered_is_the_same_to_the_bit(lengths, rows, steps, dtype, shape):
+def test_gather_undoes_lay_to_the_bit(lengths, rows, steps, dtype, shape):
     lanes = Lanes(lengths, rows, steps)
     values = np.random.default_rng(sum(lengths)).normal(size=(sum(lengths), *shape)) * 50
     values = values.astype(dtype)
@@ -97,16 +94,16 @@ def test_what_is_laid_and_gathered_is_the_same_to_the_bit(lengths, rows, steps, 
         (np.array(list("abcdefghi")), "-"),
     ],
 )
-def test_padding_holds_what_it_is_told_to(values, pad):
+def test_padding_holds_the_given_value(values, pad):
     lanes = Lanes([2, 7], steps=4, rows=1)
     np.testing.assert_array_equal(lanes.lay(values, pad), slow_lay(values, lanes, pad))
 
 
-# What is chosen where nothing is told.
+# Rows and steps by default.
 
 
 def slow_choice(lengths, rows: int | None, steps: int | None) -> tuple[int, int]:
-    """The rule of the docstring, every possibility tried."""
+    """The rule of the docstring, by trying every possibility."""
     total = sum(lengths)
 
     def in_row(rows, steps):
@@ -158,7 +155,7 @@ MIXES = {
 
 
 @pytest.mark.parametrize("mix", MIXES)
-def test_what_is_chosen_keeps_padding_below_five_percent(mix):
+def test_the_chosen_rows_and_steps_keep_padding_below_five_percent(mix):
     for seed in range(8):
         lengths = np.maximum(MIXES[mix](np.random.default_rng(seed)).astype(int), 1)
         lanes = Lanes(lengths)
@@ -172,7 +169,7 @@ def test_a_million_sequences_have_a_plan():
     assert np.bincount(lanes.sequence[lanes.sequence >= 0]).tolist() == [1] * 1_000_000
 
 
-# A model cannot tell.
+# Models on lanes.
 
 FEATURES, UNITS = 2, 3
 LENGTHS = [7, 3, 5, 2, 3, 7, 5]
@@ -222,7 +219,7 @@ def test_predictions_on_lanes_are_those_of_each_sequence_alone(cell, rows, steps
 
 
 def step_of(model, x, y, **options) -> np.ndarray:
-    """The gradient: what one step of SGD at rate 1 takes away, all weights in one."""
+    """The gradient, flat: the decrease of the weights in a step of SGD at learning rate 1."""
     before = model.get_weights()
     model.reset_states()
     model.train_on_batch(x, y, **options)
@@ -248,10 +245,15 @@ def test_losses_on_short_chunks_are_those_of_each_sequence_alone(cell, data):
     lanes = Lanes(LENGTHS, rows=2, steps=3)
     model = net(cell, optimizer=keras.optimizers.SGD(0.0))
     x, y = map(lanes.lay, data)
-    told = {"sample_weight": lanes.weights, "batch_size": 2, "verbose": 0, "starts": lanes.starts}
-    trained = model.fit(x, y, shuffle=False, **told).history["loss"][0]
+    options = {
+        "sample_weight": lanes.weights,
+        "starts": lanes.starts,
+        "batch_size": 2,
+        "verbose": 0,
+    }
+    trained = model.fit(x, y, shuffle=False, **options).history["loss"][0]
     model.reset_states()
-    evaluated = model.evaluate(x, y, **told)
+    evaluated = model.evaluate(x, y, **options)
     losses = []
     for _, x, y in alone(*data):
         model.reset_states()
@@ -260,7 +262,7 @@ def test_losses_on_short_chunks_are_those_of_each_sequence_alone(cell, data):
     np.testing.assert_allclose([trained, evaluated], expected, rtol=1e-5)
 
 
-# What one reads.
+# The picture of a plan.
 
 PLAN = """\
 5 sequences of 1 to 9 steps, 25 in all, in 4 rows: 12 samples of 3 steps in 3 batches, \
@@ -273,7 +275,7 @@ row 2  [3--|3-·|···
 row 3  [1··[4-·|···"""
 
 
-def test_a_small_plan_is_all_there():
+def test_a_small_plan_is_shown_whole():
     assert str(Lanes([8, 1, 9, 5, 2], rows=4, steps=3)) == PLAN
     assert repr(Lanes([8, 1, 9, 5, 2], rows=4, steps=3)) == (
         "Lanes(5 sequences, rows=4, steps=3, batches=3)"
@@ -285,7 +287,7 @@ def test_a_small_plan_is_all_there():
 
 @quick
 @given(lengths=many_lengths, rows=st.integers(1, 40), steps=st.integers(1, 90))
-def test_a_plan_is_never_wide_or_long(lengths, rows, steps):
+def test_the_picture_of_a_plan_has_a_limited_width_and_length(lengths, rows, steps):
     lanes = Lanes([50 * length for length in lengths], rows, steps)
     lines = str(lanes).splitlines()
     assert max(map(len, lines[1:])) <= 100
@@ -294,16 +296,16 @@ def test_a_plan_is_never_wide_or_long(lengths, rows, steps):
     assert str(lanes) == str(Lanes(lanes.lengths, rows, steps))
 
 
-def test_padding_is_seen_behind_a_long_label():
+def test_padding_is_shown_after_a_long_label():
     picture = str(Lanes([2] * 1000 + [1], rows=1, steps=2)).splitlines()[-1]
     assert picture.endswith("[1000·")
 
 
-def test_the_example_of_the_docstring_is_so():
+def test_the_example_in_the_docstring():
     assert doctest.testmod(lanes) == (0, 5)
 
 
-# What is refused.
+# Errors.
 
 
 @pytest.mark.parametrize(
@@ -345,7 +347,7 @@ def test_the_example_of_the_docstring_is_so():
         (lambda: Lanes([3], 1, 2).gather(1.0), r"gather\(\) got shape \(\); expected"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(wrong, message):
+def test_invalid_arguments_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
         wrong()
 

@@ -1,6 +1,6 @@
-"""Reading: whatever holds a table, the sequences are the same; and what is wrong is told by place.
+"""Reading: the same sequences from every kind of source, and errors that name row and column.
 
-The fields of a CSV file are counted beside Python's ``csv`` module, the forward fill beside a loop.
+The fields of a CSV file are compared with Python's ``csv`` module, the forward fill with a loop.
 """
 
 import csv
@@ -61,7 +61,7 @@ def read(source, **options):
 
 
 def same(one, other):
-    """To the bit, but for where it came from and the notes."""
+    """Equal to the bit, except for the source and the notes."""
     for name in ("values", "lengths", "times"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), strict=True)
     assert one.columns == other.columns
@@ -82,7 +82,7 @@ def text(columns: dict) -> str:
     return polars.DataFrame(columns).write_csv()
 
 
-ROADS = {
+SOURCES = {
     "semicolons": lambda columns: as_csv(columns, "t.csv", separator=";"),
     "tabs": lambda columns: as_csv(columns, "t.tsv", separator="\t"),
     "bars": lambda columns: as_csv(columns, "t.tab", separator="|"),
@@ -110,15 +110,15 @@ ROADS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("road", ROADS)
-def test_whatever_holds_a_table_the_sequences_are_the_same(road, rng):
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_kind_of_source_gives_the_same_sequences(source, rng):
     columns = shops(rng)
     expected = read(as_csv(columns, "first.csv"))
     assert expected.names == ("b 07", "a")
     assert expected.lengths.tolist() == [20, 20]
     assert [column.name for column in expected.columns] == list(columns)[2:]
     np.testing.assert_array_equal(expected.of(1)[:, 0], columns["price"][1::2])
-    same(read(ROADS[road](columns)), expected)
+    same(read(SOURCES[source](columns)), expected)
 
 
 def test_categories_and_their_numbers(rng):
@@ -195,7 +195,7 @@ def test_fields_and_lines_are_those_of_the_csv_module(rows, size, end, quoting, 
     size=st.sampled_from([20, 2**23]),
     end=st.sampled_from(["\n", "\n\n", "\r\n"]),
 )
-def test_no_short_row_is_filled(cells, at, fields, size, end, monkeypatch):
+def test_a_row_with_missing_fields_is_an_error(cells, at, fields, size, end, monkeypatch):
     monkeypatch.setattr(csv_module, "PIECE_BYTES", size)
     lines = ["a,b,c", *map(",".join, cells)]
     at = min(at, len(cells)) + 1
@@ -204,7 +204,7 @@ def test_no_short_row_is_filled(cells, at, fields, size, end, monkeypatch):
         legato.read(write(end.join(lines)))
 
 
-def test_a_new_format_joins_by_one_line(monkeypatch, rng):
+def test_a_new_format_is_one_line(monkeypatch, rng):
     def read_json_lines(path: Path, request: ColumnRequest) -> Table:
         return Table(polars.read_ndjson(path), path.name)
 
@@ -223,11 +223,11 @@ def test_a_column_that_is_numbers_in_one_piece_only_is_words(monkeypatch):
         legato.read(late, missing="drop")
 
 
-@pytest.mark.parametrize("road", ["csv", "parquet", "pandas", "columns"])
-def test_hostile_names_are_names(road):
+@pytest.mark.parametrize("source", ["csv", "parquet", "pandas", "columns"])
+def test_any_string_is_a_column_name(source):
     columns = {name: np.arange(3.0) + at for at, name in enumerate(HOSTILE)}
-    roads = {**ROADS, "csv": lambda columns: as_csv(columns, "t.csv")}
-    found = legato.read(roads[road](columns))
+    sources = {**SOURCES, "csv": lambda columns: as_csv(columns, "t.csv")}
+    found = legato.read(sources[source](columns))
     assert [column.name for column in found.columns] == HOSTILE
     assert found.values[1].tolist() == [1 + at for at in range(len(HOSTILE))]
 
@@ -292,7 +292,7 @@ def test_times_with_zones_are_in_utc():
 
 
 def by_loop(values, lengths):
-    """The last known value of the same sequence, by hand."""
+    """The last known value of the same sequence, by a loop."""
     rows, at = [], 0
     for length in lengths:
         last = [np.nan] * values.shape[1]
@@ -453,7 +453,7 @@ def test_faults(case):
     assert "\n" not in str(caught.value)
 
 
-SOURCES = {
+INVALID_SOURCES = {
     "absent": (lambda: "nowhere.csv", "There is no file nowhere.csv"),
     "a long text": (lambda: "words " * 999, "There is no file words words"),
     "a folder": (lambda: ".", r"is a folder; a file was expected"),
@@ -491,9 +491,9 @@ SOURCES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", SOURCES)
-def test_sources_that_are_none(case):
-    make, message = SOURCES[case]
+@pytest.mark.parametrize("case", INVALID_SOURCES)
+def test_invalid_sources_are_refused(case):
+    make, message = INVALID_SOURCES[case]
     with pytest.raises(InputError, match=message) as caught:
         legato.read(make())
     assert "\n" not in str(caught.value)
@@ -502,8 +502,8 @@ def test_sources_that_are_none(case):
 @pytest.mark.parametrize("kind", ["t.pq", "t.npy", "t.npz"])
 def test_files_cut_anywhere(kind, rng):
     whole = {
-        "t.pq": ROADS["parquet"],
-        "t.npz": ROADS["npz"],
+        "t.pq": SOURCES["parquet"],
+        "t.npz": SOURCES["npz"],
         "t.npy": lambda columns: np.save("t.npy", columns["price"]) or "t.npy",
     }[kind](shops(rng))
     content = Path(whole).read_bytes()
@@ -513,7 +513,7 @@ def test_files_cut_anywhere(kind, rng):
             legato.read(kind)
 
 
-def test_what_has_no_columns_has_none_to_name(rng):
+def test_data_without_columns_take_no_column_names(rng):
     with pytest.raises(InputError, match=r"read as plain text.*end in .csv"):
         legato.read(write("a,b\n1,2\n", "t.txt"), group="a")
     with pytest.raises(InputError, match="many by themselves"):

@@ -1,7 +1,4 @@
-"""Splits: what is tested is later or elsewhere, and nothing of it is seen before.
-
-Beside the arrays stands what they mean, as loops over tiny series.
-"""
+"""Splits against loops over short series: the test part is later or other sequences."""
 
 import doctest
 
@@ -20,7 +17,7 @@ lengths_of = st.lists(st.integers(3, 40), min_size=1, max_size=6)
 
 
 def sequences(lengths, times=None):
-    """Sequences with one column that counts, a, b, c, …"""
+    """Sequences named a, b, c, …, with one column that counts."""
     lengths = np.asarray(lengths)
     values = np.arange(1.0, lengths.sum() + 1)[:, None]
     names = tuple("abcdefghijklmnopqrstuvwxyz"[: len(lengths)])
@@ -28,11 +25,11 @@ def sequences(lengths, times=None):
 
 
 def days(*counts, begin="2020-01-01"):
-    """Daily times of sequences that begin on one day."""
+    """Daily times of sequences that begin on the same day."""
     return np.concatenate([np.datetime64(begin) + np.arange(count) for count in counts])
 
 
-def test_the_examples_of_the_room():
+def test_the_examples_in_the_docstrings():
     assert doctest.testmod(splits).failed == 0
 
 
@@ -51,7 +48,7 @@ def test_the_test_part_is_the_last_share_of_each_sequence(lengths, share, least)
         assert [n - cut for n, cut in zip(lengths, cuts, strict=True)] == tests
 
 
-def test_a_share_may_be_a_number_of_steps():
+def test_the_test_part_may_be_a_number_of_steps():
     assert split_by_time(sequences([10, 5]), share=3).tolist() == [7, 2]
 
 
@@ -93,7 +90,7 @@ def test_a_time_may_be_a_string_a_coarser_date_or_a_number():
         ([9], {"at": "2020"}, "There are no times to cut at '2020'"),
     ],
 )
-def test_a_cut_that_cannot_be(lengths, arguments, message):
+def test_an_invalid_split_by_time_is_refused(lengths, arguments, message):
     with pytest.raises(InputError, match=message):
         split_by_time(sequences(lengths), **arguments)
 
@@ -109,7 +106,7 @@ def test_a_cut_that_cannot_be(lengths, arguments, message):
         ("2019", "Sequence 'a' has length 9 and its test part would take 9"),
     ],
 )
-def test_a_time_that_cannot_be(at, message):
+def test_an_invalid_time_is_refused(at, message):
     with pytest.raises(InputError, match=message):
         split_by_time(sequences([9, 8], days(9, 8)), at=at)
 
@@ -154,7 +151,7 @@ def test_each_class_of_two_or_more_is_in_both_parts(labels, share):
         assert drawn.count(label) == (0 if count == 1 else min(max(exact, 1), count - 1))
 
 
-def test_a_seed_is_a_draw_and_every_sequence_may_come():
+def test_a_seed_repeats_its_draw_and_every_sequence_can_be_drawn():
     data = sequences([3] * 8)
     draws = [tuple(split_by_group(data, 0.25, seed)[1]) for seed in range(40)]
     assert draws == [tuple(split_by_group(data, 0.25, seed)[1]) for seed in range(40)]
@@ -178,7 +175,7 @@ def test_a_draw_within_a_class_is_random():
         (3, {"labels": [0, 1]}, r"labels have shape \(2,\) and there are 3 sequences"),
     ],
 )
-def test_a_split_by_group_that_cannot_be(count, arguments, message):
+def test_an_invalid_split_by_group_is_refused(count, arguments, message):
     with pytest.raises(InputError, match=message):
         split_by_group(sequences([4] * count), **arguments)
 
@@ -192,7 +189,7 @@ def test_a_split_by_group_that_cannot_be(count, arguments, message):
     horizon=st.integers(1, 6),
     stride=st.integers(1, 4),
 )
-def test_origins_are_all_from_which_the_test_part_holds_what_is_ahead(parts, horizon, stride):
+def test_origins_are_all_with_their_whole_horizon_in_the_test_part(parts, horizon, stride):
     expected = []
     for sequence, (train, test) in enumerate(parts):
         t = train - 1
@@ -219,6 +216,6 @@ def test_origins_are_all_from_which_the_test_part_holds_what_is_ahead(parts, hor
         (([4, 0], [10, 10], 1), "Sequence 1 is cut at 0: nothing is before"),
     ],
 )
-def test_origins_that_cannot_be(arguments, message):
+def test_invalid_origins_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         rolling_origins(*arguments)

@@ -1,7 +1,4 @@
-"""Framing: every sample and every target is where the words of ``frame`` say it is.
-
-Held against plain Python loops over all arguments, and against the table of its docstring.
-"""
+"""``frame`` against plain loops over all its arguments, and against the table in its docstring."""
 
 import doctest
 import re
@@ -71,7 +68,7 @@ def assert_frames(frames: Frames, expected: dict) -> None:
 
 @quick
 @given(data=st.data(), layout=st.sampled_from(["steps", "features", "prefix"]))
-def test_it_is_what_slow_loops_find(data, layout):
+def test_frames_are_those_of_slow_loops(data, layout):
     window, horizon, stride = (data.draw(count, name) for name in ("window", "horizon", "stride"))
     gap = data.draw(st.integers(0, 3), "gap")
     every = data.draw(st.booleans(), "every") and layout != "features"
@@ -112,12 +109,12 @@ def test_it_is_what_slow_loops_find(data, layout):
     at=st.sampled_from(["last", "every"]),
     seed=st.integers(0, 1000),
 )
-def test_random_runs_are_runs_and_have_the_targets_that_follow(
+def test_random_runs_are_consecutive_steps_with_the_targets_after_them(
     lengths, window, horizon, gap, at, seed
 ):
     sequences = [sequence_of(length, 2, at) for at, length in enumerate(lengths)]
-    asked = {"layout": "runs", "runs": 9, "seed": seed, "horizon": horizon, "gap": gap, "at": at}
-    frames = frame(sequences, window=window, **asked)
+    options = {"layout": "runs", "runs": 9, "seed": seed, "horizon": horizon, "gap": gap, "at": at}
+    frames = frame(sequences, window=window, **options)
     ends = [
         [(row[-1], row[row >= 0][0]) for row in frames.index[frames.which == which]]
         for which in range(len(lengths))
@@ -126,7 +123,7 @@ def test_random_runs_are_runs_and_have_the_targets_that_follow(
     for spans, length in zip(ends, lengths, strict=True):
         assert all(0 <= begin <= t < length - gap - horizon for t, begin in spans)
     assert_frames(frames, slow_frame(sequences, ends, window, horizon, gap, [0, 1], at, 0.0))
-    assert_frames(frame(sequences, window=window, **asked), vars(frames))
+    assert_frames(frame(sequences, window=window, **options), vars(frames))
 
 
 def test_random_runs_have_every_length_and_end_everywhere():
@@ -146,7 +143,7 @@ def test_random_runs_have_every_length_and_end_everywhere():
 TABLE = re.findall(r"^ +\| (\w+=.*?) +\| (.*?) +\|$", frame.__doc__ or "", re.MULTILINE)
 
 
-def drawn(frames: Frames) -> str:
+def as_written(frames: Frames) -> str:
     """The samples as the table writes them."""
 
     def digits(steps) -> str:
@@ -162,12 +159,12 @@ def drawn(frames: Frames) -> str:
 
 
 @pytest.mark.parametrize(("arguments", "samples"), TABLE)
-def test_the_table_is_so(arguments, samples):
+def test_the_table_in_the_docstring_is_right(arguments, samples):
     frames = frame(range(6), **eval(f"dict({arguments})"))
-    assert drawn(frames) == samples
+    assert as_written(frames) == samples
 
 
-def test_the_table_is_found_and_the_example_is_so():
+def test_the_table_has_eleven_rows_and_the_examples_are_right():
     assert len(TABLE) == 11
     assert doctest.testmod(windows) == (0, 4)
 
@@ -204,12 +201,12 @@ def test_a_list_of_numbers_is_one_sequence_and_of_arrays_several():
     assert several.y.ravel().tolist() == [2.0, 4.0, 5.0]
 
 
-def test_padding_may_be_a_step():
+def test_padding_may_be_a_whole_step():
     frames = frame(sequence_of(4, 2), window=2, layout="prefix", pad=[8.0, 9.0])
     assert frames.x[0, 0].tolist() == [8.0, 9.0]
 
 
-# What is refused.
+# Errors.
 
 SIX = np.arange(6.0)
 
@@ -279,6 +276,6 @@ SIX = np.arange(6.0)
         (lambda: frame(range(6), pad=0.5), "pad=0.5 cannot be held by int64 values"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused(wrong, message):
+def test_invalid_arguments_are_refused(wrong, message):
     with pytest.raises(InputError, match=message):
         wrong()

@@ -1,4 +1,4 @@
-"""A function's key: another one whenever the function would compile to another program."""
+"""Keys of functions: different whenever the function would compile to a different program."""
 
 import functools
 import io
@@ -70,7 +70,7 @@ def run(scope: dict, source: str):
         ("lambda x: x * settings.factor", "settings.factor = 2.0"),
     ],
 )
-def test_whatever_a_function_reads_changes_its_key(cell, function, change):
+def test_every_value_a_function_reads_changes_its_key(cell, function, change):
     settings = types.ModuleType("settings")
     settings.factor = 1.0
     cell |= {"FACTOR": 0.0, "TABLE": [1.0], "DICT": {"a": [1.0]}, "ARRAY": np.ones(3)}
@@ -104,7 +104,7 @@ def test_closures_are_read_too():
 @pytest.mark.parametrize(
     "hidden", [random.Random(0), np.random.default_rng(0), iter([1, 2]), io.StringIO()]
 )
-def test_where_a_value_may_change_unseen_there_is_no_key(hidden):
+def test_a_value_that_may_change_unnoticed_gives_no_key(hidden):
     assert function_key(lambda x: (x, hidden)) is None
 
 
@@ -122,7 +122,7 @@ def stream():
     return model.stream().warm([[0.3]])
 
 
-def test_generate_follows_a_global_that_is_bound_anew(stream, cell, compiled):
+def test_generate_follows_a_global_that_is_rebound(stream, cell, compiled):
     for factor in (1.0, 2.0, 1.0):
         cell["FACTOR"] = factor
         choose = eval("lambda answer: answer * FACTOR", cell)
@@ -133,7 +133,7 @@ def test_generate_follows_a_global_that_is_bound_anew(stream, cell, compiled):
     assert compiled.count == before
 
 
-def test_generate_never_uses_a_program_again_whose_function_may_have_changed(stream):
+def test_generate_does_not_reuse_a_program_whose_function_may_have_changed(stream):
     class Counting(random.Random):
         factor = 0.0
 
@@ -146,7 +146,7 @@ def test_generate_never_uses_a_program_again_whose_function_may_have_changed(str
         np.testing.assert_allclose(stream.fork().generate(1, choose)[0], expected, 1e-6)
 
 
-def test_a_sampler_of_the_users_own_is_not_the_one_it_derives_from():
+def test_a_subclass_of_the_sampler_has_its_own_program():
     model = legato.Sequential([layers.Input((None, 3)), layers.GRU(3), layers.Softmax()])
     stream = model.stream().warm(np.ones((2, 3)))
 

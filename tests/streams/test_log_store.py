@@ -1,7 +1,7 @@
-"""Pools kept in a file: whatever ends them, they go on as a pool that never stopped, to the bit.
+"""Pools kept in a file continue like a pool that never stopped, to the bit, whatever ends them.
 
-The oracle is a pool in memory to which the same happens. A kill is what it leaves behind: a copy
-of the files at that moment, opened; and a process that is really killed.
+The oracle is a pool in memory to which the same happens. A kill is simulated by opening a copy of
+the files at that moment, and done for real to a process.
 """
 
 import contextlib
@@ -50,8 +50,8 @@ def log_of(file: Path) -> Path:
     return Path(f"{file}.log")
 
 
-def happen(pool, number: int) -> bytes:
-    """One of the things that happen to a pool, the same for the same number; what it answers."""
+def apply_event(pool, number: int) -> bytes:
+    """Apply one of the operations on a pool, the same for the same number; return its outputs."""
     rng = np.random.default_rng(number)
     there = list(pool)
     some = there[rng.integers(len(there))] if there else None
@@ -67,19 +67,19 @@ def happen(pool, number: int) -> bytes:
     else:
         chosen = rng.permutation(len(NAMES))[: rng.integers(1, len(NAMES))]
         steps = [() if kind < 8 else (rng.integers(1, 4),) for _ in chosen]
-        fed = {
+        steps_by_name = {
             NAMES[at]: spread(rng, *count, FEATURES)
             for at, count in zip(chosen, steps, strict=True)
         }
-        return b"".join(each.tobytes() for each in pool.feed(fed).values())
+        return b"".join(each.tobytes() for each in pool.feed(steps_by_name).values())
     return b""
 
 
-def lived(model, numbers):
-    """A pool in memory to which some of it happened."""
+def pool_in_memory(model, numbers):
+    """A pool in memory after some of the operations."""
     pool = model.streams()
     for number in numbers:
-        happen(pool, number)
+        apply_event(pool, number)
     return pool
 
 
@@ -90,8 +90,8 @@ def assert_same(one, other):
         assert_same_states(one.state(name), other.state(name))
 
 
-def killed(file: Path, folder: str) -> Path:
-    """The files as a kill now would leave them, somewhere else."""
+def copy_as_killed(file: Path, folder: str) -> Path:
+    """Copy the files as a kill now would leave them."""
     copy = file.parent / folder / file.name
     copy.parent.mkdir()
     for path in (file, log_of(file)):
@@ -100,15 +100,15 @@ def killed(file: Path, folder: str) -> Path:
     return copy
 
 
-# As if it had never stopped.
+# Reopened pools.
 
 
-def test_a_pool_opened_again_and_again_goes_on_to_the_bit(model, file):
+def test_a_pool_reopened_many_times_continues_to_the_bit(model, file):
     never, pool = model.streams(), model.streams(file=file)
     for number in range(120):
-        assert happen(pool, number) == happen(never, number)
+        assert apply_event(pool, number) == apply_event(never, number)
         if number % 5 == 0:
-            with model.streams(file=killed(file, str(number))) as other:
+            with model.streams(file=copy_as_killed(file, str(number))) as other:
                 assert_same(other, never)
         if number % 17 == 0:
             pool.close()
@@ -118,45 +118,45 @@ def test_a_pool_opened_again_and_again_goes_on_to_the_bit(model, file):
     pool.close()
 
 
-def test_closed_it_is_one_file_that_save_could_have_written(model, file, tmp_path):
+def test_a_closed_pool_is_one_file_equal_to_a_saved_one(model, file, tmp_path):
     with model.streams(file=file) as pool:
         for number in range(20):
-            happen(pool, number)
+            apply_event(pool, number)
         pool.save(tmp_path / "saved.state")
     assert sorted(tmp_path.iterdir()) == [tmp_path / "saved.state", file]
     assert_same(model.streams().load(file), model.streams().load(tmp_path / "saved.state"))
     with model.streams(file=tmp_path / "saved.state") as pool:
-        assert_same(pool, lived(model, range(20)))
+        assert_same(pool, pool_in_memory(model, range(20)))
 
 
-def test_a_stream_by_itself_can_be_gone_on_with(model, file, rng):
+def test_a_single_stream_continues_outside_its_pool(model, file, rng):
     stream = model.stream().warm(spread(rng, 5, FEATURES))
     stream.save(file)
     with model.streams(file=file) as pool:
         assert list(pool) == [""]
         assert pool.steps("") == 5
         pool.feed({"": spread(rng, FEATURES)})
-        with model.streams(file=killed(file, "copy")) as other:
+        with model.streams(file=copy_as_killed(file, "copy")) as other:
             assert_same(other, pool)
     assert model.stream().load(file).steps == 6
 
 
-def test_what_moves_whole_pools_is_kept_too(model, file, tmp_path, rng):
+def test_operations_on_whole_pools_are_kept_too(model, file, tmp_path, rng):
     folder = tmp_path / "evicted"
-    lived(model, range(9)).save(tmp_path / "more.state")
+    pool_in_memory(model, range(9)).save(tmp_path / "more.state")
     with model.streams(file=file, folder=folder) as pool:
         pool.load(tmp_path / "more.state")
-        assert_same(pool, lived(model, range(9)))
-        with model.streams(file=killed(file, "loaded")) as other:
+        assert_same(pool, pool_in_memory(model, range(9)))
+        with model.streams(file=copy_as_killed(file, "loaded")) as other:
             assert_same(other, pool)
         gone, *others = list(pool)
         steps = pool.steps(gone)
         pool.evict(gone)
-        with model.streams(file=killed(file, "without"), folder=folder) as other:
+        with model.streams(file=copy_as_killed(file, "without"), folder=folder) as other:
             assert list(other) == others
         pool.feed({gone: spread(rng, FEATURES)})
         assert pool.steps(gone) == steps + 1
-        with model.streams(file=killed(file, "back"), folder=folder) as other:
+        with model.streams(file=copy_as_killed(file, "back"), folder=folder) as other:
             assert_same(other, pool)
 
 
@@ -175,7 +175,7 @@ def test_numbers_of_numpy_are_names(model, file, rng):
     with model.streams(file=file) as pool:
         for _ in range(2):
             pool.feed({np.int64(3): spread(rng, FEATURES)})
-        with model.streams(file=killed(file, "copy")) as other:
+        with model.streams(file=copy_as_killed(file, "copy")) as other:
             assert list(other) == [3]
             assert other.steps(3) == 2
 
@@ -183,15 +183,15 @@ def test_numbers_of_numpy_are_names(model, file, rng):
 # Killed.
 
 
-def test_a_record_that_was_cut_short_anywhere_was_never_there(model, file):
+def test_a_record_cut_short_anywhere_is_ignored(model, file):
     pool, sizes = model.streams(file=file), [0]
     for number in (5, 6):
-        happen(pool, number)
+        apply_event(pool, number)
         sizes.append(log_of(file).stat().st_size)
-    copy = killed(file, "copy")
+    copy = copy_as_killed(file, "copy")
     pool.close()
     whole, content = log_of(copy).read_bytes(), copy.read_bytes()
-    before = [lived(model, []), lived(model, [5]), lived(model, [5, 6])]
+    before = [pool_in_memory(model, []), pool_in_memory(model, [5]), pool_in_memory(model, [5, 6])]
     for end in range(sizes[-1] + 1):
         log_of(copy).write_bytes(whole[:end])
         copy.write_bytes(content)
@@ -199,11 +199,11 @@ def test_a_record_that_was_cut_short_anywhere_was_never_there(model, file):
             assert_same(other, before[sum(end >= size for size in sizes[1:])])
 
 
-def test_a_byte_that_was_altered_anywhere_is_seen(model, file):
+def test_an_altered_byte_anywhere_in_the_log_is_detected(model, file):
     with model.streams(file=file) as pool:
         for number in (5, 6):
-            happen(pool, number)
-        copy = killed(file, "copy")
+            apply_event(pool, number)
+        copy = copy_as_killed(file, "copy")
     whole = log_of(copy).read_bytes()
     for at in range(len(whole)):
         altered = bytearray(whole)
@@ -214,50 +214,50 @@ def test_a_byte_that_was_altered_anywhere_is_seen(model, file):
         assert log_of(copy).read_bytes() == altered
     found = re.search(r"truncate -s (\d+) ", str(error.value))
     assert found is not None
-    log_of(copy).write_bytes(whole[: int(found[1])])  # as it advises
+    log_of(copy).write_bytes(whole[: int(found[1])])  # as the message advises
     with model.streams(file=copy) as pool:
-        assert_same(pool, lived(model, [5]))
+        assert_same(pool, pool_in_memory(model, [5]))
 
 
-def test_a_kill_while_the_file_is_written_anew_loses_nothing(model, file, monkeypatch):
+def test_a_kill_while_the_file_is_rewritten_loses_nothing(model, file, monkeypatch):
     copies, pool = [], model.streams(file=file)
     write, cut = StreamFile.write, LogStore._truncate
 
-    def photographed(act):
-        def acted(*words):
-            copies.append(killed(file, str(len(copies))))
+    def copy_before_and_after(act):
+        def copying(*words):
+            copies.append(copy_as_killed(file, str(len(copies))))
             act(*words)
-            copies.append(killed(file, str(len(copies))))
+            copies.append(copy_as_killed(file, str(len(copies))))
 
-        return acted
+        return copying
 
     for number in range(10):
-        happen(pool, number)
-    monkeypatch.setattr(StreamFile, "write", photographed(write))
-    monkeypatch.setattr(LogStore, "_truncate", photographed(cut))
+        apply_event(pool, number)
+    monkeypatch.setattr(StreamFile, "write", copy_before_and_after(write))
+    monkeypatch.setattr(LogStore, "_truncate", copy_before_and_after(cut))
     pool.close()
     monkeypatch.undo()
     assert len(copies) > 5
     for copy in copies:
         with model.streams(file=copy) as other:
-            assert_same(other, lived(model, range(10)))
+            assert_same(other, pool_in_memory(model, range(10)))
 
 
 KEEPS_ON = """
 import hashlib, itertools, sys
 import legato
 from legato._streams import log_store
-from streams.test_log_store import happen
+from streams.test_log_store import apply_event
 
 log_store.MIN_LOG_BYTES = 3000  # so that the file is often written anew
 pool = legato.load_model(sys.argv[1]).streams(file=sys.argv[2])
 for number in itertools.count(int(sys.argv[3])):
-    print(number, hashlib.sha256(happen(pool, number)).hexdigest(), flush=True)
+    print(number, hashlib.sha256(apply_event(pool, number)).hexdigest(), flush=True)
 """
 
 
 def kill_and_compare(model, file: Path, times: int, rng) -> None:
-    """Processes that keep on feeding one file are killed; what each has answered is compared."""
+    """Kill processes that keep feeding one file, and compare the outputs that each gave."""
     path, never, number = file.with_name("model.keras"), model.streams(), 0
     model.save(path)
     for _ in range(times):
@@ -265,22 +265,22 @@ def kill_and_compare(model, file: Path, times: int, rng) -> None:
         here = Path(__file__).parents[1]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=here) as process:
             assert process.stdout is not None
-            told = [process.stdout.readline()]
+            lines = [process.stdout.readline()]
             time.sleep(rng.uniform(0, 0.5))
             process.kill()
-            told += process.stdout.read().splitlines(keepends=True)
+            lines += process.stdout.read().splitlines(keepends=True)
         assert process.returncode == -signal.SIGKILL
-        for line in told:
+        for line in lines:
             if line.endswith("\n"):
                 assert line.split()[0] == str(number)
-                digest = hashlib.sha256(happen(never, number)).hexdigest()
+                digest = hashlib.sha256(apply_event(never, number)).hexdigest()
                 assert line.split()[1] == digest
                 number += 1
         with model.streams(file=file) as pool:
             try:
                 assert_same(pool, never)
-            except AssertionError:  # one thing more happened, and was not told
-                happen(never, number)
+            except AssertionError:  # one more operation, whose output was not printed
+                apply_event(never, number)
                 assert_same(pool, never)
                 number += 1
     assert number > times
@@ -295,24 +295,24 @@ def test_many_killed_processes_lose_nothing(model, file, rng):
     kill_and_compare(model, file, 25, rng)
 
 
-# A log that grows.
+# Merging the log into the file.
 
 
-def test_a_long_log_becomes_a_file(model, file, monkeypatch):
+def test_a_long_log_is_merged_into_the_file(model, file, monkeypatch):
     monkeypatch.setattr(log_store, "MIN_LOG_BYTES", 5000)
     never, sizes, most = model.streams(), [], 0
     with model.streams(file=file) as pool:
         for number in range(150):
-            assert happen(pool, number) == happen(never, number)
+            assert apply_event(pool, number) == apply_event(never, number)
             sizes.append(log_of(file).stat().st_size)
             most = max(most, file.stat().st_size)
-        with model.streams(file=killed(file, "copy")) as other:
+        with model.streams(file=copy_as_killed(file, "copy")) as other:
             assert_same(other, never)
     assert sum(np.diff(sizes) < 0) > 3
-    assert max(sizes) < max(5000, 4 * most) + 9000  # and a record
+    assert max(sizes) < max(5000, 4 * most) + 9000  # plus one record
 
 
-def test_a_file_that_cannot_be_written_anew_stops_nobody(model, file, monkeypatch):
+def test_a_pool_continues_if_its_file_cannot_be_rewritten(model, file, monkeypatch):
     monkeypatch.setattr(log_store, "MIN_LOG_BYTES", 500)
     never, pool = model.streams(), model.streams(file=file)
 
@@ -322,7 +322,7 @@ def test_a_file_that_cannot_be_written_anew_stops_nobody(model, file, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(StreamFile, "write", full)
         for number in range(60):
-            assert happen(pool, number) == happen(never, number)
+            assert apply_event(pool, number) == apply_event(never, number)
         with pytest.raises(legato.OutputError, match="full"):
             pool.close()
     with model.streams(file=file) as pool:
@@ -333,8 +333,8 @@ def test_a_file_that_cannot_be_written_anew_stops_nobody(model, file, monkeypatc
 
 
 @contextlib.contextmanager
-def room(size: int):
-    """No file may grow beyond so many bytes: what does not fit is written in part."""
+def file_size_limit(size: int):
+    """Limit the size of files: longer writes are cut short."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -343,7 +343,7 @@ def room(size: int):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_on_a_full_disk_nothing_moves(model, file, rng):
+def test_on_a_full_disk_no_stream_changes(model, file, rng):
     never, pool = model.streams(), model.streams(file=file)
     first, second = ({n: spread(rng, FEATURES) for n in ("ada", "bob")} for _ in range(2))
     for each in (never, pool):
@@ -351,7 +351,7 @@ def test_on_a_full_disk_nothing_moves(model, file, rng):
     before = log_of(file).read_bytes()
     stream = pool.stream("bob")
     for more in (0, 1, 30):
-        with room(len(before) + more):
+        with file_size_limit(len(before) + more):
             for act in (
                 lambda: pool.feed(second),
                 lambda: pool.feed({"new": second["ada"]}),
@@ -366,16 +366,16 @@ def test_on_a_full_disk_nothing_moves(model, file, rng):
                 assert log_of(file).read_bytes() == before
     one, other = pool.feed(second), never.feed(second)
     assert all(np.array_equal(one[name], other[name]) for name in other)
-    with model.streams(file=killed(file, "copy")) as again:
+    with model.streams(file=copy_as_killed(file, "copy")) as again:
         assert_same(again, never)
     pool.close()
 
 
-# What is refused.
+# Errors.
 
 
-def refused(model, file: Path, error=legato.StateError, **options) -> str:
-    """What is said; a file that is refused is neither altered nor locked."""
+def refusal_of(model, file: Path, error=legato.StateError, **options) -> str:
+    """The error's message; a refused file is neither altered nor locked."""
     paths = [path for path in (file, log_of(file)) if path.is_file()]
     before = [path.read_bytes() for path in paths]
     for _ in range(2):
@@ -389,91 +389,93 @@ def refused(model, file: Path, error=legato.StateError, **options) -> str:
 @pytest.mark.parametrize("closed", [True, False])
 def test_other_weights_are_refused_or_taken(model, file, tmp_path, closed):
     with model.streams(file=file) as pool:
-        happen(pool, 5)
-        file = file if closed else killed(file, "copy")
+        apply_event(pool, 5)
+        file = file if closed else copy_as_killed(file, "copy")
     other = made(seed=8)
-    told = refused(other, file)
+    message = refusal_of(other, file)
     for each in (model, other):
-        assert Fingerprint(each)()[:12] in told
-    assert "other_weights=True" in told
+        assert Fingerprint(each)()[:12] in message
+    assert "other_weights=True" in message
     with other.streams(file=file, other_weights=True) as pool:
-        assert_same(pool, lived(model, [5]))
+        assert_same(pool, pool_in_memory(model, [5]))
     other.streams(file=file).close()
-    refused(model, file)
+    refusal_of(model, file)
 
 
 def test_another_model_is_refused(model, file):
     with model.streams(file=file) as pool:
-        happen(pool, 5)
-    assert "streams of this model carry" in refused(made(units=5), file)
-    assert "streams of this model carry" in refused(made(units=5), file, other_weights=True)
+        apply_event(pool, 5)
+    assert "streams of this model carry" in refusal_of(made(units=5), file)
+    assert "streams of this model carry" in refusal_of(made(units=5), file, other_weights=True)
 
 
-def test_weights_that_change_meanwhile_are_those_of_the_file(file):
+def test_weights_that_change_meanwhile_are_recorded_in_the_file(file):
     model = made()
     before, pool = model.get_weights(), model.streams(file=file)
-    never = lived(model, [5])
-    happen(pool, 5)
+    never = pool_in_memory(model, [5])
+    apply_event(pool, 5)
     set_weights(model, 9)
-    assert happen(pool, 6) == happen(never, 6)
-    copy = killed(file, "copy")
+    assert apply_event(pool, 6) == apply_event(never, 6)
+    copy = copy_as_killed(file, "copy")
     pool.close()
     with model.streams(file=copy) as other:
         assert_same(other, never)
     model.set_weights(before)
-    assert "was written with other weights" in refused(model, file)
+    assert "was written with other weights" in refusal_of(model, file)
 
 
-def test_one_pool_at_a_time_has_a_file(model, file):
+def test_a_file_is_open_in_one_pool_at_a_time(model, file):
     with model.streams(file=file) as pool:
-        happen(pool, 5)
-        told = refused(model, file, legato.OutputError)
-        assert "users.state is open in another pool, of this process or another: close it" in told
+        apply_event(pool, 5)
+        message = refusal_of(model, file, legato.OutputError)
+        assert (
+            "users.state is open in another pool, of this process or another: close it" in message
+        )
     model.streams(file=file).close()
 
 
-def test_a_closed_pool_is_closed(model, file):
+def test_a_closed_pool_refuses_further_use(model, file):
     pool = model.streams(file=file)
-    happen(pool, 5)
+    apply_event(pool, 5)
     pool.close()
     pool.close()
     content = file.read_bytes()
     name = next(iter(pool))
-    for act in (lambda: happen(pool, 6), lambda: pool.drop(name), lambda: pool.reset(name)):
+    for act in (lambda: apply_event(pool, 6), lambda: pool.drop(name), lambda: pool.reset(name)):
         with pytest.raises(legato.InputError, match="is closed: open it again"):
             act()
     assert file.read_bytes() == content
-    assert_same(pool, lived(model, [5]))
+    assert_same(pool, pool_in_memory(model, [5]))
 
 
-def test_a_pool_without_a_file_goes_on(model):
+def test_a_pool_without_a_file_continues_after_its_with_block(model):
     with model.streams() as pool:
-        happen(pool, 5)
-    assert happen(pool, 6) == happen(lived(model, [5]), 6)
+        apply_event(pool, 5)
+    assert apply_event(pool, 6) == apply_event(pool_in_memory(model, [5]), 6)
 
 
 def test_a_log_and_a_file_that_do_not_belong_together_are_refused(model, file):
     with model.streams(file=file) as pool:
-        happen(pool, 5)
-        copy = killed(file, "copy")
-        happen(pool, 6)
+        apply_event(pool, 5)
+        copy = copy_as_killed(file, "copy")
+        apply_event(pool, 6)
     shutil.copy(file, copy)  # which has more than the log's own
-    assert "users.state, and that file is another. The two belong" in refused(model, copy)
+    assert "users.state, and that file is another. The two belong" in refusal_of(model, copy)
     copy.unlink()
-    assert "users.state, and that file is missing. The two belong" in refused(model, copy)
+    assert "users.state, and that file is missing. The two belong" in refusal_of(model, copy)
 
 
 def test_files_of_something_else_are_left_alone(model, file):
     log_of(file).write_text("12:00 all is well\n")
-    assert "users.state.log is something else than the log of streams" in refused(model, file)
+    assert "users.state.log is something else than the log of streams" in refusal_of(model, file)
     log_of(file).unlink()
     file.write_text("my diary")
-    assert "is not a whole stream file" in refused(model, file)
+    assert "is not a whole stream file" in refusal_of(model, file)
     folder = file.with_name("folder")
     folder.mkdir()
-    assert "is not a whole stream file" in refused(model, folder)
+    assert "is not a whole stream file" in refusal_of(model, folder)
     nowhere = file.with_name("no") / "users.state"
-    assert "users.state.log cannot be written (No such file" in refused(
+    assert "users.state.log cannot be written (No such file" in refusal_of(
         model, nowhere, legato.OutputError
     )
 
@@ -482,8 +484,8 @@ def test_a_file_of_more_than_the_limit_is_refused(model, file, rng):
     with model.streams(file=file) as pool:
         pool.feed({name: spread(rng, FEATURES) for name in "abc"})
         pool.drop("a")
-        copy = killed(file, "copy")
-    assert "2 streams would be more than the limit of 1" in refused(
+        copy = copy_as_killed(file, "copy")
+    assert "2 streams would be more than the limit of 1" in refusal_of(
         model, file, legato.InputError, limit=1
     )
     with model.streams(2, file=copy) as pool:  # never more than two at once
@@ -492,5 +494,5 @@ def test_a_file_of_more_than_the_limit_is_refused(model, file, rng):
         pool.drop("c")
         with pytest.raises(legato.InputError, match=r"cannot be named 1\.5"):
             pool.fork("b", 1.5)
-        with model.streams(file=killed(copy, "again")) as other:
+        with model.streams(file=copy_as_killed(copy, "again")) as other:
             assert list(other) == ["b"]

@@ -1,4 +1,4 @@
-"""A stream that goes on by itself = feeding its own choices back one by one."""
+"""Generating with a stream = feeding its own choices back, one by one."""
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +11,18 @@ from legato import InputError, UnsupportedError, layers
 CLASSES = 6
 
 
-def network(features: int = 1, answers: int = CLASSES, activation: str | None = "softmax"):
-    """A network whose answers differ clearly from step to step."""
+def network(features: int = 1, outputs: int = CLASSES, activation: str | None = "softmax"):
+    """A network whose outputs differ clearly from step to step."""
     model = legato.Sequential(
-        [layers.Input((None, features)), layers.GRU(5), layers.Dense(answers, activation)]
+        [layers.Input((None, features)), layers.GRU(5), layers.Dense(outputs, activation)]
     )
     rng = np.random.default_rng(1)
     model.set_weights([rng.normal(size=w.shape) * 3 for w in model.get_weights()])
     return model
 
 
-def by_hand(stream, count: int, choose, encode) -> np.ndarray:
-    """The oracle: choose from the last answer, feed, and again."""
+def feed_choices_back(stream, count: int, choose, encode) -> np.ndarray:
+    """The oracle: choose from the last output, feed the choice, repeat."""
     answer, choices = stream.answer, []
     for _ in range(count):
         choices.append(choose(answer))
@@ -39,22 +39,22 @@ def warmed(model, **options):
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 100])
-def test_the_loop_is_feeding_by_hand(count):
+def test_generate_equals_feeding_choices_back(count):
     stream = warmed(network())
-    expected = by_hand(stream.fork(), count, np.argmax, scaled)
+    expected = feed_choices_back(stream.fork(), count, np.argmax, scaled)
     choices = stream.generate(count, legato.argmax, encode=scaled)
     np.testing.assert_array_equal(choices, expected)
     assert stream.steps == 4 + count
     assert len(np.unique(choices)) > 1 or count < 5
 
 
-def test_longer_than_a_program_has_room_for():
+def test_generating_more_than_one_program_holds():
     stream = warmed(network())
-    expected = by_hand(stream.fork(), 5000, np.argmax, scaled)
+    expected = feed_choices_back(stream.fork(), 5000, np.argmax, scaled)
     np.testing.assert_array_equal(stream.generate(5000, encode=scaled), expected)
 
 
-def test_some_and_then_some_more_is_all_at_once():
+def test_generating_in_two_parts_equals_generating_at_once():
     one, other = warmed(network()).fork(2)
     for choose in (legato.argmax, legato.sample(1.2, seed=5)):
         whole = one.generate(20, choose, encode=scaled)
@@ -63,13 +63,15 @@ def test_some_and_then_some_more_is_all_at_once():
         assert one.state.allclose(other.state)
 
 
-def test_classes_are_one_hot_where_the_model_takes_as_many_numbers():
+def test_classes_are_one_hot_if_the_model_has_as_many_features():
     stream = warmed(network(features=CLASSES))
-    expected = by_hand(stream.fork(), 9, np.argmax, lambda choice: np.eye(CLASSES)[choice])
+    expected = feed_choices_back(
+        stream.fork(), 9, np.argmax, lambda choice: np.eye(CLASSES)[choice]
+    )
     np.testing.assert_array_equal(stream.generate(9), expected)
 
 
-def test_tokens_are_fed_as_they_are():
+def test_tokens_are_fed_back_unchanged():
     model = legato.Sequential(
         [
             layers.Input((None,), dtype="int32"),
@@ -79,39 +81,41 @@ def test_tokens_are_fed_as_they_are():
         ]
     )
     stream = model.stream().warm([1, 2])
-    expected = by_hand(stream.fork(), 9, np.argmax, int)
+    expected = feed_choices_back(stream.fork(), 9, np.argmax, int)
     np.testing.assert_array_equal(stream.generate(9), expected)
 
 
-def test_a_forecast_is_fed_back_as_it_is():
+def test_forecasts_are_fed_back_unchanged():
     stream = warmed(network(2, 2, activation=None))
-    expected = by_hand(stream.fork(), 6, np.copy, np.copy)
+    expected = feed_choices_back(stream.fork(), 6, np.copy, np.copy)
     generated = stream.generate(6)
     assert generated.shape == (6, 2)
     np.testing.assert_allclose(generated, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_window_goes_on_too():
+def test_a_stateless_model_with_a_window_generates_too():
     stream = warmed(network(), window=3)
-    expected = by_hand(stream.fork(), 9, np.argmax, scaled)
+    expected = feed_choices_back(stream.fork(), 9, np.argmax, scaled)
     np.testing.assert_array_equal(stream.generate(9, encode=scaled), expected)
 
 
-def test_functions_of_the_users_own():
+def test_choose_and_encode_may_be_any_functions():
     def second_best(answer):
         return jnp.argsort(answer)[-2]
 
     stream = warmed(network())
     choices = stream.fork().generate(8, second_best, encode=scaled)
-    expected = by_hand(stream.fork(), 8, lambda answer: np.argsort(answer)[-2], scaled)
+    expected = feed_choices_back(stream.fork(), 8, lambda answer: np.argsort(answer)[-2], scaled)
     np.testing.assert_array_equal(choices, expected)
     table = {at: (at + 1) % CLASSES for at in range(CLASSES)}  # no tracer is found in it
     choices = stream.fork().generate(8, lambda answer: table[int(np.argmax(answer))], encode=scaled)
-    expected = by_hand(stream.fork(), 8, lambda answer: table[int(np.argmax(answer))], scaled)
+    expected = feed_choices_back(
+        stream.fork(), 8, lambda answer: table[int(np.argmax(answer))], scaled
+    )
     np.testing.assert_array_equal(choices, expected)
 
 
-def test_functions_that_differ_are_told_apart(compiled):
+def test_different_functions_have_different_programs(compiled):
     stream = warmed(network())
 
     def by(factor):
@@ -125,7 +129,7 @@ def test_functions_that_differ_are_told_apart(compiled):
 
 
 class Best:
-    """A way to choose that is a method: of another object it is another one."""
+    """Chooses with a method, which differs between objects."""
 
     def __init__(self, place: int):
         self.place = place
@@ -134,17 +138,17 @@ class Best:
         return jnp.argsort(answer)[self.place]
 
 
-def test_methods_of_different_objects_are_told_apart():
+def test_methods_of_different_objects_have_different_programs():
     stream = warmed(network())
     for place in (-1, -2, 0):
-        expected = by_hand(
+        expected = feed_choices_back(
             stream.fork(), 5, lambda answer, at=place: np.argsort(answer)[at], scaled
         )
         choices = stream.fork().generate(5, Best(place).choose, encode=scaled)
         np.testing.assert_array_equal(choices, expected)
 
 
-def test_draws_follow_the_probabilities():
+def test_samples_follow_the_probabilities():
     stream = warmed(network())
     expected = stream.answer
     draws = [
@@ -154,7 +158,7 @@ def test_draws_follow_the_probabilities():
     np.testing.assert_allclose(shares, expected, atol=4 * 0.5 / np.sqrt(len(draws)))
 
 
-def test_logits_are_drawn_from_where_they_are_said_to_be_logits():
+def test_logits_are_sampled_if_declared_as_logits():
     with_softmax, without = warmed(network()), warmed(network(activation=None))
     for seed in range(5):
         expected = with_softmax.fork().generate(9, legato.sample(0.8, seed), encode=scaled)
@@ -177,14 +181,14 @@ def test_temperature_sharpens_and_seeds_repeat():
     np.testing.assert_array_equal(draw(1e-3, 8), draw(0, 8))
 
 
-def test_sampling_is_done_step_by_step_where_nothing_is_compiled():
+def test_without_compilation_sampling_runs_step_by_step():
     stream = warmed(network())
     with jax.disable_jit():
         choices = stream.fork().generate(4, legato.sample(1.0, 2), encode=scaled)
     np.testing.assert_array_equal(choices, stream.generate(4, legato.sample(1.0, 2), encode=scaled))
 
 
-def test_nothing_moves_where_a_choice_fails():
+def test_a_failing_choice_leaves_the_stream_as_it_was():
     stream = warmed(network())
     before = stream.state, stream.steps
     for choose, error in ((lambda answer: 1 / 0, ZeroDivisionError), (lambda: 1, TypeError)):
@@ -195,7 +199,7 @@ def test_nothing_moves_where_a_choice_fails():
 
 @pytest.mark.parametrize("error", [TypeError("no temperature"), IndexError("no such letter")])
 @pytest.mark.parametrize("name", ["choose", "encode"])
-def test_an_error_of_the_users_own_comes_out_as_it_is(name, error):
+def test_errors_in_user_functions_are_raised_unchanged(name, error):
     calls = []
 
     def failing(value):
@@ -218,14 +222,14 @@ def test_an_error_of_the_users_own_comes_out_as_it_is(name, error):
         lambda answer: answer[answer == answer.max()].size,
     ],
 )
-def test_a_function_that_takes_no_tracer_is_called_step_by_step(choose):
+def test_a_function_that_cannot_be_traced_runs_step_by_step(choose):
     stream = warmed(network())
-    expected = by_hand(stream.fork(), 3, choose, scaled)
+    expected = feed_choices_back(stream.fork(), 3, choose, scaled)
     np.testing.assert_array_equal(stream.generate(3, choose, encode=scaled), expected)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"n": 0}, "n is 0; a number of steps of at least 1 was expected"),
         ({"n": 2.5}, "n is 2.5"),
@@ -236,12 +240,12 @@ def test_a_function_that_takes_no_tracer_is_called_step_by_step(choose):
         ({"n": 2, "encode": lambda c: [c, c]}, r"What encode gives has shape \(2,\)"),
     ],
 )
-def test_what_cannot_go_on_is_refused(arguments, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_arguments_of_generate_are_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
         warmed(network()).generate(**arguments)
 
 
-def test_nothing_to_go_on_from_is_refused():
+def test_generate_needs_an_output_to_start_from():
     with pytest.raises(InputError, match="fed nothing yet"):
         network().stream().generate(3, encode=scaled)
     stream = network().stream(window=3).warm([[0.1]])
@@ -252,7 +256,7 @@ def test_nothing_to_go_on_from_is_refused():
     assert len(network().stream(window=3, pad=0).warm([[0.1]]).generate(3, encode=scaled)) == 3
 
 
-def test_a_state_from_elsewhere_says_no_answer():
+def test_a_stream_taken_from_a_pool_generates_only_after_a_step():
     pool = network().streams()
     pool.feed({"ada": [0.3]})
     stream = pool.stream("ada")
@@ -273,7 +277,7 @@ def test_several_inputs_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"temperature": -1}, "temperature is -1"),
         ({"temperature": np.nan}, "temperature is nan"),
@@ -283,6 +287,6 @@ def test_several_inputs_are_refused():
         ({"seed": 0.5}, "seed is 0.5"),
     ],
 )
-def test_draws_that_cannot_be_are_refused(options, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_arguments_of_sample_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
         legato.sample(**options)

@@ -1,4 +1,4 @@
-"""A store is any object with the protocol's four methods: a pool that uses one goes on the same."""
+"""Stores: any object with the four methods of the protocol keeps the streams of a pool."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def assert_same(pool, other):
         assert_same_states(pool.state(name), other.state(name))
 
 
-def test_a_pool_goes_on_from_another_store(steps, rng):
+def test_a_pool_continues_from_another_store(steps, rng):
     store, never = DictStore(len(steps.files.blank)), Streams(steps)
     with Streams(steps, open_store=lambda snapshot: store) as pool:
         for each in (pool, never):
@@ -83,7 +83,7 @@ def test_a_store_that_has_more_than_the_limit_is_closed(steps):
     assert len(store.kept) == 3
 
 
-def test_a_store_that_cannot_be_written_moves_no_stream(steps):
+def test_if_a_store_cannot_be_written_no_stream_changes(steps):
     store = DictStore(len(steps.files.blank))
     pool = Streams(steps, open_store=lambda snapshot: store)
     pool.feed({"ada": np.ones(FEATURES)})
@@ -127,7 +127,7 @@ def made_stores(steps, folder, records) -> list[StreamStore]:
     ]
 
 
-def test_every_store_gives_back_what_was_put(steps, tmp_path, rng):
+def test_every_store_loads_what_was_put(steps, tmp_path, rng):
     rows = np.repeat(steps.files.blank[None], 3, axis=0) + spread(rng, 3, 1)
     records = StreamRecords(["ada", 7, "a/../b"], rows, np.array([1, 0, 5]))
     for store in made_stores(steps, tmp_path, records):

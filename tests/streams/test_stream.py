@@ -1,4 +1,4 @@
-"""Streams beyond the laws: what is a step, what is refused, what is compiled."""
+"""Streams beyond the laws: what counts as a step, errors, and compiled programs."""
 
 import os
 import subprocess
@@ -26,10 +26,10 @@ def steps(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0.1, 0.9, (count, FEATURES)).astype("float32")
 
 
-# What a step is.
+# Steps.
 
 
-def test_a_model_of_windows_is_fed_windows():
+def test_a_model_of_windows_takes_windows():
     model = legato.Sequential([layers.Input((3, 1)), layers.LSTM(4), layers.Dense(2)])
     stream = model.stream()
     x = np.arange(1.0, 6.0)
@@ -43,7 +43,7 @@ def test_a_model_of_windows_is_fed_windows():
     assert not np.allclose(carried[3], expected[1], atol=1e-4)
 
 
-def test_a_stateless_model_of_one_step_forgets_and_a_stateful_one_does_not():
+def test_a_stateless_model_of_one_step_carries_nothing_and_a_stateful_one_does():
     for stateful in (False, True):
         model = legato.Sequential([layers.Input((1, 3)), layers.LSTM(4, stateful=stateful)])
         answers = model.stream().feed(np.ones((3, 3)))
@@ -59,7 +59,7 @@ def test_samples_without_time_are_steps():
     np.testing.assert_allclose(answers, model.predict(X, verbose=0), rtol=1e-5, atol=1e-7)
 
 
-def test_a_model_that_takes_its_samples_whole_carries_from_one_to_the_next():
+def test_a_model_of_whole_samples_carries_state_between_them():
     model = legato.Sequential(
         [
             layers.Input((3, 1)),
@@ -74,7 +74,7 @@ def test_a_model_that_takes_its_samples_whole_carries_from_one_to_the_next():
     np.testing.assert_allclose(answers, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_one_number_is_a_step_where_there_is_one_feature():
+def test_with_one_feature_a_number_is_a_step():
     model = legato.Sequential([layers.Input((None, 1)), layers.GRU(3)])
     answers = model.stream().feed([[0.1], [0.2]])
     stream = model.stream()
@@ -100,7 +100,7 @@ def test_tokens_and_masks():
     )
     before = stream.state
     stream.feed(0)
-    assert stream.state == before  # a masked step moves nothing, to the bit
+    assert stream.state == before  # a masked step keeps the state to the bit
 
 
 def test_tokens_of_any_size_keep_their_bits_in_a_window():
@@ -146,7 +146,7 @@ def test_many_inputs_and_outputs(every, rng):
 
 
 @pytest.mark.parametrize(
-    ("x", "told"),
+    ("x", "message"),
     [
         ([1.0], "one array for each"),
         (np.ones((3, 2)), "3 inputs, 'signal', 'level', 'word', and a ndarray came"),
@@ -156,8 +156,8 @@ def test_many_inputs_and_outputs(every, rng):
         ([np.ones(2), np.ones(3), 1.5], "1.5, and the input 'word' takes whole numbers"),
     ],
 )
-def test_many_inputs_that_do_not_fit_are_refused(x, told):
-    with pytest.raises(InputError, match=told):
+def test_many_inputs_that_do_not_fit_are_refused(x, message):
+    with pytest.raises(InputError, match=message):
         many_inputs(True).stream().feed(x)
 
 
@@ -186,11 +186,11 @@ def test_float64():
     subprocess.run([sys.executable, "-W", "error", "-c", FLOAT64], env=environment, check=True)
 
 
-# What is refused.
+# Errors.
 
 
 @pytest.mark.parametrize(
-    ("x", "told"),
+    ("x", "message"),
     [
         ([1, 2, 3], r"shape \(3,\); one step is \(2,\), and several are \(steps, 2\)"),
         (np.ones((1, 3, 2)), "A stream is one sequence: it has no axis of rows"),
@@ -204,22 +204,22 @@ def test_float64():
         (None, "NoneType"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_moves_nothing(x, told):
+def test_invalid_steps_are_refused_and_leave_the_state(x, message):
     stream = network().stream().warm(steps(3))
     before = stream.state
-    if told is None:
+    if message is None:
         stream.feed(x)  # large, but finite
         return
-    with pytest.raises((InputError, UnsupportedError), match=told):
+    with pytest.raises((InputError, UnsupportedError), match=message):
         stream.feed(x)
     assert (stream.state, stream.steps) == (before, 3)
     pool = network().streams()
-    with pytest.raises((InputError, UnsupportedError), match=told):
+    with pytest.raises((InputError, UnsupportedError), match=message):
         pool.feed({"fine": steps(1)[0], "odd": x})
     assert len(pool) == 0
 
 
-def test_no_steps_are_no_steps():
+def test_an_empty_array_is_no_steps():
     stream = network().stream()
     assert stream.feed(steps(0)).shape == (0, CLASSES)
     assert stream.warm(steps(0)).steps == 0
@@ -246,14 +246,14 @@ def decoder():
 
 
 class Centred(layers.Layer):
-    """Takes the mean over all time steps away."""
+    """Subtracts the mean over all time steps."""
 
     def call(self, x):
         return x - keras.ops.mean(x, axis=1, keepdims=True)
 
 
 @pytest.mark.parametrize(
-    ("model", "told"),
+    ("model", "message"),
     [
         (lambda: network(layers.GRU(2, go_backwards=True, return_sequences=True)), "from its end"),
         (
@@ -267,11 +267,11 @@ class Centred(layers.Layer):
         (decoder, "it answers otherwise than to the whole sequence"),
     ],
 )
-def test_a_model_that_cannot_be_streamed_says_so(model, told):
+def test_a_model_that_cannot_be_streamed_says_so(model, message):
     model = model()
-    with pytest.raises(UnsupportedError, match=f"cannot be streamed.*{told}.*window=n"):
+    with pytest.raises(UnsupportedError, match=f"cannot be streamed.*{message}.*window=n"):
         model.stream()
-    stream = model.stream(window=3)  # and this is the remedy
+    stream = model.stream(window=3)  # the advice works
     x = [steps(4)] * len(model.inputs)
     assert np.isfinite(stream.feed(x if len(x) > 1 else x[0])[2:]).all()
 
@@ -288,7 +288,7 @@ def test_a_model_that_is_not_built_says_so():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"window": 0}, "window is 0"),
         ({"window": True}, "window is True"),
@@ -299,8 +299,8 @@ def test_a_model_that_is_not_built_says_so():
         ({"pad": 0.0}, "pad=0.0 fills a window before its first step, and the stream has none"),
     ],
 )
-def test_windows_that_cannot_be_are_refused(options, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_windows_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
         network().stream(**options)
 
 
@@ -311,7 +311,7 @@ def test_a_window_without_time_is_refused():
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, True])
-def test_forks_are_counted(n):
+def test_an_invalid_number_of_forks_is_refused(n):
     with pytest.raises(InputError, match="a number of streams of at least 1"):
         network().stream().fork(n)
 
@@ -341,10 +341,10 @@ def test_states_of_other_models_are_refused():
         stream.state = {}
 
 
-# Weights that change, and programs.
+# Changing weights, and compiled programs.
 
 
-def test_the_weights_are_those_of_the_moment():
+def test_streams_use_the_current_weights():
     model = network()
     stream = model.stream().warm(steps(3))
     first = stream.peek(steps(1)[0])
@@ -380,7 +380,7 @@ def test_the_same_shapes_again_compile_nothing(compiled):
     assert compiled.count == before
 
 
-def test_compiled_before_the_first_step(compiled):
+def test_compiling_before_the_first_step(compiled):
     model = network()
     stream = model.stream(compile=True)
     before = compiled.count
@@ -394,7 +394,7 @@ def test_compiled_before_the_first_step(compiled):
     assert compiled.count == before
 
 
-def test_trained_on_a_stream_goes_on_with_what_was_learnt():
+def test_after_further_training_a_stream_uses_the_new_weights():
     model = network()
     model.compile("sgd", "mse")
     stream = model.stream().warm(steps(2))
@@ -403,7 +403,7 @@ def test_trained_on_a_stream_goes_on_with_what_was_learnt():
     assert not np.allclose(stream.peek(steps(1)[0]), before)
 
 
-def test_a_layer_switched_to_carry_is_another_model():
+def test_after_setting_a_layer_stateful_a_stream_carries_its_state():
     model = legato.Sequential([layers.Input((1, 2)), layers.GRU(3)])
     assert "window of 1 step" in repr(model.stream())
     model.layers[0].stateful = True

@@ -1,4 +1,4 @@
-"""Streams in files: to the bit, in another process, and whatever happened to the file."""
+"""Streams in files: restored to the bit, also in another process; damaged files are detected."""
 
 import subprocess
 import sys
@@ -29,8 +29,8 @@ def encode(choice):
     return [choice / 3, 1.0]
 
 
-def go_on(stream) -> list[np.ndarray]:
-    """What both the stream that never stopped and the one that was loaded do next."""
+def continue_stream(stream) -> list[np.ndarray]:
+    """The outputs of both the original and the loaded stream on further steps."""
     return [
         stream.feed(steps(1)[0]),
         stream.generate(5, legato.sample(1.0, 3), encode=encode),
@@ -46,11 +46,11 @@ def assert_same(one: list, other: list) -> None:
 
 
 @pytest.mark.parametrize("window", [None, 3])
-def test_loaded_into_a_model_of_the_same_weights(window, tmp_path):
+def test_a_stream_loaded_into_a_model_of_the_same_weights_continues_to_the_bit(window, tmp_path):
     stream = network().stream(window=window).warm(steps(5))
     stream.save(tmp_path / "a.state")
     loaded = network().stream(window=window).load(tmp_path / "a.state")
-    assert_same(go_on(loaded), go_on(stream))
+    assert_same(continue_stream(loaded), continue_stream(stream))
 
 
 TRAVELLERS = ["LSTM", "StackedRNNCells", "learnt-initial-state", "bfloat16"]
@@ -65,14 +65,14 @@ continue_saved(Path(sys.argv[1]))
 
 
 def continue_saved(folder: Path) -> None:
-    """Load weights and streams, go on, and write down what came of it."""
+    """Load weights and streams, continue them, and save the results."""
     for name in TRAVELLERS:
         model = BY_NAME[name].make()
         stream = model.stream().load(folder / f"{name}.state")
         np.save(folder / f"{name}.npy", stream.feed(inputs(1, seed=2)[0]).astype("float32"))
 
 
-def test_loaded_in_another_process_is_never_stopped_to_the_bit(tmp_path):
+def test_a_stream_loaded_in_another_process_continues_to_the_bit(tmp_path):
     expected = {}
     for name in TRAVELLERS:
         stream = BY_NAME[name].make().stream().warm(inputs(1, seed=1)[0])
@@ -86,18 +86,18 @@ def test_loaded_in_another_process_is_never_stopped_to_the_bit(tmp_path):
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), answers, err_msg=name)
 
 
-# Whose file it is.
+# Files of other models.
 
 
-def test_other_weights_are_refused_with_both_fingerprints_or_taken_when_asked(tmp_path):
+def test_other_weights_are_refused_with_both_fingerprints_unless_allowed(tmp_path):
     path = tmp_path / "a.state"
     stream = network(seed=1).stream().warm(steps(5))
     stream.save(path)
     other = network(seed=2).stream().warm(steps(1))
     before = other.state
-    with pytest.raises(StateError, match="written with other weights: theirs are ") as told:
+    with pytest.raises(StateError, match="written with other weights: theirs are ") as raised:
         other.load(path)
-    theirs, mine = str(told.value).split("theirs are ")[1].split(", this model's ")
+    theirs, mine = str(raised.value).split("theirs are ")[1].split(", this model's ")
     assert len(theirs) == len(mine[:12]) == 12
     assert theirs != mine[:12]
     assert other.state == before
@@ -118,7 +118,7 @@ def test_training_makes_other_weights(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         (lambda: network(units=5).stream(), r"lstm:0 float32\(5,\)"),
         (lambda: network(cell=layers.GRU).stream(), "gru:0"),
@@ -126,17 +126,17 @@ def test_training_makes_other_weights(tmp_path):
         (lambda: network().streams(window=2), "another window"),
     ],
 )
-def test_another_shape_is_refused_even_when_asked(other, told, tmp_path):
+def test_another_shape_is_always_refused(other, message, tmp_path):
     network().stream().warm(steps(3)).save(tmp_path / "a.state")
     for other_weights in (False, True):
-        with pytest.raises(StateError, match=told):
+        with pytest.raises(StateError, match=message):
             other().load(tmp_path / "a.state", other_weights=other_weights)
 
 
-# What happened to the file.
+# Damaged files.
 
 
-def test_a_file_cut_anywhere_or_altered_anywhere_is_seen(tmp_path):
+def test_a_truncated_or_altered_file_is_detected(tmp_path):
     path = tmp_path / "a.state"
     stream = network().stream().warm(steps(3))
     stream.save(path)
@@ -152,7 +152,7 @@ def test_a_file_cut_anywhere_or_altered_anywhere_is_seen(tmp_path):
             network().stream().load(path)
 
 
-def test_steps_that_were_altered_in_the_header_do_not_pass(tmp_path):
+def test_an_altered_number_of_steps_in_the_header_is_detected(tmp_path):
     path = tmp_path / "a.state"
     network().stream().warm(steps(3)).save(path)
     path.write_bytes(path.read_bytes().replace(b'"weights":"', b'"weights":"0', 1))
@@ -181,7 +181,7 @@ def test_no_file_and_no_folder(tmp_path):
         stream.save(tmp_path / "none" / "a.state")
 
 
-def test_several_streams_are_not_one(tmp_path):
+def test_a_file_of_several_streams_is_not_loaded_as_one(tmp_path):
     pool = network().streams()
     pool.feed({"ada": steps(1)[0], "bob": steps(1)[0]})
     pool.save(tmp_path / "pool.state")

@@ -1,4 +1,4 @@
-"""Pools of streams: many by name, any subset fed, forked, evicted, restored, within a limit."""
+"""Pools of streams by name: any subset is fed, forked, evicted, restored, within a limit."""
 
 import numpy as np
 import pytest
@@ -53,24 +53,24 @@ def test_mixed_numbers_of_steps_in_more_than_one_batch(model):
 
 
 def test_one_long_history_does_not_pad_the_others(model, monkeypatch):
-    walked = []
+    shapes = []
     compiled = model.streams()._compiled
-    walk = type(compiled).advance
+    advance = type(compiled).advance
 
-    def watch(self, rows, xs, counts, *others):
-        walked.append(xs[0].shape)
-        return walk(self, rows, xs, counts, *others)
+    def recording(self, rows, xs, counts, *others):
+        shapes.append(xs[0].shape)
+        return advance(self, rows, xs, counts, *others)
 
-    monkeypatch.setattr(type(compiled), "advance", watch)
+    monkeypatch.setattr(type(compiled), "advance", recording)
     pool = model.streams()
     history = np.stack([step(at) for at in range(3000)])
     answers = pool.feed({"ada": history, **{name: [step(name)] for name in range(100)}})
-    assert sum(rows * steps for rows, steps, _ in walked) < 2 * (3000 + 100)
+    assert sum(rows * steps for rows, steps, _ in shapes) < 2 * (3000 + 100)
     assert_close(answers["ada"][-1], model.stream().feed(history, every=False))
     assert_close(answers[7], model.stream().feed([step(7)]))
 
 
-def test_slots_are_used_again_and_others_keep_theirs(model):
+def test_slots_are_reused_and_other_streams_keep_theirs(model):
     pool, alone = model.streams(), {}
     rng = np.random.default_rng(0)
     for _ in range(60):
@@ -89,14 +89,14 @@ def test_slots_are_used_again_and_others_keep_theirs(model):
     assert pool.nbytes <= 32 * pool.bytes_each  # thirty names, never more rows than the next size
 
 
-def test_nothing_fed_is_nothing(model):
+def test_an_empty_mapping_feeds_nothing(model):
     pool = model.streams()
     assert pool.feed({}) == {}
     assert pool.feed({"ada": np.zeros((0, FEATURES))})["ada"].shape == (0, 3)
     assert pool.steps("ada") == 0
 
 
-def test_names_are_texts_and_whole_numbers(model):
+def test_names_are_strings_or_integers(model):
     pool = model.streams()
     hostile = ["", "../../etc/passwd", "a/b\\c", "nul\0", "é\ud800", "x" * 5000, "*", -3, 2**70]
     pool.feed({name: step() for name in hostile})
@@ -110,12 +110,12 @@ def test_names_are_texts_and_whole_numbers(model):
 
 
 @pytest.mark.parametrize("x", [[step()], step(), None, {1: 2}.items()])
-def test_what_is_no_mapping_is_refused(model, x):
+def test_only_mappings_are_fed(model, x):
     with pytest.raises(InputError, match="A mapping of names to steps was expected"):
         model.streams().feed(x)
 
 
-def test_what_does_not_fit_names_its_stream_and_moves_none(model):
+def test_an_invalid_step_names_its_stream_and_changes_none(model):
     pool = model.streams()
     pool.feed({"ada": step(), "bob": step()})
     before = pool.state("ada")
@@ -126,7 +126,7 @@ def test_what_does_not_fit_names_its_stream_and_moves_none(model):
     assert (pool.state("ada"), pool.steps("ada"), list(pool)) == (before, 1, ["ada", "bob"])
 
 
-def test_the_limit_is_told_with_what_to_do(model):
+def test_the_error_at_the_limit_says_what_to_do(model):
     pool = model.streams(limit=3)
     pool.feed({"a": step(), "b": step()})
     with pytest.raises(
@@ -146,7 +146,7 @@ def test_the_limit_is_told_with_what_to_do(model):
             model.streams(limit=limit)
 
 
-def test_bytes_are_what_is_carried_and_sixteen(model):
+def test_bytes_of_a_stream_are_its_state_and_sixteen(model):
     pool = model.streams()
     assert pool.bytes_each == model.stream().state.nbytes + 4 + 16  # and one flag
     pool.feed({name: step() for name in range(1000)})
@@ -154,7 +154,7 @@ def test_bytes_are_what_is_carried_and_sixteen(model):
     assert f"{pool.bytes_each:,} bytes each" in repr(pool)
 
 
-def test_idle_are_those_that_were_fed_longest_ago(model):
+def test_idle_streams_are_those_fed_longest_ago(model):
     pool = model.streams()
     pool.feed({name: step() for name in "abcd"})
     pool.feed({"a": step(), "c": step()})
@@ -163,7 +163,7 @@ def test_idle_are_those_that_were_fed_longest_ago(model):
     assert pool.idle(9) == ["d", "a", "c", "b"]
 
 
-def test_fork_reset_drop_and_out_and_back(model):
+def test_fork_reset_drop_take_and_put(model):
     pool = model.streams()
     pool.feed({"ada": [step(0), step(1)]})
     pool.fork("ada", "eve")
@@ -189,7 +189,7 @@ def test_fork_reset_drop_and_out_and_back(model):
         pool.fork("new", "x")
 
 
-def test_a_stream_of_another_window_is_not_put(model):
+def test_a_stream_with_another_window_cannot_be_put(model):
     with pytest.raises(StateError, match="layers window, and the stream carries layers lstm"):
         model.streams().put("a", model.stream(window=2))
 
@@ -197,7 +197,7 @@ def test_a_stream_of_another_window_is_not_put(model):
 # On disk.
 
 
-def test_evicted_streams_come_back_when_they_are_fed(model, tmp_path):
+def test_evicted_streams_are_restored_when_fed(model, tmp_path):
     pool = model.streams(folder=tmp_path / "states")
     names = ["ada", "../up", "a/b", 7, "7", "x" * 3000]
     pool.feed({name: [step(at), step(at + 1)] for at, name in enumerate(names)})
@@ -228,7 +228,7 @@ def test_evicted_streams_outlive_the_pool_and_can_be_dropped(model, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_room_is_made_by_evicting_the_idle(model, tmp_path):
+def test_at_the_limit_idle_streams_are_evicted(model, tmp_path):
     pool = model.streams(limit=4, folder=tmp_path)
     for name in range(12):
         if len(pool) == pool.limit:
@@ -242,7 +242,7 @@ def test_room_is_made_by_evicting_the_idle(model, tmp_path):
         pool.evict(list(pool))
 
 
-def test_a_pool_without_a_folder_says_so(model):
+def test_without_a_folder_evict_and_restore_are_errors(model):
     pool = model.streams()
     pool.feed({"ada": step()})
     for use in (pool.evict, pool.restore):
@@ -251,7 +251,7 @@ def test_a_pool_without_a_folder_says_so(model):
     assert "ada" in pool
 
 
-def test_what_cannot_be_written_or_read_leaves_the_streams(model, tmp_path):
+def test_failed_writes_and_reads_leave_the_streams(model, tmp_path):
     pool = model.streams(folder=tmp_path / "states")
     pool.feed({"ada": step(), "bob": step()})
     (tmp_path / "states").rmdir()
@@ -300,7 +300,7 @@ def test_an_empty_pool_is_saved_and_loaded(model, tmp_path):
     assert len(model.streams().load(tmp_path / "pool.state")) == 0
 
 
-def test_a_stream_by_itself_is_loaded_into_a_pool(model, tmp_path):
+def test_a_single_stream_is_loaded_into_a_pool(model, tmp_path):
     stream = model.stream().warm([step(0), step(1)])
     stream.save(tmp_path / "a.state")
     pool = model.streams().load(tmp_path / "a.state")
