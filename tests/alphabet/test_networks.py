@@ -1,8 +1,8 @@
-"""The six networks: cut as published, trained for real, asked what the published text asks.
+"""The six networks: samples as published, training, inspection.
 
-What a network answers depends on its seed; what is tested holds for any sensible training: the
-stateful network recites, and cold at K it answers as if it had heard A. The accuracies over many
-seeds are in the README, with the command that makes them.
+The outputs of a network depend on its seed; the tests hold for any sensible training: the stateful
+network recites the alphabet and, from a fresh state at K, answers as if the letter were A. The
+accuracies over many seeds are in the README, with the command that makes them.
 """
 
 import dataclasses
@@ -44,7 +44,7 @@ def test_samples_are_as_published(name, shape):
         np.testing.assert_allclose(x.ravel(), padded, rtol=1e-6)
 
 
-def test_random_runs_cover_what_they_should_and_no_more():
+def test_random_runs_cover_all_runs_of_allowed_length_and_no_others():
     spans = {(start, end) for start in range(24) for end in range(start, min(start + 5, 25))}
     expected = {LETTERS[start : end + 1] for start, end in spans}
     assert set(alphabet.random_runs(20_000, seed=3)) == expected
@@ -72,7 +72,7 @@ def test_the_stateful_network_recites_and_starts_cold_as_published(stateful):
     assert [answer for _, answer in cold] == list("BCDEF")
 
 
-def test_an_outcome_says_how_it_went(stateful):
+def test_an_outcome_records_the_training(stateful):
     model, outcome = stateful
     assert len(outcome.history["loss"]) == 300
     assert outcome.steps_per_s > 0
@@ -82,7 +82,7 @@ def test_an_outcome_says_how_it_went(stateful):
     assert model.states.rows == 0
 
 
-def test_the_same_seed_is_the_same_run(stateful):
+def test_the_same_seed_gives_the_same_run(stateful):
     _, outcome = stateful
     _, again = alphabet.train(outcome.network, seed=7)
     assert again.history == outcome.history
@@ -98,18 +98,18 @@ def test_training_in_two_parts_is_the_published_single_run(stateful):
     assert history == outcome.history
 
 
-def test_files_hold_every_number(stateful, tmp_path):
+def test_files_contain_every_number(stateful, tmp_path):
     _, outcome = stateful
     paths = report.write([outcome], tmp_path)
     assert sorted(path.name for path in paths) == ["alphabet.json", "alphabet.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alphabet.json", "alphabet.png"]
-    told = json.loads((tmp_path / "alphabet.json").read_text(encoding="utf-8"))
-    (run,) = told["runs"]
+    written = json.loads((tmp_path / "alphabet.json").read_text(encoding="utf-8"))
+    (run,) = written["runs"]
     assert run["accuracy"] == outcome.accuracy
     assert run["history"]["loss"] == outcome.history["loss"]
     assert run["network"]["published_accuracy"] == 1.0
     assert np.shape(run["probabilities"]) == (26, 26)
-    assert told["versions"]["legato"] == legato.__version__
+    assert written["versions"]["legato"] == legato.__version__
     assert (tmp_path / "alphabet.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -128,7 +128,7 @@ def test_a_table_of_several_seeds_shows_their_spread(stateful):
 
 
 @pytest.mark.parametrize("name", ["naive", "batch", "stateful"])
-def test_runs_side_by_side_are_each_run_alone(name):
+def test_parallel_runs_equal_each_run_alone(name):
     (network,) = alphabet.find([name])
     network = dataclasses.replace(network, epochs=12)
     together = alphabet.train_all([network], [3, 4, 5])
@@ -140,7 +140,7 @@ def test_runs_side_by_side_are_each_run_alone(name):
         assert outcome.steps_per_s > 0
 
 
-def test_each_seed_has_random_runs_of_its_own():
+def test_each_seed_has_its_own_random_runs():
     (network,) = alphabet.find(["variable"])
     network = dataclasses.replace(network, epochs=2, random_runs=30)
     begun = []
@@ -152,55 +152,55 @@ def test_each_seed_has_random_runs_of_its_own():
         assert (outcome.history, outcome.answers) == (alone.history, alone.answers)
 
 
-# Inside.
+# Inspection.
 
 
 @pytest.fixture(scope="module", params=NETWORKS, ids=lambda network: network.name)
-def inside(request):
-    """A network, untrained, and what is seen in it."""
+def inspected(request):
+    """An untrained network and its inspection."""
     network = request.param
     alphabet.plant(7)
     model = network.build()
     return model, alphabet.look(model, network)
 
 
-def test_what_is_seen_is_of_every_letter_that_has_one_after_it(inside):
-    _, look = inside
-    assert look.letters == tuple(LETTERS[26 - 1 - len(look.patterns) : 25])
-    assert all(pattern in LETTERS for pattern in look.patterns)
-    longest = look.network.window
-    assert {len(pattern) for pattern in look.patterns[longest - 1 :]} == {longest}
+def test_an_inspection_covers_every_letter_with_a_successor(inspected):
+    _, inspection = inspected
+    assert inspection.letters == tuple(LETTERS[26 - 1 - len(inspection.patterns) : 25])
+    assert all(pattern in LETTERS for pattern in inspection.patterns)
+    longest = inspection.network.window
+    assert {len(pattern) for pattern in inspection.patterns[longest - 1 :]} == {longest}
 
 
-def test_nothing_flows_between_samples_except_where_state_is_carried(inside):
-    _, look = inside
-    matrix = look.influence.matrix
+def test_influence_between_samples_is_zero_unless_state_is_carried(inspected):
+    _, inspection = inspected
+    matrix = inspection.influence.matrix
     assert (np.diag(matrix) > 0).all()
     earlier, later = np.tril(matrix, -1), np.triu(matrix, 1)
     assert not later.any()
-    assert np.count_nonzero(earlier) == (300 if look.network.stateful else 0)
+    assert np.count_nonzero(earlier) == (300 if inspection.network.stateful else 0)
 
 
-def test_what_is_held_is_what_plain_keras_computes(inside):
-    model, look = inside
-    network = look.network
+def test_inspected_states_are_those_of_plain_keras(inspected):
+    model, inspection = inspected
+    network = inspection.network
     lstm = keras.layers.LSTM(network.units, return_state=True)
-    x = network.encode(look.patterns)
+    x = network.encode(inspection.patterns)
     begun = [x.reshape(1, -1, x.shape[-1])[:, : at + 1] for at in range(len(x))]
     each = begun if network.stateful else x[:, None]
     lstm.build(each[0].shape)
     lstm.set_weights(model.layers[0].get_weights())
     for at, steps in enumerate(each):
         _, h, c = lstm(steps)
-        np.testing.assert_allclose(look.held["h"][at], np.asarray(h)[0], atol=1e-6)
-        np.testing.assert_allclose(look.held["c"][at], np.asarray(c)[0], atol=1e-6)
+        np.testing.assert_allclose(inspection.held["h"][at], np.asarray(h)[0], atol=1e-6)
+        np.testing.assert_allclose(inspection.held["c"][at], np.asarray(c)[0], atol=1e-6)
 
 
-def test_what_is_traced_answers_as_predict_does_and_leaves_the_model_alone(inside):
-    model, look = inside
+def test_the_trace_has_the_outputs_of_predict_and_leaves_the_model_unchanged(inspected):
+    model, inspection = inspected
     assert model.states.rows == 0
-    x = look.network.encode(look.patterns)
-    told = model.predict(x, batch_size=look.network.batch_size, verbose=0)
+    x = inspection.network.encode(inspection.patterns)
+    predicted = model.predict(x, batch_size=inspection.network.batch_size, verbose=0)
     model.reset_states()
-    last = look.trace.answers[x.shape[1] - 1 :: x.shape[1]]
-    np.testing.assert_allclose(last, told, atol=1e-6)
+    last = inspection.trace.answers[x.shape[1] - 1 :: x.shape[1]]
+    np.testing.assert_allclose(last, predicted, atol=1e-6)

@@ -1,7 +1,7 @@
-"""Comparisons: every arrangement written out, SciPy, and simulated runs as oracles.
+"""Comparisons of seeds against all arrangements written out, SciPy, and simulated runs.
 
-Whether a difference is found is simulated both ways: where nothing differs it may be found in one
-of 20 tries, and with as many seeds as are said to be needed it must be found in 4 of 5.
+Errors are simulated both ways: without a difference, one may be found in 1 of 20 tries; with as
+many seeds as are said to be needed, a difference must be found in 4 of 5.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ def ends(found):
     return [found.low, found.high]
 
 
-# Every arrangement.
+# All arrangements.
 
 
 def two_sided(seen, arrangements):
@@ -54,8 +54,8 @@ def squared_t(x, y):
     return Fraction(0) if not difference else math.copysign(math.inf, difference)
 
 
-def ways(x, y):
-    """Everything that can stand on either side."""
+def regroupings(x, y):
+    """All arrangements of the scores on two sides."""
     for chosen in itertools.combinations(range(len(x) + len(y)), len(x)):
         rest = [at for at in range(len(x) + len(y)) if at not in chosen]
         both = [*x, *y]
@@ -64,17 +64,17 @@ def ways(x, y):
 
 @thorough
 @given(both=sides)
-def test_p_of_two_sides_is_the_share_of_arrangements_as_far_out(both):
+def test_p_of_two_sides_is_the_share_of_arrangements_as_extreme(both):
     x, y = both
     found = compare(x, y)
-    arrangements = [squared_t(*way) for way in ways(x, y)]
+    arrangements = [squared_t(*way) for way in regroupings(x, y)]
     assert (found.seed, found.arrangements) == (None, len(arrangements))
     assert found.p == pytest.approx(float(two_sided(squared_t(x, y), arrangements)), abs=1e-12)
 
 
 @thorough
 @given(both=pairs)
-def test_p_of_pairs_is_the_share_of_turned_pairs_as_far_out(both):
+def test_p_of_pairs_is_the_share_of_sign_flips_as_extreme(both):
     apart = [one - other for one, other in zip(*both, strict=True)]
     sums = [
         sum(sign * each for sign, each in zip(signs, apart, strict=True))
@@ -87,9 +87,9 @@ def test_p_of_pairs_is_the_share_of_turned_pairs_as_far_out(both):
 
 @thorough
 @given(both=sides.filter(lambda both: len(both[0]) == len(both[1])))
-def test_of_as_many_on_both_sides_it_is_the_difference_of_means(both):
+def test_with_equal_counts_p_compares_differences_of_means(both):
     seen = sum(both[0]) - sum(both[1])
-    arrangements = [sum(x) - sum(y) for x, y in ways(*both)]
+    arrangements = [sum(x) - sum(y) for x, y in regroupings(*both)]
     assert compare(*both).p == pytest.approx(float(two_sided(seen, arrangements)), abs=1e-12)
 
 
@@ -101,7 +101,7 @@ def test_scores_that_float32_has_rounded_still_tie():
         assert (exact.p, exact.dominance) == (rounded.p, rounded.dominance)
 
 
-def test_drawn_arrangements_come_close_and_say_what_drew_them(rng):
+def test_sampled_arrangements_are_close_and_record_their_seed(rng):
     x, y = rng.normal([[0.8], [0]], size=(2, 8))
     for paired, most in [(False, 9_999), (True, 200)]:
         exact = compare(x, y, paired=paired)
@@ -139,7 +139,7 @@ def test_intervals_are_scipys(case, level):
 
 @thorough
 @given(case=either)
-def test_dominance_is_how_much_more_often_the_one_is_higher(case):
+def test_dominance_is_the_difference_of_shares_of_higher_scores(case):
     x, y, paired = case
     against = [*zip(x, y, strict=True)] if paired else [*itertools.product(x, y)]
     lead = sum((one > other) - (one < other) for one, other in against)
@@ -150,7 +150,7 @@ def test_dominance_is_how_much_more_often_the_one_is_higher(case):
         assert u is None or dominance == pytest.approx(2 * u / len(against) - 1)
 
 
-def test_an_effect_is_a_difference_in_deviations_and_not_too_large_on_average(rng):
+def test_the_effect_size_is_unbiased(rng):
     """Of 3,000 draws from normal scores that lie 1 deviation apart; standard error below 0.02."""
     x, y = rng.normal(1.0, size=(3_000, 4)), rng.normal(0.0, size=(3_000, 6))
     found = [compare(*both, permutations=1).effect for both in zip(x, y, strict=True)]
@@ -167,13 +167,13 @@ def test_an_effect_is_a_difference_in_deviations_and_not_too_large_on_average(rn
 
 @thorough
 @given(case=either, seed=st.integers(0, 9), permutations=st.sampled_from([50, 1_000]))
-def test_order_sides_shift_and_scale_change_what_they_should(case, seed, permutations):
+def test_invariance_to_order_sides_shift_and_scale(case, seed, permutations):
     x, y, paired = case
 
     def by(x, y):
         return compare(x, y, paired=paired, permutations=permutations, seed=seed)
 
-    def told(found):
+    def numbers_of(found):
         return [found.difference, found.low or 0, found.high or 0]
 
     def same(found, other, sign=1):
@@ -187,16 +187,20 @@ def test_order_sides_shift_and_scale_change_what_they_should(case, seed, permuta
     found, order = by(x, y), rng.permutation(len(x))
     shuffled = by(x[order], y[order if paired else rng.permutation(len(y))])
     same(shuffled, found)
-    np.testing.assert_allclose(told(shuffled), told(found), atol=1e-9)
+    np.testing.assert_allclose(numbers_of(shuffled), numbers_of(found), atol=1e-9)
     swapped = by(y, x)
     same(swapped, found, -1)
-    np.testing.assert_allclose(told(swapped), -np.array(told(found))[[0, 2, 1]], atol=1e-9)
+    np.testing.assert_allclose(
+        numbers_of(swapped),
+        -np.array(numbers_of(found))[[0, 2, 1]],
+        atol=1e-9,
+    )
     moved = by(x + 5, y + 5)
     same(moved, found)
-    np.testing.assert_allclose(told(moved), told(found), atol=1e-9)
+    np.testing.assert_allclose(numbers_of(moved), numbers_of(found), atol=1e-9)
     scaled = by(x / 8, y / 8)
     same(scaled, found)
-    np.testing.assert_allclose(told(scaled), np.array(told(found)) / 8, atol=1e-9)
+    np.testing.assert_allclose(numbers_of(scaled), np.array(numbers_of(found)) / 8, atol=1e-9)
     apart = by(x + 1, y)
     assert apart.difference == pytest.approx(found.difference + 1)
 
@@ -206,7 +210,7 @@ any_scores = st.lists(st.floats(), min_size=1, max_size=6)
 
 @settings(thorough, max_examples=300)
 @given(x=any_scores, y=any_scores, paired=st.booleans(), unit=st.sampled_from(["", "%"]))
-def test_whatever_comes_is_told_or_refused(x, y, paired, unit):
+def test_any_scores_give_a_sentence_or_an_error(x, y, paired, unit):
     try:
         found = compare(x, y, paired=paired, unit=unit, permutations=99, margin=1)
     except InputError:
@@ -216,11 +220,11 @@ def test_whatever_comes_is_told_or_refused(x, y, paired, unit):
         json.dumps(each.as_numbers(), allow_nan=False)
 
 
-# What is found.
+# Error rates.
 
 
 def share_found(draw, tries, **how):
-    """How often a difference is found, p alone and the interval alone say so."""
+    """The shares of tries with a difference: found, by p alone, and by the interval alone."""
     found = [compare(*draw(), permutations=999, **how) for _ in range(tries)]
     return [
         float(np.mean([each.finding != "undecided" for each in found])),
@@ -239,7 +243,7 @@ def share_found(draw, tries, **how):
     ],
 )
 @pytest.mark.parametrize("paired", [False, True])
-def test_where_nothing_differs_little_is_found(rng, draw, paired):
+def test_without_a_difference_few_are_found(rng, draw, paired):
     """At most 5 %; of 500 tries the standard error is 1 %."""
     if paired and len(draw(rng)[0]) == 5:
         return
@@ -247,7 +251,7 @@ def test_where_nothing_differs_little_is_found(rng, draw, paired):
     assert found <= by_p <= 0.08
 
 
-def test_few_seeds_that_vary_more_than_many_deceive_one_road_but_not_both(rng):
+def test_few_seeds_of_larger_spread_mislead_p_but_not_the_interval(rng):
     def draw():
         return rng.normal(0, 1, 25), rng.normal(0, 4, 5)
 
@@ -260,7 +264,7 @@ def test_few_seeds_that_vary_more_than_many_deceive_one_road_but_not_both(rng):
     ("difference", "deviations"),
     [(1.0, (1.0, 1.0)), (3.0, (1.0, 1.0)), (1.5, (1.0, 3.0)), (1.0, (1.0,)), (0.8, (1.0,))],
 )
-def test_as_many_seeds_as_are_needed_find_it_in_4_of_5_tries(rng, difference, deviations):
+def test_the_seeds_needed_find_a_difference_in_4_of_5_tries(rng, difference, deviations):
     """Of 500; the standard error is 1.8 %."""
     seeds = seeds_needed(difference, deviations, alpha=0.05, power=0.8)
 
@@ -277,7 +281,7 @@ def test_as_many_seeds_as_are_needed_find_it_in_4_of_5_tries(rng, difference, de
 @pytest.mark.parametrize("deviations", [(1.0,), (1.0, 1.0), (0.2, 3.0), (1.0, 0.0)])
 @pytest.mark.parametrize("difference", [0.2, 0.7, 5.0])
 @pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.5), (0.2, 0.95)])
-def test_as_many_seeds_are_needed_as_a_t_test_needs(difference, deviations, alpha, power):
+def test_the_seeds_needed_are_those_of_a_t_test(difference, deviations, alpha, power):
     """Counted up from 2, with SciPy's distribution."""
     variances = [each**2 for each in deviations]
     for seeds in itertools.count(2):
@@ -291,7 +295,7 @@ def test_as_many_seeds_are_needed_as_a_t_test_needs(difference, deviations, alph
 
 @pytest.mark.parametrize("paired", [False, True])
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
-def test_with_fewer_seeds_than_the_least_nothing_can_be_found(paired, level):
+def test_with_fewer_than_the_least_seeds_nothing_can_be_found(paired, level):
     seeds = least_seeds(1 - level, paired)
     x, y = np.arange(seeds) + 1000.0, np.arange(seeds) * 1.5
     assert compare(x, y, paired=paired, level=level).finding == "higher"
@@ -302,11 +306,11 @@ def test_with_fewer_seeds_than_the_least_nothing_can_be_found(paired, level):
 def test_seeds_needed_of_a_comparison(rng):
     x, y = rng.normal(size=(2, 10))
     found = compare(x, y)
-    asked = (found.one.deviation, found.other.deviation)
-    assert found.seeds_needed() == seeds_needed(abs(found.difference), asked, 0.05, 0.8)
-    assert found.seeds_needed(0.7, power=0.9) == seeds_needed(0.7, asked, 0.05, 0.9)
+    deviations = (found.one.deviation, found.other.deviation)
+    assert found.seeds_needed() == seeds_needed(abs(found.difference), deviations, 0.05, 0.8)
+    assert found.seeds_needed(0.7, power=0.9) == seeds_needed(0.7, deviations, 0.05, 0.9)
     of_four = corrected([found] * 4)[0]
-    assert of_four.seeds_needed(0.7) == seeds_needed(0.7, asked, 0.05 / 4, 0.8)
+    assert of_four.seeds_needed(0.7) == seeds_needed(0.7, deviations, 0.05 / 4, 0.8)
     in_pairs = compare(x, y, paired=True)
     assert in_pairs.seeds_needed(0.7) == seeds_needed(0.7, [np.std(x - y, ddof=1)], 0.05, 0.8)
     assert compare([1, 2], [1, 2]).seeds_needed() is None  # no difference
@@ -349,7 +353,7 @@ def test_a_p_of_just_1_minus_the_level_is_enough():
     assert compare([7, 8, 9], [1, 2, 3], level=0.9).finding == "higher"
 
 
-# Several.
+# Several comparisons.
 
 
 def closed(alone):
@@ -375,7 +379,7 @@ def stepped_up(alone):
 
 @thorough
 @given(alone=st.lists(st.integers(1, 100).map(lambda each: each / 100), min_size=1, max_size=7))
-def test_corrections_are_what_they_are_defined_as(alone):
+def test_corrections_follow_their_definitions(alone):
     given_ = [dataclasses.replace(compare([1, 2], [3, 5]), p=p, p_alone=p) for p in alone]
     for method, definition in [("holm", closed), ("benjamini-hochberg", stepped_up)]:
         found = corrected(given_, method)
@@ -385,7 +389,7 @@ def test_corrections_are_what_they_are_defined_as(alone):
         assert corrected(corrected(found, "holm"), method) == found
 
 
-def test_of_twenty_comparisons_of_equals_nothing_is_left_but_one_in_twenty_times(rng):
+def test_twenty_corrected_comparisons_of_equals_find_something_in_one_of_twenty_tries(rng):
     def any_found():
         found = [compare(*rng.normal(size=(2, 8)), permutations=1_999) for _ in range(20)]
         return [
@@ -401,7 +405,7 @@ def test_of_twenty_comparisons_of_equals_nothing_is_left_but_one_in_twenty_times
 # Without spread.
 
 
-def test_scores_that_are_all_the_same_on_both_sides():
+def test_identical_scores_on_both_sides():
     best = compare([1.0] * 30, [1.0] * 30, unit="%")
     assert (best.finding, best.p, best.difference, best.dominance) == ("undecided", 1, 0, 0)
     assert (best.low, best.high, best.effect, best.seeds_needed()) == (None, None, None, None)
@@ -416,7 +420,7 @@ def test_scores_that_are_all_the_same_on_both_sides():
     assert (zero.p, zero.difference) == (1, 0)
 
 
-def test_pairs_that_all_differ_alike():
+def test_pairs_with_identical_differences():
     x = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.75])
     found = compare(x + 0.1, x, paired=True)
     assert (found.finding, found.low, found.effect, found.deviation) == ("higher", None, None, 0)
@@ -517,7 +521,7 @@ def test_a_comparison_in_a_sentence(found: Comparison, sentence):
     assert str(found) == sentence
 
 
-def test_numbers_are_ready_for_json():
+def test_comparisons_survive_json():
     for found in [
         compare([1, 2], [3, 5]),
         compare([1, 1], [1, 1], paired=True),
@@ -530,7 +534,7 @@ def test_numbers_are_ready_for_json():
         assert numbers["finding"] == found.finding
 
 
-# What cannot be.
+# Errors.
 
 NAN = float("nan")
 ONES = [0.5, 0.75, 1.0]
@@ -566,6 +570,6 @@ ONES = [0.5, 0.75, 1.0]
         (lambda: corrected([compare(ONES, ONES)], "bonferroni"), "one of 'holm', 'benjamini-"),
     ],
 )
-def test_what_cannot_be_compared(call, message):
+def test_invalid_comparisons_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""Intervals of means and shares: SciPy, sums written out, and simulated runs as oracles."""
+"""Intervals of means and shares against SciPy, sums written out, and simulated runs."""
 
 import doctest
 import json
@@ -52,7 +52,7 @@ def test_an_interval_is_scipys(scores, level):
 
 @thorough
 @given(scores=scores_that_differ, shift=st.integers(-9, 9), seed=st.integers(0, 9))
-def test_an_interval_goes_with_its_scores(scores, shift, seed):
+def test_an_interval_shifts_and_scales_with_its_scores(scores, shift, seed):
     found, order = interval(scores), np.random.default_rng(seed).permutation(len(scores))
     assert interval(np.array(scores)[order]) == found
     moved = interval(np.array(scores) + shift)
@@ -62,7 +62,7 @@ def test_an_interval_goes_with_its_scores(scores, shift, seed):
 
 
 @pytest.mark.parametrize(("level", "count"), [(0.95, 3), (0.95, 30), (0.8, 5)])
-def test_intervals_hold_the_mean_as_often_as_they_say(rng, level, count):
+def test_coverage_of_the_mean_is_as_stated(rng, level, count):
     """Of 4,000; the standard error of the share is at most 0.0064."""
     found = [interval(scores, level) for scores in rng.normal(2.0, 3.0, size=(4_000, count))]
     held = np.mean([each.low <= 2.0 <= each.high for each in found])
@@ -88,7 +88,7 @@ def test_the_bootstrap_of_few_scores_stays_within_them(scores):
     assert min(scores) <= low <= high <= max(scores)
 
 
-def test_shares_are_told_in_percent_and_stay_shares():
+def test_shares_are_printed_in_percent_and_stay_within_0_and_1():
     found = interval([0.9, 1.0, 1.0, 1.0], unit="%")
     assert found.high == 1.0
     assert interval([0.9, 1.0, 1.0, 1.0]).high > 1
@@ -101,7 +101,7 @@ def test_shares_are_told_in_percent_and_stay_shares():
 
 @pytest.mark.parametrize("count", [2, 3, 10, 30])
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
-def test_scores_that_are_all_the_same_tell_of_the_others_no_more_than_they_can(count, level):
+def test_identical_scores_bound_the_share_of_other_values(count, level):
     """Whatever the distribution, it is wrong in at most 1 - level of all tries.
 
     The worst ones have several scores that come equally often: they are tried up to 500.
@@ -176,7 +176,7 @@ def chance_of(successes, count, share):
 
 @thorough
 @given(count=st.integers(1, 40), share=st.floats(0, 1), level=levels)
-def test_beyond_the_exact_interval_what_came_is_too_rare(count, share, level):
+def test_outside_the_exact_interval_the_outcome_is_too_rare(count, share, level):
     successes = round(share * count)
     low, high = ends(proportion(successes, count, level, method="exact"))
     as_many = sum(chance_of(each, count, low) for each in range(successes, count + 1))
@@ -186,7 +186,7 @@ def test_beyond_the_exact_interval_what_came_is_too_rare(count, share, level):
 
 
 @pytest.mark.parametrize("count", [5, 10, 30])
-def test_the_share_is_held_as_often_as_said(count):
+def test_coverage_of_the_share_is_as_stated(count):
     """By every outcome there is: the exact interval always, Wilson's on average."""
     shares = np.linspace(0.01, 0.99, 99)
     held = {}
@@ -219,14 +219,14 @@ def test_booleans_are_counted():
 @pytest.mark.parametrize(
     "found", [interval([1, 2]), interval([1, 1]), proportion(np.int64(1), np.int64(2))]
 )
-def test_numbers_are_ready_for_json(found: Interval | Proportion):
+def test_intervals_survive_json(found: Interval | Proportion):
     numbers = found.as_numbers()
     assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
     assert numbers["sentence"] == str(found)
     assert {"level", "low", "high", "count"} <= numbers.keys()
 
 
-# What cannot be.
+# Errors.
 
 NAN = float("nan")
 
@@ -249,7 +249,7 @@ NAN = float("nan")
         ([1j, 2], "are not numbers: complex128 came"),
     ],
 )
-def test_scores_that_have_no_mean(scores, message):
+def test_invalid_scores_are_refused(scores, message):
     with pytest.raises(InputError, match=message):
         interval(scores)
 
@@ -279,12 +279,12 @@ def test_scores_that_have_no_mean(scores, message):
         (lambda: proportion(9, 10, method="wald"), "one of 'wilson', 'exact' was expected"),
     ],
 )
-def test_what_has_no_interval(call, message):
+def test_invalid_arguments_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
 
 
-def test_scores_of_any_kind_of_array_do():
+def test_scores_may_be_any_kind_of_array():
     jnp = pytest.importorskip("jax.numpy")
     expected = interval([0.5, 0.75])
     for scores in ((0.5, 0.75), np.float16([0.5, 0.75]), jnp.array([0.5, 0.75])):

@@ -1,4 +1,4 @@
-"""The command: it teaches, runs, says in one sentence what is wrong, and leaves no debris."""
+"""``legato alphabet``: help, runs, errors in one sentence, and no files after an interruption."""
 
 import gc
 import json
@@ -23,9 +23,9 @@ def run(*words):
 
 
 def test_help_names_the_networks_and_the_options():
-    told = run("alphabet", "--help").output
+    output = run("alphabet", "--help").output
     for word in ["naive", "variable", "--seed", "--replicates", "--out", "--quiet", "--debug"]:
-        assert word in told
+        assert word in output
 
 
 def test_version():
@@ -33,7 +33,7 @@ def test_version():
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "told"),
+    ("words", "status", "message"),
     [
         (["alphabet", "gru"], 2, "legato: There is no network 'gru'; the six are 1 naive"),
         (["alphabet", "--replicates", "0"], 2, "Invalid value for '--replicates'"),
@@ -42,21 +42,21 @@ def test_version():
         (["alphabet", "1", "--quick"], 2, "legato: --quick makes a quick page: name its folder"),
     ],
 )
-def test_bad_words_get_one_sentence_and_a_status(words, status, told):
+def test_invalid_arguments_give_one_sentence_and_a_status(words, status, message):
     result = run(*words)
     assert result.exit_code == status
-    assert told in result.output
+    assert message in result.output
     assert "Traceback" not in result.output
 
 
-def test_debug_shows_where():
+def test_debug_shows_the_traceback():
     result = run("alphabet", "gru", "--debug")
     assert result.exit_code == 1
     assert type(result.exception).__name__ == "InputError"
 
 
 def test_two_networks_end_to_end(tmp_path):
-    """As a user runs it: a process of its own, warnings as errors, files written."""
+    """As a user runs it: in its own process, with warnings as errors, writing files."""
     out = tmp_path / "new" / "folder"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "legato", "alphabet", "naive", "5", "--out", out],
@@ -84,8 +84,8 @@ def test_quiet_prints_the_table_alone():
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_that_garbage_collection_swallows_is_heard():
-    """As when it comes while XLA compiles, and JAX's part in collecting is what runs next."""
+def test_an_interrupt_swallowed_by_garbage_collection_is_sent_again():
+    """As during a compilation by XLA, when JAX's garbage collection callback runs next."""
 
     def collect(*_):
         gc.callbacks.remove(collect)
@@ -99,11 +99,11 @@ def test_an_interrupt_that_garbage_collection_swallows_is_heard():
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt), _interrupts.resent_interrupts():
         work()
-    assert time.monotonic() - began < 20  # it was woken
+    assert time.monotonic() - began < 20  # the sleep was interrupted
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_run_says_so_and_leaves_no_file(tmp_path):
+def test_an_interrupted_run_is_reported_and_leaves_no_file(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "legato", "alphabet", "6", "--out", tmp_path, "--replicates", "50"],
         stdout=subprocess.PIPE,
@@ -119,8 +119,8 @@ def test_an_interrupted_run_says_so_and_leaves_no_file(tmp_path):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """Two questions in the place of those there are; how each was asked."""
+def quick_efforts(monkeypatch):
+    """Replace the questions by two; lists whether each was answered with quick effort."""
     from legato import alphabet
 
     quickly: list[bool] = []
@@ -136,12 +136,12 @@ def asked(monkeypatch):
     return quickly
 
 
-def test_a_report_is_a_page_of_several_seeds_and_of_the_questions(tmp_path, asked):
+def test_a_report_is_a_page_on_several_seeds_and_the_questions(tmp_path, quick_efforts):
     folder = tmp_path / "new" / "folder"
     done = run("alphabet", "naive", "--report", str(folder), "--quick", "--seed", "4")
     assert done.exit_code == 0, done.output
     assert "question 2 of 2 · Is it [i]b[/i]?" in done.output
-    assert asked == [True, True]
+    assert quick_efforts == [True, True]
     names = ["alphabet.html", *(f"{each}.png" for each in PICTURES)]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
     assert all(f"wrote {folder / name}" in done.output.replace("\n", "") for name in names)
@@ -152,18 +152,18 @@ def test_a_report_is_a_page_of_several_seeds_and_of_the_questions(tmp_path, aske
     assert f"<code>{command}</code>" in page
 
 
-def test_a_quiet_report_says_what_it_wrote_alone(tmp_path, asked):
+def test_a_quiet_report_prints_only_what_it_wrote(tmp_path, quick_efforts):
     words = ["naive", "--report", str(tmp_path), "--replicates", "1", "--quiet"]
     done = run("alphabet", *words)
     assert done.exit_code == 0, done.output
     assert "question 1" not in done.output
-    assert asked == [False, False]
+    assert quick_efforts == [False, False]
     assert "wrote" in done.output
 
 
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_report_leaves_no_file(tmp_path):
-    """Stopped while a question is being answered, in a process of its own."""
+    """Interrupted while a question is being answered, in its own process."""
     code = """
 import time
 from legato import alphabet

@@ -1,7 +1,8 @@
-"""``legato stream``: a line in, an answer out, in both forms, whatever comes and however it ends.
+"""``legato stream``: one answer for each line, as JSON and as CSV, whatever comes or ends it.
 
-The oracle is ``model.stream()``, fed by hand. Most is run in this process, where what is at hand
-comes together; what a pipe and a process of its own do otherwise is tried in one.
+The oracle is ``model.stream()``, fed directly. Most tests run the command in this process, where
+lines that are available are processed together; pipes and signals are tested in a process of its
+own.
 """
 
 import csv
@@ -33,7 +34,7 @@ STEPS = 12
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """A model of plain Keras: three numbers a step in, two out."""
+    """A model of plain Keras: three features a step, two outputs."""
     path = tmp_path_factory.mktemp("plain") / "plain.keras"
     model = keras.Sequential(
         [keras.Input((None, 3)), keras.layers.LSTM(4), keras.layers.Dense(2, activation="softmax")]
@@ -84,19 +85,19 @@ def run(model, *words, lines):
 
 
 def done(model, *words, lines) -> str:
-    """What is answered to lines that are all good."""
+    """The answers to lines that are all valid."""
     result = run(model, *words, lines=lines)
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
     return result.stdout
 
 
-def as_json(told: str) -> list:
-    return [json.loads(line) for line in told.split("\n")[:-1]]
+def as_json(output: str) -> list:
+    return [json.loads(line) for line in output.split("\n")[:-1]]
 
 
-def as_csv(told: str, delimiter: str = ",") -> list[dict]:
-    return list(csv.DictReader(io.StringIO(told), delimiter=delimiter))
+def as_csv(output: str, delimiter: str = ",") -> list[dict]:
+    return list(csv.DictReader(io.StringIO(output), delimiter=delimiter))
 
 
 def to_json(values) -> str:
@@ -107,8 +108,8 @@ def steps(count: int = STEPS, seed: int = 0) -> np.ndarray:
     return spread(np.random.default_rng(seed), count, 3)
 
 
-def fed(model: Path, xs, **options) -> np.ndarray:
-    """What a stream of the model answers to steps."""
+def stream_outputs(model: Path, xs, **options) -> np.ndarray:
+    """The outputs of a stream of the model on these steps."""
     return legato.load_model(model).stream(**options).feed(xs)
 
 
@@ -118,81 +119,83 @@ def assert_close(one, other):
 
 @pytest.fixture
 def one_by_one(monkeypatch):
-    """Lines come in pieces, hardly ever two together."""
+    """Lines arrive in pieces, hardly ever two together."""
     monkeypatch.setattr(_line_formats, "BLOCK_BYTES", 7)
 
 
-# A line in, an answer out.
+# One answer for each line.
 
 
 def check_json(plain):
-    told = as_json(done(plain, lines=to_json(steps().tolist())))
-    assert [each["steps"] for each in told] == list(range(1, STEPS + 1))
-    assert [list(each) for each in told] == [["steps", "y"]] * STEPS
-    assert_close([each["y"] for each in told], fed(plain, steps()))
+    output = as_json(done(plain, lines=to_json(steps().tolist())))
+    assert [each["steps"] for each in output] == list(range(1, STEPS + 1))
+    assert [list(each) for each in output] == [["steps", "y"]] * STEPS
+    assert_close([each["y"] for each in output], stream_outputs(plain, steps()))
 
 
 def check_csv(plain):
     rows = "".join(",".join(map(repr, each)) + "\n" for each in steps().tolist())
-    told = as_csv(done(plain, lines="a,b,c\n" + rows))
-    assert [each["steps"] for each in told] == [str(at + 1) for at in range(STEPS)]
-    assert list(told[0]) == ["steps", "y0", "y1"]
-    assert_close([[each["y0"], each["y1"]] for each in told], fed(plain, steps()))
+    output = as_csv(done(plain, lines="a,b,c\n" + rows))
+    assert [each["steps"] for each in output] == [str(at + 1) for at in range(STEPS)]
+    assert list(output[0]) == ["steps", "y0", "y1"]
+    assert_close([[each["y0"], each["y1"]] for each in output], stream_outputs(plain, steps()))
 
 
 @pytest.mark.parametrize("check", [check_json, check_csv])
-def test_lines_are_answered_as_a_stream_is(plain, check):
+def test_lines_are_answered_with_the_outputs_of_a_stream(plain, check):
     check(plain)
 
 
 @pytest.mark.parametrize("check", [check_json, check_csv])
-def test_lines_that_come_one_by_one_are_answered_alike(plain, check, one_by_one):
+def test_lines_that_arrive_one_by_one_have_the_same_answers(plain, check, one_by_one):
     check(plain)
 
 
-def test_more_lines_than_are_taken_together(plain):
+def test_more_lines_than_are_processed_together(plain):
     xs = steps(3000)
-    told = as_json(done(plain, lines=to_json(xs.tolist())))
-    assert [each["steps"] for each in told] == list(range(1, 3001))
-    assert_close([each["y"] for each in told], fed(plain, xs))
+    output = as_json(done(plain, lines=to_json(xs.tolist())))
+    assert [each["steps"] for each in output] == list(range(1, 3001))
+    assert_close([each["y"] for each in output], stream_outputs(plain, xs))
 
 
 def test_a_line_may_hold_several_steps_or_name_its_step(plain):
     xs = steps(6).tolist()
-    told = as_json(done(plain, lines=to_json([xs[0], {"x": xs[1], "at": "noon"}, xs[2:5], xs[5]])))
-    assert [each["steps"] for each in told] == [1, 2, 5, 6]
-    found = [told[0]["y"], told[1]["y"], *told[2]["y"], told[3]["y"]]
-    assert_close(found, fed(plain, np.array(xs, "float32")))
+    output = as_json(
+        done(plain, lines=to_json([xs[0], {"x": xs[1], "at": "noon"}, xs[2:5], xs[5]]))
+    )
+    assert [each["steps"] for each in output] == [1, 2, 5, 6]
+    found = [output[0]["y"], output[1]["y"], *output[2]["y"], output[3]["y"]]
+    assert_close(found, stream_outputs(plain, np.array(xs, "float32")))
 
 
-def test_nothing_in_nothing_out(plain, tmp_path):
+def test_no_input_gives_no_output(plain, tmp_path):
     for lines in ("", "\n", " \n\n"):
         assert done(plain, "--state", tmp_path / "a.state", "--key", "user", lines=lines) == ""
     assert done(plain, lines="a,b,c\n") == "steps,y0,y1\n"
 
 
 @pytest.mark.parametrize("separator", ",;\t|")
-def test_csv_as_people_write_it(plain, separator):
+def test_csv_of_several_dialects(plain, separator):
     rows = [("key", " a ", '"b\n"', "c"), *[(f'"{at};,\t|\n"', at, f" {at}", 1) for at in range(3)]]
     lines = "\ufeff\r\n" + "\r\n\r\n".join(separator.join(map(str, row)) for row in rows)
-    told = as_csv(done(plain, "--key", "key", lines=lines), separator)
-    assert [each["key"] for each in told] == [f"{at};,\t|\n" for at in range(3)]
+    output = as_csv(done(plain, "--key", "key", lines=lines), separator)
+    assert [each["key"] for each in output] == [f"{at};,\t|\n" for at in range(3)]
     xs = np.array([[[at, at, 1]] for at in range(3)], "float32")
-    expected = [fed(plain, x)[0] for x in xs]
-    assert_close([[each["y0"], each["y1"]] for each in told], expected)
+    expected = [stream_outputs(plain, x)[0] for x in xs]
+    assert_close([[each["y0"], each["y1"]] for each in output], expected)
 
 
-def test_other_steps_and_answers(tmp_path, rng):
+def test_other_shapes_of_steps_and_answers(tmp_path, rng):
     tokens = legato.Sequential(
         [layers.Input((None,), dtype="int32"), layers.Embedding(5, 3), layers.GRU(2)]
     )
     tokens.save(tmp_path / "tokens.keras")
-    told = as_json(done(tmp_path / "tokens.keras", lines="3\n[1, 2]\n4"))
-    assert [each["steps"] for each in told] == [1, 3, 4]
-    found = [told[0]["y"], *told[1]["y"], told[2]["y"]]
-    assert_close(found, fed(tmp_path / "tokens.keras", [3, 1, 2, 4]))
-    told = as_csv(done(tmp_path / "tokens.keras", lines="token\n3\n1\n"), ",")
-    assert_close([[each["y0"], each["y1"]] for each in told], found[:2])
+    output = as_json(done(tmp_path / "tokens.keras", lines="3\n[1, 2]\n4"))
+    assert [each["steps"] for each in output] == [1, 3, 4]
+    found = [output[0]["y"], *output[1]["y"], output[2]["y"]]
+    assert_close(found, stream_outputs(tmp_path / "tokens.keras", [3, 1, 2, 4]))
+    output = as_csv(done(tmp_path / "tokens.keras", lines="token\n3\n1\n"), ",")
+    assert_close([[each["y0"], each["y1"]] for each in output], found[:2])
     by_step, once = layers.Input((None, 2), name="by_step"), layers.Input((3,), name="once")
     carried = layers.LSTM(3)(by_step)
     outputs = {"a": layers.Dense(1)(carried), "b": layers.Concatenate()([carried, once])}
@@ -201,31 +204,32 @@ def test_other_steps_and_answers(tmp_path, rng):
         {"who": "ada", "by_step": spread(rng, 2).tolist(), "once": spread(rng, 3).tolist()}
         for _ in range(3)
     ]
-    told = as_json(done(tmp_path / "two.keras", "--key", "who", lines=to_json(rows)))
+    output = as_json(done(tmp_path / "two.keras", "--key", "who", lines=to_json(rows)))
     stream = legato.load_model(tmp_path / "two.keras").stream()
-    for each, row in zip(told, rows, strict=True):
+    for each, row in zip(output, rows, strict=True):
         expected = stream.feed([row["by_step"], row["once"]])
         assert list(each) == ["who", "steps", "y"]
         for name in "ab":
             assert_close(each["y"][name], expected[name])
-    assert "has several inputs or outputs, for which a row of a CSV has no places: send" in refused(
-        tmp_path / "two.keras", lines="a,b\n1,2\n"
+    assert (
+        "has several inputs or outputs, for which a row of a CSV has no places: send"
+        in error_line(tmp_path / "two.keras", lines="a,b\n1,2\n")
     )
     assert (
         'no "x" in the object: put the step there, or one entry for each input: by_step, once.'
-        in (refused(tmp_path / "two.keras", lines=to_json([{"once": 1}])))
+        in (error_line(tmp_path / "two.keras", lines=to_json([{"once": 1}])))
     )
 
 
-def test_a_window_that_is_not_full_has_no_answer(plain):
+def test_an_incomplete_window_has_no_answer(plain):
     xs = steps(5)
-    told = as_json(done(plain, "--window", 3, lines=to_json(xs.tolist())))
-    assert [each["y"] for each in told[:2]] == [[None, None]] * 2
-    assert_close([each["y"] for each in told[2:]], fed(plain, xs, window=3)[2:])
-    told = as_csv(done(plain, "--window", 3, lines="a,b,c\n1,2,3\n"))
-    assert told == [{"steps": "1", "y0": "", "y1": ""}]
-    told = as_json(done(plain, "--window", 3, "--pad", -1, lines=to_json(xs.tolist())))
-    assert_close([each["y"] for each in told], fed(plain, xs, window=3, pad=-1))
+    output = as_json(done(plain, "--window", 3, lines=to_json(xs.tolist())))
+    assert [each["y"] for each in output[:2]] == [[None, None]] * 2
+    assert_close([each["y"] for each in output[2:]], stream_outputs(plain, xs, window=3)[2:])
+    output = as_csv(done(plain, "--window", 3, lines="a,b,c\n1,2,3\n"))
+    assert output == [{"steps": "1", "y0": "", "y1": ""}]
+    output = as_json(done(plain, "--window", 3, "--pad", -1, lines=to_json(xs.tolist())))
+    assert_close([each["y"] for each in output], stream_outputs(plain, xs, window=3, pad=-1))
 
 
 # Many streams in one input.
@@ -234,63 +238,63 @@ HOSTILE = ["ada", "a/../b", "a\\b\0c", "ö🎻\u2028", 'say "hi", you', "-1", "x
 
 
 @pytest.mark.parametrize("count", [2, 40, 400])
-def test_every_key_is_a_stream_of_its_own(plain, count, rng):
-    """Some keys come often and some once, which is fed in one way or the other."""
+def test_every_key_is_its_own_stream(plain, count, rng):
+    """Some keys come often and some once, which are fed by different methods."""
     keys = rng.integers(count, size=700).tolist() + [0] * 40
     rng.shuffle(keys)
     xs = steps(len(keys))
     rows = [{"user": key, "x": x.tolist()} for key, x in zip(keys, xs, strict=True)]
-    told = as_json(done(plain, "--key", "user", lines=to_json(rows)))
-    assert [each["user"] for each in told] == keys
+    output = as_json(done(plain, "--key", "user", lines=to_json(rows)))
+    assert [each["user"] for each in output] == keys
     model = legato.load_model(plain)
     for key in set(keys[:20]):
         own = [at for at, each in enumerate(keys) if each == key]
-        assert [told[at]["steps"] for at in own] == list(range(1, len(own) + 1))
-        assert_close([told[at]["y"] for at in own], model.stream().feed(xs[own]))
+        assert [output[at]["steps"] for at in own] == list(range(1, len(own) + 1))
+        assert_close([output[at]["y"] for at in own], model.stream().feed(xs[own]))
 
 
-def test_a_key_may_be_called_anything(plain, tmp_path):
+def test_any_value_is_a_key(plain, tmp_path):
     names = [*HOSTILE, 7, 2**70]
     state = tmp_path / "users.state"
     rows = to_json([{"user": name, "x": [1, 2, 3]} for name in names])
     for time in (1, 2):
-        told = as_json(done(plain, "--key", "user", "--state", state, lines=rows))
-        assert [each["user"] for each in told] == names
-        assert {each["steps"] for each in told} == {time}
+        output = as_json(done(plain, "--key", "user", "--state", state, lines=rows))
+        assert [each["user"] for each in output] == names
+        assert {each["steps"] for each in output} == {time}
     line = io.StringIO()
     csv.writer(line).writerows([["a", "user", "b", "c"], *[[1, name, 2, 3] for name in names]])
-    told = as_csv(done(plain, "--key", "user", "--state", state, lines=line.getvalue()))
-    assert [each["user"] for each in told] == [str(name) for name in names]
-    assert {each["steps"] for each in told} == {"3"}  # the same streams, whatever the form
+    output = as_csv(done(plain, "--key", "user", "--state", state, lines=line.getvalue()))
+    assert [each["user"] for each in output] == [str(name) for name in names]
+    assert {each["steps"] for each in output} == {"3"}  # the same streams, whatever the form
     assert list(tmp_path.iterdir()) == [state]
 
 
-def test_half_a_character_is_a_key_too(plain):
-    told = done(plain, "--key", "user", lines='{"user": "\\ud800", "x": [1, 2, 3]}\n')
-    assert as_json(told)[0]["user"] == "\ud800"
+def test_a_lone_surrogate_is_a_key(plain):
+    output = done(plain, "--key", "user", lines='{"user": "\\ud800", "x": [1, 2, 3]}\n')
+    assert as_json(output)[0]["user"] == "\ud800"
 
 
 # Kept between runs.
 
 
 @pytest.mark.parametrize("cut", [1, 5, 11])
-def test_two_runs_are_one(plain, tmp_path, cut):
+def test_two_runs_with_a_state_file_equal_one(plain, tmp_path, cut):
     rows = [{"user": "ab"[at % 3 // 2], "x": x} for at, x in enumerate(steps().tolist())]
     words = [plain, "--key", "user"]
     state = ["--state", tmp_path / "users.state"]
-    told = done(*words, *state, lines=to_json(rows[:cut]))
-    told += done(*words, *state, lines=to_json(rows[cut:]))
+    output = done(*words, *state, lines=to_json(rows[:cut]))
+    output += done(*words, *state, lines=to_json(rows[cut:]))
     whole = as_json(done(*words, lines=to_json(rows)))
-    for one, other in zip(as_json(told), whole, strict=True):
+    for one, other in zip(as_json(output), whole, strict=True):
         assert_close(one.pop("y"), other.pop("y"))
         assert one == other
 
 
-def test_the_file_is_one_that_streams_open(plain, tmp_path):
+def test_the_state_file_opens_in_a_stream(plain, tmp_path):
     done(plain, "--state", tmp_path / "a.state", lines=to_json(steps().tolist()))
     stream = legato.load_model(plain).stream().load(tmp_path / "a.state")
     assert stream.steps == STEPS
-    assert_close(stream.feed(steps(1, 9)[0]), fed(plain, [*steps(), *steps(1, 9)])[-1])
+    assert_close(stream.feed(steps(1, 9)[0]), stream_outputs(plain, [*steps(), *steps(1, 9)])[-1])
 
 
 def test_states_of_other_weights_are_refused_or_taken(plain, tmp_path):
@@ -300,13 +304,13 @@ def test_states_of_other_weights_are_refused_or_taken(plain, tmp_path):
     set_weights(model, 8)
     model.save(tmp_path / "other.keras")
     words = [tmp_path / "other.keras", "--state", state]
-    told = refused(*words, lines="[1,2,3]\n")
-    assert "take it all the same with --other-weights." in told
+    message = error_line(*words, lines="[1,2,3]\n")
+    assert "take it all the same with --other-weights." in message
     assert as_json(done(*words, "--other-weights", lines="[1,2,3]\n"))[0]["steps"] == 2
-    assert "is a model by its name" in refused(plain, "--state", plain, lines="")
+    assert "is a model by its name" in error_line(plain, "--state", plain, lines="")
 
 
-# What legato has trained.
+# Models trained by legato.
 
 
 def rows_of_sensors(count: int = 8) -> list[dict]:
@@ -324,7 +328,7 @@ def rows_of_sensors(count: int = 8) -> list[dict]:
 
 
 def expected_of_sensors(sensors, rows) -> np.ndarray:
-    """(rows, targets, steps ahead), by ``forecast`` on what came before in each machine."""
+    """(rows, targets, steps ahead), by ``forecast`` on the earlier rows of each machine."""
     trained, found = legato.Trained.load(sensors), []
     for at, row in enumerate(rows):
         before = [each for each in rows[: at + 1] if each["machine"] == row["machine"]]
@@ -333,36 +337,36 @@ def expected_of_sensors(sensors, rows) -> np.ndarray:
     return np.array(found)
 
 
-def test_a_forecaster_answers_in_its_columns(sensors):
+def test_a_forecaster_answers_by_column(sensors):
     rows = rows_of_sensors()
     expected = expected_of_sensors(sensors, rows)
-    told = as_json(done(sensors, "--key", "machine", lines=to_json(rows)))
-    assert [list(each) for each in told] == [["machine", "steps", "heat", "load"]] * len(rows)
-    assert_close([[each["heat"], each["load"]] for each in told], expected)
+    output = as_json(done(sensors, "--key", "machine", lines=to_json(rows)))
+    assert [list(each) for each in output] == [["machine", "steps", "heat", "load"]] * len(rows)
+    assert_close([[each["heat"], each["load"]] for each in output], expected)
     line = io.StringIO()
     writer = csv.DictWriter(line, list(rows[0]), delimiter=";")
     writer.writeheader()
     writer.writerows(rows)
-    told = as_csv(done(sensors, "--key", "machine", lines=line.getvalue()), ";")
+    output = as_csv(done(sensors, "--key", "machine", lines=line.getvalue()), ";")
     names = [f"{name} {ahead} ahead" for name in ("heat", "load") for ahead in (1, 2)]
-    assert list(told[0]) == ["machine", "steps", *names]
-    assert_close([[each[name] for name in names] for each in told], expected.reshape(-1, 4))
+    assert list(output[0]) == ["machine", "steps", *names]
+    assert_close([[each[name] for name in names] for each in output], expected.reshape(-1, 4))
 
 
-def test_a_classifier_answers_a_label(modes):
+def test_a_classifier_answers_with_a_label(modes):
     load = [0.5, -0.2, 1.5, -0.7]
     found = legato.Trained.load(modes).classify({"load": load}).columns()
-    told = as_json(done(modes, lines=to_json([{"load": each} for each in load])))
+    output = as_json(done(modes, lines=to_json([{"load": each} for each in load])))
     nothing = {"label": None, "probability": None}
-    assert told[:2] == [{"steps": at, **nothing} for at in (1, 2)]
-    assert [each["label"] for each in told[2:]] == found["label"]
-    assert_close([each["probability"] for each in told[2:]], found["probability"])
-    told = done(modes, lines="when,load\nnoon,0.5\nlater,-0.2\n")
-    assert told == "steps,label,probability\n1,,\n2,,\n"
+    assert output[:2] == [{"steps": at, **nothing} for at in (1, 2)]
+    assert [each["label"] for each in output[2:]] == found["label"]
+    assert_close([each["probability"] for each in output[2:]], found["probability"])
+    output = done(modes, lines="when,load\nnoon,0.5\nlater,-0.2\n")
+    assert output == "steps,label,probability\n1,,\n2,,\n"
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ({"load": None}, "the column 'load' holds nothing: the value is missing. Fill it in, or"),
         ({"load": "much"}, "the column 'load' holds 'much'; a number up to 3.4"),
@@ -373,48 +377,50 @@ def test_a_classifier_answers_a_label(modes):
         ({"load": [1]}, "the column 'load' holds [1]; a number"),
     ],
 )
-def test_a_row_that_a_trained_model_cannot_take(sensors, line, told):
+def test_an_invalid_row_for_a_trained_model_is_refused(sensors, line, message):
     good, bad = rows_of_sensors(2)
     lines = to_json([good, {**bad, **line}])
-    assert f"Line 2: {told}" in refused(sensors, lines=lines, answered=1)
+    assert f"Line 2: {message}" in error_line(sensors, lines=lines, answered=1)
 
 
-def test_what_is_no_row_of_a_trained_model(sensors):
-    told = refused(sensors, lines="[1, 2, 3]\n")
-    assert 'an object was expected, by the names of columns: {"load": …, "mode": …' in told
-    told = refused(sensors, lines='{"Load": 1, "mode": "up", "heat": 2}\n')
-    assert "there is no column 'load', which the model was trained on. Did you mean 'Load'" in told
-    told = refused(sensors, lines="Load,mode,heat\n1,up,2\n")
-    assert "The header has no column 'load', which the model was trained on. Did you me" in told
+def test_lines_that_are_no_rows_for_a_trained_model_are_refused(sensors):
+    message = error_line(sensors, lines="[1, 2, 3]\n")
+    assert 'an object was expected, by the names of columns: {"load": …, "mode": …' in message
+    message = error_line(sensors, lines='{"Load": 1, "mode": "up", "heat": 2}\n')
+    assert (
+        "there is no column 'load', which the model was trained on. Did you mean 'Load'" in message
+    )
+    message = error_line(sensors, lines="Load,mode,heat\n1,up,2\n")
+    assert "The header has no column 'load', which the model was trained on. Did you me" in message
 
 
-def test_what_is_counted_gives_way_to_a_column(tmp_path):
+def test_the_count_of_steps_is_renamed_if_a_column_has_its_name(tmp_path):
     path = tmp_path / "walks.keras"
     walks = {"steps": [1.0, 2.0, 4.0, 3.0] * 9}
     legato.train(walks, units=2, epochs=1, verbose=0).save(path)
-    told = as_json(done(path, lines=to_json([{"steps": 2}, {"steps": 3.5}])))
-    assert [each["steps seen"] for each in told] == [1, 2]
-    assert_close([each["steps"] for each in told], expected_of(path, [2.0, 3.5]))
-    assert "--key names 'steps'" in refused(path, "--key", "steps", lines="")
+    output = as_json(done(path, lines=to_json([{"steps": 2}, {"steps": 3.5}])))
+    assert [each["steps seen"] for each in output] == [1, 2]
+    assert_close([each["steps"] for each in output], expected_of(path, [2.0, 3.5]))
+    assert "--key names 'steps'" in error_line(path, "--key", "steps", lines="")
 
 
 def expected_of(path: Path, values: list) -> list:
-    """What is forecast after each of the values of one column."""
+    """The forecasts after each of the values of one column."""
     trained, name = legato.Trained.load(path), "steps"
     return [trained.forecast({name: values[: at + 1]}).values[0, 0, 0] for at in range(len(values))]
 
 
-# Bad lines.
+# Invalid lines.
 
 
-def refused(model, *words, lines, answered: int = 0) -> str:
-    """The one line a refusal is; lines before the bad one are answered."""
+def error_line(model, *words, lines, answered: int = 0) -> str:
+    """The error, one line; the lines before the invalid one are answered."""
     result = run(model, *words, lines=lines)
     assert result.exit_code == 2, result.output
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("legato: ")
     assert len(result.stdout.splitlines()) == answered
-    assert run(model, *words, "--debug", lines=lines).exit_code == 1  # a traceback, that is
+    assert run(model, *words, "--debug", lines=lines).exit_code == 1  # a traceback
     return result.stderr[len("legato: ") :]
 
 
@@ -458,8 +464,8 @@ def encoded(header: bytes, *lines) -> bytes:
     )
 
 
-@pytest.mark.parametrize(("header", "good", "bad", "told"), BAD)
-def test_a_bad_line_stops_it(plain, tmp_path, header, good, bad, told):
+@pytest.mark.parametrize(("header", "good", "bad", "message"), BAD)
+def test_an_invalid_line_ends_the_command(plain, tmp_path, header, good, bad, message):
     state = tmp_path / "a.state"
     lines = encoded(header, good, good, b"", bad, good, bad)
     number = header.count(b"\n") + 4
@@ -467,20 +473,20 @@ def test_a_bad_line_stops_it(plain, tmp_path, header, good, bad, told):
     result = run(plain, "--state", state, lines=lines)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"legato: Line {number}: ")
-    assert told in result.stderr
+    assert message in result.stderr
     assert len(result.stderr) < 600
     assert len(result.stdout.splitlines()) == answered
-    assert legato.load_model(plain).stream().load(state).steps == 2  # what came before is kept
+    assert legato.load_model(plain).stream().load(state).steps == 2  # the state before it
 
 
-@pytest.mark.parametrize(("header", "good", "bad", "told"), BAD)
-def test_a_bad_line_can_be_passed_over(plain, header, good, bad, told):
+@pytest.mark.parametrize(("header", "good", "bad", "message"), BAD)
+def test_with_keep_going_invalid_lines_are_reported_and_skipped(plain, header, good, bad, message):
     result = run(plain, "--keep-going", lines=encoded(header, good, bad, good, good, bad))
     assert result.exit_code == 0
     first = header.count(b"\n") + 2
     marks = [line.split(": ")[:2] for line in result.stderr.splitlines()]
     assert marks == [["legato", f"Line {first}"], ["legato", f"Line {first + 3}"]]
-    assert told in result.stderr
+    assert message in result.stderr
     if header:
         answers = as_csv(result.stdout)
         assert [each["steps"] for each in answers] == ["1", "", "2", "3", ""]
@@ -492,11 +498,11 @@ def test_a_bad_line_can_be_passed_over(plain, header, good, bad, told):
         assert f"Line {first}: {answers[1]['error']}\n" in result.stderr
 
 
-def test_a_bad_line_does_not_hide_whose_it_was(plain):
+def test_the_answer_to_an_invalid_line_has_its_key(plain):
     lines = "user,a,b,c\nada,1,2,3\nbob,1,2,x\nada,1,2,3\n"
     result = run(plain, "--keep-going", "--key", "user", lines=lines)
-    told = as_csv(result.stdout)
-    assert [(each["user"], each["steps"]) for each in told] == [
+    output = as_csv(result.stdout)
+    assert [(each["user"], each["steps"]) for each in output] == [
         ("ada", "1"),
         ("bob", ""),
         ("ada", "2"),
@@ -505,7 +511,7 @@ def test_a_bad_line_does_not_hide_whose_it_was(plain):
 
 @pytest.mark.parametrize("keep_going", [[], ["--keep-going"]])
 @pytest.mark.parametrize(
-    ("words", "lines", "told"),
+    ("words", "lines", "message"),
     [
         ([], "a,b\n1,2\n", "The header has 2 columns besides the key, a, b, and a step of 'input"),
         (["--key", "a"], "a,b,c\n1,2,3\n", "The header has 2 columns besides the key, b, c, and"),
@@ -521,12 +527,12 @@ def test_a_bad_line_does_not_hide_whose_it_was(plain):
         (["--pad", "1"], "[1]\n", "--pad 1.0 fills a window before its first step, and the st"),
     ],
 )  # fmt: skip
-def test_what_cannot_go_on_is_refused_whatever_is_said(plain, words, lines, told, keep_going):
-    assert told in refused(plain, *words, *keep_going, lines=lines)
+def test_some_errors_end_the_command_even_with_keep_going(plain, words, lines, message, keep_going):
+    assert message in error_line(plain, *words, *keep_going, lines=lines)
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("[1, 2, 3]", "there is no 'user' that says whose step this is: name the stream in every"),
         ('{"x": [1, 2, 3]}', "there is no 'user'"),
@@ -537,44 +543,44 @@ def test_what_cannot_go_on_is_refused_whatever_is_said(plain, words, lines, told
         ('{"x": [1, 2, 3], "user": 1.5}', "the key 'user' is 1.5; a text or a whole number was"),
     ],
 )
-def test_a_line_without_a_key_is_bad(plain, line, told):
+def test_a_line_without_a_key_is_an_error(plain, line, message):
     good = '{"user": "ada", "x": [1, 2, 3]}'
-    assert f"Line 2: {told}" in refused(
+    assert f"Line 2: {message}" in error_line(
         plain, "--key", "user", lines=f"{good}\n{line}\n", answered=1
     )
 
 
-def test_there_is_a_limit(plain, tmp_path):
+def test_the_number_of_streams_is_limited(plain, tmp_path):
     words = [plain, "--key", "user", "--limit", "2", "--state", tmp_path / "a.state"]
     rows = to_json([{"user": name, "x": [1, 2, 3]} for name in "abacb"])
     result = run(*words, "--keep-going", lines=rows)
     assert [each.get("steps") for each in as_json(result.stdout)] == [1, 1, 2, None, 2]
-    told = "'c' would be one stream more than the limit of 2: allow more with --limit.\n"
-    assert result.stderr == f"legato: Line 4: {told}"
-    assert told in refused(*words, lines=rows, answered=3)
+    message = "'c' would be one stream more than the limit of 2: allow more with --limit.\n"
+    assert result.stderr == f"legato: Line 4: {message}"
+    assert message in error_line(*words, lines=rows, answered=3)
 
 
-def test_a_quotation_mark_that_is_never_closed(plain):
+def test_a_quotation_mark_that_is_never_closed_is_an_error(plain):
     lines = 'a,b,c\n1,2,3\n1,"2,3\n1,2,3\n'
-    told = "Line 3: a quotation mark in the record that begins here is never closed."
-    assert told in refused(plain, lines=lines, answered=2)
+    message = "Line 3: a quotation mark in the record that begins here is never closed."
+    assert message in error_line(plain, lines=lines, answered=2)
     result = run(plain, "--keep-going", lines=lines)
     assert result.stdout.splitlines()[2:] == [",,"]
-    assert told in result.stderr
+    assert message in result.stderr
 
 
 def test_fields_that_are_all_empty_are_a_row(plain):
-    told = "the column 'a' holds nothing: the value is missing."
-    assert f"Line 2: {told}" in refused(plain, lines="a\tb\tc\n\t\t\n", answered=1)
+    message = "the column 'a' holds nothing: the value is missing."
+    assert f"Line 2: {message}" in error_line(plain, lines="a\tb\tc\n\t\t\n", answered=1)
 
 
-def test_a_line_without_an_end_is_refused(plain, monkeypatch):
+def test_an_endless_line_is_refused(plain, monkeypatch):
     monkeypatch.setattr(_line_formats, "LINE_BYTES", 2**17)
-    told = refused(plain, lines=b"[1, 2, 3]\n" + b"[" + b" " * 2**18, answered=1)
-    assert "Line 2 has no end within 131,072 bytes" in told
+    message = error_line(plain, lines=b"[1, 2, 3]\n" + b"[" + b" " * 2**18, answered=1)
+    assert "Line 2 has no end within 131,072 bytes" in message
 
 
-# A process of its own.
+# In a process of its own.
 
 
 class Process:
@@ -586,38 +592,38 @@ class Process:
         self.process = subprocess.Popen(command, **pipes)
 
     def ask(self, line) -> dict:
-        """One line, and its answer, before anything else is sent."""
+        """Send one line, and return its answer."""
         self.process.stdin.write(json.dumps(line).encode() + b"\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
     def end(self, how: int | None = None) -> tuple[int, str, str]:
-        """Status, and what else was said, after a signal or the end of what is sent."""
+        """Status and remaining output and errors, after a signal or the end of the input."""
         if how is not None:
             self.process.send_signal(how)
-        told, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, told.decode(), errors.decode()
+        output, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, output.decode(), errors.decode()
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_a_line_is_answered_at_once_and_what_was_answered_is_kept(plain, tmp_path):
+def test_a_line_is_answered_at_once_and_its_state_is_kept(plain, tmp_path):
     state, xs = tmp_path / "a.state", steps()
     first = Process(plain, "--state", state)
-    told = [first.ask(x.tolist()) for x in xs[:5]]
+    output = [first.ask(x.tolist()) for x in xs[:5]]
     assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL
     second = Process(plain, "--state", state)
-    told += [second.ask(x.tolist()) for x in xs[5:]]
+    output += [second.ask(x.tolist()) for x in xs[5:]]
     status, rest, errors = second.end(signal.SIGINT)
     assert (status, rest) == (130, "")
     assert errors.strip().splitlines()[-1] == "Interrupted: files are whole or as they were."
-    assert [each["steps"] for each in told] == list(range(1, STEPS + 1))
-    assert_close([each["y"] for each in told], fed(plain, xs))
+    assert [each["steps"] for each in output] == list(range(1, STEPS + 1))
+    assert_close([each["y"] for each in output], stream_outputs(plain, xs))
     assert list(tmp_path.iterdir()) == [state]
     assert legato.load_model(plain).stream().load(state).steps == STEPS
 
 
 def test_a_command_that_starts_with_sigint_ignored_ignores_ctrl_c(plain):
-    """As in the background of a shell script, where Ctrl-C is meant for what is in front."""
+    """As in the background of a shell script, where Ctrl-C is meant for the foreground."""
     with sigint_handled_by(signal.SIG_IGN):
         stream = Process(plain)
     first = stream.ask([1, 2, 3])
@@ -626,7 +632,7 @@ def test_a_command_that_starts_with_sigint_ignored_ignores_ctrl_c(plain):
     assert stream.end() == (0, "", "")
 
 
-def test_killed_while_it_is_busy_it_has_kept_what_it_answered(plain, tmp_path, rng):
+def test_a_killed_command_has_kept_the_state_of_every_answer(plain, tmp_path, rng):
     state, lines = tmp_path / "a.state", tmp_path / "steps.jsonl"
     keys, xs = [f"u{key}" for key in rng.integers(30, size=40_000)], steps(40_000)
     rows = [{"user": key, "x": x.tolist()} for key, x in zip(keys, xs, strict=True)]
@@ -634,29 +640,29 @@ def test_killed_while_it_is_busy_it_has_kept_what_it_answered(plain, tmp_path, r
     command = [sys.executable, "-m", "legato", "stream", plain, "--key", "user", "--state", state]
     quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with lines.open("rb") as source, subprocess.Popen(command, stdin=source, **quiet) as process:
-        told = [process.stdout.readline() for _ in range(rng.integers(1, 3000))]
+        output = [process.stdout.readline() for _ in range(rng.integers(1, 3000))]
         process.kill()
-        told += process.stdout.readlines()
+        output += process.stdout.readlines()
     answered = {}
-    for line in told:
+    for line in output:
         if line.endswith(b"\n"):
             answer = json.loads(line)
             answered[answer["user"]] = answer["steps"]
     model = legato.load_model(plain)
     with model.streams(file=state) as pool:
         seen = {key: pool.steps(key) for key in pool}
-        fed = sum(seen.values())
-        assert sum(answered.values()) <= fed < len(rows)
-        assert seen == {key: keys[:fed].count(key) for key in set(keys[:fed])}
+        count = sum(seen.values())
+        assert sum(answered.values()) <= count < len(rows)
+        assert seen == {key: keys[:count].count(key) for key in set(keys[:count])}
         assert all(seen[key] >= steps for key, steps in answered.items())
         streams = {key: model.stream() for key in seen}
-        for key, x in zip(keys[:fed], xs[:fed], strict=True):
+        for key, x in zip(keys[:count], xs[:count], strict=True):
             streams[key].feed(x)
         for key, stream in streams.items():
             assert pool.state(key).allclose(stream.state)
 
 
-def test_a_reader_may_stop_reading(plain, tmp_path):
+def test_a_closed_output_pipe_ends_the_stream_quietly(plain, tmp_path):
     (tmp_path / "steps.jsonl").write_text(to_json(steps(9000).tolist()))  # more than a pipe holds
     command = f"{sys.executable} -m legato stream {plain} --state {tmp_path}/a.state"
     piped = f"{command} < {tmp_path}/steps.jsonl | head -1; echo ${{PIPESTATUS[0]}}"
@@ -669,28 +675,28 @@ def test_a_reader_may_stop_reading(plain, tmp_path):
         assert pool.steps("") >= 1
 
 
-# Words.
+# Help and wording.
 
 
-def test_arguments_become_options():
-    told = name_options("window=n, pad=1.5 or a higher limit=. other_weights=True.")
-    assert told == "--window n, --pad 1.5 or a higher --limit. --other-weights."
+def test_arguments_in_messages_become_options_of_stream():
+    message = name_options("window=n, pad=1.5 or a higher limit=. other_weights=True.")
+    assert message == "--window n, --pad 1.5 or a higher --limit. --other-weights."
 
 
-def test_the_front_page_lists_it():
+def test_the_main_help_lists_stream():
     assert "│ stream " in CliRunner().invoke(app, ["--help"]).output
 
 
-def test_the_help_teaches_and_is_light():
-    told = CliRunner().invoke(app, ["stream", "--help"]).output
+def test_the_help_of_stream_lists_every_option_and_loads_no_keras():
+    output = CliRunner().invoke(app, ["stream", "--help"]).output
     for name in inspect.signature(_stream_command.stream).parameters:
-        assert name == "model" or f"--{name.replace('_', '-')}" in told
+        assert name == "model" or f"--{name.replace('_', '-')}" in output
     ask = "with contextlib.suppress(SystemExit):\n    app(['stream', '--help'])"
     loaded = loaded_after(f"import contextlib\nfrom legato.cli import app\n{ask}")
     assert not {"keras", "jax", "numpy", "polars", "matplotlib"} & loaded
 
 
-def test_examples_of_the_help_run(plain, sensors, tmp_path, monkeypatch):
+def test_the_examples_in_the_help_of_stream_run(plain, sensors, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("model.keras").write_bytes(plain.read_bytes())
     Path("sensors.keras").write_bytes(sensors.read_bytes())

@@ -1,7 +1,7 @@
-"""The commands for one's own data: they teach, say what came of it, and refuse in one sentence.
+"""The commands for one's own data: output, files, help, and errors in one sentence.
 
-Each is run in this process on small files, on one small model of every kind; what a process of its
-own does otherwise (signals, pipes) is tried in one.
+Most tests run the command in this process, on small files and one small model of each kind;
+signals, pipes and terminals are tested in a process of its own.
 """
 
 import contextlib
@@ -53,7 +53,7 @@ def run(*words, **options):
 
 
 def done(*words, **options):
-    """What a command that succeeds has printed."""
+    """The output of a command that succeeds."""
     result = run(*words, **options)
     assert result.exit_code == 0, result.output
     assert result.stderr == ""
@@ -61,7 +61,7 @@ def done(*words, **options):
 
 
 def write_data(folder: Path) -> None:
-    """Small files of every kind, no two rows alike."""
+    """Small files of every kind, all rows different."""
     rng = np.random.default_rng(1)
     count = 48
     months = [f"{2010 + at // 12}-{at % 12 + 1:02d}" for at in range(count)]
@@ -91,10 +91,10 @@ def write_data(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """A folder of data, and what training a model of each kind on them has printed."""
+    """A folder of data, and the output of training a model of each kind on them."""
     folder = tmp_path_factory.mktemp("shop")
     write_data(folder)
-    told = {}
+    output = {}
     with contextlib.chdir(folder):
         for name, words in {
             "sales": ("sales.csv", "--time", "month"),
@@ -102,8 +102,8 @@ def shop(tmp_path_factory):
             "walks": ("walks.csv", "--group", "walk"),
             "book": ("book.txt",),
         }.items():
-            told[name] = done("train", *words, "-o", f"{name}.keras", *SMALL)
-    return SimpleNamespace(folder=folder, told=told)
+            output[name] = done("train", *words, "-o", f"{name}.keras", *SMALL)
+    return SimpleNamespace(folder=folder, output=output)
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +111,7 @@ def _inside(shop, monkeypatch):
     monkeypatch.chdir(shop.folder)
 
 
-# What training says.
+# Training.
 
 
 @pytest.mark.parametrize(
@@ -135,19 +135,19 @@ def _inside(shop, monkeypatch):
                   "last label"]),
     ],
 )  # fmt: skip
-def test_training_tells_what_it_did(shop, name, lines):
-    told = re.sub(r"lstm_\d+", "lstm", shop.told[name])
+def test_train_prints_task_network_training_and_scores(shop, name, lines):
+    output = re.sub(r"lstm_\d+", "lstm", shop.output[name])
     for line in lines:
-        assert line in told
-    assert re.search(r"training  2 epochs in \d+\.\d s\n", told)
-    assert told.rstrip().splitlines()[-1] == f"wrote {name}.keras"
-    assert "\x1b" not in told
-    assert "epoch 2/2" not in told  # nobody is at a terminal
-    assert not any(line != line.rstrip() for line in told.splitlines()[:8])
+        assert line in output
+    assert re.search(r"training  2 epochs in \d+\.\d s\n", output)
+    assert output.rstrip().splitlines()[-1] == f"wrote {name}.keras"
+    assert "\x1b" not in output
+    assert "epoch 2/2" not in output  # the output is no terminal
+    assert not any(line != line.rstrip() for line in output.splitlines()[:8])
 
 
 @pytest.mark.parametrize("source", ["sales.tsv", "wave.npy", "waves.npz"])
-def test_other_files_are_trained_on(source, tmp_path):
+def test_train_reads_other_kinds_of_files(source, tmp_path):
     words = ["--time", "month"] if source == "sales.tsv" else []
     out = tmp_path / "new.keras"
     facts = json.loads(done("train", source, *words, *SMALL, "--json", "-o", out))
@@ -156,7 +156,7 @@ def test_other_files_are_trained_on(source, tmp_path):
     assert facts["scores"]["verdict"]
 
 
-def test_how_missing_values_are_handled_is_kept_for_scoring(tmp_path):
+def test_the_handling_of_missing_values_is_kept_for_evaluate(tmp_path):
     data = tmp_path / "gaps.csv"
     data.write_text(
         "x,y\n" + "".join(f"{at},{at * at % 7 if at % 9 else ''}\n" for at in range(40))
@@ -166,42 +166,42 @@ def test_how_missing_values_are_handled_is_kept_for_scoring(tmp_path):
     assert json.loads(done("evaluate", out, data, "--json"))["predictions"]
 
 
-def test_quiet_says_what_was_written_alone(tmp_path):
+def test_quiet_prints_only_the_file_written(tmp_path):
     out = tmp_path / "new.keras"
     assert done("train", "wave.npy", *SMALL, "-q", "-o", out) == f"wrote {out}\n"
 
 
-def test_show_says_what_training_said(shop):
-    assert done("show", "sales.keras") + "wrote sales.keras\n" == shop.told["sales"]
+def test_show_prints_the_report_of_training(shop):
+    assert done("show", "sales.keras") + "wrote sales.keras\n" == shop.output["sales"]
 
 
-def test_a_plan_trains_and_writes_nothing():
+def test_a_plan_neither_trains_nor_writes():
     before = sorted(Path().iterdir())
     words = ["sensors.parquet", "--group", "machine", "--time", "at", "--rows", "1", "--plan"]
-    told = done("train", *words)
-    assert "lstm of 32 units, state carried; chunks of 38 steps in 1 row, 0.0 % padding" in told
-    assert "training  200 epochs, learning rate 0.003" in told
+    output = done("train", *words)
+    assert "lstm of 32 units, state carried; chunks of 38 steps in 1 row, 0.0 % padding" in output
+    assert "training  200 epochs, learning rate 0.003" in output
     lanes = legato.Lanes([38, 38, 38], rows=1)
-    assert told.endswith(f"\n\n{lanes}\n")
+    assert output.endswith(f"\n\n{lanes}\n")
     facts = json.loads(done("train", *words, "--json"))
     assert facts["laid"] == {"steps": 38, "rows": 1, "batches": 3}
     assert facts["data"]["test_steps"] == 30
-    told = done("train", "wave.npy", "--framing", "window", "--plan", "--early-stop", "5")
-    assert "no state carried; window of 12 steps\n" in told
-    assert "at most 200 epochs, learning rate 0.003; stops after 5 that are no better" in told
+    output = done("train", "wave.npy", "--framing", "window", "--plan", "--early-stop", "5")
+    assert "no state carried; window of 12 steps\n" in output
+    assert "at most 200 epochs, learning rate 0.003; stops after 5 that are no better" in output
     assert sorted(Path().iterdir()) == before
 
 
-# What a model is asked.
+# Forecasts, labels, text and scores.
 
 
-def test_a_forecast_is_a_table_and_a_file_and_json(tmp_path):
+def test_a_forecast_is_printed_written_and_given_as_json(tmp_path):
     table = json.loads(done("forecast", "sales.keras", "sales.csv", "-n", "3", "--json"))
     assert table["month"] == ["2014-01-01", "2014-02-01", "2014-03-01"]
     assert list(table)[:3] == ["step", "month", "sold"]
-    told = done("forecast", "sales.keras", "sales.csv", "-n", "3")
-    assert told.split("\n")[0].split() == "step month sold low 80 % high 80 %".split()
-    assert f"{table['sold'][2]:.4f}" in told
+    output = done("forecast", "sales.keras", "sales.csv", "-n", "3")
+    assert output.split("\n")[0].split() == "step month sold low 80 % high 80 %".split()
+    assert f"{table['sold'][2]:.4f}" in output
     for name, read in {
         "a.csv": polars.read_csv,
         "a.parquet": polars.read_parquet,
@@ -215,20 +215,20 @@ def test_a_forecast_is_a_table_and_a_file_and_json(tmp_path):
 
 def test_a_forecast_of_several_sequences_is_drawn(tmp_path):
     out = tmp_path / "next [x] $y$.png"
-    told = done("forecast", "sensors.keras", "sensors.parquet", "--png", out)
-    assert told.splitlines()[0].split()[:4] == ["machine", "step", "at", "temperature"]
-    assert [line.split()[0] for line in told.splitlines()[1:10]] == list("aaabbbccc")
-    assert told.splitlines()[-1] == f"wrote {out}"
+    output = done("forecast", "sensors.keras", "sensors.parquet", "--png", out)
+    assert output.splitlines()[0].split()[:4] == ["machine", "step", "at", "temperature"]
+    assert [line.split()[0] for line in output.splitlines()[1:10]] == list("aaabbbccc")
+    assert output.splitlines()[-1] == f"wrote {out}"
     assert out.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert out.stat().st_size > 10_000
 
 
-def test_labels_are_told(tmp_path):
+def test_predicted_labels_are_printed_written_and_given_as_json(tmp_path):
     table = json.loads(done("classify", "walks.keras", "new.csv", "--json"))
     assert list(table) == ["sequence", "label", "probability"]
     assert set(table["label"]) <= {"ann", "bob"}
-    told = done("classify", "walks.keras", "new.csv").splitlines()
-    assert [line.split()[:2] for line in told[1:]] == [
+    output = done("classify", "walks.keras", "new.csv").splitlines()
+    assert [line.split()[:2] for line in output[1:]] == [
         [name, label] for name, label in zip(table["sequence"], table["label"], strict=True)
     ]
     out = tmp_path / "labels.parquet"
@@ -236,15 +236,15 @@ def test_labels_are_told(tmp_path):
     assert polars.read_parquet(out).to_dict(as_series=False) == table
 
 
-def test_a_text_goes_on_as_it_is():
+def test_generated_text_continues_the_prompt():
     words = ["generate", "book.keras", "-p", "It was", "-n", "30", "--seed", "3"]
-    told = done(*words)
-    assert told.startswith("It was")
-    assert len(told) == len("It was") + 30 + 1
-    assert json.loads(done(*words, "--json")) == {"prompt": "It was", "labels": list(told[6:-1])}
+    output = done(*words)
+    assert output.startswith("It was")
+    assert len(output) == len("It was") + 30 + 1
+    assert json.loads(done(*words, "--json")) == {"prompt": "It was", "labels": list(output[6:-1])}
 
 
-def test_a_text_is_no_markup(tmp_path):
+def test_generated_text_is_not_markup(tmp_path):
     odd = tmp_path / "odd [bold].txt"
     odd.write_text("[bold]:smile:[/] 🎻\n" * 20, encoding="utf-8")
     model = tmp_path / "odd [bold].keras"
@@ -253,24 +253,24 @@ def test_a_text_is_no_markup(tmp_path):
     assert done("generate", model, "-p", prompt, "-n", "1").startswith(prompt)
 
 
-def test_a_score_can_begin_afresh():
+def test_a_score_can_start_fresh():
     warm = json.loads(done("evaluate", "sensors.keras", "sensors.parquet", "--json"))
     fresh = json.loads(done("evaluate", "sensors.keras", "sensors.parquet", "--json", "--fresh"))
     assert warm["predictions"] == 24
-    assert fresh["predictions"] == 21  # the first step of each has nothing before it
-    told = done("evaluate", "sensors.keras", "sensors.parquet")
-    assert warm["verdict"] in told
-    assert told.startswith("Errors over 24 forecasts\n")
+    assert fresh["predictions"] == 21  # the first step of each sequence has no history
+    output = done("evaluate", "sensors.keras", "sensors.parquet")
+    assert warm["verdict"] in output
+    assert output.startswith("Errors over 24 forecasts\n")
 
 
-def test_any_model_is_shown(tmp_path):
+def test_show_describes_any_model(tmp_path):
     path = tmp_path / "plain.keras"
     layers = legato.layers
     model = legato.Sequential(
         [layers.Input((None, 3)), layers.GRU(5, stateful=True, name="g"), layers.Dense(2, name="d")]
     )
     model.save(path)
-    told = done("show", path)
+    output = done("show", path)
     for line in [
         "does not say what it was trained on",
         "input   (any, any, 3)",
@@ -278,27 +278,27 @@ def test_any_model_is_shown(tmp_path):
         "states  g 5 numbers a row",
         "g      GRU    (any, 5)         150",
     ]:
-        assert line in told
+        assert line in output
     facts = json.loads(done("show", path, "--json"))
     assert facts["states"] == {"g": [[1, 5]]}
     assert [layer["parameters"] for layer in facts["layers"]] == [150, 12]
 
 
-# Names nobody would choose.
+# Unusual names.
 
 NASTY = {"[bold]x[/]": "[/]", "$y_{$": "$", "a\nb\tc": ":smile:", "🎻 " + 40 * "long": "é"}
 
 
-def test_names_are_names(tmp_path):
+def test_unusual_names_are_printed_unchanged(tmp_path):
     data, model, png = (tmp_path / f"[red]${name}" for name in ("d.csv", "m.keras", "p.png"))
     values = np.random.default_rng(3).normal(size=(40, 3))
     columns = dict(zip(list(NASTY)[:3], values.T, strict=True))
     kinds = [list(NASTY.values())[at % 4] for at in range(40)]
     last = list(NASTY)[3]
     polars.DataFrame({**columns, "kind": kinds, last: values[:, 0] ** 2}).write_csv(data)
-    told = done("train", data, "-o", model, *SMALL)
-    assert f"forecast {last}, 1 step ahead" in told
-    assert "takes     [bold]x[/], $y_{$, a\\nb\\tc, kind (one of 4: $ :smile: [/] é), 🎻" in told
+    output = done("train", data, "-o", model, *SMALL)
+    assert f"forecast {last}, 1 step ahead" in output
+    assert "takes     [bold]x[/], $y_{$, a\\nb\\tc, kind (one of 4: $ :smile: [/] é), 🎻" in output
     done("forecast", model, data, "--png", png)
     narrow = done("forecast", model, data, env={"COLUMNS": "40"})
     assert "…" not in narrow
@@ -307,7 +307,7 @@ def test_names_are_names(tmp_path):
 
 
 @pytest.mark.parametrize("columns", [40, 60, 80])
-def test_a_narrow_terminal_drops_no_number(columns):
+def test_a_narrow_terminal_shows_every_number(columns):
     words = ["evaluate", "sensors.keras", "sensors.parquet"]
     wide = done(*words)
     narrow = done(*words, env={"COLUMNS": str(columns)})
@@ -316,7 +316,7 @@ def test_a_narrow_terminal_drops_no_number(columns):
     assert "…" not in narrow
 
 
-# What is refused.
+# Errors.
 
 
 def put(folder: Path, name: str, content: str | bytes) -> Path:
@@ -342,22 +342,22 @@ FAULTS = {
 }  # fmt: skip
 
 
-def refused(*words):
-    """The one line a refusal is."""
+def error_line(*words):
+    """The error, one line."""
     result = run(*words)
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("legato: ")
-    assert run(*words, "--debug").exit_code == 1  # a traceback, that is
+    assert run(*words, "--debug").exit_code == 1  # a traceback
     return result.stderr[len("legato: ") :]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_bad_data_are_refused_in_one_line(tmp_path, fault):
-    content, words, told = FAULTS[fault]
+def test_invalid_data_give_one_line(tmp_path, fault):
+    content, words, message = FAULTS[fault]
     data = put(tmp_path, "d.csv", content)
-    assert told in refused("train", data, "-o", tmp_path / "m.keras", *SMALL, *words)
+    assert message in error_line("train", data, "-o", tmp_path / "m.keras", *SMALL, *words)
     assert list(tmp_path.iterdir()) == [data]
 
 
@@ -365,7 +365,7 @@ UNSEEN = "walk,x,y,who\n" + "1,1,2,ann\n1,3,5,zoe\n" * 3
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["train", "nothing.csv"], "There is no file nothing.csv."),
         (["train", "a folder"], "a folder is a folder; a file was expected."),
@@ -383,7 +383,7 @@ UNSEEN = "walk,x,y,who\n" + "1,1,2,ann\n1,3,5,zoe\n" * 3
         (["generate", "book.keras", "-p", "Ω"], "The prompt holds 'Ω', which the model was not"),
     ],
 )
-def test_bad_words_are_refused_in_one_line(shop, words, told):
+def test_invalid_arguments_give_one_line(shop, words, message):
     whole = Path("sales.keras").read_bytes()
     put(shop.folder, "cut.keras", whole[: len(whole) // 2])
     put(shop.folder, "false.keras", "no model")
@@ -391,11 +391,11 @@ def test_bad_words_are_refused_in_one_line(shop, words, told):
     put(shop.folder, "narrow.csv", "walk,x\n1,2\n")
     put(shop.folder, "greek.txt", "It wasα")
     Path("a folder").mkdir(exist_ok=True)
-    assert told in refused(*words)
+    assert message in error_line(*words)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["train", "no.csv", "-o", "m.h5"], "m.h5 must end in .keras"),
         (["train", "no.csv", "-o", "not/there/m.keras"], "not/there/m.keras cannot be written ("),
@@ -406,15 +406,15 @@ def test_bad_words_are_refused_in_one_line(shop, words, told):
         (["classify", "no.keras", "no.csv", "-o", "not/a.csv"], "not/a.csv cannot be written ("),
     ],
 )  # fmt: skip
-def test_a_place_is_refused_before_anything_is_read(words, told):
+def test_an_invalid_output_path_is_refused_before_reading(words, message):
     Path("d.keras").mkdir(exist_ok=True)
-    assert told in refused(*words)
+    assert message in error_line(*words)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to this user")
-def test_a_folder_that_is_not_mine_is_refused(tmp_path):
+def test_a_folder_without_permission_is_refused(tmp_path):
     tmp_path.chmod(0o500)
-    assert "cannot be written (Permission denied)" in refused(
+    assert "cannot be written (Permission denied)" in error_line(
         "train", "no.csv", "-o", tmp_path / "m.keras"
     )
 
@@ -426,23 +426,23 @@ def test_a_size_below_1_is_refused(option):
     assert f"--{option}" in result.stderr
 
 
-def test_what_cannot_be_trained_is_refused_by_its_plan_too():
+def test_plan_refuses_what_train_refuses():
     words = ["train", "wave.npy", "--framing", "window", "--stateful"]
-    assert "so there is nothing to carry" in refused(*words)
-    assert "so there is nothing to carry" in refused(*words, "--plan")
+    assert "so there is nothing to carry" in error_line(*words)
+    assert "so there is nothing to carry" in error_line(*words, "--plan")
 
 
 def test_a_failing_run_keeps_the_old_model(tmp_path):
     model = tmp_path / "m.keras"
     done("train", "wave.npy", *SMALL, "-q", "-o", model)
     before = model.read_bytes()
-    told = refused("train", "wave.npy", *SMALL, "-o", model, "--learning-rate", "1e30")
-    assert "--learning-rate" in told
+    message = error_line("train", "wave.npy", *SMALL, "-o", model, "--learning-rate", "1e30")
+    assert "--learning-rate" in message
     assert model.read_bytes() == before
     assert list(tmp_path.iterdir()) == [model]
 
 
-# A process of its own.
+# In a process of its own.
 
 
 TELLS_WHEN_IT_FITS = """
@@ -466,7 +466,7 @@ main()
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_keeps_the_old_model(tmp_path):
     model = put(tmp_path, "m.keras", "the old one")
-    words = ["train", "wave.npy", "-o", model, "--epochs", "9999999"]  # for hours
+    words = ["train", "wave.npy", "-o", model, "--epochs", "9999999"]  # takes hours
     process = subprocess.Popen(
         [sys.executable, "-c", TELLS_WHEN_IT_FITS, *words],
         stdout=subprocess.PIPE,
@@ -476,28 +476,28 @@ def test_an_interrupted_run_keeps_the_old_model(tmp_path):
     assert process.stdout is not None
     assert process.stdout.readline() == "fitting\n"
     process.send_signal(signal.SIGINT)
-    told, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert told == ""
+    assert output == ""
     assert errors.strip().splitlines()[-1] == "Interrupted: files are whole or as they were."
     assert model.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [model]
 
 
 def on_a_terminal(columns: int, act) -> str:
-    """What somebody at a terminal sees while a function, given the terminal, runs."""
+    """The output on a terminal while a function, given the terminal, runs."""
     master, slave = os.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     with os.fdopen(slave, "w") as terminal:
         act(terminal)
     shown = b""
-    with os.fdopen(master, "rb", 0) as screen, contextlib.suppress(OSError):  # all has been read
+    with os.fdopen(master, "rb", 0) as screen, contextlib.suppress(OSError):  # at its end
         while part := screen.read(65536):
             shown += part
     return shown.decode()
 
 
-def test_who_waits_at_a_terminal_sees_what_for(monkeypatch):
+def test_a_terminal_shows_the_current_task(monkeypatch):
     def act(terminal):
         monkeypatch.setattr(sys, "stderr", terminal)
         with _output.show_status("reading [bold]x[/]", quiet=False):
@@ -505,12 +505,12 @@ def test_who_waits_at_a_terminal_sees_what_for(monkeypatch):
         with _output.show_status("nothing", quiet=True):
             pass
 
-    told = on_a_terminal(80, act)
-    assert "reading [bold]x[/]" in told
-    assert "nothing" not in told
+    output = on_a_terminal(80, act)
+    assert "reading [bold]x[/]" in output
+    assert "nothing" not in output
 
 
-def test_a_line_of_progress_is_as_wide_as_the_terminal():
+def test_the_progress_line_fits_the_terminal():
     def act(terminal):
         progress = Progress(1, epochs=400, steps=10, stream=terminal)
         progress.begin(0)
@@ -518,13 +518,13 @@ def test_a_line_of_progress_is_as_wide_as_the_terminal():
         progress.epoch(0, {"loss": 0.5, "accuracy": 0.25, "val_loss": 0.125})
         progress.end()
 
-    told = on_a_terminal(40, act)
-    lines = [line for line in re.split("[\r\n]+", told) if line]
+    output = on_a_terminal(40, act)
+    lines = [line for line in re.split("[\r\n]+", output) if line]
     assert lines
     assert all(line.startswith("epoch ") and len(line) == 39 for line in lines)
 
 
-def test_a_reader_may_stop_reading():
+def test_a_closed_output_pipe_ends_a_command_quietly():
     words = "forecast sales.keras sales.csv --json -n 2500"  # more than a pipe holds
     piped = f"{sys.executable} -m legato {words} | head -1; echo ${{PIPESTATUS[0]}}"
     process = subprocess.run(["bash", "-c", piped], capture_output=True, text=True, check=True)
@@ -533,11 +533,11 @@ def test_a_reader_may_stop_reading():
     assert "BrokenPipe" not in process.stderr
 
 
-# Words.
+# Help and wording.
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_examples_of_the_help_run(shop, example):
+def test_the_examples_in_the_help_run(shop, example):
     words = shlex.split(example)[1:]
     if words[0] == "train":
         if "--plan" not in words:
@@ -549,13 +549,13 @@ def test_examples_of_the_help_run(shop, example):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_teaches_and_is_light(name):
-    told = run(name, "--help").output
-    assert "Example" in told
+def test_help_has_examples_and_every_option_and_loads_no_keras(name):
+    output = run(name, "--help").output
+    assert "Example" in output
     for parameter in inspect.signature(COMMANDS[name]).parameters.values():
         if parameter.name not in ("data", "model"):
             flag = {"columns": "column"}.get(parameter.name, parameter.name)
-            assert f"--{flag.replace('_', '-')}" in told
+            assert f"--{flag.replace('_', '-')}" in output
 
 
 def test_the_help_of_all_commands_loads_neither_keras_nor_numpy():
@@ -567,15 +567,15 @@ def test_the_help_of_all_commands_loads_neither_keras_nor_numpy():
     assert not {"keras", "jax", "numpy", "polars", "matplotlib"} & loaded
 
 
-def test_the_front_page_lists_the_commands():
-    told = run("--help").output
-    assert all(f"│ {name} " in told for name in ("alphabet", *COMMANDS))
+def test_the_main_help_lists_the_commands():
+    output = run("--help").output
+    assert all(f"│ {name} " in output for name in ("alphabet", *COMMANDS))
 
 
 def test_choices_are_those_of_the_package():
-    told = run("train", "--help", env={"COLUMNS": "200"}).output
+    output = run("train", "--help", env={"COLUMNS": "200"}).output
     for choices in (config.Kind, config.Framing, config.Cell, config.Split, reading.Missing):
-        assert "|".join(get_args(choices)) in told
+        assert "|".join(get_args(choices)) in output
 
 
 def test_options_are_the_arguments_of_train():
@@ -590,18 +590,20 @@ def test_options_are_the_arguments_of_train():
         legato.plan({"a": [1.0, 2.0]}, colour="red")
 
 
-def test_arguments_become_options():
-    told = _error_reporting.name_options("Say group=, columns='a b' or\n missing='drop'.")
-    assert told == "Say --group, --column 'a b' or --missing 'drop'."
+def test_arguments_in_messages_become_options():
+    message = _error_reporting.name_options("Say group=, columns='a b' or\n missing='drop'.")
+    assert message == "Say --group, --column 'a b' or --missing 'drop'."
     assert _error_reporting.name_options("column 'time=x'") == "column 'time=x'"
     assert _error_reporting.name_options("short: shortest=4.") == "short: --shortest 4."
 
 
-def test_a_score_says_what_was_not_learnt_from(shop):
+def test_evaluate_names_labels_absent_from_training(shop):
     put(shop.folder, "unseen.csv", UNSEEN)
     put(shop.folder, "greek.txt", "It was α")
-    told = done("evaluate", "walks.keras", "unseen.csv")
-    assert "the column 'who' of unseen.csv holds 'zoe' in row 3, which was not learnt from" in told
+    output = done("evaluate", "walks.keras", "unseen.csv")
+    assert (
+        "the column 'who' of unseen.csv holds 'zoe' in row 3, which was not learnt from" in output
+    )
     notes = json.loads(done("evaluate", "book.keras", "greek.txt", "--json"))["notes"]
     assert [note.split(",")[0] for note in notes] == [
         "1 step to be scored: the column 'character' of greek.txt holds 'α' in row 1"

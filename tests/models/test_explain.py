@@ -1,4 +1,4 @@
-"""``explain`` tells where state comes from, as influence finds it, and warns of mistakes."""
+"""``explain`` gives the origin of each sample's state, as influence does, and warns of mistakes."""
 
 import doctest
 
@@ -18,8 +18,8 @@ def made(stateful=True):
     return model
 
 
-def reached(sources) -> np.ndarray:
-    """Which samples' inputs each sample has seen, following what it goes on from."""
+def influencing(sources) -> np.ndarray:
+    """The samples whose inputs influence each sample, by following the sources of state."""
     found = np.eye(len(sources), dtype=bool)
     for at, source in enumerate(sources):
         if source is not None:
@@ -35,17 +35,17 @@ def test_the_examples_run():
 @pytest.mark.parametrize("stateful", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
 @pytest.mark.parametrize("starts", [None, [1, 0, 0, 1, 0, 1, 0]])
-def test_what_is_carried_is_what_has_influence(stateful, batch_size, starts):
+def test_state_is_carried_where_there_is_influence(stateful, batch_size, starts):
     model, X = made(stateful), inputs(7, 2)
-    told = model.explain(X, batch_size, starts=starts)
+    explained = model.explain(X, batch_size, starts=starts)
     found = influence(model, X, batch_size=batch_size, starts=starts)
-    np.testing.assert_array_equal(found.matrix > 0, reached(told.sources))
+    np.testing.assert_array_equal(found.matrix > 0, influencing(explained.sources))
 
 
-def test_each_sample_is_told_of():
-    told = made().explain(inputs(6), 2, starts=[0, 0, 1, 0, 0, 0])
-    assert told.sources == (None, None, None, 1, 2, 3)
-    assert told.reasons == (
+def test_each_sample_has_a_reason():
+    explained = made().explain(inputs(6), 2, starts=[0, 0, 1, 0, 0, 0])
+    assert explained.sources == (None, None, None, 1, 2, 3)
+    assert explained.reasons == (
         "fresh: first of the run",
         "fresh: first of the run",
         "reset: start of sequence 2",
@@ -53,7 +53,7 @@ def test_each_sample_is_told_of():
         "carried from sample 2",
         "carried from sample 3",
     )
-    assert told.warnings == ()
+    assert explained.warnings == ()
     assert set(made(False).explain(inputs(3)).reasons) == {"fresh: stateless"}
     assert set(made().explain(inputs(3), 1, shuffle=True).reasons) == {"drawn at random: shuffled"}
     assert set(made().explain(inputs(3), 1, reset="batch").reasons) == {
@@ -61,34 +61,34 @@ def test_each_sample_is_told_of():
     }
 
 
-def test_what_the_model_remembers_is_told_of():
+def test_the_current_state_of_the_model_is_a_source():
     model = made()
     model.predict(inputs(1), verbose=0)
-    told = model.explain(inputs(2), 1)
-    assert told.reasons == ("carried: what the model remembers now", "carried from sample 0")
-    assert told.sources == (None, 0)
+    explained = model.explain(inputs(2), 1)
+    assert explained.reasons == ("carried: what the model remembers now", "carried from sample 0")
+    assert explained.sources == (None, 0)
 
 
-def test_validation_is_told_of():
-    told = made().explain(inputs(10), 1, validation_split=0.2)
-    assert told.reasons[7:] == (
+def test_validation_samples_have_reasons():
+    explained = made().explain(inputs(10), 1, validation_split=0.2)
+    assert explained.reasons[7:] == (
         "carried from sample 6",
         "fresh: first of the validation",
         "carried from sample 8",
     )
-    assert "validation begins at sample 8, in the middle" in told.warnings[0]
+    assert "validation begins at sample 8, in the middle" in explained.warnings[0]
     starts = np.isin(np.arange(10), [0, 8])
     assert not made().explain(inputs(10), 1, starts=starts, validation_split=0.2).warnings
 
 
-def test_later_epochs_are_told_of():
+def test_later_epochs_are_described():
     model, X = made(), inputs(3)
     assert model.explain(X, 1).later == ""
     assert "same state as the first" in model.explain(X, 1, epochs=2).later
-    told = model.explain(X, 1, epochs=2, reset="never")
-    assert "the one before ended with" in told.later
-    assert "every epoch but the first starts warm" in told.warnings[0]
-    assert str(told).endswith(f"{told.later}\nWarning: {told.warnings[0]}")
+    explained = model.explain(X, 1, epochs=2, reset="never")
+    assert "the one before ended with" in explained.later
+    assert "every epoch but the first starts warm" in explained.warnings[0]
+    assert str(explained).endswith(f"{explained.later}\nWarning: {explained.warnings[0]}")
 
 
 def windows(steps=3):
@@ -97,7 +97,7 @@ def windows(steps=3):
 
 
 @pytest.mark.parametrize(
-    ("stateful", "X", "options", "told"),
+    ("stateful", "X", "options", "message"),
     [
         (True, inputs(6), {"batch_size": 2}, "sample 2 goes on from sample 0, not from sample 1"),
         (True, inputs(5), {"batch_size": 2}, "the last batch has 1 samples for 2 rows"),
@@ -111,8 +111,8 @@ def windows(steps=3):
         (False, inputs(3, 1), {}, "a single time step and nothing is carried"),
     ],
 )
-def test_what_is_nearly_always_a_mistake_is_warned_of(stateful, X, options, told):
-    assert any(told in each for each in made(stateful).explain(X, **options).warnings)
+def test_likely_mistakes_are_warned_of(stateful, X, options, message):
+    assert any(message in each for each in made(stateful).explain(X, **options).warnings)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_is_nearly_always_a_mistake_is_warned_of(stateful, X, options, told
         (False, windows(), {"batch_size": 5, "shuffle": True}),
     ],
 )
-def test_what_is_right_is_not(stateful, X, options):
+def test_correct_use_is_not_warned_of(stateful, X, options):
     assert made(stateful).explain(X, **options).warnings == ()
 
 
@@ -135,7 +135,7 @@ def test_a_long_table_is_cut_when_printed():
     assert lines[-1] == "   999  carried from sample 998"
 
 
-def test_nothing_runs():
+def test_explain_runs_no_model():
     model = made()
     model.predict(inputs(2), batch_size=2, verbose=0)
     before = model.states
@@ -144,7 +144,7 @@ def test_nothing_runs():
 
 
 @pytest.mark.parametrize(
-    ("X", "options", "told"),
+    ("X", "options", "message"),
     [
         (inputs(), {"epochs": 0}, "epochs is 0; a whole number"),
         (inputs(), {"reset": "typo"}, "reset is 'typo'; one of 'epoch', 'batch', 'never' was"),
@@ -154,6 +154,6 @@ def test_nothing_runs():
         (iter([inputs()]), {}, "hands out batches"),
     ],
 )
-def test_bad_input_is_told(X, options, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_input_is_refused(X, options, message):
+    with pytest.raises(InputError, match=message):
         made().explain(X, **options)
