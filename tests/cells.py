@@ -49,10 +49,9 @@ class Cell:
         """A new model with the cell's weights, and seeds of dropout, the same every time."""
         keras.utils.set_random_seed(1)
         model = self.build([layers.Masking(0.0)] if masked else [])
-        model.predict(
-            inputs(), batch_size=ROWS, verbose=0
-        )  # a subclassed model is built by running
-        model.reset_states()
+        if not model.built:  # a subclassed one
+            predict(model, inputs())
+            model.reset_states()
         set_weights(model)
         return model
 
