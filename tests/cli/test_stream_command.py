@@ -14,6 +14,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -28,6 +29,7 @@ import legato
 from legato import layers
 from legato.cli import _line_formats, _stream_command, app
 from legato.cli._error_reporting import name_options
+from legato.cli._stream_command import _load
 
 STEPS = 12
 
@@ -79,6 +81,22 @@ def modes(tmp_path_factory):
     return path
 
 
+@cache
+def _loaded(path: Path):
+    return _load(path)
+
+
+def loaded(path: Path):
+    """The model that the command loads from a file; each file is loaded once in a process."""
+    return _loaded(path.resolve())
+
+
+@pytest.fixture(autouse=True)
+def _loads_once(monkeypatch):
+    """Runs of the command share a model with its compiled steps: no run changes it."""
+    monkeypatch.setattr(_stream_command, "_load", loaded)
+
+
 def run(model, *words, lines):
     given = lines.encode() if isinstance(lines, str) else lines
     return CliRunner().invoke(app, ["stream", str(model), *map(str, words)], input=given)
@@ -110,7 +128,7 @@ def steps(count: int = STEPS, seed: int = 0) -> np.ndarray:
 
 def stream_outputs(model: Path, xs, **options) -> np.ndarray:
     """The outputs of a stream of the model on these steps."""
-    return legato.load_model(model).stream(**options).feed(xs)
+    return loaded(model).stream(**options).feed(xs)
 
 
 def assert_close(one, other):
@@ -205,7 +223,7 @@ def test_other_shapes_of_steps_and_answers(tmp_path, rng):
         for _ in range(3)
     ]
     output = as_json(done(tmp_path / "two.keras", "--key", "who", lines=to_json(rows)))
-    stream = legato.load_model(tmp_path / "two.keras").stream()
+    stream = loaded(tmp_path / "two.keras").stream()
     for each, row in zip(output, rows, strict=True):
         expected = stream.feed([row["by_step"], row["once"]])
         assert list(each) == ["who", "steps", "y"]
@@ -246,7 +264,7 @@ def test_every_key_is_its_own_stream(plain, count, rng):
     rows = [{"user": key, "x": x.tolist()} for key, x in zip(keys, xs, strict=True)]
     output = as_json(done(plain, "--key", "user", lines=to_json(rows)))
     assert [each["user"] for each in output] == keys
-    model = legato.load_model(plain)
+    model = loaded(plain)
     for key in set(keys[:20]):
         own = [at for at, each in enumerate(keys) if each == key]
         assert [output[at]["steps"] for at in own] == list(range(1, len(own) + 1))
@@ -292,7 +310,7 @@ def test_two_runs_with_a_state_file_equal_one(plain, tmp_path, cut):
 
 def test_the_state_file_opens_in_a_stream(plain, tmp_path):
     done(plain, "--state", tmp_path / "a.state", lines=to_json(steps().tolist()))
-    stream = legato.load_model(plain).stream().load(tmp_path / "a.state")
+    stream = loaded(plain).stream().load(tmp_path / "a.state")
     assert stream.steps == STEPS
     assert_close(stream.feed(steps(1, 9)[0]), stream_outputs(plain, [*steps(), *steps(1, 9)])[-1])
 
@@ -329,7 +347,7 @@ def rows_of_sensors(count: int = 8) -> list[dict]:
 
 def expected_of_sensors(sensors, rows) -> np.ndarray:
     """(rows, targets, steps ahead), by ``forecast`` on the earlier rows of each machine."""
-    trained, found = legato.Trained.load(sensors), []
+    trained, found = loaded(sensors), []
     for at, row in enumerate(rows):
         before = [each for each in rows[: at + 1] if each["machine"] == row["machine"]]
         data = {name: [each[name] for each in before] for name in row if name != "at"}
@@ -355,7 +373,7 @@ def test_a_forecaster_answers_by_column(sensors):
 
 def test_a_classifier_answers_with_a_label(modes):
     load = [0.5, -0.2, 1.5, -0.7]
-    found = legato.Trained.load(modes).classify({"load": load}).columns()
+    found = loaded(modes).classify({"load": load}).columns()
     output = as_json(done(modes, lines=to_json([{"load": each} for each in load])))
     nothing = {"label": None, "probability": None}
     assert output[:2] == [{"steps": at, **nothing} for at in (1, 2)]
@@ -406,7 +424,7 @@ def test_the_count_of_steps_is_renamed_if_a_column_has_its_name(tmp_path):
 
 def expected_of(path: Path, values: list) -> list:
     """The forecasts after each of the values of one column."""
-    trained, name = legato.Trained.load(path), "steps"
+    trained, name = loaded(path), "steps"
     return [trained.forecast({name: values[: at + 1]}).values[0, 0, 0] for at in range(len(values))]
 
 
@@ -476,7 +494,7 @@ def test_an_invalid_line_ends_the_command(plain, tmp_path, header, good, bad, me
     assert message in result.stderr
     assert len(result.stderr) < 600
     assert len(result.stdout.splitlines()) == answered
-    assert legato.load_model(plain).stream().load(state).steps == 2  # the state before it
+    assert loaded(plain).stream().load(state).steps == 2  # the state before it
 
 
 @pytest.mark.parametrize(("header", "good", "bad", "message"), BAD)
@@ -619,7 +637,7 @@ def test_a_line_is_answered_at_once_and_its_state_is_kept(plain, tmp_path):
     assert [each["steps"] for each in output] == list(range(1, STEPS + 1))
     assert_close([each["y"] for each in output], stream_outputs(plain, xs))
     assert list(tmp_path.iterdir()) == [state]
-    assert legato.load_model(plain).stream().load(state).steps == STEPS
+    assert loaded(plain).stream().load(state).steps == STEPS
 
 
 def test_a_command_that_starts_with_sigint_ignored_ignores_ctrl_c(plain):
@@ -648,7 +666,7 @@ def test_a_killed_command_has_kept_the_state_of_every_answer(plain, tmp_path, rn
         if line.endswith(b"\n"):
             answer = json.loads(line)
             answered[answer["user"]] = answer["steps"]
-    model = legato.load_model(plain)
+    model = loaded(plain)
     with model.streams(file=state) as pool:
         seen = {key: pool.steps(key) for key in pool}
         count = sum(seen.values())
@@ -671,7 +689,7 @@ def test_a_closed_output_pipe_ends_the_stream_quietly(plain, tmp_path):
     assert process.stdout.splitlines()[1:] == ["0"]
     assert "legato:" not in process.stderr
     assert "BrokenPipe" not in process.stderr
-    with legato.load_model(plain).streams(file=tmp_path / "a.state") as pool:
+    with loaded(plain).streams(file=tmp_path / "a.state") as pool:
         assert pool.steps("") >= 1
 
 
