@@ -14,6 +14,7 @@ from cells import CELLS, FEATURES, STEPS, UNITS, inputs
 
 import legato
 from legato import layers
+from legato._execution.program_cache import ProgramCache
 
 SAMPLES = 8
 X = inputs(SAMPLES)
@@ -44,18 +45,26 @@ def of_cell(cell, optimizer="adam"):
     return make
 
 
-def alone(make, seed, x=X, y=Y, **fit):
-    """Seed, build, fit."""
+def alone(make, seed, x=X, y=Y, programs=None, **fit):
+    """Seed, build, fit; with the compiled programs of another model if one is given."""
     keras.utils.set_random_seed(seed)
     model = make()
+    if programs is not None:
+        ProgramCache(model._engine).share(ProgramCache(programs._engine))
     history = model.fit(x, y, verbose=0, **fit).history
     return model, history
 
 
 def assert_is_alone(runs, make, x=X, y=Y, **fit):
-    """Every replicate is its seed alone, to the bit: history, weights and state."""
+    """Every replicate is its seed alone, to the bit: history, weights and state.
+
+    The first model alone compiles its own programs, and the others run them: their structure is
+    the same.
+    """
+    programs = None
     for k, seed in enumerate(runs.seeds):
-        model, history = alone(make, seed, x, y, **fit)
+        model, history = alone(make, seed, x, y, programs, **fit)
+        programs = programs or model
         assert runs.histories[k] == history
         for one, other in zip(runs.weights[k], model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)
