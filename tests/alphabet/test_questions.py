@@ -7,6 +7,7 @@ verdict is for other scores is tested on scores made up.
 import json
 import subprocess
 import sys
+from functools import cache
 
 import numpy as np
 import pytest
@@ -34,6 +35,7 @@ from legato.cli import app
 NAMES = "window perceptron batch prefix cold rows runs series labels".split()
 
 
+@cache
 def answered(name):
     (answer,) = alphabet.answer(alphabet.find_questions([name]), quick=True)
     return answer
