@@ -225,7 +225,7 @@ def test_any_scores_give_a_sentence_or_an_error(x, y, paired, unit):
 
 def share_found(draw, tries, **how):
     """The shares of tries with a difference: found, by p alone, and by the interval alone."""
-    found = [compare(*draw(), permutations=999, **how) for _ in range(tries)]
+    found = [compare(*draw(), permutations=399, **how) for _ in range(tries)]
     return [
         float(np.mean([each.finding != "undecided" for each in found])),
         float(np.mean([each.p <= 0.05 for each in found])),
@@ -391,7 +391,7 @@ def test_corrections_follow_their_definitions(alone):
 
 def test_twenty_corrected_comparisons_of_equals_find_something_in_one_of_twenty_tries(rng):
     def any_found():
-        found = [compare(*rng.normal(size=(2, 8)), permutations=1_999) for _ in range(20)]
+        found = [compare(*rng.normal(size=(2, 8)), permutations=999) for _ in range(20)]
         return [
             any(each.finding != "undecided" for each in several)
             for several in (found, corrected(found))
