@@ -1,9 +1,9 @@
 """The cells and model shapes that every law is tested on: one list, one line each.
 
-A new cell joins by adding its line to ``CELLS``. Every model takes (rows, time steps, FEATURES) and
-gives (rows, time steps, units), so that one law reads the same for all of them. Weights, biases
-too, are drawn so that all differ and none is zero; so are the inputs (``inputs``). A cell on which
-a law cannot hold says so beside its line, with the reason.
+A new cell is one line in ``CELLS``. Every model takes (rows, time steps, FEATURES) and gives
+(rows, time steps, units), so that one law reads the same for all of them. Weights and biases are
+drawn so that all differ and none is zero; so are the inputs (``inputs``). A cell on which a law
+cannot hold says so beside its line, with the reason.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from legato import layers
 FEATURES, UNITS = 3, 4
 ROWS, STEPS = 3, 6
 
-# How closely two roads to one number agree, by the dtype the state is computed in.
+# Tolerances for two computations of one number, by the dtype the state is computed in.
 TOLERANCE = {
     "float32": {"rtol": 1e-5, "atol": 2e-6},
     "bfloat16": {"rtol": 2e-2, "atol": 2e-2},
@@ -32,11 +32,11 @@ class Cell:
     """One line of the list.
 
     Attributes:
-        name: what the tests call it.
+        name: its name in test ids.
         build: the model, given the layers to put before the first recurrent one.
         carried: outputs along the last axis that depend on the past only; None for all.
         masks: whether a mask of time steps reaches the recurrent layer.
-        dtype: what the state is computed in.
+        dtype: the dtype the state is computed in.
     """
 
     name: str
@@ -82,7 +82,7 @@ def _made(cell: Cell, masked: bool):
 
 
 def ready(cell: Cell, masked: bool = False):
-    """The cell's model, made once in a process, with nothing remembered; not to be trained."""
+    """The cell's model, built once in a process, with its state reset; not to be trained."""
     model = _made(cell, masked)
     model.reset_states()
     return model
@@ -94,7 +94,7 @@ def predict(model, X, **options) -> np.ndarray:
 
 
 def state_after(cell: Cell, *batches, begin: legato.State | None = None) -> legato.State:
-    """The state of the cell's model after some batches, each fed whole."""
+    """The state of the cell's model after some batches, each predicted as a whole."""
     model = ready(cell)
     if begin is not None:
         model.states = begin
@@ -104,7 +104,7 @@ def state_after(cell: Cell, *batches, begin: legato.State | None = None) -> lega
 
 
 def assert_same_states(one: legato.State, other: legato.State, cell: Cell | None = None) -> None:
-    """Both hold the same values, within the cell's tolerance, or to the bit if none is given.
+    """Check that both hold the same values, within the cell's tolerance, or to the bit without one.
 
     Names are not compared: Keras numbers layers through a process.
     """
@@ -122,14 +122,14 @@ class Counter:
 
     def __init__(self):
         self.count = 0
-        jax.monitoring.register_event_duration_secs_listener(self._heard)
+        jax.monitoring.register_event_duration_secs_listener(self._count)
 
-    def _heard(self, event: str, duration: float, **_) -> None:
+    def _count(self, event: str, duration: float, **_) -> None:
         self.count += event == "/jax/core/compile/backend_compile_duration"
 
 
 class _LeakyCell(keras.layers.Layer):
-    """h ← h/2 + tanh(W x + U h)/2, the rest of its story in the subclasses' initial state."""
+    """h ← h/2 + tanh(W x + U h)/2; the subclasses define the initial state."""
 
     def __init__(self, units: int, **options):
         super().__init__(**options)
@@ -171,7 +171,7 @@ class LearntCell(_LeakyCell):
 
 
 class _Subclassed(legato.Model):
-    """Two recurrent layers side by side in a ``call`` of the user's own."""
+    """Two recurrent layers side by side in a user's own ``call``."""
 
     def __init__(self, front: list):
         super().__init__()
@@ -256,10 +256,10 @@ CELLS = [
     Cell("plain-Keras", _sequential(lambda: keras.layers.LSTM(UNITS, **CARRY))),
     Cell("functional", _functional(lambda: layers.LSTM(UNITS, **CARRY))),
     Cell("Sequential-in-functional", _sequential_in_functional),
-    # A nested functional model hands no mask on: Keras warns of it.
+    # A nested functional model passes no mask on: Keras warns of it.
     Cell("functional-in-Sequential", _functional_in_sequential, masks=False),
     Cell("subclassed", _Subclassed),
-    # Reshape, which makes images of the features, hands no mask on.
+    # Reshape, which makes images of the features, passes no mask on.
     Cell(
         "ConvLSTM1D",
         _sequential(

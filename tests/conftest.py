@@ -1,8 +1,8 @@
-"""What every test shares: one seed, and the cells of ``tests/cells.py`` as a fixture.
+"""Fixtures of all tests: one seed, and the cells of ``tests/cells.py``.
 
-A test that asks for ``cell`` runs once for every line of that list; one that asks for ``model``
-gets the cell's model, made once in a process, with nothing remembered. Tests that train make a
-model of their own (``cell.make()``).
+A test with the fixture ``cell`` runs once for every line of that list; the fixture ``model`` is the
+cell's model, built once in a process, with its state reset. Tests that train build their own model
+(``cell.make()``).
 """
 
 import os
@@ -11,7 +11,7 @@ import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
-os.environ.pop("COLUMNS", None)  # the width of a terminal that is not there
+os.environ.pop("COLUMNS", None)  # no terminal, no width
 
 import legato  # noqa: F401, I001  chooses the backend, so it comes before keras
 import keras
@@ -24,8 +24,8 @@ SEED = 20_160_815
 
 
 def pytest_configure(config):
-    """Let pass what Keras 3.15's own ``get_weights`` makes NumPy 2 say, and the warning
-    of a stateful layer that runs backwards."""
+    """Ignore NumPy 2's warning in Keras 3.15's own ``get_weights``, and the warning of a
+    stateful layer that runs backwards."""
     for known in (
         "ignore:__array__ implementation doesn't accept:DeprecationWarning",
         "ignore:Layer .* is stateful and runs backwards in time:UserWarning",
@@ -62,7 +62,7 @@ def cell(request):
 
 @pytest.fixture
 def model(cell):
-    """The cell's model with nothing remembered; not to be trained."""
+    """The cell's model with its state reset; not to be trained."""
     return ready(cell)
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C in tests: which handler SIGINT has, and the interruption of a child process.
+"""Ctrl-C in tests: the handler of SIGINT, and the interruption of a child process.
 
 A shell script starts its background commands with SIGINT ignored, and child processes inherit that:
 tests that send SIGINT set Python's own handler first (the fixture ``interruptible``).
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def sigint_handled_by(handler):
-    """SIGINT goes to this handler; child processes started meanwhile inherit that it is ignored.
+    """Handle SIGINT with this handler meanwhile; child processes inherit it if it is ``SIG_IGN``.
 
     Args:
         handler: ``signal.SIG_IGN``, or a function, such as ``signal.default_int_handler``: a child

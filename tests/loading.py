@@ -1,4 +1,4 @@
-"""What a fresh process has loaded after running some code."""
+"""The modules that a fresh process has loaded after running some code."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""HTML read back, for tests: elements with their texts, and what is wrong with how they nest."""
+"""Parsing HTML in tests: elements with their texts, and errors of nesting."""
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -21,7 +21,7 @@ PARENTS = {
 
 @dataclass
 class Element:
-    """An element: its tag, attributes, what is inside."""
+    """An element: its tag, attributes, text and children."""
 
     tag: str
     attributes: dict[str, str]
@@ -44,8 +44,8 @@ class Element:
         return " ".join(self.text.split())
 
 
-class _Reader(HTMLParser):
-    """Builds the tree and notes what does not nest."""
+class _TreeBuilder(HTMLParser):
+    """Builds the tree and records errors of nesting."""
 
     def __init__(self):
         super().__init__(convert_charrefs=True)
@@ -80,9 +80,9 @@ class _Reader(HTMLParser):
             each.text += data
 
 
-def read(text: str) -> tuple[Element, list[str]]:
-    """A page as a tree, and what is wrong with it."""
-    reader = _Reader()
+def parse(text: str) -> tuple[Element, list[str]]:
+    """A page as a tree, and its errors of nesting."""
+    reader = _TreeBuilder()
     reader.feed(text)
     reader.close()
     left = [f"{each.tag} is never closed" for each in reader.open[1:]]

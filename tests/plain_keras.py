@@ -1,7 +1,7 @@
-"""A cell of the user's own, and, as a script, a process that has only plain Keras.
+"""A user's own cell, and, as a script, a process that has only plain Keras.
 
 The script opens every model file of a folder with legato impossible to import, and prints as JSON
-how far each answer is from the one beside it.
+the difference of each output from the expected one in the file beside it.
 """
 
 import json
@@ -40,7 +40,7 @@ class HalfCell(keras.layers.Layer):
 
 
 def distances(folder: Path, suffixes: list[str]) -> dict[str, float | str]:
-    """File name → the largest difference from the answer beside it, or why there is none."""
+    """File name → the largest difference from the output beside it, or the error."""
     found: dict[str, float | str] = {}
     for path in sorted(each for each in folder.iterdir() if each.suffix in suffixes):
         with np.load(folder / f"{path.stem}.npz") as answer:

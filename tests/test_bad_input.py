@@ -1,7 +1,7 @@
-"""Every bad input gets one clear sentence, and costs nothing.
+"""Every invalid input raises one clear error and changes nothing.
 
-Each case says what is handed in, which error comes and what it says: what came, what was expected,
-what to do. After each the model goes on from the state it had, as if it had not been asked.
+Each case has the input, the error's class and a part of its message: the value given, the values
+expected, the remedy. After each the model continues from the state it had.
 """
 
 import json
@@ -55,7 +55,7 @@ def _model():
 
 @pytest.fixture
 def still():
-    """A model that training does not change and that remembers three rows."""
+    """A model that training does not change, with a state of three rows."""
     model = legato.Sequential([keras.Input((None, FEATURES)), layers.LSTM(UNITS, stateful=True)])
     model.compile(keras.optimizers.SGD(0.0), "mse")
     predict(model, inputs(seed=1))
@@ -64,7 +64,7 @@ def still():
 
 @pytest.fixture
 def model(_model):
-    """A model that remembers three rows; after the test it must go on as it would have."""
+    """A model with a state of three rows, which must be unchanged after the test."""
     _model.reset_states()
     predict(_model, inputs(seed=1))
     before, weights = _model.states, _model.get_weights()
@@ -104,7 +104,7 @@ DATA = {
 
 @pytest.mark.parametrize("verb", ["fit", "evaluate", "train_on_batch", "test_on_batch"])
 @pytest.mark.parametrize("case", DATA)
-def test_bad_data(model, case, verb):
+def test_invalid_data_are_refused(model, case, verb):
     x, target, error, message = DATA[case]
     options = {"verbose": 0} if verb in ("fit", "evaluate") else {}
     with pytest.raises(error, match=message):
@@ -115,7 +115,7 @@ WITH_TARGETS = ("lengths", "inf in y", "nothing for an input")
 
 
 @pytest.mark.parametrize("case", [case for case in DATA if case not in WITH_TARGETS])
-def test_bad_data_to_predict(model, case):
+def test_invalid_data_for_predict_are_refused(model, case):
     x, _, error, message = DATA[case]
     with pytest.raises(error, match=message):
         model.predict(x, verbose=0)
@@ -172,7 +172,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("case", OPTIONS)
-def test_bad_arguments_to_fit(model, case):
+def test_invalid_arguments_of_fit_are_refused(model, case):
     options, error, message = OPTIONS[case]
     with pytest.raises(error, match=message):
         model.fit(**{"x": X, "y": y, "batch_size": ROWS, "epochs": 2, "verbose": 0} | options)
@@ -215,7 +215,7 @@ def batches(*given):
 
 
 class Neither:
-    """Can be iterated, and is nothing that Keras knows."""
+    """Iterable, but of no kind that Keras accepts."""
 
     def __iter__(self):
         return iter([])
@@ -234,7 +234,7 @@ BATCHES = {
 
 
 @pytest.mark.parametrize("case", BATCHES)
-def test_bad_batches(still, case):
+def test_invalid_batches_are_refused(still, case):
     make, options, message = BATCHES[case]
     before = still.states
     with pytest.raises(ValueError, match=message):
@@ -242,17 +242,17 @@ def test_bad_batches(still, case):
     assert still.states == before
 
 
-def test_a_batch_of_more_rows_than_are_remembered(still):
+def test_a_batch_of_more_rows_than_the_state_is_refused(still):
     before = still.states
     with pytest.raises(StateError, match=r"remembers 3 rows, but this call has 6"):
         still.fit(batches((X[:3], y[:3]), (X, y)), verbose=0)
-    reached = still.states  # the batch before it was run
+    reached = still.states  # after the batch before it
     still.states = before
     predict(still, X[:3])
     assert_same_states(reached, still.states, BY_NAME["LSTM"])
 
 
-def test_bad_batches_to_a_verb_that_takes_one(model):
+def test_invalid_single_batches_are_refused(model):
     with pytest.raises(UnsupportedError, match=r"builtins\.generator\. Arrays were expected"):
         model.train_on_batch(batches((X, y)))
 
@@ -262,7 +262,7 @@ def test_starts_and_steps_per_epoch_do_not_go_together(model):
         model.fit(X, y, ROWS, verbose=0, steps_per_epoch=1, starts=np.ones(len(X)))
 
 
-def test_an_error_leaves_nothing_remembered():
+def test_an_error_in_the_first_batch_leaves_no_state():
     model = legato.Sequential([layers.LSTM(UNITS, stateful=True)])
     model.compile("sgd", "mse")
     with pytest.raises((ValueError, TypeError), match="shape"):
@@ -271,19 +271,19 @@ def test_an_error_leaves_nothing_remembered():
     assert model.states.rows == 2
 
 
-def test_an_unbuilt_model_says_what_its_first_layer_takes():
+def test_an_unbuilt_model_names_the_input_of_its_first_layer():
     model = legato.Sequential([layers.LSTM(UNITS, stateful=True)])
     with pytest.raises(InputError, match=r"x has shape \(6, 3\): 2 axes, but layer 'lstm.*takes 3"):
         model.predict(X[:, 0], verbose=0)
     model.predict(X, verbose=0)
 
 
-def test_something_else_than_a_layer():
+def test_only_layers_are_added():
     with pytest.raises((InputError, ValueError), match=r"[Ll]ayer"):
         legato.Sequential([layers.LSTM(UNITS), "Dense"])
 
 
-def test_an_uncompiled_model():
+def test_an_uncompiled_model_is_refused():
     with pytest.raises(ValueError, match="compile"):
         legato.Sequential([layers.LSTM(UNITS)]).fit(X, y)
 
@@ -291,7 +291,7 @@ def test_an_uncompiled_model():
 # States.
 
 
-def test_rows_that_are_not_there(model):
+def test_rows_outside_the_state_are_refused_by_the_model(model):
     for rows, said in (([3], "Row 3 cannot be reset: the model remembers 3"), ([-1], "Row -1")):
         with pytest.raises(StateError, match=said):
             model.reset_states(rows)
@@ -302,7 +302,7 @@ def test_rows_that_are_not_there(model):
 
 
 @pytest.mark.parametrize("rows", [[3], [0, -4], [0.5], [True, False]], ids=str)
-def test_rows_that_a_state_does_not_have(model, rows):
+def test_rows_outside_the_state_are_refused_by_the_state(model, rows):
     with pytest.raises(StateError, match="3"):
         model.states.select(rows)
 
@@ -313,7 +313,7 @@ def other_state(**options) -> State:
     return other.states
 
 
-def test_the_state_of_another_model(model):
+def test_the_state_of_another_model_is_refused(model):
     cases = {
         "another model's: it has layers": other_state(units=UNITS, stateful=True, name="other"),
         r"does not fit: it has float32 \(5,\) .*keeps float32 \(4,\)": other_state(
@@ -329,7 +329,7 @@ def test_the_state_of_another_model(model):
             model.states = state
 
 
-def test_a_state_that_does_not_agree_with_itself(model):
+def test_an_inconsistent_state_is_refused(model):
     with pytest.raises(StateError, match=r"one number of rows.*Axis 0 of every array is the row"):
         State({"memory": [np.ones((2, UNITS)), np.ones((3, UNITS))]})
     with pytest.raises(StateError, match="row"):
@@ -340,7 +340,7 @@ def test_a_state_that_does_not_agree_with_itself(model):
         State.stack([model.states, State({"other": [np.ones((2, UNITS))]})])
 
 
-def test_a_folder_that_is_missing(model, tmp_path):
+def test_saving_states_to_a_missing_folder_is_an_error(model, tmp_path):
     with pytest.raises(OutputError, match=r"a\.state cannot be written .*folder that exists"):
         model.save_states(tmp_path / "missing" / "a.state")
     (tmp_path / "taken").mkdir()
@@ -367,7 +367,7 @@ def with_header(header: dict, data: bytes) -> bytes:
 def damaged(content: bytes, how: str) -> bytes:
     """A state file's bytes, damaged in one of the ways of ``DAMAGE``."""
     header, data = header_and_data(content)
-    told = header["__metadata__"]
+    named = header["__metadata__"]
     shape = [ROWS, UNITS + 1]
     renamed = {"memory:fresh": "memory:stale"}
     return {
@@ -380,7 +380,7 @@ def damaged(content: bytes, how: str) -> bytes:
             header | {"memory:0": header["memory:0"] | {"shape": shape}}, data
         ),
         "foreign": with_header(header | {"__metadata__": {"made": "elsewhere"}}, data),
-        "without names": with_header(header | {"__metadata__": {"format": told["format"]}}, data),
+        "without names": with_header(header | {"__metadata__": {"format": named["format"]}}, data),
         "without flags": with_header({renamed.get(k, k): v for k, v in header.items()}, data),
         "altered values": content[:-40] + bytes(8) + content[-32:],
     }[how]
@@ -401,21 +401,21 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("how", DAMAGE)
-def test_damaged_state_files(model, tmp_path, how):
+def test_damaged_state_files_are_refused(model, tmp_path, how):
     path = tmp_path / "a.state"
     path.write_bytes(damaged(saved(model, path), how))
     with pytest.raises(StateError, match=DAMAGE[how]):
         model.load_states(path)
 
 
-def test_state_files_that_are_not_there(model, tmp_path):
+def test_missing_state_files_are_errors(model, tmp_path):
     with pytest.raises(StateError, match="no state file"):
         model.load_states(tmp_path / "missing.state")
     with pytest.raises(StateError, match="state file"):
         model.load_states(tmp_path)
 
 
-def test_a_state_file_of_another_model(model, tmp_path):
+def test_a_state_file_of_another_model_is_refused(model, tmp_path):
     path = tmp_path / "a.state"
     saved(model, path)
     tensors = load_file(path)
@@ -427,7 +427,7 @@ def test_a_state_file_of_another_model(model, tmp_path):
         model.load_states(path)
 
 
-def test_a_state_for_a_model_that_is_not_built(model):
+def test_loading_states_into_an_unbuilt_model_is_refused(model):
     unbuilt = legato.Sequential([layers.LSTM(UNITS, stateful=True, name="memory")])
     with pytest.raises(StateError, match="build"):
         unbuilt.states = model.states
@@ -440,7 +440,7 @@ def test_a_state_for_a_model_that_is_not_built(model):
     "imports",
     ["import keras; import legato", "import keras; from legato import Sequential"],
 )
-def test_another_backend(imports):
+def test_backends_other_than_jax_are_refused(imports):
     done = subprocess.run(
         [sys.executable, "-c", imports],
         env={

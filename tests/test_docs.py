@@ -1,9 +1,9 @@
-"""What the documentation says is so: its code runs and prints what stands below it.
+"""The documentation is right: its code runs and prints what it shows, and every name is there.
 
 Every fenced ``python`` block of ``README.md`` and of ``docs/*.md`` is run, the blocks of a page in
 order in one namespace, every warning an error, in a folder with the passengers of the examples. A
-``text`` block straight after one is what it prints. Every public name is on the page ``api.md``,
-every argument that legato adds to Keras's on ``verbs.md`` too, and the site builds.
+``text`` block straight after one is its expected output. Every public name is on the page
+``api.md``, every argument that legato adds to Keras's on ``verbs.md`` too, and the site builds.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULT
 
 
 class Block(NamedTuple):
-    """A block of code: the lines above it, the code, and what it shall print if that is told."""
+    """A block of code: the lines above it, the code, and its expected output, if any."""
 
     line: int
     code: str
@@ -53,7 +53,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 
 def run(page: Path) -> None:
-    """Run a page's blocks; what is printed must be what is told."""
+    """Run a page's blocks, and compare what each prints with its expected output."""
     namespace = {"__name__": "__main__"}
     for block in blocks(page.read_text(encoding="utf-8")):
         said = io.StringIO()
@@ -65,10 +65,10 @@ def run(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_code_of_a_page_runs_and_prints_what_it_says(page, tmp_path, monkeypatch):
+def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "examples" / "passengers.csv", tmp_path)
-    keras.utils.clear_session()  # layers are numbered as in a process of the page's own
+    keras.utils.clear_session()  # layers are numbered as in a fresh process
     random.seed(7)
     np.random.seed(7)
     run(page)
@@ -89,7 +89,7 @@ print(x)
 """
 
 
-def test_a_page_that_lies_would_be_seen(tmp_path):
+def test_wrong_output_on_a_page_is_detected(tmp_path):
     page = tmp_path / "lies.md"
     page.write_text(PAGE_THAT_LIES)
     with pytest.raises(AssertionError, match=r"lies.md, line 6"):
@@ -133,7 +133,7 @@ def test_every_public_name_is_on_the_api_page():
     assert missing("api.md", {"a_name_that_is_not_there"})
 
 
-def test_every_argument_legato_adds_is_explained():
+def test_every_added_argument_is_on_the_verbs_page():
     arguments = added_arguments()
     assert {"starts", "reset", "validation_state", "advance"} <= arguments
     assert not missing("api.md", arguments)

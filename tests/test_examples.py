@@ -1,4 +1,4 @@
-"""Each example runs by itself, every warning an error, and prints the lines that show its point."""
+"""Each example runs by itself, every warning an error, and prints the lines of its result."""
 
 import os
 import subprocess
@@ -97,12 +97,12 @@ TAKE_LONG = ("character_model", "far_back", "many_machines")
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name in TAKE_LONG)) for name in SHOWN],
 )
-def test_an_example_shows_its_point(name):
+def test_an_example_prints_its_result(name):
     lines = printed(name)
     assert [line for line in SHOWN[name] if line not in lines] == [], "\n".join(lines)
     if name == "many_sequences":
-        told, untold = (number_after(lines, words) for words in ("with starts:", "without:"))
-        assert 10 * told < untold
+        carried, mixed = (number_after(lines, words) for words in ("with starts:", "without:"))
+        assert 10 * carried < mixed
     if name == "alphabet_streamed":
         assert lines.count("  the same as predict:     True") == 2
         windowed, carried = (

@@ -2,7 +2,7 @@
 
 Each script in ``keras2/`` is one of the six alphabet networks, run as a user runs it: in another
 process, every warning an error. ``EPOCHS`` shortens the training where only the printed lines are
-looked at. The scripts seed NumPy, as one did; Keras 3 draws weights from Python's own generator,
+checked. The scripts seed NumPy, as one did; Keras 3 draws weights from Python's own generator,
 so that one is seeded here, outside the script.
 """
 
@@ -73,7 +73,7 @@ def answers(lines: list[str]) -> list[tuple[str, str]]:
 
 
 def epoch_lines(lines: list[str]) -> list[str]:
-    """What ``verbose=2`` said of each epoch."""
+    """The line that ``verbose=2`` printed for each epoch."""
     return [line for line in lines if re.match(r"\d+/\d+ - .*loss: \d", line)]
 
 
@@ -86,24 +86,24 @@ def test_a_script_runs_with_only_its_imports_changed(name, short_runs):
     assert len(shown) == count.get(name, 25)
     assert all(NEXT[each[1][-1]] == each[2] for each in shown)
     steps = 1 if name == "whole_alphabet_batch" else len(shown)
-    told = epoch_lines(lines)
-    assert len(told) == 2
-    for line in told:
+    epochs = epoch_lines(lines)
+    assert len(epochs) == 2
+    for line in epochs:
         assert re.match(rf"{steps}/{steps} - \d+s - [\d.]+(us|ms|s)/step - ", line)
         assert re.search(r"accuracy: \d\.\d{4}", line)
     assert len([line for line in lines if re.fullmatch(r"Model Accuracy: \d+\.\d\d%", line)]) == 1
-    asked = {"whole_alphabet_batch": 25 + 20, "variable_length": 20, "stateful": 25 + 5}
-    assert len(answers(lines)) == asked.get(name, len(shown))
+    counts = {"whole_alphabet_batch": 25 + 20, "variable_length": 20, "stateful": 25 + 5}
+    assert len(answers(lines)) == counts.get(name, len(shown))
 
 
 @pytest.mark.parametrize("name", ["stateful"])
-def test_the_stateful_script_recites_the_alphabet_and_is_lost_at_k(name):
+def test_the_stateful_script_recites_the_alphabet_and_fails_at_k_from_a_fresh_state(name):
     lines = run_script(name)
     assert len(epoch_lines(lines)) == 300
     assert "Model Accuracy: 100.00%" in lines
     said = answers(lines)
     assert said[:25] == list(NEXT.items())
-    # With nothing remembered it takes K for the first letter it hears, and goes on from there.
+    # From a fresh state it answers to K as to the first letter, and continues from there.
     assert lines.index("New start: K") > lines.index("Model Accuracy: 100.00%")
     assert said[25:] == [("K", "B"), ("B", "C"), ("C", "D"), ("D", "E"), ("E", "F")]
 

@@ -80,7 +80,7 @@ EXPECTED: dict[str, dict[str, str]] = {  # a group of tests: names with wildcard
 
 
 def outcomes(folder: Path, group: str, baseline: bool) -> dict[str, str]:
-    """What came of each of Keras's tests; both runs keep their compiled programs in the folder."""
+    """The outcome of each of Keras's tests; both runs keep compiled programs in the folder."""
     found = folder / f"{'keras' if baseline else 'legato'}.json"
     environment = dict(os.environ) | {"KERAS_BACKEND": "jax"}
     environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE / "keras_own")])

@@ -1,7 +1,7 @@
-"""What people asked for elsewhere and did not get, each as the script its asker would write.
+"""Requests from other projects' users, each as the script its author would write.
 
-The numbers are the rows of ``docs/asked.md``, which says where each was asked. The contract and the
-laws go deeper; these show that the short way works. A row that legato does not do says so on that
+The numbers are the rows of ``docs/asked.md``, which links each request. The contract and the laws
+go deeper; these tests show that the short way works. A row that legato does not do says so on that
 page, and has no test here.
 """
 
@@ -115,10 +115,10 @@ def test_07_every_epoch_begins_anew():
 
 
 def test_08_validation_leaves_the_training_as_it_was():
-    watched, alone = network(), network()
-    losses = fit(watched, epochs=3, reset="never", validation_data=(X[::-1], y[::-1]))
+    validated, alone = network(), network()
+    losses = fit(validated, epochs=3, reset="never", validation_data=(X[::-1], y[::-1]))
     assert losses == fit(alone, epochs=3, reset="never")
-    for mine, its in zip(watched.states.values(), alone.states.values(), strict=True):
+    for mine, its in zip(validated.states.values(), alone.states.values(), strict=True):
         np.testing.assert_array_equal(mine, its)
 
 
@@ -158,10 +158,10 @@ def test_12_reset_where_the_data_say_so():
     data[[3, 4], -1, 0] = end
     ended = data[:, -1, 0] == end
     starts = np.concatenate([np.zeros(rows, bool), ended[:-rows]])  # the row's next sample
-    told = model.predict(data, batch_size=rows, starts=starts, verbose=0)
+    with_starts = model.predict(data, batch_size=rows, starts=starts, verbose=0)
     model.reset_states()
     for batch in range(0, 8, rows):  # live: look, then reset
-        close(told[batch : batch + rows], predict(model, data[batch : batch + rows]))
+        close(with_starts[batch : batch + rows], predict(model, data[batch : batch + rows]))
         model.reset_states(ended[batch : batch + rows])
 
 
@@ -281,7 +281,7 @@ def predict_two(model, x, seed):
 
 
 class Warm(layers.SimpleRNNCell):
-    """Its rows begin at 2, as the asker's did."""
+    """Its initial state is 2, as in the request."""
 
     def get_initial_state(self, batch_size=None):
         return [keras.ops.full((batch_size, self.units), 2.0)]
@@ -395,24 +395,24 @@ def test_50_a_state_for_each_sequence_and_one_batch_of_those_that_are_ready(tmp_
     assert [pool.steps(name) for name in range(8)] == [5, 3, 3, 2, 2, 2, 2, 2]
 
 
-# The page and the tests tell of the same rows.
+# The page and the tests have the same rows.
 
 
-def told(page: str) -> dict[int, str]:
+def answers_by_row(page: str) -> dict[int, str]:
     """The rows of the page's table: number → the answer."""
     return {int(row[1]): row[2] for row in re.finditer(r"^\| (\d+) \|.*\| ([^|]+) \|$", page, re.M)}
 
 
-def unanswered(page: str) -> set[int]:
+def inconsistent_rows(page: str) -> set[int]:
     """Rows that are not in the table, or have neither a test nor a reason, or have both."""
-    answers = told(page)
+    answers = answers_by_row(page)
     tested = {int(name[5:7]) for name in globals() if re.match(r"test_\d\d_", name)}
     reasons = {row for row, answer in answers.items() if answer.startswith("Not done: ")}
     return (ROWS ^ set(answers)) | (ROWS ^ tested ^ reasons)
 
 
-def test_the_page_and_the_tests_tell_of_the_same_rows():
+def test_the_page_and_the_tests_have_the_same_rows():
     page = PAGE.read_text(encoding="utf-8")
-    assert unanswered(page) == set()
-    assert unanswered(page.replace("\n| 8 |", "\n")) == {8}
-    assert unanswered(page.replace("Not done: ", "")) == {31}
+    assert inconsistent_rows(page) == set()
+    assert inconsistent_rows(page.replace("\n| 8 |", "\n")) == {8}
+    assert inconsistent_rows(page.replace("Not done: ", "")) == {31}

@@ -1,7 +1,7 @@
-"""Two roads to one number: the NumPy oracle and Keras on TensorFlow compute the same forward pass.
+"""The NumPy oracle and Keras on TensorFlow compute the same forward pass.
 
-NumPy and the golden files are all this needs: if it fails, the oracle is wrong or the files are,
-and nothing else is to be believed.
+Only NumPy and the golden files are needed: if this fails, the oracle or the files are wrong, and
+no other comparison with them means anything.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ def forward(golden, weights, X, states):
 
 
 def fresh(golden):
-    """Return the state of every recurrent layer before anything was seen."""
+    """Return the initial state of every recurrent layer."""
     return [fresh_state(cell_of(*layer), ROWS, UNITS) for layer in golden.layers]
 
 
@@ -82,7 +82,7 @@ def test_inputs_are_all_different_and_none_zero(golden):
         assert len(np.unique(array)) == array.size
 
 
-def test_the_goldens_can_tell_carried_state_from_fresh(golden):
+def test_the_goldens_distinguish_carried_state_from_fresh(golden):
     apart = np.abs(golden["second_predictions"] - golden["first_predictions"]).max()
     assert apart > 0.01 if golden.stateful else apart == 0
 
@@ -148,7 +148,7 @@ def test_gradients_stop_at_sample_boundaries(case):
 
 @pytest.mark.parametrize("cell", CELLS.values(), ids=CELLS)
 class TestRun:
-    """The oracle keeps its own laws, whatever Keras says."""
+    """The oracle obeys its own laws, independently of Keras."""
 
     def drive(self, cell, xs, state=None, **arguments):
         generator = np.random.RandomState(7)
@@ -163,7 +163,7 @@ class TestRun:
     def inputs(self, rows=3, steps=6):
         return np.random.RandomState(3).uniform(-1.0, 1.0, (rows, steps, 2))
 
-    def test_any_cutting_is_the_whole(self, cell):
+    def test_any_chunks_give_the_whole(self, cell):
         xs = self.inputs()
         whole, end = self.drive(cell, xs)
         first, state = self.drive(cell, xs[:, :2])
@@ -179,7 +179,7 @@ class TestRun:
         np.testing.assert_allclose(outputs[1:2, 2:], fresh_outputs, rtol=0, atol=1e-15)
         np.testing.assert_allclose(np.array(end)[:, 1:2], fresh_end, rtol=0, atol=1e-15)
 
-    def test_masked_steps_move_nothing_and_repeat_the_last_output(self, cell):
+    def test_masked_steps_keep_the_state_and_repeat_the_last_output(self, cell):
         xs, mask = self.inputs(), np.ones((3, 6), bool)
         mask[:, [0, 3, 5]] = False
         outputs, end = self.drive(cell, xs, mask=mask)
@@ -189,7 +189,7 @@ class TestRun:
         np.testing.assert_array_equal(outputs[:, 0], np.zeros((3, 5)))
         np.testing.assert_array_equal(end, kept_end)
 
-    def test_a_fully_masked_row_puts_out_what_it_carries(self, cell):
+    def test_a_fully_masked_row_outputs_its_carried_state(self, cell):
         xs = self.inputs()
         outputs, state = self.drive(cell, xs)
         repeated, after = self.drive(cell, xs, state, mask=np.zeros((3, 6), bool))

@@ -53,7 +53,7 @@ WRONG = [
 ]
 
 
-def test_a_wrong_import_would_be_seen(tmp_path):
+def test_a_wrong_import_is_reported(tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "legato")
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     for module, source, _ in WRONG:
@@ -72,14 +72,14 @@ def test_no_two_modules_have_one_name():
     assert [name for name, count in names.items() if count > 1 and name not in allowed] == []
 
 
-def test_public_names_are_sorted_and_all_there():
+def test_public_names_are_sorted_and_defined():
     assert sorted(legato.__all__) == list(legato.__all__)
     for name in legato.__all__:
         assert getattr(legato, name) is not None
         assert name in dir(legato)
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error():
+def test_a_missing_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'legato' has no attribute 'Stream_'"):
         _ = legato.Stream_  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -93,21 +93,21 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
         "with contextlib.suppress(SystemExit):\n    app(['alphabet', '--help'])",
     ],
 )
-def test_the_front_door_loads_neither_keras_nor_jax(code):
+def test_importing_legato_and_its_help_loads_neither_keras_nor_jax(code):
     assert not {"keras", "jax", "numpy", "matplotlib"} & loaded_after(code)
 
 
-def test_statistics_load_neither_keras_nor_jax_and_scipy_only_when_asked():
+def test_statistics_load_neither_keras_nor_jax_and_scipy_only_when_needed():
     assert not {"keras", "jax", "scipy"} & loaded_after("import legato\nlegato.interval")
     assert not {"keras", "jax"} & loaded_after("import legato\nlegato.compare([1, 2], [3, 4])")
 
 
 @pytest.mark.parametrize("code", ["legato.frame(range(9))", "print(legato.Lanes([3, 4]))"])
-def test_rooms_of_numpy_only_load_neither_keras_nor_jax(code):
+def test_framing_and_lanes_load_neither_keras_nor_jax(code):
     assert not {"keras", "jax", "scipy"} & loaded_after(f"import legato\n{code}")
 
 
-def test_the_version_is_the_changelogs():
+def test_the_version_is_that_of_the_changelog():
     changelog = (PACKAGE.parent / "CHANGELOG.md").read_text(encoding="utf-8")
     first = next(line for line in changelog.splitlines() if line.startswith("## "))
     assert first.split()[1] == legato.__version__

@@ -1,7 +1,7 @@
-"""The compiled program: emitted as one function where it is small, and the same numbers either way.
+"""The compiled program: emitted as one function if it is small, with the same numbers either way.
 
-XLA's mark for that is not documented. If a jaxlib ignores it, ``test_the_mark_is_heeded`` fails;
-if it aborts on a program legato would mark, the process that runs these tests dies with it.
+XLA's mark for that is not documented. If a jaxlib ignores it, ``test_the_mark_has_an_effect``
+fails; if it aborts on a program legato would mark, the process that runs these tests dies with it.
 """
 
 import jax
@@ -63,8 +63,8 @@ def test_one_function_and_plain_give_the_same_run(monkeypatch, stateful, batch_s
         np.testing.assert_allclose(one, plain, rtol=1e-4, atol=1e-6)
 
 
-def test_the_mark_is_heeded():
-    """A marked program is one call in the optimised program; an unmarked one is a loop there."""
+def test_the_mark_has_an_effect():
+    """A marked program is one call in the optimized program; an unmarked one is a loop there."""
     model = small_model()
     model.fit(*samples(), batch_size=1, verbose=0)
     x, y = samples()
@@ -82,7 +82,7 @@ def test_the_mark_is_heeded():
     assert " while(" in plain[plain.index("ENTRY") :]
 
 
-def test_a_program_made_of_other_operations_is_left_plain():
+def test_a_program_with_other_operations_is_not_marked():
     class Sorts(keras.layers.Layer):
         def call(self, inputs):
             return keras.ops.sort(inputs, axis=-1)
@@ -107,7 +107,7 @@ def test_operations_are_found_at_any_depth():
     assert {"scan", "sort"} <= _operations(jax.make_jaxpr(nested)(np.ones(3)).jaxpr)
 
 
-def test_large_steps_are_left_to_xla():
+def test_programs_of_large_steps_are_not_marked():
     model = legato.Sequential([layers.Input((50, 8)), layers.LSTM(64), layers.Dense(1)])
     model.compile(loss="mse")
     model.fit(np.ones((8, 50, 8)), np.ones((8, 1)), batch_size=8, verbose=0)
@@ -115,8 +115,8 @@ def test_large_steps_are_left_to_xla():
 
 
 @pytest.mark.parametrize("option", [{"run_eagerly": True}, {"jit_compile": False}])
-def test_step_by_step_is_the_compiled_run(option):
-    """``run_eagerly`` sees every step in Python, with a last smaller batch and state carried."""
+def test_run_eagerly_equals_the_compiled_run(option):
+    """``run_eagerly`` runs every step in Python, with a smaller last batch and state carried."""
     x, y = samples()
     results = []
     weights = None
@@ -136,19 +136,19 @@ def test_step_by_step_is_the_compiled_run(option):
 def test_run_eagerly_shows_a_step_its_values():
     seen = []
 
-    class Looks(legato.Sequential):
+    class ReadsValues(legato.Sequential):
         def train_step(self, state, data):
             seen.append(float(data[0][0, 0, 0]))
             return super().train_step(state, data)
 
-    model = Looks([layers.Input((3, 2)), layers.LSTM(2), layers.Dense(3)])
+    model = ReadsValues([layers.Input((3, 2)), layers.LSTM(2), layers.Dense(3)])
     model.compile(loss="mse", run_eagerly=True)
     x, y = samples(3)
     model.fit(x, y, batch_size=1, verbose=0, shuffle=False)
     np.testing.assert_allclose(seen, x[:, 0, 0])
 
 
-def test_options_that_xla_does_not_know_are_left_out(monkeypatch):
+def test_options_unknown_to_xla_are_left_out(monkeypatch):
     _supported_options.cache_clear()
     assert _supported_options() == _ONE_FUNCTION_OPTIONS
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""What a run shows of itself: a line that is rewritten, a line an epoch, or nothing."""
+"""Progress of a run: one line that is rewritten, one line for each epoch, or nothing."""
 
 import io
 import re
@@ -19,14 +19,14 @@ y = spread(np.random.default_rng(5), len(X), UNITS)
 
 
 class Terminal(io.StringIO):
-    """Something to write to that takes itself for a terminal."""
+    """A text stream that says it is a terminal."""
 
     def isatty(self) -> bool:
         return True
 
 
 class Clock:
-    """A clock that a test moves on."""
+    """A clock that a test advances."""
 
     def __init__(self):
         self.now = 100.0
@@ -43,7 +43,7 @@ def clock(monkeypatch):
 
 
 def lines(stream: io.StringIO) -> list[str]:
-    """What was shown, one showing after the other."""
+    """The lines shown, in order."""
     return [line.strip() for line in stream.getvalue().replace("\n", "\r").split("\r") if line]
 
 
@@ -76,7 +76,7 @@ def test_a_shorter_line_leaves_nothing_of_a_longer_one(clock):
     assert len(second) >= len(first)
 
 
-def test_it_is_shown_ten_times_a_second_at_most(clock):
+def test_the_line_is_rewritten_at_most_ten_times_a_second(clock):
     stream = Terminal()
     progress = Progress(1, epochs=1, steps=1000, stream=stream)
     for step in range(1000):
@@ -85,7 +85,7 @@ def test_it_is_shown_ten_times_a_second_at_most(clock):
     assert 9 <= len(lines(stream)) <= 10
 
 
-def test_while_nobody_knows_how_many_batches_there_are(clock):
+def test_while_the_number_of_batches_is_unknown(clock):
     stream = Terminal()
     progress = Progress(1, epochs=2, steps=None, stream=stream)
     progress.begin(0)
@@ -99,7 +99,7 @@ def test_while_nobody_knows_how_many_batches_there_are(clock):
 
 
 @pytest.mark.parametrize(("terminal", "shown"), [(True, 1), (False, 0)])
-def test_auto_is_quiet_where_nobody_reads(terminal, shown, clock):
+def test_auto_is_silent_unless_a_terminal_shows_it(terminal, shown, clock):
     stream = Terminal() if terminal else io.StringIO()
     progress = Progress("auto", epochs=1, steps=10, stream=stream)
     clock.now += 1
@@ -107,7 +107,7 @@ def test_auto_is_quiet_where_nobody_reads(terminal, shown, clock):
     assert len(lines(stream)) == shown
 
 
-def test_a_notebook_reads(clock, monkeypatch):
+def test_a_notebook_shows_progress(clock, monkeypatch):
     shell = types.SimpleNamespace(kernel=object())
     notebook = types.SimpleNamespace(get_ipython=lambda: shell)
     monkeypatch.setitem(sys.modules, "IPython", notebook)
@@ -118,7 +118,7 @@ def test_a_notebook_reads(clock, monkeypatch):
     assert len(lines(stream)) == 1
 
 
-def test_what_is_over_soon_leaves_no_line(clock):
+def test_a_short_run_shows_no_line(clock):
     stream = Terminal()
     progress = Progress("auto", epochs=1, steps=10, patience_s=2.0, stream=stream)
     clock.now += 1
@@ -128,16 +128,16 @@ def test_what_is_over_soon_leaves_no_line(clock):
 
 
 @pytest.mark.parametrize("data", ["arrays", "batches"])
-def test_two_is_a_line_an_epoch_as_in_keras(data, capsys):
+def test_verbose_2_prints_one_line_for_each_epoch_as_in_keras(data, capsys):
     made = legato.Sequential([keras.Input((None, FEATURES)), layers.GRU(UNITS)])
     made.compile("sgd", "mse", metrics=["mae"])
     given = (X, y) if data == "arrays" else (((X, y) for _ in range(9)),)
     steps = {} if data == "arrays" else {"steps_per_epoch": 1}
     made.fit(*given, epochs=2, verbose=2, **steps)
-    told = capsys.readouterr().out.splitlines()
-    assert told[0::2] == ["Epoch 1/2", "Epoch 2/2"]
+    output = capsys.readouterr().out.splitlines()
+    assert output[0::2] == ["Epoch 1/2", "Epoch 2/2"]
     shape = re.compile(r"1/1 - \d+s - \d+(\.\d)?(us|ms|s)/step - loss: \d\.\d{4} - mae: \d\.\d{4}$")
-    assert all(map(shape.match, told[1::2]))
+    assert all(map(shape.match, output[1::2]))
 
 
 def test_epochs_of_one_call_share_its_time(clock):
@@ -158,7 +158,7 @@ def test_epochs_of_one_call_share_its_time(clock):
     ]
 
 
-def test_nothing_is_shown_of_what_nobody_asked_for(capsys):
+def test_without_a_terminal_nothing_is_printed_by_default(capsys):
     made = legato.Sequential([keras.Input((None, FEATURES)), layers.GRU(UNITS)])
     made.compile("sgd", "mse")
     made.fit(X, y)

@@ -88,7 +88,7 @@ def text(written):
 
 @pytest.fixture(scope="module")
 def page(text):
-    tree, faults = pages.read(text)
+    tree, faults = pages.parse(text)
     assert faults == []
     return tree
 
@@ -96,7 +96,7 @@ def page(text):
 def page_of(folder, *given) -> pages.Element:
     """The page on the given arguments, as a tree."""
     text = report.write_page(folder, *given)[-1].read_text(encoding="utf-8")
-    tree, faults = pages.read(text)
+    tree, faults = pages.parse(text)
     assert faults == []
     return tree
 
@@ -428,9 +428,9 @@ def test_an_interrupted_page_leaves_the_old_one(outcomes, tmp_path, monkeypatch)
 
 
 def test_wrong_nesting_is_detected():
-    assert pages.read("<p><div>a</div></p>")[1] == ["div in p"]
-    assert "</ul> closes p" in pages.read("<ul><p>a</ul>")[1]
-    assert pages.read("<td>a</td>")[1] == ["td in "]
+    assert pages.parse("<p><div>a</div></p>")[1] == ["div in p"]
+    assert "</ul> closes p" in pages.parse("<ul><p>a</ul>")[1]
+    assert pages.parse("<td>a</td>")[1] == ["td in "]
 
 
 # In a browser.
