@@ -1,4 +1,4 @@
-"""Comparisons of seeds against all arrangements written out, SciPy, and simulated runs.
+"""``compare`` and ``corrected`` against SciPy and simulated runs.
 
 Errors are simulated both ways: without a difference, one may be found in 1 of 20 tries; with as
 many seeds as are said to be needed, a difference must be found in 4 of 5.
@@ -8,115 +8,20 @@ import dataclasses
 import itertools
 import json
 import math
-from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from score_strategies import either, thorough
 
-from legato import Comparison, InputError, compare, corrected, interval
-from legato._analysis.statistics.comparison import least_seeds, seeds_needed
-
-thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)
-whole = st.integers(-9, 9)
-sides = st.tuples(st.lists(whole, min_size=2, max_size=5), st.lists(whole, min_size=2, max_size=5))
-pairs = st.lists(st.tuples(whole, whole), min_size=2, max_size=8).map(
-    lambda each: [*zip(*each, strict=True)]
-)
-either = st.one_of(sides.map(lambda both: (*both, False)), pairs.map(lambda both: (*both, True)))
+from legato import InputError, compare, corrected, interval
+from legato._analysis.statistics.comparison import seeds_needed
 
 
 def ends(found):
     return [found.low, found.high]
-
-
-# All arrangements.
-
-
-def two_sided(seen, arrangements):
-    above = sum(each >= seen for each in arrangements)
-    below = sum(each <= seen for each in arrangements)
-    return min(Fraction(1), 2 * Fraction(min(above, below), len(arrangements)))
-
-
-def squared_t(x, y):
-    """Welch's t with its sign, squared, exactly; and where nothing varies, infinite."""
-    means = [Fraction(sum(side), len(side)) for side in (x, y)]
-    squares = [
-        sum((score - mean) ** 2 for score in side) / (len(side) - 1) / len(side)
-        for side, mean in zip((x, y), means, strict=True)
-    ]
-    difference, error = means[0] - means[1], sum(squares)
-    if error:
-        return difference * abs(difference) / error
-    return Fraction(0) if not difference else math.copysign(math.inf, difference)
-
-
-def regroupings(x, y):
-    """All arrangements of the scores on two sides."""
-    for chosen in itertools.combinations(range(len(x) + len(y)), len(x)):
-        rest = [at for at in range(len(x) + len(y)) if at not in chosen]
-        both = [*x, *y]
-        yield [both[at] for at in chosen], [both[at] for at in rest]
-
-
-@thorough
-@given(both=sides)
-def test_p_of_two_sides_is_the_share_of_arrangements_as_extreme(both):
-    x, y = both
-    found = compare(x, y)
-    arrangements = [squared_t(*way) for way in regroupings(x, y)]
-    assert (found.seed, found.arrangements) == (None, len(arrangements))
-    assert found.p == pytest.approx(float(two_sided(squared_t(x, y), arrangements)), abs=1e-12)
-
-
-@thorough
-@given(both=pairs)
-def test_p_of_pairs_is_the_share_of_sign_flips_as_extreme(both):
-    apart = [one - other for one, other in zip(*both, strict=True)]
-    sums = [
-        sum(sign * each for sign, each in zip(signs, apart, strict=True))
-        for signs in itertools.product([1, -1], repeat=len(apart))
-    ]
-    found = compare(*both, paired=True)
-    assert (found.seed, found.arrangements) == (None, len(sums))
-    assert found.p == pytest.approx(float(two_sided(sum(apart), sums)), abs=1e-12)
-
-
-@thorough
-@given(both=sides.filter(lambda both: len(both[0]) == len(both[1])))
-def test_with_equal_counts_p_compares_differences_of_means(both):
-    seen = sum(both[0]) - sum(both[1])
-    arrangements = [sum(x) - sum(y) for x, y in regroupings(*both)]
-    assert compare(*both).p == pytest.approx(float(two_sided(seen, arrangements)), abs=1e-12)
-
-
-def test_scores_that_float32_has_rounded_still_tie():
-    right = np.array([[19, 20, 21, 22, 22, 21], [18, 19, 20, 20, 21, 22]])
-    as_float32 = (right / 23).astype(np.float32).astype(float)
-    for paired in (False, True):
-        exact, rounded = compare(*right, paired=paired), compare(*as_float32, paired=paired)
-        assert (exact.p, exact.dominance) == (rounded.p, rounded.dominance)
-
-
-def test_sampled_arrangements_are_close_and_record_their_seed(rng):
-    x, y = rng.normal([[0.8], [0]], size=(2, 8))
-    for paired, most in [(False, 9_999), (True, 200)]:
-        exact = compare(x, y, paired=paired)
-        drawn = compare(x, y, paired=paired, permutations=most, seed=3)
-        assert exact.seed is None
-        assert (drawn.seed, drawn.arrangements) == (3, most)
-        assert abs(drawn.p - exact.p) < 4 * math.sqrt(exact.p / most) + 2 / most
-        assert drawn == compare(x, y, paired=paired, permutations=most, seed=3)
-        assert drawn.p != compare(x, y, paired=paired, permutations=most, seed=4).p
-
-
-def test_no_p_is_zero(rng):
-    found = compare(rng.normal(size=30), rng.normal(9, size=30), permutations=999)
-    assert found.p == 2 / 1_000
-    assert f"p = {2 / 1_000} of 999 drawn" in str(found)
 
 
 # Intervals and effects.
@@ -278,82 +183,12 @@ def test_the_seeds_needed_find_a_difference_in_4_of_5_tries(rng, difference, dev
     assert 0.74 < found < 0.88
 
 
-@pytest.mark.parametrize("deviations", [(1.0,), (1.0, 1.0), (0.2, 3.0), (1.0, 0.0)])
-@pytest.mark.parametrize("difference", [0.2, 0.7, 5.0])
-@pytest.mark.parametrize(("alpha", "power"), [(0.05, 0.8), (0.01, 0.5), (0.2, 0.95)])
-def test_the_seeds_needed_are_those_of_a_t_test(difference, deviations, alpha, power):
-    """Counted up from 2, with SciPy's distribution."""
-    variances = [each**2 for each in deviations]
-    for seeds in itertools.count(2):
-        df = sum(variances) ** 2 / sum(each**2 / (seeds - 1) for each in variances)
-        away = difference / math.sqrt(sum(variances) / seeds)
-        if stats.nct.sf(stats.t.isf(alpha / 2, df), df, away) >= power:
-            break
-    expected = max(seeds, least_seeds(alpha, paired=len(deviations) == 1))
-    assert seeds_needed(difference, deviations, alpha, power) == expected
-
-
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
-def test_with_fewer_than_the_least_seeds_nothing_can_be_found(paired, level):
-    seeds = least_seeds(1 - level, paired)
-    x, y = np.arange(seeds) + 1000.0, np.arange(seeds) * 1.5
-    assert compare(x, y, paired=paired, level=level).finding == "higher"
-    if seeds > 2:
-        assert compare(x[1:], y[1:], paired=paired, level=level).finding == "undecided"
-
-
-def test_seeds_needed_of_a_comparison(rng):
-    x, y = rng.normal(size=(2, 10))
-    found = compare(x, y)
-    deviations = (found.one.deviation, found.other.deviation)
-    assert found.seeds_needed() == seeds_needed(abs(found.difference), deviations, 0.05, 0.8)
-    assert found.seeds_needed(0.7, power=0.9) == seeds_needed(0.7, deviations, 0.05, 0.9)
-    of_four = corrected([found] * 4)[0]
-    assert of_four.seeds_needed(0.7) == seeds_needed(0.7, deviations, 0.05 / 4, 0.8)
-    in_pairs = compare(x, y, paired=True)
-    assert in_pairs.seeds_needed(0.7) == seeds_needed(0.7, [np.std(x - y, ddof=1)], 0.05, 0.8)
-    assert compare([1, 2], [1, 2]).seeds_needed() is None  # no difference
-    assert compare([1, 1], [2, 2]).seeds_needed() is None  # no spread
-    assert compare([1, 2], [1, 2.000001]).seeds_needed() is None  # some 10^13
-    assert found.seeds_needed(1e-300) is None
-    assert found.seeds_needed(1e300) == 4
-
-
-def found_with(low, high, p, margin=None, difference=1.0):
-    return dataclasses.replace(
-        compare([1, 2], [3, 5]), low=low, high=high, p=p, margin=margin, difference=difference
-    )
-
-
-@pytest.mark.parametrize(
-    ("comparison", "finding"),
-    [
-        (found_with(0.1, 2, p=0.04), "higher"),
-        (found_with(-2, -0.1, p=0.05, difference=-1), "lower"),
-        (found_with(0.1, 2, p=0.06), "undecided"),
-        (found_with(-0.1, 2, p=0.04), "undecided"),
-        (found_with(0.0, 2, p=0.04), "undecided"),
-        (found_with(None, None, p=0.04), "higher"),
-        (found_with(None, None, p=0.06), "undecided"),
-        (found_with(None, None, p=0.06, margin=9), "undecided"),
-        (found_with(-0.1, 2, p=0.4, margin=2.1), "equal"),
-        (found_with(0.1, 2, p=0.04, margin=2.1), "equal"),
-        (found_with(-0.1, 2, p=0.4, margin=2), "undecided"),
-        (found_with(-3, 2, p=0.4, margin=2.1), "undecided"),
-        (found_with(0.1, 2, p=0.04, margin=1.9), "higher"),
-    ],
-)
-def test_the_finding(comparison, finding):
-    assert comparison.finding == finding
+# Several comparisons.
 
 
 def test_a_p_of_just_1_minus_the_level_is_enough():
     """Of 3 seeds each 2 of 20 arrangements are as far out, and 1 - 0.9 is not quite 0.1."""
     assert compare([7, 8, 9], [1, 2, 3], level=0.9).finding == "higher"
-
-
-# Several comparisons.
 
 
 def closed(alone):
@@ -429,112 +264,8 @@ def test_pairs_with_identical_differences():
     assert (same.finding, same.p) == ("undecided", 1)
 
 
-# Sentences.
-
-OF_LETTERS = {"names": ("the window", "naive"), "what": "accuracy", "unit": "%"}
-WINDOW = [20, 20, 21, 19, 20, 21, 20, 20, 19, 20]
-NAIVE = [21, 21, 20, 21, 22, 21, 20, 21, 21, 22]
-
-
-def letters(shift=0, paired=False, **how):
-    window, naive = np.array(WINDOW) / 23, (np.array(NAIVE) + shift) / 25
-    return compare(window, naive, paired=paired, **OF_LETTERS, **how)
-
-
-@pytest.mark.parametrize(
-    ("found", "sentence"),
-    [
-        (
-            letters(),
-            "The window's accuracy (87.0 %) is higher than naive's (84.0 %) by 3.0 points, 95 % "
-            "interval 0.3 to 5.6, 10 seeds each (exact permutation p = 0.0308).",
-        ),
-        (
-            letters(2),
-            "The window's accuracy (87.0 %) is lower than naive's (92.0 %) by 5.0 points, 95 % "
-            "interval 2.4 to 7.7, 10 seeds each (exact permutation p = 0.000714).",
-        ),
-        (
-            letters(0.8),
-            "Whether the window's accuracy (87.0 %) is higher or lower than naive's (87.2 %) is "
-            "undecided: it differs by -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each "
-            "(exact permutation p = 0.734); about 2,100 seeds each would find such a difference "
-            "with 80 % power.",
-        ),
-        (
-            letters(0.8, margin=0.01),
-            "Whether the window's accuracy (87.0 %) is higher or lower than naive's (87.2 %) is "
-            "undecided: it differs by -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each "
-            "(exact permutation p = 0.734); about 130 seeds each would find a difference of 1 "
-            "point with 80 % power.",
-        ),
-        (
-            letters(0.8, margin=0.05),
-            "The window's accuracy (87.0 %) equals naive's (87.2 %) within 5 points: the "
-            "difference is -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each (exact "
-            "permutation p = 0.734).",
-        ),
-        (
-            letters(paired=True),
-            "Whether the window's accuracy (87.0 %) is higher or lower than naive's (84.0 %) is "
-            "undecided: it differs by 3.0 points, 95 % interval -0.2 to 6.1, 10 pairs of seeds "
-            "(exact permutation p = 0.0605); about 20 pairs of seeds would find such a difference "
-            "with 80 % power.",
-        ),
-        (
-            compare([1.5, 2, 3], [1, 2.5, 3.7, 2], names=("steps", "GRU"), what="loss"),
-            "Whether steps' loss (2.2) is higher or lower than GRU's (2.3) is undecided: it "
-            "differs by -0.1, 95 % interval -2.0 to 1.7, 3 and 4 seeds (exact permutation p = "
-            "0.914); about 820 seeds each would find such a difference with 80 % power.",
-        ),
-        (
-            compare([12, 12.5, 13], [1, 2, 3], unit="ms", level=0.9),
-            "The first's score (12.5 ms) is higher than the second's (2.0 ms) by 10.5 ms, 90 % "
-            "interval 9.0 to 12.0, 3 seeds each (exact permutation p = 0.1).",
-        ),
-        (
-            compare([1] * 4, [0.84] * 4, **OF_LETTERS),
-            "The window's accuracy (100 %) is higher than naive's (84 %) by 16 points, with no "
-            "spread to take an interval from, 4 seeds each (exact permutation p = 0.0286).",
-        ),
-        (
-            corrected([letters(), letters(0.3)])[0],
-            "Whether the window's accuracy (87.0 %) is higher or lower than naive's (84.0 %) is "
-            "undecided: it differs by 3.0 points, 95 % interval 0.3 to 5.6, 10 seeds each (exact "
-            "permutation p = 0.0615, corrected by Holm for 2 comparisons); about 19 seeds each "
-            "would find such a difference with 80 % power.",
-        ),
-        (
-            corrected([letters(2)], "benjamini-hochberg")[0],
-            "The window's accuracy (87.0 %) is lower than naive's (92.0 %) by 5.0 points, 95 % "
-            "interval 2.4 to 7.7, 10 seeds each (exact permutation p = 0.000714, corrected by "
-            "Benjamini and Hochberg for 1 comparison).",
-        ),
-        (
-            compare(range(40), range(30, 70), permutations=49_999),
-            "The first's score (20) is lower than the second's (50) by 30, 95 % interval 25 to "
-            "35, 40 seeds each (permutation p < 0.0001 of 49,999 drawn).",
-        ),
-    ],
-)
-def test_a_comparison_in_a_sentence(found: Comparison, sentence):
-    assert str(found) == sentence
-
-
-def test_comparisons_survive_json():
-    for found in [
-        compare([1, 2], [3, 5]),
-        compare([1, 1], [1, 1], paired=True),
-        corrected([compare(np.float32([1, 2]), [3, 5], margin=np.float32(2), seed=np.int64(3))])[0],
-    ]:
-        numbers = found.as_numbers()
-        assert json.loads(json.dumps(numbers, allow_nan=False)) == numbers
-        assert numbers["sentence"] == str(found)
-        assert numbers["one"]["mean"] == found.one.mean
-        assert numbers["finding"] == found.finding
-
-
 # Errors.
+
 
 NAN = float("nan")
 ONES = [0.5, 0.75, 1.0]

@@ -1,129 +1,45 @@
 """Reading: the same sequences from every kind of source, and errors that name row and column.
 
-The fields of a CSV file are compared with Python's ``csv`` module, the forward fill with a loop.
+The forward fill of missing values is compared with a loop.
 """
 
-import csv
 import gzip
-import io
 import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas
 import polars
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from shop_files import SOURCES, as_csv, assert_same, quick, read_shops, shop_columns, write_file
 
 import legato
 from legato import InputError
-from legato._series import csv as csv_module
-from legato._series.file_formats import FORMATS, FileFormat
-from legato._series.tables import ColumnRequest, Table
 
-quick = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
 HOSTILE = ["a name", "naïve 日本", "../x", "[bold]", 'say "so"', "semi;colon", "new\nline"]
-
-
-@pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-
-def shops(rng, rows=40) -> dict:
-    """Two shops, times in order within each, columns of every kind."""
-    return {
-        "shop": np.array(["b 07", "a"])[np.arange(rows) % 2],
-        "time": np.datetime64("2020-02-28T22:00:00", "us")
-        + np.arange(rows) // 2 * np.timedelta64(1, "h"),
-        "price": rng.normal(size=rows) * 10.0 ** rng.integers(-9, 9, rows),
-        "count": rng.integers(-5, 90, rows),
-        "open": rng.random(rows) < 0.5,
-        "weather": np.array(["sun", "rain", "Schnee ☃"])[rng.integers(0, 3, rows)],
-        "weekday": rng.integers(1, 8, rows),
-    }
-
-
-def read(source, **options):
-    return legato.read(
-        source, **{"group": "shop", "time": "time", "categorical": "weekday"} | options
-    )
-
-
-def same(one, other):
-    """Equal to the bit, except for the source and the notes."""
-    for name in ("values", "lengths", "times"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), strict=True)
-    assert one.columns == other.columns
-    assert one.names == other.names
-
-
-def write(text: str | bytes, name="t.csv") -> str:
-    Path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return name
-
-
-def as_csv(columns: dict, name: str, **options) -> str:
-    polars.DataFrame(columns).write_csv(name, **options)
-    return name
-
-
-def text(columns: dict) -> str:
-    return polars.DataFrame(columns).write_csv()
-
-
-SOURCES = {
-    "semicolons": lambda columns: as_csv(columns, "t.csv", separator=";"),
-    "tabs": lambda columns: as_csv(columns, "t.tsv", separator="\t"),
-    "bars": lambda columns: as_csv(columns, "t.tab", separator="|"),
-    "quotes": lambda columns: as_csv(columns, "t.csv", quote_style="always"),
-    "mark and Windows": lambda columns: as_csv(
-        columns, "t.csv", include_bom=True, line_terminator="\r\n"
-    ),
-    "spaces": lambda columns: write(text(columns).replace(",", ", ")),
-    "pandas' CSV": lambda columns: write(
-        pandas.DataFrame(columns).to_csv(index=False)
-    ),
-    "gz": lambda columns: write(gzip.compress(text(columns).encode()), "t.CSV.gz"),
-    "parquet": lambda columns: polars.DataFrame(columns).write_parquet("t.pq") or "t.pq",
-    "npz": lambda columns: np.savez("t.npz", **columns) or "t.npz",
-    "polars": polars.DataFrame,
-    "lazy": polars.LazyFrame,
-    "pandas": pandas.DataFrame,
-    "pandas, nullable": lambda columns: pandas.DataFrame(columns).convert_dtypes(),
-    "pandas, categories and a zone": lambda columns: pandas.DataFrame(
-        columns | {"time": pandas.DatetimeIndex(columns["time"], tz="UTC").tz_convert("Asia/Tokyo")}
-    ).astype({"weather": "category"}),
-    "pandas, an index": lambda columns: pandas.DataFrame(columns).set_index(["shop", "time"]),
-    "columns": lambda columns: columns,
-    "lists": lambda columns: {name: values.tolist() for name, values in columns.items()},
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_every_kind_of_source_gives_the_same_sequences(source, rng):
-    columns = shops(rng)
-    expected = read(as_csv(columns, "first.csv"))
+    columns = shop_columns(rng)
+    expected = read_shops(as_csv(columns, "first.csv"))
     assert expected.names == ("b 07", "a")
     assert expected.lengths.tolist() == [20, 20]
     assert [column.name for column in expected.columns] == list(columns)[2:]
     np.testing.assert_array_equal(expected.of(1)[:, 0], columns["price"][1::2])
-    same(read(SOURCES[source](columns)), expected)
+    assert_same(read_shops(SOURCES[source](columns)), expected)
 
 
 def test_categories_and_their_numbers(rng):
-    columns = shops(rng)
-    found = read(columns, categorical=["weekday", "open"])
+    columns = shop_columns(rng)
+    found = read_shops(columns, categorical=["weekday", "open"])
     kinds = {column.name: column for column in found.columns}
     assert kinds["price"].is_numeric
     assert kinds["open"].categories == ("false", "true")
@@ -136,7 +52,7 @@ def test_categories_and_their_numbers(rng):
 
 
 def test_labels_with_leading_zeros_stay_words():
-    found = legato.read(write("code,x\n007,1\n01,2\n"), categorical="code")
+    found = legato.read(write_file("code,x\n007,1\n01,2\n"), categorical="code")
     assert found.columns[0].categories == ("007", "01")
 
 
@@ -144,10 +60,10 @@ def test_labels_with_leading_zeros_stay_words():
 @given(seed=st.integers(0, 2**32))
 def test_any_order_of_rows_gives_the_same_sequences(seed):
     rng = np.random.default_rng(seed)
-    columns = shops(rng, 12)
+    columns = shop_columns(rng, 12)
     order = rng.permutation(12)
-    found = read(as_csv({name: values[order] for name, values in columns.items()}, "t.csv"))
-    expected = read(columns)
+    found = read_shops(as_csv({name: values[order] for name, values in columns.items()}, "t.csv"))
+    expected = read_shops(columns)
     for name in expected.names:
         one, other = found.names.index(name), expected.names.index(name)
         np.testing.assert_array_equal(found.of(one), expected.of(other))
@@ -156,71 +72,11 @@ def test_any_order_of_rows_gives_the_same_sequences(seed):
 
 
 def test_without_time_the_rows_keep_their_order_in_each_group():
-    found = legato.read(write("g,x\nb,3\na,1\nb,2\n\nb,9\na,0\n"), group="g")
+    found = legato.read(write_file("g,x\nb,3\na,1\nb,2\n\nb,9\na,0\n"), group="g")
     assert found.names == ("b", "a")
     assert found.values[:, 0].tolist() == [3, 2, 9, 1, 0]
     assert found.lines.tolist() == [2, 4, 6, 3, 7]
     assert found.times is None
-
-
-WORDS = st.text(st.sampled_from('ab1,;"\n é'), max_size=5)
-
-
-@quick
-@given(
-    rows=st.lists(st.tuples(WORDS, WORDS, st.integers(0, 9)), min_size=1, max_size=12),
-    size=st.sampled_from([40, 2**23]),
-    end=st.sampled_from(["\n", "\r\n"]),
-    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
-)
-def test_fields_and_lines_are_those_of_the_csv_module(rows, size, end, quoting, monkeypatch):
-    monkeypatch.setattr(csv_module, "PIECE_BYTES", size)
-    table = io.StringIO(newline="")
-    csv.writer(table, lineterminator=end, quoting=quoting).writerows([("p", "q", "r"), *rows])
-    found = csv_module.read_csv(Path(write(table.getvalue())), ColumnRequest(labels=("p", "q")))
-    frame, lines = found.frame, found.lines
-    assert frame["r"].to_list() == [row[2] for row in rows]
-    for at, name in enumerate("pq"):
-        assert [word or "" for word in frame[name]] == [row[at] for row in rows]
-    reader = csv.reader(io.StringIO(table.getvalue(), newline=""))
-    ends = [reader.line_num for _ in reader]
-    assert lines.tolist() == [end + 1 for end in ends[:-1]]
-
-
-@quick
-@given(
-    cells=st.lists(st.lists(st.sampled_from(["", "1", "2.5", '"p,q"']), min_size=3, max_size=3)),
-    at=st.integers(0, 20),
-    fields=st.integers(1, 2),
-    size=st.sampled_from([20, 2**23]),
-    end=st.sampled_from(["\n", "\n\n", "\r\n"]),
-)
-def test_a_row_with_missing_fields_is_an_error(cells, at, fields, size, end, monkeypatch):
-    monkeypatch.setattr(csv_module, "PIECE_BYTES", size)
-    lines = ["a,b,c", *map(",".join, cells)]
-    at = min(at, len(cells)) + 1
-    lines.insert(at, ",".join(["1"] * fields))
-    with pytest.raises(InputError, match=f"line {at * end.count(chr(10)) + 1}: {fields} field"):
-        legato.read(write(end.join(lines)))
-
-
-def test_a_new_format_is_one_line(monkeypatch, rng):
-    def read_json_lines(path: Path, request: ColumnRequest) -> Table:
-        return Table(polars.read_ndjson(path), path.name)
-
-    monkeypatch.setitem(FORMATS, ".jsonl", FileFormat(read_json_lines))
-    columns = shops(rng)
-    polars.DataFrame(columns).write_ndjson("t.jsonl")
-    same(read("t.jsonl"), read(columns))
-
-
-def test_a_column_that_is_numbers_in_one_piece_only_is_words(monkeypatch):
-    monkeypatch.setattr(csv_module, "PIECE_BYTES", 16)
-    found = legato.read(write("x,y\n" + "1,1\n" * 5 + "p,2\nq,3\n" * 9))
-    assert found.columns[0].categories == ("1", "p", "q")
-    late = write("x,y\n" + "1,1\n" * 15 + ",2\nn/a,3\n" * 3)
-    with pytest.raises(InputError, match=r"line 18, column 'x': 'n/a' is not a number"):
-        legato.read(late, missing="drop")
 
 
 @pytest.mark.parametrize("source", ["csv", "parquet", "pandas", "columns"])
@@ -250,7 +106,7 @@ def test_arrays(rng):
 
 
 def test_text():
-    found = legato.read(write("\ufeffab☃\r\na", "t.txt"))
+    found = legato.read(write_file("\ufeffab☃\r\na", "t.txt"))
     column = found.columns[0]
     assert column.categories == ("\n", "a", "b", "☃")
     assert column.numbers == (10, 97, 98, 0x2603)
@@ -259,36 +115,7 @@ def test_text():
     assert found.lines.tolist() == [1, 1, 1, 1, 2]
 
 
-TIMES = {
-    "days": ("2001-03-30", "2001-03-31", "D"),
-    "months": ("2001-03", "2001-04", "M"),
-    "spaces": ("2001-03-31 10:00:00", "2001-03-31 10:00:00.5", "us"),
-    "minutes": ("2001-03-31T10:00", "2001-03-31T10:01", "m"),
-    "slashes": ("2001/03/30", "2001/03/31", None),
-    "whole": ("7", "8", None),
-    "numbers": ("7.5", "8", None),
-}
-
-
-@pytest.mark.parametrize("case", TIMES)
-def test_times(case):
-    one, other, unit = TIMES[case]
-    found = legato.read(write(f"t,x\n{one},1\n{other},2\n"), time="t")
-    if unit:
-        expected = np.array([one, other], f"datetime64[{unit}]").astype("datetime64[us]")
-        np.testing.assert_array_equal(found.times, expected, strict=True)
-    assert found.times[0] < found.times[1]
-    assert found.times.dtype.kind == {"whole": "i", "numbers": "f"}.get(case, "M")
-
-
-def test_times_with_zones_are_in_utc():
-    found = legato.read(
-        write("t,x\n2001-01-01T02:00:00+02:00,1\n2001-01-01T00:30:00Z,2\n"), time="t"
-    )
-    assert (
-        found.times.tolist()
-        == np.array(["2001-01-01T00:00", "2001-01-01T00:30"], "M8[us]").tolist()
-    )
+# Missing values.
 
 
 def by_loop(values, lengths):
@@ -317,56 +144,17 @@ def test_missing_values(seed):
     ]
     cells = np.where(np.isnan(values), words, values.astype(str))
     lines = [f"{g},{p},{q}" for g, (p, q) in zip(group, cells, strict=True)]
-    name = write("\n".join(["g,p,q", *lines]))
+    name = write_file("\n".join(["g,p,q", *lines]))
     filled = legato.read(name, group="g", missing="forward", columns=["p", "q"])
     assert filled.values.tolist() == by_loop(values, lengths)
     dropped = legato.read(
         {"g": group, "p": values[:, 0], "q": values[:, 1]}, group="g", missing="drop"
     )
     np.testing.assert_array_equal(dropped.values, values[~np.isnan(values).any(axis=1)])
-    same(legato.read(name, group="g", missing="drop"), dropped)
+    assert_same(legato.read(name, group="g", missing="drop"), dropped)
 
 
-NOTES = {
-    "sorted": ("t,x\n2,1\n1,2\n", {}, ["Rows were not in order of 't'; sorted."]),
-    "no gaps": ("t,x\n1,1\n2,2\n3,5\n", {}, []),
-    "months": (
-        "g,t,x\na,2001-01-31,1\na,2001-02-28,2\na,2001-03-31,2\na,2001-08-31,3\n"
-        "b,2001-01-01,1\nb,2001-02-01,1\nb,2001-04-01,1\nb,2001-05-01,2\nb,2001-06-01,3\n",
-        {"group": "g"},
-        ["Steps are of 1 month, with 2 gaps: the longest, 5 months, after 2001-03 in 'a'."],
-    ),
-    "hours": (
-        "t,x\n2001-01-01 00:00:00,1\n2001-01-01 01:00:00,1\n2001-01-01 02:00:00,1\n"
-        "2001-01-04 02:00:00,2\n",
-        {},
-        ["Steps are of 1 hour, with 1 gap: 3 days, after 2001-01-01T02:00."],
-    ),
-    "decimals": (
-        "t,x\n0.1,1\n0.2,1\n0.30000000000000004,2\n0.6,3\n0.7,3\n",
-        {},
-        ["Steps are of 0.1, with 1 gap: 0.3, after 0.3."],
-    ),
-    "irregular": ("t,x\n1,1\n2,2\n5,5\n11,5\n", {}, ["Times are irregular: steps of 1 to 6."]),
-    "dropped": (
-        "t,x\n1,\n2,2\n3,5\n", {"missing": "drop"}, ["1 value was missing: 1 row left out."],
-    ),
-    "vanished": (
-        "g,t,x\na,1,\nb,2,2\nb,3,\n",
-        {"missing": "forward", "group": "g"},
-        [
-            "2 values were missing: 1 filled with the last known of the same sequence, "
-            "1 row before the first known left out.",
-            "1 sequence has no row left, 'a'.",
-        ],
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", NOTES)
-def test_notes(case):
-    text, options, notes = NOTES[case]
-    assert list(legato.read(write(text), time="t", **options).notes) == notes
+# Errors.
 
 
 FAULTS = {
@@ -449,7 +237,7 @@ FAULTS = {
 def test_faults(case):
     text, options, message = FAULTS[case]
     with pytest.raises(InputError, match=message) as caught:
-        legato.read(write(text), **options)
+        legato.read(write_file(text), **options)
     assert "\n" not in str(caught.value)
 
 
@@ -457,18 +245,20 @@ INVALID_SOURCES = {
     "absent": (lambda: "nowhere.csv", "There is no file nowhere.csv"),
     "a long text": (lambda: "words " * 999, "There is no file words words"),
     "a folder": (lambda: ".", r"is a folder; a file was expected"),
-    "a workbook": (lambda: write(b"PK", "t.xlsx"), "workbook: save the sheet that is meant as CSV"),
+    "a workbook": (
+        lambda: write_file(b"PK", "t.xlsx"), "workbook: save the sheet that is meant as CSV"),
     "bytes": (
-        lambda: write(b"a\n\xff\xfeb", "t.dat"),
+        lambda: write_file(b"a\n\xff\xfeb", "t.dat"),
         r"t.dat, line 2: the byte 0xff is not UTF-8"),
     "cut gz": (
-        lambda: write(gzip.compress(b"a,b\n1,2\n" * 99)[:-12], "t.csv.gz"),
+        lambda: write_file(gzip.compress(b"a,b\n1,2\n" * 99)[:-12], "t.csv.gz"),
         "not a whole gzip file"),
-    "no gz": (lambda: write(b"a,b\n1,2\n", "t.csv.gz"), "cannot be read"),
-    "packed": (lambda: write(b"a", "t.npy.gz"), "t.npy.gz is packed: unpack it"),
-    "no npy": (lambda: write(b"a", "t.npy"), "t.npy is not a whole NumPy file"),
-    "no npz": (lambda: write(b"PK\x03\x04", "t.npz"), "t.npz is not a whole NumPy file"),
-    "pickle": (lambda: write(pickle.dumps([1]), "t.npy"), "t.npy holds pickled Python objects"),
+    "no gz": (lambda: write_file(b"a,b\n1,2\n", "t.csv.gz"), "cannot be read"),
+    "packed": (lambda: write_file(b"a", "t.npy.gz"), "t.npy.gz is packed: unpack it"),
+    "no npy": (lambda: write_file(b"a", "t.npy"), "t.npy is not a whole NumPy file"),
+    "no npz": (lambda: write_file(b"PK\x03\x04", "t.npz"), "t.npz is not a whole NumPy file"),
+    "pickle": (
+        lambda: write_file(pickle.dumps([1]), "t.npy"), "t.npy holds pickled Python objects"),
     "objects": (lambda: np.save("t.npy", np.array([{}])) or "t.npy", "t.npy holds pickled"),
     "2-D in npz": (
         lambda: np.savez("t.npz", a=np.ones((2, 2))) or "t.npz",
@@ -499,23 +289,9 @@ def test_invalid_sources_are_refused(case):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["t.pq", "t.npy", "t.npz"])
-def test_files_cut_anywhere(kind, rng):
-    whole = {
-        "t.pq": SOURCES["parquet"],
-        "t.npz": SOURCES["npz"],
-        "t.npy": lambda columns: np.save("t.npy", columns["price"]) or "t.npy",
-    }[kind](shops(rng))
-    content = Path(whole).read_bytes()
-    for size in np.linspace(1, len(content) - 1, 25).astype(int):
-        write(content[:size], kind)
-        with pytest.raises(InputError, match="is not a whole"):
-            legato.read(kind)
-
-
 def test_data_without_columns_take_no_column_names(rng):
     with pytest.raises(InputError, match=r"read as plain text.*end in .csv"):
-        legato.read(write("a,b\n1,2\n", "t.txt"), group="a")
+        legato.read(write_file("a,b\n1,2\n", "t.txt"), group="a")
     with pytest.raises(InputError, match="many by themselves"):
         legato.read(rng.normal(size=(2, 3, 4)), group="0")
     with pytest.raises(
