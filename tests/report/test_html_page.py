@@ -15,62 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import pages
 import pytest
+from alphabet_outcomes import answered, outcome
 
 import legato
 from legato import alphabet, report
-from legato.alphabet import Answer, Found, Group, Outcome, Question
-from legato.report import _inspection_figures, _network_figures, _page_text, _panels, _strip_plot
+from legato.alphabet import Answer, Found, Group, Question
+from legato.report import _network_figures, _page_text, _panels
 
 HOSTILE = "<script>alert('1')</script> & \"$x$\" </svg></p>"
-
-
-def outcome(network, seed: int, **others) -> Outcome:
-    """A possible outcome of a run; all its numbers differ."""
-    rng = np.random.default_rng([network.number, seed])
-    epochs = 300 + network.number
-    history = {
-        "loss": list(3 * np.exp(-np.linspace(0, 3, epochs)) * rng.uniform(0.9, 1, epochs)),
-        "accuracy": list(np.sort(rng.uniform(0, 1, epochs))),
-    }
-    probabilities = rng.dirichlet(np.ones(26), 26)
-    probabilities[: 0 if network.random_runs else network.window - 1] = np.nan
-    answers_by_pattern = {"every <pattern>": [("A", "B"), ("U", "W"), ("XYZ", "A")]}
-    made = Outcome(
-        network,
-        seed,
-        0.8 + 0.01 * network.number + 0.003 * seed,
-        history["loss"][-1],
-        history,
-        2.0 + seed,
-        1000.0 * network.number + seed,
-        answers_by_pattern,
-        probabilities,
-    )
-    return dataclasses.replace(made, **others)
-
-
-def answered(verdict="holds", scores=((0.84, 0.88, 0.8), (0.92, 0.9, 0.88)), unit="%", **others):
-    """A possible answer to a question."""
-    groups = tuple(Group(f"group {at}", np.array(each)) for at, each in enumerate(scores))
-    compared = ()
-    if len(groups) == 2 and all(len(each.scores) > 1 for each in groups):
-        compared = (legato.compare(groups[1].scores, groups[0].scores, unit=unit),)
-    found = Found(verdict, "It is by 6 points.", groups, compared, ("A remark.",))
-    words = {"name": "lift", "asks": "Is it real?", "claimed": "It may be.", **others}
-    question = Question(experiment=lambda effort: found, unit=unit, **words)
-    return Answer(question, found, True, 12.34)
-
-
-@pytest.fixture(scope="module")
-def outcomes():
-    return [outcome(network, seed) for network in alphabet.NETWORKS for seed in (1, 2, 3)]
-
-
-@pytest.fixture(scope="module")
-def inspections():
-    """Inspections of two untrained networks, one stateful and one stateless."""
-    alphabet.plant(7)
-    return [alphabet.look(each.build(), each) for each in alphabet.find(["steps", "stateful"])]
 
 
 @pytest.fixture(scope="module")
@@ -191,97 +143,6 @@ def test_the_last_section_describes_how_the_page_was_made(page):
     assert said["runs"] == "seeds 1–3"
     assert said["legato"] == legato.__version__
     assert {"python", "machine", "keras", "jax"} <= said.keys()
-
-
-def test_sentences_on_influence_follow_from_the_map(inspections):
-    steps, stateful = inspections
-    assert _page_text.describe_influence(steps) == (
-        "All 506 influences between different samples are exactly 0: no prediction depends on "
-        "another sample."
-    )
-    (batch,) = alphabet.find(["batch"])
-    together = dataclasses.replace(steps, network=batch)
-    assert _page_text.describe_influence(together).endswith("though 23 samples are in one batch.")
-    own = (stateful.influence.matrix.argmax(axis=1) == np.arange(25)).sum()
-    assert _page_text.describe_influence(stateful) == (
-        "All 300 influences of an earlier sample are above 0, all 300 of a later sample are "
-        "exactly 0: each prediction depends on everything earlier. Its own sample has the "
-        f"largest influence in {own} of 25 predictions."
-    )
-    matrix = np.eye(3) + np.array([[0, 0, 2], [0, 0, 0], [1, 0, 0]])
-    some = dataclasses.replace(stateful, influence=legato.Influence(matrix, (*"ABC",), (*"ABC",)))
-    assert _page_text.describe_influence(some) == (
-        "4 of 6 influences between different samples are exactly 0; above 0 are 1 of 3 of earlier "
-        "samples and 1 of 3 of later ones."
-    )
-
-
-def test_sentences_on_states_follow_from_them(inspections):
-    h, c = inspections[0].held.values()
-    sentences = _page_text.describe_states(inspections[0])
-    assert f"size of h is {np.abs(h).max():.3f}, that of c {np.abs(c).max():.2f};" in sentences
-
-
-# The figures.
-
-
-def test_curves_are_the_median_and_all_seeds(outcomes):
-    runs = outcomes[:3]
-    above, below = _network_figures.learning_panel(runs).as_figure().axes
-    for axes, name, scale in ((above, "loss", 1), (below, "accuracy", 100)):
-        values = scale * np.array([run.history[name] for run in runs])
-        at = _network_figures.shown_epochs(values.shape[1])
-        assert (at[0], at[-1], len(at)) == (0, 300, _network_figures.MOST_EPOCHS)
-        np.testing.assert_array_equal(axes.lines[0].get_xdata(), at + 1)
-        np.testing.assert_array_equal(axes.lines[0].get_ydata(), np.median(values, axis=0)[at])
-        band = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1].tolist()
-        assert {*values.min(axis=0)[at], *values.max(axis=0)[at]} == {*band}
-    assert below.lines[1].get_ydata()[0] == 100 * runs[0].network.published_accuracy
-
-
-def test_maps_show_the_numbers(outcomes, inspections):
-    (axes,) = _network_figures.predictions_panel(outcomes[3:6]).as_figure().axes
-    shown = axes.images[0].get_array()
-    np.testing.assert_array_equal(shown.filled(np.nan), outcomes[3].probabilities)
-    ends = _inspection_figures.common_scale(inspections)
-    matrices = [inspection.influence.matrix for inspection in inspections]
-    smallest = min(each[each > 0].min() for each in matrices)
-    assert ends[0] <= smallest
-    assert ends[1] >= max(each.max() for each in matrices)
-    for inspection, matrix in zip(inspections, matrices, strict=True):
-        (axes,) = _inspection_figures.influence_panel(inspection, ends, "").as_figure().axes
-        shown = axes.images[0].get_array()
-        np.testing.assert_array_equal(shown.filled(0), matrix)
-        np.testing.assert_array_equal(np.ma.getmaskarray(shown), matrix == 0)
-        assert axes.images[0].get_clim() == ends
-        order = _inspection_figures.units_by_rise(inspection)
-        assert sorted(order) == list(range(inspection.network.units))
-        for axes, values in zip(
-            _inspection_figures.states_panel(inspection, "").as_figure().axes,
-            inspection.held.values(),
-            strict=True,
-        ):
-            np.testing.assert_array_equal(axes.images[0].get_array(), values[:, order].T)
-
-
-@pytest.mark.parametrize("unit", ["%", "letters", ""])
-@pytest.mark.parametrize("groups", [2, 12])
-def test_strips_show_the_scores(groups, unit):
-    scores = [np.random.default_rng(at).uniform(0, 1, 5).round(1) for at in range(groups)]
-    found = answered(scores=scores, unit=unit)
-    (axes,) = _strip_plot.strip_panel(found, "a").as_figure().axes
-    scale = 100 if unit == "%" else 1
-    dots = [line for line in axes.lines if line.get_marker() == "o"]
-    means = [line for line in axes.lines if line.get_marker() == "d"]
-    bars = [line for line in axes.lines if line.get_marker() == "None" and line.get_lw() > 1]
-    for at, each in enumerate(scores):
-        mean = legato.interval(each, unit=unit)
-        np.testing.assert_allclose(dots[at].get_xdata(), scale * np.sort(each))
-        np.testing.assert_allclose(means[at].get_xdata(), [scale * mean.mean])
-        np.testing.assert_allclose(bars[at].get_xdata(), [scale * mean.low, scale * mean.high])
-        places = np.column_stack([dots[at].get_xdata(), dots[at].get_ydata()])
-        assert len({*map(tuple, places)}) == len(each)  # no two points overlap
-    assert [text.get_text() for text in axes.texts] == [f"group {at}" for at in range(groups)]
 
 
 def test_pictures_are_also_files(written):
@@ -435,8 +296,11 @@ def test_wrong_nesting_is_detected():
 
 # In a browser.
 
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((found for found in map(shutil.which, BROWSERS) if found), "")
+
+
 FRAME = """<!doctype html><link rel="icon" href="data:,"><body style="margin:0">
 <iframe id="f" src="alphabet.html" style="width:{width}px;height:2000px;border:0"></iframe><script>
 f.onload = () => {{

@@ -2,7 +2,6 @@
 
 import doctest
 import io
-import struct
 from itertools import pairwise
 
 import keras
@@ -11,6 +10,7 @@ import pytest
 from cells import CELLS, FEATURES, inputs, ready
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from png_files import png_size
 from rich.console import Console
 
 import legato
@@ -56,9 +56,7 @@ def printed(trace: Trace, width: int = 100) -> list[str]:
 
 def saved(figure, path) -> tuple[int, int]:
     """The width and height of its picture."""
-    content = report.save_figure(figure, path).read_bytes()
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    return struct.unpack(">II", content[16:24])
+    return png_size(report.save_figure(figure, path))
 
 
 def test_the_examples_run():
