@@ -10,8 +10,15 @@ import polars
 import pytest
 from cells import set_weights
 from command_runs import SMALL, output_of
+from stream_runs import load_once
 
 import legato
+from legato.cli import _stream_command
+
+
+@pytest.fixture(autouse=True)
+def _load_once(monkeypatch):
+    monkeypatch.setattr(_stream_command, "_load", load_once)
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,23 @@
 import csv
 import io
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from cells import spread
 from typer.testing import CliRunner
 
-import legato
 from legato.cli import app
+from legato.cli._stream_command import _load
 
 STEPS = 12
+_loaded = cache(_load)
+
+
+def load_once(path: Path):
+    """The model that the command makes of a file, loaded once in a process: it never changes."""
+    return _loaded(path.resolve())
 
 
 def run_stream(model, *words, lines):
@@ -57,7 +64,7 @@ def random_steps(count: int = STEPS, seed: int = 0) -> np.ndarray:
 
 def stream_outputs(model: Path, xs, **options) -> np.ndarray:
     """The outputs of a stream of the model on these steps."""
-    return legato.load_model(model).stream(**options).feed(xs)
+    return load_once(model).stream(**options).feed(xs)
 
 
 def assert_close(one, other):

@@ -7,12 +7,12 @@ from stream_runs import (
     as_csv,
     as_json,
     assert_close,
+    load_once,
     run_stream,
     stream_error,
     stream_outputs,
 )
 
-import legato
 from legato.cli import _line_formats
 
 BAD_JSON = {
@@ -71,7 +71,7 @@ def test_an_invalid_line_ends_the_command(plain, tmp_path, header, good, bad, me
     assert message in result.stderr
     assert len(result.stderr) < 600
     assert len(result.stdout.splitlines()) == answered
-    assert legato.load_model(plain).stream().load(state).steps == 2  # the state before it
+    assert load_once(plain).stream().load(state).steps == 2  # the state before it
 
 
 @pytest.mark.parametrize(("header", "good", "bad", "message"), BAD)

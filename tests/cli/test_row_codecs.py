@@ -12,6 +12,7 @@ from stream_runs import (
     as_csv,
     as_json,
     assert_close,
+    load_once,
     random_steps,
     stream_error,
     stream_outputs,
@@ -54,7 +55,7 @@ def test_other_shapes_of_steps_and_answers(tmp_path, rng):
         for _ in range(3)
     ]
     output = as_json(answers_to(tmp_path / "two.keras", "--key", "who", lines=to_json(rows)))
-    stream = legato.load_model(tmp_path / "two.keras").stream()
+    stream = load_once(tmp_path / "two.keras").stream()
     for each, row in zip(output, rows, strict=True):
         expected = stream.feed([row["by_step"], row["once"]])
         assert list(each) == ["who", "steps", "y"]
@@ -100,7 +101,7 @@ def rows_of_sensors(count: int = 8) -> list[dict]:
 
 def expected_of_sensors(sensors, rows) -> np.ndarray:
     """(rows, targets, steps ahead), by ``forecast`` on the earlier rows of each machine."""
-    trained, found = legato.Trained.load(sensors), []
+    trained, found = load_once(sensors), []
     for at, row in enumerate(rows):
         before = [each for each in rows[: at + 1] if each["machine"] == row["machine"]]
         data = {name: [each[name] for each in before] for name in row if name != "at"}
@@ -126,7 +127,7 @@ def test_a_forecaster_answers_by_column(sensors):
 
 def test_a_classifier_answers_with_a_label(modes):
     load = [0.5, -0.2, 1.5, -0.7]
-    found = legato.Trained.load(modes).classify({"load": load}).columns()
+    found = load_once(modes).classify({"load": load}).columns()
     output = as_json(answers_to(modes, lines=to_json([{"load": each} for each in load])))
     nothing = {"label": None, "probability": None}
     assert output[:2] == [{"steps": at, **nothing} for at in (1, 2)]
@@ -177,5 +178,5 @@ def test_the_count_of_steps_is_renamed_if_a_column_has_its_name(tmp_path):
 
 def expected_of(path: Path, values: list) -> list:
     """The forecasts after each of the values of one column."""
-    trained, name = legato.Trained.load(path), "steps"
+    trained, name = load_once(path), "steps"
     return [trained.forecast({name: values[: at + 1]}).values[0, 0, 0] for at in range(len(values))]

@@ -21,6 +21,7 @@ from stream_runs import (
     as_csv,
     as_json,
     assert_close,
+    load_once,
     random_steps,
     run_stream,
     stream_error,
@@ -98,7 +99,7 @@ def test_every_key_is_its_own_stream(plain, count, rng):
     rows = [{"user": key, "x": x.tolist()} for key, x in zip(keys, xs, strict=True)]
     output = as_json(answers_to(plain, "--key", "user", lines=to_json(rows)))
     assert [each["user"] for each in output] == keys
-    model = legato.load_model(plain)
+    model = load_once(plain)
     for key in set(keys[:20]):
         own = [at for at, each in enumerate(keys) if each == key]
         assert [output[at]["steps"] for at in own] == list(range(1, len(own) + 1))
@@ -144,7 +145,7 @@ def test_two_runs_with_a_state_file_equal_one(plain, tmp_path, cut):
 
 def test_the_state_file_opens_in_a_stream(plain, tmp_path):
     answers_to(plain, "--state", tmp_path / "a.state", lines=to_json(random_steps().tolist()))
-    stream = legato.load_model(plain).stream().load(tmp_path / "a.state")
+    stream = load_once(plain).stream().load(tmp_path / "a.state")
     assert stream.steps == STEPS
     assert_close(
         stream.feed(random_steps(1, 9)[0]),
@@ -214,7 +215,7 @@ def test_a_line_is_answered_at_once_and_its_state_is_kept(plain, tmp_path):
     assert [each["steps"] for each in output] == list(range(1, STEPS + 1))
     assert_close([each["y"] for each in output], stream_outputs(plain, xs))
     assert list(tmp_path.iterdir()) == [state]
-    assert legato.load_model(plain).stream().load(state).steps == STEPS
+    assert load_once(plain).stream().load(state).steps == STEPS
 
 
 def test_a_command_that_starts_with_sigint_ignored_ignores_ctrl_c(plain):
@@ -243,7 +244,7 @@ def test_a_killed_command_has_kept_the_state_of_every_answer(plain, tmp_path, rn
         if line.endswith(b"\n"):
             answer = json.loads(line)
             answered[answer["user"]] = answer["steps"]
-    model = legato.load_model(plain)
+    model = load_once(plain)
     with model.streams(file=state) as pool:
         seen = {key: pool.steps(key) for key in pool}
         count = sum(seen.values())
