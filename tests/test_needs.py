@@ -104,13 +104,13 @@ def test_06_stateful_as_an_argument_of_fit_and_predict():
     assert model.states == remembered
 
 
-def test_07_every_epoch_begins_anew():
-    model, by_hand = network(), network()
+def test_07_every_epoch_begins_fresh():
+    model, reset_each_epoch = network(), network()
     losses = fit(model, epochs=3)
     alone = []
     for _ in range(3):
-        by_hand.reset_states()
-        alone += fit(by_hand)
+        reset_each_epoch.reset_states()
+        alone += fit(reset_each_epoch)
     assert losses == alone
 
 
@@ -165,7 +165,7 @@ def test_12_reset_where_the_data_say_so():
         model.reset_states(ended[batch : batch + rows])
 
 
-def test_13_sequences_of_uneven_lengths_go_on_side_by_side():
+def test_13_sequences_of_uneven_lengths_continue_side_by_side():
     model = network(front=[layers.Masking(0.0)])
     lengths, padded = (3, 8), X[:4].reshape(2, 8, 2).copy()
     padded[0, 3:] = 0.0  # row 0 has 3 steps, row 1 has 8
@@ -224,7 +224,7 @@ def test_18_a_model_is_saved_with_its_state(tmp_path):
     np.testing.assert_array_equal(predict(loaded, X[:2]), predict(model, X[:2]))
 
 
-def test_19_what_kerass_documentation_says_of_resetting_is_there():
+def test_19_resetting_works_as_documented_by_keras():
     model = network()
     fresh = predict(model, X[:2])
     layer = model.layers[0]

@@ -160,7 +160,7 @@ def test_an_interval_in_a_sentence(found: Interval, sentence):
 
 @thorough
 @given(count=st.integers(1, 60), share=st.floats(0, 1), level=levels)
-def test_wilsons_interval_is_where_the_share_is_so_many_standard_errors_away(count, share, level):
+def test_at_the_ends_of_wilsons_interval_the_share_is_z_standard_errors_away(count, share, level):
     successes = round(share * count)
     found = proportion(successes, count, level)
     assert 0 <= found.low <= found.share <= found.high <= 1

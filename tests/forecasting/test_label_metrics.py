@@ -65,7 +65,7 @@ def test_cross_entropy_is_the_loss_of_keras():
 
 @thorough
 @given(count=st.integers(1, 300), share=st.floats(0, 1))
-def test_wilsons_interval_is_where_the_share_is_1_96_standard_errors_away(count, share):
+def test_at_the_ends_of_wilsons_interval_the_share_is_1_96_standard_errors_away(count, share):
     right = round(share * count)
     low, high = wilson_interval(right, count)
     assert 0 <= low <= right / count <= high <= 1

@@ -366,7 +366,7 @@ def browsed(folder, width: int, *options: str) -> Seen:
 
 
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here")
-def test_a_browser_shows_it_on_a_phone_and_loads_nothing(written, tmp_path):
+def test_a_browser_shows_the_page_on_a_phone_and_loads_nothing_else(written, tmp_path):
     shutil.copy(written[-1], tmp_path)
     for width in (360, 1280):
         seen = browsed(tmp_path, width)

@@ -267,7 +267,7 @@ class Centred(layers.Layer):
         (decoder, "it answers otherwise than to the whole sequence"),
     ],
 )
-def test_a_model_that_cannot_be_streamed_says_so(model, message):
+def test_a_model_that_cannot_be_streamed_is_refused(model, message):
     model = model()
     with pytest.raises(UnsupportedError, match=f"cannot be streamed.*{message}.*window=n"):
         model.stream()
@@ -276,13 +276,13 @@ def test_a_model_that_cannot_be_streamed_says_so(model, message):
     assert np.isfinite(stream.feed(x if len(x) > 1 else x[0])[2:]).all()
 
 
-def test_a_model_with_nothing_to_carry_says_so():
+def test_window_none_without_a_recurrent_layer_is_refused():
     model = legato.Sequential([layers.Input((3,)), layers.Dense(2)])
     with pytest.raises(UnsupportedError, match="no recurrent layer"):
         model.stream(window=None)
 
 
-def test_a_model_that_is_not_built_says_so():
+def test_an_unbuilt_model_has_no_streams():
     with pytest.raises(StateError, match="not built yet, so nobody knows what a step of it is"):
         legato.Sequential([layers.GRU(2)]).stream()
 
