@@ -18,6 +18,7 @@ from legato.cli import _stream_command
 
 @pytest.fixture(autouse=True)
 def _load_once(monkeypatch):
+    """``legato stream`` loads each model file once in a process: it never changes a model."""
     monkeypatch.setattr(_stream_command, "_load", load_once)
 
 

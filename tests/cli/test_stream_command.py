@@ -269,5 +269,5 @@ def test_a_closed_output_pipe_ends_the_stream_quietly(plain, tmp_path):
     assert process.stdout.splitlines()[1:] == ["0"]
     assert "legato:" not in process.stderr
     assert "BrokenPipe" not in process.stderr
-    with legato.load_model(plain).streams(file=tmp_path / "a.state") as pool:
+    with load_once(plain).streams(file=tmp_path / "a.state") as pool:
         assert pool.steps("") >= 1
