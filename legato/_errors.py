@@ -2,9 +2,9 @@
 
     LegatoError
     ├── BackendError      (RuntimeError)         Keras runs on something other than JAX
-    ├── InputError        (ValueError)           data or arguments that cannot be what was meant
+    ├── InputError        (ValueError)           invalid data or arguments
     ├── StateError        (ValueError)           a recurrent state that does not fit
-    ├── UnsupportedError  (NotImplementedError)  asked for something legato does not do yet
+    ├── UnsupportedError  (NotImplementedError)  a feature that legato does not have yet
     ├── MissingError      (ImportError)          an optional package that is not installed
     └── OutputError       (OSError)              a file or folder that cannot be written
 
@@ -30,7 +30,7 @@ class StateError(LegatoError, ValueError):
 
 
 class UnsupportedError(LegatoError, NotImplementedError):
-    """Something legato does not do yet, refused rather than done without carrying state."""
+    """A feature that legato does not have yet; it is refused and never done without its state."""
 
 
 class MissingError(LegatoError, ImportError):
@@ -38,4 +38,4 @@ class MissingError(LegatoError, ImportError):
 
 
 class OutputError(LegatoError, OSError):
-    """A file or folder that cannot be read or written as asked."""
+    """A file or folder that cannot be read or written."""

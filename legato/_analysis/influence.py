@@ -1,9 +1,9 @@
 """Influence of each earlier input on each prediction, by automatic differentiation.
 
 The function that ``predict`` computes is differentiated batch by batch (``jacobians``), and the
-batches' Jacobians are multiplied along each lane (``propagation``). Layers are not asked whether
-they are stateful: where no information flows, the derivative is exactly zero. Limits: within a
-batch derivatives below 1e-45 are zero in float32, too; the map is refused above ``MOST_BYTES``.
+batches' Jacobians are multiplied along each lane (``propagation``). The layers' ``stateful`` is not
+read: where no information flows, the derivative is exactly zero. Limits: within a batch derivatives
+below 1e-45 are zero in float32, too; the map is refused above ``MOST_BYTES``.
 """
 
 import sys

@@ -207,7 +207,7 @@ def replicate(
     first = data(chosen[0])
     if yields_batches(first[0]):
         raise InputError(
-            f"X is a {type(first[0]).__name__}, which hands out batches: replicates share their "
+            f"X is a {type(first[0]).__name__}, which yields batches: replicates share their "
             "data, so arrays were expected. Read it into arrays, or call fit seed by seed."
         )
     if callbacks is not None and not callable(callbacks):

@@ -1,1 +1,1 @@
-"""Data → one compiled loop → callbacks: what ``fit``, ``evaluate`` and ``predict`` run."""
+"""Runs of ``fit``, ``evaluate`` and ``predict``: data adapter, compiled loop and callbacks."""

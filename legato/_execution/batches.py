@@ -219,12 +219,12 @@ class BlockedData:
             yield block._replace(begin=step, end=step + block.end)
             step += block.end
         if not step and self.steps is None:
-            raise InputError("The data are empty: no batch came. At least one is needed.")
+            raise InputError("The data are empty: they have no batch. At least one is needed.")
         if step < (self.steps or 0):
             warnings.warn(
                 f"The data ran out: an epoch had {step} batches, and {self.steps} were expected. A "
-                "generator is read once: let it go on for ever and give steps_per_epoch, or hand "
-                "in something that can be read again, such as a keras.utils.PyDataset.",
+                "generator is read once: make it endless and give steps_per_epoch, or give a "
+                "source that can be read again, such as a keras.utils.PyDataset.",
                 stacklevel=2,
             )
         self.steps = step
@@ -291,7 +291,7 @@ def blocks_from_iterator(
                 try:
                     samples = to_samples(*keras.utils.unpack_x_y_sample_weight(batch))
                 except LegatoError as error:
-                    raise type(error)(f"Batch {number} does not do: {error}") from error
+                    raise type(error)(f"Batch {number} is invalid: {error}") from error
                 yield samples
 
     return BlockedData(read, source.num_batches, reader)

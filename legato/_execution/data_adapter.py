@@ -91,7 +91,7 @@ class DataAdapter:
             return self.samples(x, y, sample_weight, starts)
         if starts is not None or y is not None or sample_weight is not None:
             raise InputError(
-                f"x is a {type(x).__name__}, which hands out batches of (inputs, targets, weights) "
+                f"x is a {type(x).__name__}, which yields batches of (inputs, targets, weights) "
                 "itself: y, sample_weight and starts go with arrays only."
             )
         if hasattr(x, "__next__") and not isinstance(x, GeneratorType):
@@ -151,7 +151,7 @@ class DataAdapter:
         """
         if yields_batches(x):
             raise InputError(
-                f"x is a {type(x).__name__}, which hands out batches; arrays were expected."
+                f"x is a {type(x).__name__}, which yields batches; arrays were expected."
             )
         source = self.for_single_pass(self.samples(x, starts=starts), batch_size, None, loss=False)
         if not isinstance(source, WholeData):
@@ -252,7 +252,7 @@ def unpack_validation_data(data) -> tuple:
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3, 4):
         raise InputError(
             "validation_data is (x, y), (x, y, sample_weight) or (x, y, sample_weight, starts), "
-            f"arrays each, or hands out batches; {type(data).__name__} came."
+            f"arrays each, or yields batches; {type(data).__name__} came."
         )
     return tuple(data)
 

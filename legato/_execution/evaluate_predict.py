@@ -1,6 +1,6 @@
 """Evaluation and prediction: one pass over the data, with Keras's calls of the callbacks.
 
-The work on the host; the program that computes is ``compiled_loop``'s.
+This part runs in Python: it calls the program of ``compiled_loop`` and collects its results.
 """
 
 from collections.abc import Callable, Iterable, Iterator

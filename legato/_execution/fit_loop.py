@@ -1,6 +1,7 @@
-"""``fit``: splits epochs into calls of the program, as long as the callbacks allow, and validates.
+"""``fit``: trains epoch by epoch, with validations, callbacks in Keras's order, logs and backups.
 
-The work on the host: callbacks are called in Keras's order, and logs are collected.
+This part runs in Python. It splits the epochs into calls of the program of ``compiled_loop``, each
+as long as the callbacks allow.
 """
 
 import time

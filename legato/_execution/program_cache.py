@@ -65,7 +65,7 @@ class InlineValidation(NamedTuple):
 
 
 class ProgramCache:
-    """Gives the program of a verb, compiled when its shapes first come.
+    """The programs of a model, each compiled at the first call with its shapes.
 
     Args:
         model_state: the state of the model.

@@ -118,7 +118,7 @@ class TrainConfig:
     validation: float = _option(
         0.15,
         TRAINING,
-        "Size of the part of the rest on which early stopping decides: as for the test part.",
+        "Size of the validation part, on which early stopping decides: as for the test part.",
     )
     season: int | None = _option(
         None,

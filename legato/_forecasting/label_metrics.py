@@ -93,7 +93,7 @@ class LabelScores:
         if accuracy < low:
             end = "it beats"
         else:
-            end = "it falls behind" if accuracy > high else "it cannot be told from"
+            end = "it falls behind" if accuracy > high else "it is not distinguishable from"
         beside = [f"{_percent(each.accuracy)} ({name})" for name, each in self.baselines.items()]
         return (
             f"The model is right in {_percent(self.model.accuracy)} of {self.predictions:,} "

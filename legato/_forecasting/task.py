@@ -106,8 +106,8 @@ class Task:
                     steps = counted(int(unknown.sum()), "step")
                     notes.append(
                         f"{steps} to be scored: {_first_unseen_label(sequences, column, unknown)}, "
-                        "which was not learnt from. It tells the network nothing, and is scored as "
-                        "wrong."
+                        "which was not learnt from. It gives the network no information, and is "
+                        "scored as wrong."
                     )
         return tuple(notes)
 
@@ -189,7 +189,7 @@ def _target_names(sequences: Sequences, target: str | Sequence[str] | None) -> l
     for name in names:
         if name in (sequences.group, sequences.time):
             raise InputError(
-                f"The target {name!r} is the column that tells the "
+                f"The target {name!r} is the column of the "
                 f"{'sequences' if name == sequences.group else 'times'}. Name another."
             )
         sequences.place(name)
@@ -236,11 +236,11 @@ def _check_kind(kind: str, targets: list[Column], others: list[Column]) -> None:
     if targets[0].is_numeric:
         raise InputError(
             f"The target {names} holds quantities, and to {kind}, labels were expected. If its "
-            "numbers stand for labels, say so: categorical."
+            "numbers are labels, name it in categorical=."
         )
     if kind == "classify" and not others:
         raise InputError(
-            f"The target {names} is the only column: there is nothing to tell its labels by."
+            f"The target {names} is the only column: at least one other is needed to classify it."
         )
 
 

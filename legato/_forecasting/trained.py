@@ -103,7 +103,7 @@ class Trained(Predictor):
         record = training_record(model)
         if not record or record.get("format") != FORMAT:
             raise InputError(
-                f"{path} is a model, but does not say what it was trained on: it was not saved by "
+                f"{path} is a model, but has no record of its training: it was not saved by "
                 "legato train or Trained.save, or was saved again by plain Keras. Open it with "
                 "legato.load_model."
             )
@@ -218,7 +218,7 @@ class Trained(Predictor):
         if len(task.inputs) > 1:
             others = [each.name for each in task.inputs if each not in task.targets]
             raise InputError(
-                f"The model also takes {', '.join(others)}, which nobody would tell it while it "
+                f"The model also takes {', '.join(others)}, whose values are unknown while it "
                 "generates. Train it on the labels alone (columns=)."
             )
         check_count("length", length)
@@ -227,8 +227,8 @@ class Trained(Predictor):
         unknown = [label for label in prompt if label not in task.labels]
         if unknown:
             raise InputError(
-                f"The prompt holds {unknown[0]!r}, which the model was not trained on. It knows "
-                f"{', '.join(map(repr, task.labels[:12]))} …"
+                f"The prompt holds {unknown[0]!r}, which the model was not trained on. Its labels "
+                f"are {', '.join(map(repr, task.labels[:12]))} …"
             )
         first = task.labels[int(np.argmax(self.known["label_counts"]))]
         places = [task.labels.index(label) for label in (prompt or [first])]

@@ -56,7 +56,7 @@ def from_torch(
             units).
         prefix: prefix of the module's names in a larger state dict, such as ``"encoder.lstm."``.
         stateful: whether a new model carries its state; not allowed with ``model``.
-        nonlinearity: ``"tanh"`` or ``"relu"`` of an RNN, which its weights do not tell. Required
+        nonlinearity: ``"tanh"`` or ``"relu"`` of an RNN, which its weights do not show. Required
             for a new model; checked against a given one.
 
     Returns:
@@ -80,7 +80,7 @@ def from_torch(
         model = _new_model(module._replace(nonlinearity=nonlinearity), stateful)
     elif stateful:
         raise InputError(
-            "stateful=True came with a model, whose layers say themselves whether they are: leave "
+            "stateful=True was given with a model, whose layers have this option themselves: leave "
             "it out. It is for a model that from_torch makes."
         )
     cells, expected = _cells_and_module(model)
@@ -172,7 +172,7 @@ def _check_nonlinearity(nonlinearity: str | None, module: TorchModule, needed: b
     optional = nonlinearity is None and not needed
     if module.kind == "RNN" and not optional and nonlinearity not in _NONLINEARITIES.values():
         raise InputError(
-            f"nonlinearity is {nonlinearity!r}, and the weights of {module} do not tell it: give "
+            f"nonlinearity is {nonlinearity!r}, and the weights of {module} do not show it: give "
             "'tanh' (torch's default) or 'relu', as the module was made with."
         )
 
@@ -270,7 +270,7 @@ def _module_of_direction(half, directions: int) -> TorchModule:
         raise InputError(
             f"Layer {half.name!r} is a {type(half).__name__} of {type(cell).__name__}, and torch "
             "has LSTM, GRU and RNN: give only layers.LSTM, GRU or SimpleRNN, in a list if others "
-            "stand beside them."
+            "are among them."
         )
     _check_equations(half, cell, kind)
     if getattr(cell, "kernel", None) is None:

@@ -1,1 +1,1 @@
-"""``Model`` and ``Sequential``: Keras's verbs, with recurrent state carried."""
+"""``Model`` and ``Sequential``: Keras's models with carried recurrent state, and their files."""

@@ -1,4 +1,4 @@
-"""A model called on arrays: one compiled program that advances the recurrent state."""
+"""``model(x)`` on arrays: runs one compiled program and advances the recurrent state."""
 
 from typing import Any
 

@@ -183,7 +183,7 @@ def _source(at: int, layout: _Layout, carries: bool, warm: bool) -> tuple[int | 
 
 
 def _reason_not_carried(at: int, layout: _Layout, carries: bool) -> str:
-    """Why a sample continues from none before it, wherever it stands; "" if it may."""
+    """The reason why a sample at any place continues from no other sample; "" if it may."""
     if not carries:
         return "fresh: stateless"
     if not carries_between_batches(layout.reset):
@@ -240,7 +240,7 @@ def _overlap_warnings(x, layout: _Layout) -> list[str]:
         return []
     return [
         f"the samples are windows that overlap: each time step is in {x.shape[1]} of them, and a "
-        "stateful model would see it as often. Make the layers stateful=False, or cut x into "
+        "stateful model would process it as often. Make the layers stateful=False, or cut x into "
         "samples that follow each other."
     ]
 
@@ -252,6 +252,6 @@ def _single_step_warnings(model_state: ModelState, x) -> list[str]:
     if not recurrent or not isinstance(x, np.ndarray) or x.ndim < 3 or x.shape[1] != 1:
         return []
     return [
-        "each sample is a single time step and nothing is carried: a recurrent layer has no past "
-        "to look at. Make it stateful=True, or give it windows of several steps."
+        "each sample is a single time step and nothing is carried: a recurrent layer gets no "
+        "earlier step. Make it stateful=True, or give it windows of several steps."
     ]

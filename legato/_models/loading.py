@@ -1,7 +1,7 @@
 """``load_model``: loads a model file of legato or plain Keras as a legato model.
 
 Keras loads the file, with all its checks, and ``saving.convert_model`` converts the model. Files of
-another kind are recognized before, so that the error says what they are.
+other kinds are recognized first, so that the error can name the kind.
 """
 
 import os

@@ -1,7 +1,8 @@
 """``Model`` and ``Sequential``: Keras's models with recurrent state that is carried.
 
-The state contract is in ``docs/contract.md``. The state as a value is here, and so are the classes;
-``fit``, ``predict`` and the other methods that run a model are in ``verbs``.
+This module has the classes, and the methods that read, set, reset and save the state; ``fit``,
+``predict`` and the other methods that run a model are in ``verbs``. The state contract is in
+``docs/contract.md``.
 """
 
 import keras

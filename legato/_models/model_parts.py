@@ -1,4 +1,4 @@
-"""The objects with which the methods of a model work: its state, its programs, its data adapter."""
+"""The parts that legato adds to a Keras model: its state, compiled programs and data adapter."""
 
 from typing import TYPE_CHECKING
 
@@ -13,9 +13,10 @@ _KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mix
 
 
 class ModelParts(_KerasModel):
-    """The parts that legato adds to a model, made on first use; mixed into Keras's model classes.
+    """The parts of a model that its other methods use; mixed into Keras's model classes.
 
-    They are in the model's ``__dict__``, which Keras neither tracks nor saves.
+    They are made on first use and stored in the model's ``__dict__``, so that Keras neither tracks
+    nor saves them.
     """
 
     @property

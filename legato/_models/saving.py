@@ -163,7 +163,7 @@ def _checked_path(filepath, suffixes: tuple[str, ...], content: str) -> Path:
     if not path.name.endswith(suffixes) or path.name in suffixes:
         raise InputError(
             f"{path} cannot be a file of {content}: its name must end in {ends}. "
-            "Keras tells by the ending how to read it."
+            "Keras chooses the format by it."
         )
     return path
 

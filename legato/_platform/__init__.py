@@ -1,1 +1,1 @@
-"""What Keras, JAX and the operating system need: the backend, private names, files, checks."""
+"""Interfaces to Keras, JAX and the file system; checks and wording that all folders share."""

@@ -1,4 +1,4 @@
-"""The global random generators of Python, NumPy and Keras: saved, restored, seeded for a while.
+"""Saves, restores and temporarily seeds the global random generators of Python, NumPy and Keras.
 
 Sample orders come from NumPy's generator, initial weights and dropout's seeds from Python's, and
 ``keras.random`` without a seed draws from Keras's. Limits: generators that users made themselves,

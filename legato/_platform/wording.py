@@ -15,7 +15,7 @@ def listed(words: Iterable[str]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: ``0.4 s``, ``12 s``, ``1 min 12 s``, ``2 h 5 min``."""
+    """A time in words: ``0.4 s``, ``12 s``, ``1 min 12 s``, ``2 h 5 min``."""
     if seconds < 1:
         return f"{seconds:.1g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,10 +1,10 @@
-"""Run the cell of a recurrent layer over the time steps of a batch.
+"""Kernels: run the cell of a recurrent layer over the time steps of a batch.
 
 Every stateful and stateless layer of legato computes here, and only here. The one implementation is
-Keras's own scan (``keras.layers.RNN.call``, and a subclass's ``call`` where a user overrides it). A
-faster equal, such as one with a backward pass of its own or a native one, belongs in this module,
-chosen in ``run_over_time`` by the class of ``layer.cell``. A kernel has the parameters and the
-result of ``run_over_time``, and must
+Keras's own scan (``keras.layers.RNN.call``, and a subclass's ``call`` where a user overrides it).
+Faster implementations, such as one with its own backward pass or a native one, belong in this
+module, chosen in ``run_over_time`` by the class of ``layer.cell``. A kernel has the parameters and
+the result of ``run_over_time``, and must
 
 * give the numbers of Keras's scan, in outputs, final states and gradients with respect to weights,
   inputs and initial state, within the rounding of the layer's compute dtype;

@@ -199,8 +199,8 @@ class StatefulLayer(_KerasRNN):
         elif memory.rows != rows:
             raise StateError(
                 f"Layer {self.name!r} sees {rows} rows where the batch has {memory.rows}. legato "
-                "carries one state for each row of the batch: a stateful layer cannot stand behind "
-                "something that folds other axes into the batch."
+                "carries one state for each row of the batch: a stateful layer cannot follow "
+                "a layer that folds other axes into the batch."
             )
         return memory
 

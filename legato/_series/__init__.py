@@ -1,1 +1,1 @@
-"""Files → sequences → samples, with NumPy and Polars only: neither Keras nor JAX is loaded."""
+"""Reads files as sequences and frames them as samples; loads neither Keras nor JAX."""

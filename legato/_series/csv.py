@@ -1,4 +1,4 @@
-"""CSV files → tables: Polars parses them, a second look finds what Polars does not say.
+"""Reads CSV files as tables: Polars parses, a second pass finds the lines of errors.
 
 CSV as RFC 4180 defines it, separated by ``,`` ``;`` tab or ``|``, whichever is most frequent in the
 header. The file is read once, in pieces of whole records, whose strings become numbers or times
@@ -6,7 +6,7 @@ before the next piece is read: memory stays near that of the parsed columns. (Po
 are marked unstable, and neither they nor its errors name lines.)
 
 Polars (2.1) refuses too long rows without naming a line, but fills short rows with nulls, keeps
-blank lines as rows and accepts quotation marks within fields. So a second look counts the fields of
+blank lines as rows and accepts quotation marks within fields. So a second pass counts the fields of
 each record where Polars refused a piece, where the last column has a null, as every short row and
 every blank line has, and where there are quotation marks, which may also enclose newlines. It works
 on bytes with NumPy: text is within quotation marks after an odd number of them.

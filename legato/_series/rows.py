@@ -53,8 +53,8 @@ def describe_known_labels(column: Column) -> str:
     known = column.categories or ()
     more = f" and {len(known) - 8} more" if len(known) > 8 else ""
     return (
-        f"It knows {', '.join(map(repr, known[:8]))}{more}. Leave those steps out, or train on "
-        "data that have them."
+        f"Its labels are {', '.join(map(repr, known[:8]))}{more}. Leave those steps out, or train "
+        "on data that have them."
     )
 
 

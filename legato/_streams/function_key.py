@@ -82,7 +82,7 @@ def function_key(function: Callable | None) -> Hashable | None:
         function: called inside a compiled program; None is a key's subject too.
 
     Returns:
-        Equal for functions that compile to the same program; None where nobody can tell.
+        Equal for functions that compile to the same program; None where that cannot be decided.
     """
     try:
         return _KeyBuilder().key_of(function)

@@ -208,7 +208,7 @@ class LogStore:
         if followed and (saved is None or _digest_of(saved) not in followed):
             is_file = "is missing" if saved is None else "is another"
             raise StateError(
-                f"{self._log} says what happened to the streams in {self._path}, and that file "
+                f"{self._log} holds later changes of the streams in {self._path}, and that file "
                 f"{is_file}. The two belong together: put the right one back, or take the log away."
             )
         table.limit = sys.maxsize if limit is None else limit

@@ -1,4 +1,4 @@
-"""Sampling for generation: an answer → a choice (a class, or a value), a choice → the next input.
+"""Sampling for generation: chooses a class or a value from an answer, and makes it the next input.
 
 All of it runs inside a compiled loop. Random draws depend on the seed and on the number of steps
 that the stream was fed, so that generating ten steps equals generating five and then five.
@@ -117,7 +117,7 @@ class Sampler:
 
     @property
     def key(self) -> tuple | None:
-        """Equal for samplers that compile to one program; None where that cannot be told."""
+        """Equal for samplers that compile to one program; None where that cannot be decided."""
         if type(self._choose) is sample:
             choose = sample, self._choose.logits
         else:

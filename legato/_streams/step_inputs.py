@@ -71,7 +71,7 @@ def inputs_of(model_state: ModelState) -> tuple[list[Input], int | None]:
     model = model_state.model
     if not model.built:
         raise StateError(
-            f"Model {model.name!r} is not built yet, so nobody knows what a step of it is: build "
+            f"Model {model.name!r} is not built yet, so the shape of a step is unknown: build "
             "it first, by model.build(input_shape) or by running it once."
         )
     if model_state.inputs is None:
@@ -100,7 +100,7 @@ def _inputs_built_for(model) -> list[Input]:
     shapes = (model.get_build_config() or {}).get("input_shape")
     if shapes is None:
         raise StateError(
-            f"Model {model.name!r} does not say what it takes: its call has several arguments. "
+            f"The inputs of model {model.name!r} are unknown: its call has several arguments. "
             "Make it a functional model, legato.Model(inputs, outputs)."
         )
     several = not shapes or isinstance(shapes[0], (list, tuple))

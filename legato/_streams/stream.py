@@ -208,7 +208,7 @@ class Stream:
         elif window is not None and self._steps < window:
             reason = (
                 f"The stream has seen {self._steps} of the {window} steps of its window, and has "
-                f"no answer before: {window - self._steps} more are wanted"
+                f"no answer before: {window - self._steps} more are needed"
             )
         else:
             reason = (
@@ -314,7 +314,7 @@ class Stream:
 
 
 def _is_about_tracing(error: Exception) -> bool:
-    """Whether an error says that a function takes numbers and no tracers, such as a table's key."""
+    """Whether the cause of an error is a function that needs numbers, not tracers."""
     jax_errors = jax.errors.JAXTypeError, jax.errors.JAXIndexError
     return isinstance(error, jax_errors) or "Tracer" in str(error)
 

@@ -1,4 +1,4 @@
-"""The question about random runs: how many, how long, and what gets network 6 to 100 %."""
+"""The question about random runs: which number and length let network 6 reach 100 %."""
 
 from dataclasses import dataclass, replace
 

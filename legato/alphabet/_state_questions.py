@@ -1,4 +1,4 @@
-"""Questions about carried state: prefixes as an equal, letters needed before K, batch sizes."""
+"""Questions about carried state: comparison with prefixes, letters read before K, batch sizes."""
 
 from functools import partial
 
@@ -217,10 +217,13 @@ def _compare_row_counts(experiment: Experiment) -> Found:
         f"and the probabilities agree {_within(largest)} ({n} seeds).",
         (
             *(
-                Group(f"asked in {rows} row{'s' * (rows > 1)}", each)
+                Group(f"predicted in {rows} row{'s' * (rows > 1)}", each)
                 for rows, each in tested.items()
             ),
-            *(Group(f"trained in {rows} rows, asked in 1", each) for rows, each in trained.items()),
+            *(
+                Group(f"trained in {rows} rows, predicted in 1", each)
+                for rows, each in trained.items()
+            ),
         ),
         (),
         (
@@ -250,7 +253,7 @@ STATE_QUESTIONS = (
     ),
     Question(
         "cold",
-        "What must a stateful network have heard to answer K?",
+        "Which letters must a stateful network read first to answer K?",
         "To answer K properly the state must first be warmed with A…J.",
         _compare_histories,
     ),

@@ -55,7 +55,7 @@ def check_output_file(path: Path | None, *suffixes: str) -> None:
     if path is None:
         return
     if path.suffix not in suffixes:
-        raise InputError(f"{path} must end in {' or '.join(suffixes)}, which says what to write.")
+        raise InputError(f"{path} must end in {' or '.join(suffixes)}, the format of the file.")
     if path.is_dir():
         raise OutputError(f"{path} is a folder. Name a file.")
     try:

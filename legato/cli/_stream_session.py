@@ -162,8 +162,7 @@ class StreamSession:
         key = row.get(self._key) if isinstance(row, dict) else None
         if key is None or (isinstance(key, str) and not key.strip()):
             raise InputError(
-                f"there is no {self._key!r} that says whose step this is: name the stream in "
-                "every line."
+                f"there is no {self._key!r}, the key of the stream: give it in every line."
             )
         if isinstance(key, bool) or not isinstance(key, (str, int)):
             raise InputError(

@@ -1,6 +1,6 @@
 """The command that trains: its options are the fields of ``legato.TrainConfig``.
 
-Whatever can be refused is refused before training starts.
+All options and data are checked before training starts.
 """
 
 from dataclasses import fields

@@ -33,7 +33,7 @@ def print_answer(answer: Answer, brief: bool = False, console: Console | None = 
         print_fields([("", found.sentence)], console)
         return
     quickly = " (quick: fewer seeds and settings)" if answer.quick else ""
-    lines = [("asked", question.asks), ("claimed", question.claimed), ("answer", found.sentence)]
+    lines = [("question", question.asks), ("claimed", question.claimed), ("answer", found.sentence)]
     lines += [("also", each) for each in found.remarks]
     print_fields([*lines, ("took", f"{answer.seconds:.1f} s{quickly}")], console)
     console.print()

@@ -152,7 +152,7 @@ def _page_figures(
 def _question_facts(answer: Answer, panel: Panel | None) -> dict[str, Any]:
     """The values that the template takes of an answer."""
     return {
-        "asked": answer.question,
+        "question": answer.question,
         "found": answer.found,
         "quick": answer.quick,
         "seconds": f"{answer.seconds:.1f} s",

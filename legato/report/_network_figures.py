@@ -116,11 +116,11 @@ def _draw_spread(axes: Axes, histories: list[list[float]], colour: str, scale: f
 def predictions_panel(runs: Sequence[Outcome]) -> Panel:
     """A heat map of next-letter probabilities after each last letter, of the first run."""
     run = runs[0]
-    asked = np.flatnonzero(np.isfinite(run.probabilities[:-1]).all(axis=1))  # up to Y
-    right = int((run.probabilities[asked].argmax(axis=1) == asked + 1).sum())
+    letters = np.flatnonzero(np.isfinite(run.probabilities[:-1]).all(axis=1))  # up to Y
+    right = int((run.probabilities[letters].argmax(axis=1) == letters + 1).sum())
     description = (
         f"Heat map of the predictions of network {network_title(run.network)}, seed {run.seed}: "
-        f"after {right} of {len(asked)} letters up to Y the most probable letter is correct."
+        f"after {right} of {len(letters)} letters up to Y the most probable letter is correct."
     )
     name = f"answers-{run.network.name}"
     title = f"{run.network.number} {run.network.name}: answers, seed {run.seed}"

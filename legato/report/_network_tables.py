@@ -68,14 +68,14 @@ def print_answers(outcomes: Sequence[Outcome], console: Console) -> None:
         for heading, lines in run.answers.items():
             console.print(f"  {heading}:")
             console.print(
-                _align_in_rows([_format_prediction(asked, answer) for asked, answer in lines])
+                _align_in_rows([_format_prediction(pattern, answer) for pattern, answer in lines])
             )
 
 
-def _format_prediction(asked: str, answer: str) -> str:
+def _format_prediction(pattern: str, answer: str) -> str:
     """A pattern and its prediction, followed by the right letter if that is wrong."""
-    right = letter_after(asked)
-    return f"{asked} → {answer}" + ("" if answer == right else f" [red]✗[/] {right}")
+    right = letter_after(pattern)
+    return f"{pattern} → {answer}" + ("" if answer == right else f" [red]✗[/] {right}")
 
 
 def _align_in_rows(items: Sequence[str], columns: int = 6) -> str:

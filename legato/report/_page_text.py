@@ -136,7 +136,7 @@ def _format_range(scores: np.ndarray) -> str:
 
 def check_predictions(lines: Sequence[tuple[str, str]]) -> list[CheckedPrediction]:
     """Each predicted letter, with the expected one if they differ."""
-    expected = [letter_after(asked) for asked, _ in lines]
+    expected = [letter_after(pattern) for pattern, _ in lines]
     return [
         CheckedPrediction(pattern, predicted, "" if predicted == letter else letter)
         for (pattern, predicted), letter in zip(lines, expected, strict=True)
@@ -219,6 +219,6 @@ def count_verdicts(found: Sequence[Answer]) -> str:
         "does not hold": ("does not hold", "do not hold"),
         "undecided": ("is undecided", "are undecided"),
     }
-    said = [f"{count} {words[each][count > 1]}" for each, count in counts.items() if count]
+    parts = [f"{count} {words[each][count > 1]}" for each, count in counts.items() if count]
     several = f"Of {len(found)} claims" if len(found) > 1 else "Of one claim"
-    return f"{several} {listed(said)}."
+    return f"{several} {listed(parts)}."

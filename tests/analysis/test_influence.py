@@ -383,7 +383,7 @@ class Noting(keras.layers.Layer):
             {},
             "embeds integers, and a prediction has no derivative",
         ),
-        (stateless(FEATURES), iter([inputs()]), {}, "hands out batches; arrays were expected"),
+        (stateless(FEATURES), iter([inputs()]), {}, "yields batches; arrays were expected"),
         (
             stateless(FEATURES),
             inputs(),

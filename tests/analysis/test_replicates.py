@@ -149,7 +149,7 @@ def test_each_seed_has_data_of_its_own_if_a_function_gives_them():
         (lambda seed: (X, Y), Y, "leave y out"),
         (lambda seed: X, None, "gave ndarray for seed 0; two things were expected"),
         (lambda seed: ([X] for _ in range(3)), None, "gave generator for seed 0"),
-        (lambda seed: (iter([X]), Y), None, "which hands out batches"),
+        (lambda seed: (iter([X]), Y), None, "which yields batches"),
     ],
 )
 def test_a_function_that_gives_no_data_is_refused(data, y, message):
@@ -415,7 +415,7 @@ def test_what_cannot_be_replicated_is_refused(make, options, message):
 
 
 def test_data_that_hand_out_batches_are_refused():
-    with pytest.raises(legato.InputError, match="X is a generator, which hands out batches"):
+    with pytest.raises(legato.InputError, match="X is a generator, which yields batches"):
         legato.replicate(build, (each for each in [(X, Y)]))
 
 

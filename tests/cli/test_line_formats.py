@@ -129,7 +129,7 @@ def test_some_errors_end_the_command_even_with_keep_going(plain, words, lines, m
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("[1, 2, 3]", "there is no 'user' that says whose step this is: name the stream in every"),
+        ("[1, 2, 3]", "there is no 'user', the key of the stream: give it in every line."),
         ('{"x": [1, 2, 3]}', "there is no 'user'"),
         ('{"x": [1, 2, 3], "user": null}', "there is no 'user'"),
         ('{"x": [1, 2, 3], "user": " "}', "there is no 'user'"),

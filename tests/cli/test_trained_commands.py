@@ -116,7 +116,7 @@ def test_show_describes_any_model(tmp_path):
     model.save(path)
     output = output_of("show", path)
     for line in [
-        "does not say what it was trained on",
+        "has no record of its training",
         "input   (any, any, 3)",
         "output  (any, 2)",
         "states  g 5 numbers a row",

@@ -203,8 +203,8 @@ TABLE = {
     [
         ({"target": "same"}, r"'same' is constant .*: it is 7\.0 in all 4 steps.* Name another"),
         ({"target": "flat"}, "'flat' is constant .*: it is level in all 4 steps"),
-        ({"target": "name"}, "'name' is the column that tells the sequences. Name another"),
-        ({"target": "day"}, "'day' is the column that tells the times. Name another"),
+        ({"target": "name"}, "'name' is the column of the sequences. Name another"),
+        ({"target": "day"}, "'day' is the column of the times. Name another"),
         ({"target": "skye"}, "no column 'skye'. Did you mean 'sky'. There are 'x', 'same'"),
         ({"target": 5}, "no column 5. There are 'x'"),
         ({"target": []}, "target is empty: name at least one column"),
@@ -222,7 +222,7 @@ def test_impossible_tasks_are_refused(options, message):
 
 
 def test_labels_need_another_column_as_input():
-    with pytest.raises(InputError, match="'sky' is the only column: there is nothing to tell its"):
+    with pytest.raises(InputError, match="'sky' is the only column: at least one other is"):
         infer_task(read({"sky": ["dry", "wet"]}), "classify")
 
 
@@ -236,6 +236,6 @@ def test_data_unlike_those_of_training_are_refused():
         task.inputs_of(read({"x": [1.0, 2.0], "sky": [1.0, 2.0]}))
     with pytest.raises(
         InputError,
-        match=r"'sky' of the dictionary holds 'calm' in row 1, .* It knows 'dry', 'wet'\. Leave",
+        match=r"'sky' of the dictionary holds 'calm' in row 1, .* Its labels are 'dry', 'wet'\.",
     ):
         task.inputs_of(read({"x": [1.0, 2.0], "sky": ["dry", "calm"]}))

@@ -111,7 +111,7 @@ def test_plain_keras_opens_it_and_saves_it_without_the_record(
         [sys.executable, "-c", PLAIN, *files], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    with pytest.raises(InputError, match=r"plain\.keras is a model, but does not say what it was"):
+    with pytest.raises(InputError, match=r"plain\.keras is a model, but has no record of its"):
         Trained.load(folder / "plain.keras")
 
 
@@ -122,7 +122,7 @@ def test_further_training_drops_the_record(forecaster, tmp_path):
     model.compile("sgd", "mse")
     model.fit(np.ones((1, 2, 2)), np.ones((1, 2, 4)), verbose=0)
     model.save(path)
-    with pytest.raises(InputError, match="does not say what it was trained on"):
+    with pytest.raises(InputError, match="has no record of its training"):
         legato.Trained.load(path)
 
 
@@ -146,10 +146,10 @@ def with_record(path: Path, to: Path, text: str | None) -> Path:
          r"cannot be read \(it is a list\): legato\.json in it was altered"),
         (lambda record: "[]", "it is a list"),
         (lambda record: '"x"', "it is a str"),
-        (lambda record: None, "is a model, but does not say what it was trained on"),
-        (lambda record: "{}", "does not say what it was trained on"),
+        (lambda record: None, "is a model, but has no record of its training"),
+        (lambda record: "{}", "has no record of its training"),
         (lambda record: record | {"format": "legato.trained.9"},
-         "does not say what it was trained on"),
+         "has no record of its training"),
         (lambda record: {"format": record["format"]}, r"cannot be read \(KeyError\('task'\)\)"),
         (lambda record: record | {"task": []}, "cannot be read .*: it was altered, or written"),
         (lambda record: record | {"shape": {"wings": 2}}, "cannot be read .*wings"),

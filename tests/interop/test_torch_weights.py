@@ -389,7 +389,7 @@ def test_a_layer_that_torch_does_not_have_is_not_exported(case):
 
 def test_a_given_model_takes_no_options_of_a_new_one():
     model = model_of(layer("relu"))
-    with pytest.raises(InputError, match="stateful=True came with a model"):
+    with pytest.raises(InputError, match="stateful=True was given with a model"):
         from_torch(RNN, model, stateful=True)
     with pytest.raises(InputError, match=r"nonlinearity='tanh'\), and .*nonlinearity='relu'\)"):
         from_torch(RNN, model, nonlinearity="tanh")

@@ -151,7 +151,7 @@ def test_explain_runs_no_model():
         (inputs(), {"shuffle": "typo"}, "shuffle is 'typo'; one of None, False, True, 'batch' was"),
         (inputs(), {"validation_split": 1.0}, "validation_split is 1.0; a number from 0 to below"),
         (inputs(), {"starts": [True]}, "differ in their number of samples"),
-        (iter([inputs()]), {}, "hands out batches"),
+        (iter([inputs()]), {}, "yields batches"),
     ],
 )
 def test_invalid_input_is_refused(X, options, message):

@@ -250,7 +250,7 @@ def test_generate_needs_an_output_to_start_from():
         network().stream().generate(3, encode=scaled)
     stream = network().stream(window=3).warm([[0.1]])
     with pytest.raises(
-        InputError, match=r"1 of the 3 steps of its window.*2 more are wanted. Feed"
+        InputError, match=r"1 of the 3 steps of its window.*2 more are needed. Feed"
     ):
         stream.generate(3, encode=scaled)
     assert len(network().stream(window=3, pad=0).warm([[0.1]]).generate(3, encode=scaled)) == 3

@@ -283,7 +283,7 @@ def test_window_none_without_a_recurrent_layer_is_refused():
 
 
 def test_an_unbuilt_model_has_no_streams():
-    with pytest.raises(StateError, match="not built yet, so nobody knows what a step of it is"):
+    with pytest.raises(StateError, match="not built yet, so the shape of a step is unknown"):
         legato.Sequential([layers.GRU(2)]).stream()
 
 
