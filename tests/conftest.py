@@ -5,6 +5,7 @@ cell's model, built once in a process, with its state reset. Tests that train bu
 (``cell.make()``).
 """
 
+import gc
 import os
 import random
 import signal
@@ -39,6 +40,14 @@ def _seeded():
     random.seed(SEED)
     np.random.seed(SEED)
     keras.utils.set_random_seed(SEED)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collected_once():
+    """What a module leaves behind, mostly compiled programs, is not searched for garbage again."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

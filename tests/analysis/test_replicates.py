@@ -50,7 +50,7 @@ def alone(make, seed, x=X, y=Y, programs=None, **fit):
     keras.utils.set_random_seed(seed)
     model = make()
     if programs is not None:
-        ProgramCache(model._engine).share(ProgramCache(programs._engine))
+        ProgramCache(model._model_state).share(ProgramCache(programs._model_state))
     history = model.fit(x, y, verbose=0, **fit).history
     return model, history
 
