@@ -293,7 +293,14 @@ def _check_cost(run: DifferentiatedRun, samples: int) -> None:
     fewer_numbers, more_numbers = sorted(map(len, (run.output_axis.entry, run.input_axis.entry)))
     matrix = samples**2 * run.output_axis.entries * run.input_axis.entries
     propagated = 2 * samples * run.lane_samples * fewer_numbers * (run.state + more_numbers)
-    memory_bytes = 8 * (matrix + propagated * run.carries)
+    if run.batch_bytes > MOST_BYTES:
+        raise InputError(
+            f"The Jacobian of a batch would take {run.batch_bytes / 2**30:,.1f} GiB: "
+            f"{run.lanes * run.lane_samples:,} rows with {run.state:,} numbers of state each; at "
+            f"most {MOST_BYTES / 2**30:.0f} GiB are taken. Ask for a smaller batch_size, or for "
+            "one output with outputs=…."
+        )
+    memory_bytes = 8 * (matrix + propagated * run.carries) + run.batch_bytes
     if memory_bytes <= MOST_BYTES:
         return
     fewer = max(1, int(samples * (MOST_BYTES / memory_bytes) ** 0.5))
@@ -307,7 +314,7 @@ def _check_cost(run: DifferentiatedRun, samples: int) -> None:
 
 def _estimated_seconds(run: DifferentiatedRun) -> float:
     """The time that the map would take, from a few batches and a matrix product."""
-    end = min(16, max(run.batches - 1, 1))
+    end = min(16, max(run.batches - 1, 1), max(1, MOST_BYTES // run.batch_bytes))
     run.jacobians(0, end)  # compiles
     began = perf_counter()
     run.jacobians(0, end)

@@ -18,7 +18,8 @@ moved in a random direction, and no other row may change. If any does, a batch i
 **Cost.** A lane has n numbers of state, p of inputs and q of outputs. Per batch that is about
 min(n + p, n + q) evaluations' worth of derivatives (without n, if no state is carried), plus
 2 log2(rows) for the test of mixing; where rows mix, n, p and q are those of all rows together.
-Memory: the states before all batches, on the host, and ``BLOCK_BYTES`` of derivatives at a time.
+Memory: the states before all batches, on the host, and ``BLOCK_BYTES`` of derivatives at a time, or
+one batch's if they are more (``batch_bytes``).
 
 **Limits.** Derivatives are float32, so that within a batch less than 1e-45 is zero. Integer
 inputs and states are held constant. Only recurrent state is followed: if ``predict`` changes other
@@ -120,10 +121,15 @@ class DifferentiatedRun:
         """Whether there is a state, and a second batch that it is carried to."""
         return self.state > 0 and self.batches > 1
 
+    @property
+    def batch_bytes(self) -> int:
+        """The memory that the Jacobian of one batch takes."""
+        _, _, columns, rows = self._lane_sizes(0)
+        return 8 * self.lanes * columns * rows
+
     def blocks(self, backward: bool) -> Iterator[BlockJacobians]:
         """The Jacobians of all batches in blocks, in order or, ``backward``, in reverse order."""
-        _, _, columns, rows = self._lane_sizes(0)
-        most = BLOCK_BYTES // (8 * self.lanes * columns * rows)
+        most = BLOCK_BYTES // self.batch_bytes
         spans = list(self._spans(max(1, min(BLOCK_BATCHES, most))))
         for begin, end in reversed(spans) if backward else spans:
             yield self.jacobians(begin, end)

@@ -437,6 +437,14 @@ def test_too_large_a_map_is_refused_with_what_it_would_cost(monkeypatch):
         influence(model, np.ones((100, 3, 1)), batch_size=1, steps=True)
 
 
+def test_too_large_a_batch_is_refused_before_its_jacobian_is_computed(monkeypatch):
+    monkeypatch.setattr(influence_module, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(DifferentiatedRun, "jacobians", None)
+    refusal = r"Jacobian of a batch .* 200 rows with 6 .* smaller batch_size"
+    with pytest.raises(InputError, match=refusal):
+        influence(stateless(stateful=True), np.ones((400, 1, 1)), batch_size=200)
+
+
 def test_progress_goes_to_standard_error(capsys):
     influence(stateless(), np.ones((3, 1, 1)), verbose=1)
     said = capsys.readouterr()
