@@ -14,7 +14,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from cells import CARRY, CELLS, FEATURES, ROWS, STEPS, UNITS, inputs, predict, set_weights, spread
+from cells import (
+    CARRY,
+    CELLS,
+    FEATURES,
+    ROWS,
+    STEPS,
+    UNITS,
+    inputs,
+    predict,
+    ready,
+    set_weights,
+    spread,
+)
 
 import legato
 from legato import InputError, MissingError, OutputError, UnsupportedError, layers
@@ -110,27 +122,25 @@ def sequential(*after, shape=(None, FEATURES)) -> legato.Sequential:
 def test_the_file_continues_from_any_state_as_the_model_does(cell, masked, tmp_path):
     if masked and not cell.masks:
         pytest.skip("no mask reaches the layer")
-    model = cell.make(masked)
+    model, X = ready(cell, masked), inputs(seed=2)
     file = File(model, tmp_path)
+    if masked:
+        X[:, :2] = X[0, -1] = 0.0
+        X[1:, 4] = X[2:] = 0.0
+    predict(model, inputs(seed=1))
+    before = model.states
+    expected = predict(model, X)
     for rows in (1, ROWS):
-        X = inputs(rows, seed=2)
-        if masked:
-            X[:, :2] = X[0, -1] = 0.0
-            X[1:, 4] = X[2:] = 0.0
-        model.reset_states()
-        predict(model, inputs(rows, 3, seed=1))
-        states = feed(model.states)
-        expected = predict(model, X)
-        (y,), after = file.run(X, states=states)
-        np.testing.assert_allclose(y, expected, **CLOSE)
-        assert_same(after, feed(model.states))
+        chosen = range(rows)
+        (y,), after = file.run(X[:rows], states=feed(before.select(chosen)))
+        np.testing.assert_allclose(y, expected[:rows], **CLOSE)
+        assert_same(after, feed(model.states.select(chosen)))
 
 
 @pytest.mark.parametrize("cell", EXPORTED, ids=lambda cell: cell.name)
 def test_whole_chunks_and_single_steps_give_the_same(cell, tmp_path):
-    model = cell.make()
+    model, X = ready(cell), inputs()
     file = File(model, tmp_path)
-    X = inputs()
     (whole,), after = file.run(X)
     np.testing.assert_allclose(whole, predict(model, X), **CLOSE)
     for lengths in ([4, 2], [1] * STEPS):
@@ -144,7 +154,7 @@ def test_whole_chunks_and_single_steps_give_the_same(cell, tmp_path):
 def test_a_cell_that_cannot_be_exported_is_refused_by_name(name, message, tmp_path):
     (cell,) = [each for each in CELLS if each.name == name]
     with pytest.raises(UnsupportedError, match=message):
-        legato.export_onnx(cell.make(), tmp_path / "model.onnx")
+        legato.export_onnx(ready(cell), tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -154,7 +164,7 @@ def test_a_cell_that_cannot_be_exported_is_refused_by_name(name, message, tmp_pa
 @both
 def test_state_is_input_and_output_whether_the_model_is_stateful_or_not(stateful, tmp_path):
     memory = layers.LSTM(UNITS, stateful=stateful, return_sequences=True, name="memory")
-    model = sequential(memory, layers.GRU(2, stateful=stateful, name="end"))
+    model = sequential(memory, layers.GRU(UNITS, stateful=stateful, name="end"))
     file = assert_exported(model, tmp_path, inputs())
     assert file.inputs == ["signal", "memory:0", "memory:1", "end:0"]
     assert file.outputs == ["end", "memory:0.next", "memory:1.next", "end:0.next"]
@@ -181,8 +191,10 @@ def test_a_model_built_by_its_data_takes_any_number_of_time_steps(stateful, tmp_
 
 def test_the_order_of_the_states_is_that_of_the_model(tmp_path):
     first = layers.Input((None, FEATURES), name="signal")
-    inner = legato.Sequential([layers.GRU(2, **CARRY), layers.LSTM(3, **CARRY)], name="inner")
-    model = legato.Model(first, inner(layers.SimpleRNN(4, **CARRY)(first)))
+    inner = legato.Sequential(
+        [layers.GRU(UNITS, **CARRY), layers.LSTM(UNITS, **CARRY)], name="inner"
+    )
+    model = legato.Model(first, inner(layers.SimpleRNN(UNITS, **CARRY)(first)))
     file = assert_exported(model, tmp_path, inputs())
     assert list(file.first) == list(feed(model.initial_states(1)))
 
@@ -230,14 +242,14 @@ def test_both_halves_of_a_bidirectional(merge_mode, return_sequences, tmp_path):
 
 
 def test_a_decoder_starts_from_its_encoder(tmp_path):
-    signal, target = layers.Input((None, FEATURES), name="signal"), layers.Input((None, 2))
+    signal, target = layers.Input((None, FEATURES), name="signal"), layers.Input((None, FEATURES))
     _, *state = layers.LSTM(UNITS, return_state=True, name="encoder")(signal)
     decoded, *_ = layers.LSTM(UNITS, return_sequences=True, return_state=True, name="decoder")(
         target, initial_state=state
     )
     model = legato.Model([signal, target], layers.Dense(2)(decoded))
     set_weights(model)
-    file = assert_exported(model, tmp_path, inputs(), inputs(steps=4)[..., :2])
+    file = assert_exported(model, tmp_path, inputs(), inputs(steps=4))
     assert list(file.first) == ["encoder:0", "encoder:1"]
 
 
@@ -308,7 +320,9 @@ def test_a_word_0_is_masked(tmp_path):
     words = np.array([[0, 3, 0, 1], [2, 0, 0, 0]], "int32")
     embedding = layers.Embedding(4, FEATURES, mask_zero=True)
     for dtype in ("int32", "float32"):
-        model = legato.Sequential([layers.Input((None,), dtype=dtype), embedding, layers.LSTM(3)])
+        model = legato.Sequential(
+            [layers.Input((None,), dtype=dtype), embedding, layers.LSTM(UNITS)]
+        )
         set_weights(model)
         assert_exported(model, tmp_path, words.astype(dtype))
 
@@ -364,7 +378,7 @@ def test_a_layer_with_several_inputs(kind, tmp_path):
 
 
 def test_a_vector_is_repeated(tmp_path):
-    model = sequential(layers.LSTM(UNITS), layers.RepeatVector(3), layers.GRU(2))
+    model = sequential(layers.LSTM(UNITS), layers.RepeatVector(3), layers.GRU(UNITS))
     assert_exported(model, tmp_path, inputs())
 
 
@@ -402,8 +416,8 @@ def _of(tensor):
 
 
 def _started_and_stateful():
-    signal, before = layers.Input((None, FEATURES)), layers.Input((2,))
-    memory = layers.GRU(2, stateful=True, name="memory")
+    signal, before = layers.Input((None, FEATURES)), layers.Input((UNITS,))
+    memory = layers.GRU(UNITS, stateful=True, name="memory")
     return legato.Model([signal, before], memory(signal, initial_state=before))
 
 
@@ -421,7 +435,7 @@ REFUSED = {
         r"its activation <lambda> is not one of Keras's own",
     ),
     "activation inside": (
-        lambda: sequential(layers.LSTM(2, activation="gelu", name="memory")),
+        lambda: sequential(layers.LSTM(UNITS, activation="gelu", name="memory")),
         r"Layer 'memory' \(LSTM\) .*: its activation gelu is none of elu",
     ),
     "used twice": (_used_twice, r"it is used twice, and both uses would share one state"),
@@ -440,12 +454,12 @@ REFUSED = {
         r"Layer 'join' \(Concatenate\) .*: a mask reaches it",
     ),
     "unrolled": (
-        lambda: sequential(layers.Masking(), layers.LSTM(2, unroll=True), shape=(3, FEATURES)),
+        lambda: sequential(layers.Masking(), layers.LSTM(UNITS, unroll=True), shape=(3, FEATURES)),
         r"it is unrolled and a mask reaches it",
     ),
     "halves apart": (
         lambda: _of(
-            layers.Bidirectional(layers.GRU(2), merge_mode=None)(
+            layers.Bidirectional(layers.GRU(UNITS), merge_mode=None)(
                 layers.Masking()(layers.Input((None, FEATURES)))
             )[0]
         ),
@@ -485,7 +499,7 @@ class OwnCall(legato.Sequential):
 
 
 def test_a_model_with_its_own_call_is_refused_at_any_depth(tmp_path):
-    own = OwnCall([layers.Input((None, FEATURES)), layers.SimpleRNN(2)], name="own")
+    own = OwnCall([layers.Input((None, FEATURES)), layers.SimpleRNN(UNITS)], name="own")
     for model in (own, sequential(own)):
         with pytest.raises(UnsupportedError, match=r"Model 'own' \(OwnCall\) .*a call of its own"):
             legato.export_onnx(model, tmp_path / "model.onnx")
@@ -494,16 +508,16 @@ def test_a_model_with_its_own_call_is_refused_at_any_depth(tmp_path):
 def test_only_built_models_are_exported(tmp_path):
     path = tmp_path / "model.onnx"
     with pytest.raises(InputError, match=r"A Keras model was expected, and LSTM came"):
-        legato.export_onnx(layers.LSTM(2), path)
+        legato.export_onnx(layers.LSTM(UNITS), path)
     with pytest.raises(InputError, match=r"Model 'new' is not built yet, .*: begin it with an"):
-        legato.export_onnx(legato.Sequential([layers.LSTM(2)], name="new"), path)
+        legato.export_onnx(legato.Sequential([layers.LSTM(UNITS)], name="new"), path)
 
 
 # The file.
 
 
 def test_bad_paths(tmp_path):
-    model = sequential(layers.SimpleRNN(2))
+    model = sequential(layers.SimpleRNN(UNITS))
     with pytest.raises(OutputError, match=r"is a folder. Name the file, for instance .*model.onnx"):
         legato.export_onnx(model, tmp_path)
     with pytest.raises(OutputError, match=r"cannot be written \(No such file or directory\)"):
@@ -521,23 +535,23 @@ def test_an_old_file_is_replaced_as_a_whole_or_not_at_all(tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", stopped)
         with pytest.raises(KeyboardInterrupt):
-            legato.export_onnx(sequential(layers.SimpleRNN(2)), path)
+            legato.export_onnx(sequential(layers.SimpleRNN(UNITS)), path)
     assert path.read_text() == "the old one"
-    legato.export_onnx(sequential(layers.SimpleRNN(2)), path)
+    legato.export_onnx(sequential(layers.SimpleRNN(UNITS)), path)
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
     onnx.checker.check_model(onnx.load(path), full_check=True)
 
 
 def test_the_file_names_its_producer_and_opens_in_runtimes_of_2022(tmp_path):
     path = tmp_path / "model.onnx"
-    legato.export_onnx(sequential(layers.LSTM(2)), path)
+    legato.export_onnx(sequential(layers.LSTM(UNITS)), path)
     made = onnx.load(path)
     assert (made.producer_name, made.ir_version) == ("legato", 8)
     assert [each.version for each in made.opset_import] == [17]
 
 
 def test_the_state_of_the_model_stays_as_it_was(tmp_path):
-    model = sequential(layers.LSTM(2, stateful=True))
+    model = sequential(layers.LSTM(UNITS, stateful=True))
     predict(model, inputs())
     before = model.states
     legato.export_onnx(model, tmp_path / "model.onnx")
@@ -549,5 +563,5 @@ def test_without_onnx_the_error_says_how_to_install_it(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingError, match=r'pip install "legato\[onnx\]"') as caught:
-        legato.export_onnx(sequential(layers.SimpleRNN(2)), tmp_path / "model.onnx")
+        legato.export_onnx(sequential(layers.SimpleRNN(UNITS)), tmp_path / "model.onnx")
     assert isinstance(caught.value, ImportError)
