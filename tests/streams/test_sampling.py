@@ -1,5 +1,7 @@
 """Generating with a stream = feeding its own choices back, one by one."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,9 @@ def network(features: int = 1, outputs: int = CLASSES, activation: str | None = 
     return model
 
 
+fixed = cache(network)  # made once: generating changes no weights
+
+
 def feed_choices_back(stream, count: int, choose, encode) -> np.ndarray:
     """The oracle: choose from the last output, feed the choice, repeat."""
     answer, choices = stream.answer, []
@@ -40,7 +45,7 @@ def warmed(model, **options):
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 100])
 def test_generate_equals_feeding_choices_back(count):
-    stream = warmed(network())
+    stream = warmed(fixed())
     expected = feed_choices_back(stream.fork(), count, np.argmax, scaled)
     choices = stream.generate(count, legato.argmax, encode=scaled)
     np.testing.assert_array_equal(choices, expected)
@@ -49,13 +54,13 @@ def test_generate_equals_feeding_choices_back(count):
 
 
 def test_generating_more_than_one_program_holds():
-    stream = warmed(network())
+    stream = warmed(fixed())
     expected = feed_choices_back(stream.fork(), 5000, np.argmax, scaled)
     np.testing.assert_array_equal(stream.generate(5000, encode=scaled), expected)
 
 
 def test_generating_in_two_parts_equals_generating_at_once():
-    one, other = warmed(network()).fork(2)
+    one, other = warmed(fixed()).fork(2)
     for choose in (legato.argmax, legato.sample(1.2, seed=5)):
         whole = one.generate(20, choose, encode=scaled)
         parts = [other.generate(n, choose, encode=scaled) for n in (3, 1, 16)]
@@ -64,7 +69,7 @@ def test_generating_in_two_parts_equals_generating_at_once():
 
 
 def test_classes_are_one_hot_if_the_model_has_as_many_features():
-    stream = warmed(network(features=CLASSES))
+    stream = warmed(fixed(features=CLASSES))
     expected = feed_choices_back(
         stream.fork(), 9, np.argmax, lambda choice: np.eye(CLASSES)[choice]
     )
@@ -86,7 +91,7 @@ def test_tokens_are_fed_back_unchanged():
 
 
 def test_forecasts_are_fed_back_unchanged():
-    stream = warmed(network(2, 2, activation=None))
+    stream = warmed(fixed(2, 2, activation=None))
     expected = feed_choices_back(stream.fork(), 6, np.copy, np.copy)
     generated = stream.generate(6)
     assert generated.shape == (6, 2)
@@ -94,7 +99,7 @@ def test_forecasts_are_fed_back_unchanged():
 
 
 def test_a_stateless_model_with_a_window_generates_too():
-    stream = warmed(network(), window=3)
+    stream = warmed(fixed(), window=3)
     expected = feed_choices_back(stream.fork(), 9, np.argmax, scaled)
     np.testing.assert_array_equal(stream.generate(9, encode=scaled), expected)
 
@@ -103,7 +108,7 @@ def test_choose_and_encode_may_be_any_functions():
     def second_best(answer):
         return jnp.argsort(answer)[-2]
 
-    stream = warmed(network())
+    stream = warmed(fixed())
     choices = stream.fork().generate(8, second_best, encode=scaled)
     expected = feed_choices_back(stream.fork(), 8, lambda answer: np.argsort(answer)[-2], scaled)
     np.testing.assert_array_equal(choices, expected)
@@ -116,7 +121,7 @@ def test_choose_and_encode_may_be_any_functions():
 
 
 def test_different_functions_have_different_programs(compiled):
-    stream = warmed(network())
+    stream = warmed(fixed())
 
     def by(factor):
         return stream.fork().generate(8, lambda answer: answer[:1] * factor)
@@ -139,7 +144,7 @@ class Best:
 
 
 def test_methods_of_different_objects_have_different_programs():
-    stream = warmed(network())
+    stream = warmed(fixed())
     for place in (-1, -2, 0):
         expected = feed_choices_back(
             stream.fork(), 5, lambda answer, at=place: np.argsort(answer)[at], scaled
@@ -149,7 +154,7 @@ def test_methods_of_different_objects_have_different_programs():
 
 
 def test_samples_follow_the_probabilities():
-    stream = warmed(network())
+    stream = warmed(fixed())
     expected = stream.answer
     draws = [
         stream.fork().generate(1, legato.sample(seed=seed), encode=scaled)[0] for seed in range(400)
@@ -159,7 +164,7 @@ def test_samples_follow_the_probabilities():
 
 
 def test_logits_are_sampled_if_declared_as_logits():
-    with_softmax, without = warmed(network()), warmed(network(activation=None))
+    with_softmax, without = warmed(fixed()), warmed(fixed(activation=None))
     for seed in range(5):
         expected = with_softmax.fork().generate(9, legato.sample(0.8, seed), encode=scaled)
         choose = legato.sample(0.8, seed, logits=True)
@@ -169,7 +174,7 @@ def test_logits_are_sampled_if_declared_as_logits():
 
 
 def test_temperature_sharpens_and_seeds_repeat():
-    stream = warmed(network())
+    stream = warmed(fixed())
 
     def draw(temperature, seed):
         return stream.fork().generate(50, legato.sample(temperature, seed), encode=scaled)
@@ -189,7 +194,7 @@ def test_without_compilation_sampling_runs_step_by_step():
 
 
 def test_a_failing_choice_leaves_the_stream_as_it_was():
-    stream = warmed(network())
+    stream = warmed(fixed())
     before = stream.state, stream.steps
     for choose, error in ((lambda answer: 1 / 0, ZeroDivisionError), (lambda: 1, TypeError)):
         with pytest.raises(error):
@@ -207,7 +212,7 @@ def test_errors_in_user_functions_are_raised_unchanged(name, error):
         raise error
 
     with pytest.raises(type(error)) as raised:
-        warmed(network()).generate(4, **{"encode": scaled, name: failing})
+        warmed(fixed()).generate(4, **{"encode": scaled, name: failing})
     assert raised.value is error
     assert error.__context__ is None
     assert len(calls) == 1
@@ -223,7 +228,7 @@ def test_errors_in_user_functions_are_raised_unchanged(name, error):
     ],
 )
 def test_a_function_that_cannot_be_traced_runs_step_by_step(choose):
-    stream = warmed(network())
+    stream = warmed(fixed())
     expected = feed_choices_back(stream.fork(), 3, choose, scaled)
     np.testing.assert_array_equal(stream.generate(3, choose, encode=scaled), expected)
 
@@ -242,22 +247,22 @@ def test_a_function_that_cannot_be_traced_runs_step_by_step(choose):
 )
 def test_invalid_arguments_of_generate_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
-        warmed(network()).generate(**arguments)
+        warmed(fixed()).generate(**arguments)
 
 
 def test_generate_needs_an_output_to_start_from():
     with pytest.raises(InputError, match="fed nothing yet"):
-        network().stream().generate(3, encode=scaled)
-    stream = network().stream(window=3).warm([[0.1]])
+        fixed().stream().generate(3, encode=scaled)
+    stream = fixed().stream(window=3).warm([[0.1]])
     with pytest.raises(
         InputError, match=r"1 of the 3 steps of its window.*2 more are needed. Feed"
     ):
         stream.generate(3, encode=scaled)
-    assert len(network().stream(window=3, pad=0).warm([[0.1]]).generate(3, encode=scaled)) == 3
+    assert len(fixed().stream(window=3, pad=0).warm([[0.1]]).generate(3, encode=scaled)) == 3
 
 
 def test_a_stream_taken_from_a_pool_generates_only_after_a_step():
-    pool = network().streams()
+    pool = fixed().streams()
     pool.feed({"ada": [0.3]})
     stream = pool.stream("ada")
     assert np.isnan(stream.answer).all()

@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cells import BY_NAME, FEATURES, assert_same_states, inputs
+from cells import BY_NAME, FEATURES, assert_same_states, inputs, ready
 
 import legato
 from legato import OutputError, StateError, layers
@@ -19,6 +20,9 @@ def network(units: int = 4, seed: int = 1, cell=layers.LSTM):
     rng = np.random.default_rng(seed)
     model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
     return model
+
+
+fixed = cache(network)  # made once: for tests that change no weights
 
 
 def steps(count: int, seed: int = 0) -> np.ndarray:
@@ -47,7 +51,7 @@ def assert_same(one: list, other: list) -> None:
 
 @pytest.mark.parametrize("window", [None, 3])
 def test_a_stream_loaded_into_a_model_of_the_same_weights_continues_to_the_bit(window, tmp_path):
-    stream = network().stream(window=window).warm(steps(5))
+    stream = fixed().stream(window=window).warm(steps(5))
     stream.save(tmp_path / "a.state")
     loaded = network().stream(window=window).load(tmp_path / "a.state")
     assert_same(continue_stream(loaded), continue_stream(stream))
@@ -75,7 +79,7 @@ def continue_saved(folder: Path) -> None:
 def test_a_stream_loaded_in_another_process_continues_to_the_bit(tmp_path):
     expected = {}
     for name in TRAVELLERS:
-        stream = BY_NAME[name].make().stream().warm(inputs(1, seed=1)[0])
+        stream = ready(BY_NAME[name]).stream().warm(inputs(1, seed=1)[0])
         stream.save(tmp_path / f"{name}.state")
         expected[name] = stream.feed(inputs(1, seed=2)[0]).astype("float32")
         assert expected[name].shape[-1] >= FEATURES
@@ -91,9 +95,9 @@ def test_a_stream_loaded_in_another_process_continues_to_the_bit(tmp_path):
 
 def test_other_weights_are_refused_with_both_fingerprints_unless_allowed(tmp_path):
     path = tmp_path / "a.state"
-    stream = network(seed=1).stream().warm(steps(5))
+    stream = fixed(seed=1).stream().warm(steps(5))
     stream.save(path)
-    other = network(seed=2).stream().warm(steps(1))
+    other = fixed(seed=2).stream().warm(steps(1))
     before = other.state
     with pytest.raises(StateError, match="written with other weights: theirs are ") as raised:
         other.load(path)
@@ -120,14 +124,14 @@ def test_training_makes_other_weights(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        (lambda: network(units=5).stream(), r"lstm:0 float32\(5,\)"),
-        (lambda: network(cell=layers.GRU).stream(), "gru:0"),
-        (lambda: network().stream(window=2), "window:"),
-        (lambda: network().streams(window=2), "another window"),
+        (lambda: fixed(units=5).stream(), r"lstm:0 float32\(5,\)"),
+        (lambda: fixed(cell=layers.GRU).stream(), "gru:0"),
+        (lambda: fixed().stream(window=2), "window:"),
+        (lambda: fixed().streams(window=2), "another window"),
     ],
 )
 def test_another_shape_is_always_refused(other, message, tmp_path):
-    network().stream().warm(steps(3)).save(tmp_path / "a.state")
+    fixed().stream().warm(steps(3)).save(tmp_path / "a.state")
     for other_weights in (False, True):
         with pytest.raises(StateError, match=message):
             other().load(tmp_path / "a.state", other_weights=other_weights)
@@ -138,43 +142,43 @@ def test_another_shape_is_always_refused(other, message, tmp_path):
 
 def test_a_truncated_or_altered_file_is_detected(tmp_path):
     path = tmp_path / "a.state"
-    stream = network().stream().warm(steps(3))
+    stream = fixed().stream().warm(steps(3))
     stream.save(path)
     content = path.read_bytes()
     for end in range(0, len(content), 97):
         path.write_bytes(content[:end])
         with pytest.raises(StateError, match="not a whole stream file"):
-            network().stream().load(path)
+            fixed().stream().load(path)
     data = len(content) - stream.nbytes
     for at in range(data, len(content), 41):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         with pytest.raises(StateError, match="not a whole stream file"):
-            network().stream().load(path)
+            fixed().stream().load(path)
 
 
 def test_an_altered_number_of_steps_in_the_header_is_detected(tmp_path):
     path = tmp_path / "a.state"
-    network().stream().warm(steps(3)).save(path)
+    fixed().stream().warm(steps(3)).save(path)
     path.write_bytes(path.read_bytes().replace(b'"weights":"', b'"weights":"0', 1))
     with pytest.raises(StateError):
-        network().stream().load(path)
+        fixed().stream().load(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"PK\x03\x04" + bytes(99)])
 def test_other_files_are_refused(content, tmp_path):
     (tmp_path / "a.state").write_bytes(content)
     with pytest.raises(StateError, match="not a whole stream file"):
-        network().stream().load(tmp_path / "a.state")
+        fixed().stream().load(tmp_path / "a.state")
 
 
 def test_a_state_file_is_no_stream_file(tmp_path):
-    network().stream().state.save(tmp_path / "a.state")
+    fixed().stream().state.save(tmp_path / "a.state")
     with pytest.raises(StateError, match=r"its format is 'legato\.state\.1'"):
-        network().stream().load(tmp_path / "a.state")
+        fixed().stream().load(tmp_path / "a.state")
 
 
 def test_no_file_and_no_folder(tmp_path):
-    stream = network().stream()
+    stream = fixed().stream()
     with pytest.raises(StateError, match="no stream file"):
         stream.load(tmp_path / "none.state")
     with pytest.raises(OutputError, match="cannot be written"):
@@ -182,11 +186,11 @@ def test_no_file_and_no_folder(tmp_path):
 
 
 def test_a_file_of_several_streams_is_not_loaded_as_one(tmp_path):
-    pool = network().streams()
+    pool = fixed().streams()
     pool.feed({"ada": steps(1)[0], "bob": steps(1)[0]})
     pool.save(tmp_path / "pool.state")
     with pytest.raises(StateError, match=r"holds 2 streams, and one was expected.*model\.streams"):
-        network().stream().load(tmp_path / "pool.state")
+        fixed().stream().load(tmp_path / "pool.state")
     pool.drop("bob")
     pool.save(tmp_path / "pool.state")
-    assert_same_states(network().stream().load(tmp_path / "pool.state").state, pool.state("ada"))
+    assert_same_states(fixed().stream().load(tmp_path / "pool.state").state, pool.state("ada"))
