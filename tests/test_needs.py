@@ -1,8 +1,8 @@
 """Requests from other projects' users, each as the script its author would write.
 
-The numbers are the rows of ``docs/asked.md``, which links each request. The contract and the laws
-go deeper; these tests show that the short way works. A row that legato does not do says so on that
-page, and has no test here.
+The numbers are the rows of ``docs/requests.md``, which links each request. The contract and the
+laws go deeper; these tests show that the short way works. A row that legato does not do says so on
+that page, and has no test here.
 """
 
 import re
@@ -15,7 +15,7 @@ import pytest
 import legato
 from legato import State, layers
 
-PAGE = Path(__file__).parents[1] / "docs" / "asked.md"
+PAGE = Path(__file__).parents[1] / "docs" / "requests.md"
 ROWS = {*range(1, 27), 31, *range(34, 37), 44, 48, 50}
 
 _rng = np.random.default_rng(0)

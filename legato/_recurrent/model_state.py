@@ -74,10 +74,10 @@ class ModelState:
         counts = {memory.rows for memory in self.memories}
         if len(counts) < 2:
             return max(counts, default=0)
-        fed = {memory.rows for memory in self.memories if not memory.is_fresh}
-        if len(fed) > 1:
+        used = {memory.rows for memory in self.memories if not memory.is_fresh}
+        if len(used) > 1:
             raise StateError(_different_rows_message(self._by_path()))
-        rows = max(fed or counts)
+        rows = max(used or counts)
         for memory in self.memories:
             memory.allocate(rows)
         return rows
