@@ -20,14 +20,17 @@ A kernel may be chosen only for a layer whose ``call`` and cell are Keras's own 
 such as activations, dropout and ``unroll``, it implements; every other layer needs Keras's scan.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from legato._recurrent.stateful_layers import StatefulLayer
+
+class RecurrentLayer(Protocol):
+    """A ``keras.layers.RNN`` whose own ``call`` is ``keras_call``."""
+
+    def keras_call(self, sequences, **options) -> Any: ...
 
 
 def run_over_time(
-    layer: "StatefulLayer", sequences, initial_state: list | None, mask, training: bool
+    layer: RecurrentLayer, sequences, initial_state: list | None, mask, training: bool
 ) -> Any:
     """Run a layer's cell over all time steps.
 
