@@ -1,7 +1,7 @@
 """The rules of the state contract (``docs/contract.md``) that the laws do not cover.
 
 A test's number is its rule's; rule 1, a state is a value, is in ``tests/recurrent/test_state.py``.
-Every comparison is of two ways to say the same thing, to the bit where they run the same program.
+Every comparison is of two ways to do the same, to the bit where they run the same program.
 """
 
 import warnings
@@ -46,7 +46,7 @@ def _still():
 
 @pytest.fixture
 def still(_still):
-    """A compiled model that training does not change, with nothing remembered."""
+    """A compiled model that training does not change, with its state reset."""
     _still.reset_states()
     return _still
 
@@ -87,7 +87,7 @@ def test_3_any_number_of_rows(still):
 
 
 def test_3_the_default_batch_size_is_keras_own():
-    model = legato.Sequential([layers.GRU(UNITS, stateful=True)])  # built when it is fed
+    model = legato.Sequential([layers.GRU(UNITS, stateful=True)])  # built by its data
     model.compile("sgd", "mse")
     model.fit(X, y[:, 0], verbose=0)
     assert int(model.optimizer.iterations) == 1
@@ -156,7 +156,7 @@ def test_4_epochs_are_fits_of_one_epoch():
 
 
 def replay(model, begin: State, times: int) -> State:
-    """The state after predicting the data some times over, beginning with a state."""
+    """The state after predicting the data some times over, from a given state."""
     model.states = begin
     for _ in range(times):
         model.predict(X, ROWS, verbose=0)
@@ -198,34 +198,34 @@ def test_6_validation_changes_no_number_of_the_training():
         assert_same_states(state, runs["without"][3])
 
 
-def test_6_validation_starts_fresh_or_goes_on():
+def test_6_validation_starts_fresh_or_continues():
     logs = {}
     for start in ("fresh", "continue"):
         model = compiled_model()
         logs[start] = model.fit(
             X, y, ROWS, verbose=0, validation_data=(X_VALID, Y_VALID), validation_state=start
         ).history["val_loss"]
-    by_hand = compiled_model()
-    by_hand.fit(X, y, ROWS, verbose=0)
-    went_on = by_hand.evaluate(X_VALID, Y_VALID, ROWS, verbose=0, return_dict=True)["loss"]
-    by_hand.reset_states()
-    fresh = by_hand.evaluate(X_VALID, Y_VALID, ROWS, verbose=0, return_dict=True)["loss"]
+    other = compiled_model()
+    other.fit(X, y, ROWS, verbose=0)
+    went_on = other.evaluate(X_VALID, Y_VALID, ROWS, verbose=0, return_dict=True)["loss"]
+    other.reset_states()
+    fresh = other.evaluate(X_VALID, Y_VALID, ROWS, verbose=0, return_dict=True)["loss"]
     assert logs == {"fresh": [fresh], "continue": [went_on]}
     assert fresh != went_on
 
 
-@pytest.mark.parametrize("epoch_watcher", [False, True])
-def test_6_validation_has_starts_of_its_own(epoch_watcher):
+@pytest.mark.parametrize("by_epoch", [False, True])
+def test_6_validation_has_starts_of_its_own(by_epoch):
     starts = np.array([True] * ROWS + [False] * (len(X) - 2 * ROWS) + [True] * ROWS)
-    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)] * epoch_watcher
-    model, by_hand = compiled_model(), compiled_model()
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: None)] * by_epoch
+    model, other = compiled_model(), compiled_model()
     given = (X, y, None, starts)
     logs = model.fit(X, y, ROWS, verbose=0, validation_data=given, callbacks=callbacks).history
-    by_hand.fit(X, y, ROWS, verbose=0)
+    other.fit(X, y, ROWS, verbose=0)
     losses = []
-    for told in (starts, None):
-        by_hand.reset_states()
-        losses.append(by_hand.evaluate(X, y, ROWS, verbose=0, starts=told))
+    for flags in (starts, None):
+        other.reset_states()
+        losses.append(other.evaluate(X, y, ROWS, verbose=0, starts=flags))
     assert logs["val_loss"] == [losses[0][0]]
     assert losses[0] != losses[1]
 
@@ -293,15 +293,15 @@ def test_9_batches_that_all_start_afresh_may_be_shuffled():
     np.testing.assert_allclose(*runs, rtol=1e-6)
 
 
-def test_10_a_stateful_bidirectional_says_so_once():
+def test_10_a_stateful_bidirectional_warns_once():
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         model = legato.Sequential([layers.Bidirectional(layers.GRU(UNITS, **CARRY))])
         predict(model, inputs())
         model.compile("sgd", "mse")
         model.fit(inputs(), np.ones((ROWS, STEPS, 2 * UNITS)), ROWS, verbose=0)
-    told = [str(each.message) for each in seen if "backwards in time" in str(each.message)]
-    assert len(told) == 1
+    messages = [str(each.message) for each in seen if "backwards in time" in str(each.message)]
+    assert len(messages) == 1
     assert len(model.states) == 1
     assert "forward" in next(iter(model.states))
 
@@ -361,39 +361,39 @@ def test_12_states_are_saved_and_loaded_by_name(tmp_path):
     np.testing.assert_array_equal(predict(other, inputs()), predict(model, inputs()))
 
 
-# Layers of one model that were reset or run by themselves.
+# Single layers of a model, reset or run.
 
 
-@pytest.mark.parametrize("ask", [predict, lambda model, x: np.asarray(model(x))])
+@pytest.mark.parametrize("verb", [predict, lambda model, x: np.asarray(model(x))])
 @pytest.mark.parametrize("at", [0, 1])
-def test_one_layer_is_reset_and_the_others_go_on(ask, at):
+def test_one_layer_is_reset_and_the_others_continue(verb, at):
     model = ready(CELL)
     predict(model, inputs(seed=1))
-    (path, initial), past = list(model.initial_states(ROWS).items())[at], model.states
-    model.states = State(dict(past) | {path: initial})
-    expected = ask(model, inputs())
-    model.states = past
+    (path, initial), before = list(model.initial_states(ROWS).items())[at], model.states
+    model.states = State(dict(before) | {path: initial})
+    expected = verb(model, inputs())
+    model.states = before
     model.layers[at].reset_state()
     assert model.states.rows == ROWS
-    assert list(map(all, model.states.fresh.values())) == [each == path for each in past]
-    np.testing.assert_array_equal(ask(model, inputs()), expected)
+    assert list(map(all, model.states.fresh.values())) == [each == path for each in before]
+    np.testing.assert_array_equal(verb(model, inputs()), expected)
 
 
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "StackedRNNCells", "warm-initial-state"])
 def test_a_layer_is_given_a_state(name):
     model = ready(BY_NAME[name])
     (layer,) = model.layers
-    past, (path,) = state_after(BY_NAME[name], inputs(seed=1)), model.states
+    before, (path,) = state_after(BY_NAME[name], inputs(seed=1)), model.states
     for rows in (1, 2):
         model.reset_states()
         predict(model, inputs(rows))
-        layer.reset_state(states=[np.asarray(part) for part in past[path]])
-        assert model.states == past
+        layer.reset_state(states=[np.asarray(part) for part in before[path]])
+        assert model.states == before
     layer.reset_state()
     assert model.states.rows == 0
 
 
-def test_a_layer_is_not_given_what_does_not_fit():
+def test_a_layer_refuses_a_state_that_does_not_fit():
     layer = layers.GRU(UNITS, stateful=True)
     with pytest.raises(legato.StateError, match="not built yet, or it is not stateful"):
         layer.reset_state(states=np.ones((2, UNITS)))
@@ -407,7 +407,7 @@ def test_a_layer_is_not_given_what_does_not_fit():
     assert layer(inputs(3)).shape == (3, UNITS)
 
 
-def test_what_is_assigned_to_a_state_variable_is_used_also_by_a_fresh_row():
+def test_a_value_assigned_to_a_state_variable_is_used_even_by_a_fresh_row():
     model = ready(BY_NAME["LSTM"])
     (path,) = model.states
     predict(model, inputs(seed=1))
@@ -420,7 +420,7 @@ def test_what_is_assigned_to_a_state_variable_is_used_also_by_a_fresh_row():
 
 
 @pytest.mark.parametrize("none", [np.zeros(ROWS, bool), [False] * ROWS, [], np.flatnonzero([])])
-def test_no_row_need_be_chosen(none):
+def test_an_empty_selection_of_rows_resets_nothing(none):
     model = ready(CELL)
     predict(model, inputs())
     before = model.states
@@ -428,7 +428,7 @@ def test_no_row_need_be_chosen(none):
     assert model.states == before
 
 
-def test_no_row_is_reset_where_none_is_remembered():
+def test_resetting_rows_without_a_state_is_an_error():
     for model in (legato.Sequential([layers.GRU(UNITS, stateful=True)]), named_model()):
         model.reset_states()
         model.reset_states(np.flatnonzero([]))
@@ -436,7 +436,7 @@ def test_no_row_is_reset_where_none_is_remembered():
             model.reset_states([0])
 
 
-def test_layers_that_remember_different_rows_are_told_apart():
+def test_layers_with_states_of_different_rows_are_named():
     model = named_model()
     block = model.get_layer("block")
     predict(model, inputs())
@@ -449,7 +449,7 @@ def test_layers_that_remember_different_rows_are_told_apart():
     assert predict(model, X).shape == (len(X), STEPS, UNITS)
 
 
-# A stateful layer in a model that cannot carry it says so.
+# Stateful layers in models that cannot carry their state.
 
 
 @pytest.mark.parametrize("verb", ["fit", "predict"])
@@ -465,7 +465,7 @@ def test_a_plain_keras_model_cannot_carry(verb):
 
 
 def test_a_distribution_is_refused_by_every_verb(still):
-    predict(still, inputs())  # done again, it takes a shorter way
+    predict(still, inputs())  # repeated, it takes a shorter path
     devices = keras.distribution.list_devices()
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
     try:
@@ -477,7 +477,7 @@ def test_a_distribution_is_refused_by_every_verb(still):
     predict(still, inputs())
 
 
-# Found by first users.
+# Reports of users.
 
 
 def test_long_samples_in_training_one_step_live():
@@ -506,7 +506,7 @@ def test_states_of_twins_stack():
     assert State.stack([twin.states for twin in twins]).rows == 4
 
 
-def test_wrong_validation_data_is_seen_before_training():
+def test_invalid_validation_data_are_refused_before_training():
     model = legato.Sequential([layers.GRU(UNITS)])
     model.compile("sgd", "mse")
     y_ = np.ones((len(X), UNITS))
@@ -515,8 +515,8 @@ def test_wrong_validation_data_is_seen_before_training():
     assert int(model.optimizer.iterations) == 0  # pyright: ignore[reportOptionalMemberAccess]
 
 
-def test_a_prediction_done_again_is_the_same_and_as_careful():
-    """The second prediction of a shape takes a shorter way; nothing else may tell."""
+def test_a_repeated_prediction_is_the_same_and_checks_as_much():
+    """The second prediction of a shape takes a shorter path; its results must be equal."""
     model, careful = [legato.Sequential([layers.GRU(UNITS, stateful=True)]) for _ in range(2)]
     batches = [np.random.rand(3, 4, 3) for _ in range(4)]
     careful.predict(batches[0], verbose=0)
@@ -530,7 +530,7 @@ def test_a_prediction_done_again_is_the_same_and_as_careful():
         mine = model.predict(batch, verbose=0, advance=advance)
         theirs = careful.predict(batch, starts=np.zeros(3), verbose=0, advance=advance)
         np.testing.assert_array_equal(mine, theirs)
-        mine += 1  # the caller's own
+        mine += 1  # the caller's copy
     for mine, theirs in zip(model.states.values(), careful.states.values(), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     before = model.states

@@ -1,9 +1,8 @@
 """legato on JAX computes what Keras on TensorFlow computes: predictions, states, training.
 
 The goldens were made with a batch size fixed at construction. legato's own layers need none, so
-they are built without; plain `keras.layers` objects, batch size and all, are tried beside them.
-Keras on TensorFlow is followed everywhere but in one place, where Keras on JAX parts from it: see
-`second_predictions`.
+they are built without; plain `keras.layers` objects, batch size and all, are tested too. Keras on
+TensorFlow is the reference except in one place, where Keras on JAX differs: `second_predictions`.
 """
 
 import numpy as np
@@ -41,13 +40,13 @@ def build(golden, layers, first):
     return model
 
 
-ROADS = [(case, build_with_own_layers) for case in CASES]
-ROADS += [(case, build_with_plain_layers) for case in CASES if load(case).stateful]
-NAMES = [f"{case}-{make.__name__.removeprefix('build_with_')}" for case, make in ROADS]
+BUILDS = [(case, build_with_own_layers) for case in CASES]
+BUILDS += [(case, build_with_plain_layers) for case in CASES if load(case).stateful]
+NAMES = [f"{case}-{make.__name__.removeprefix('build_with_')}" for case, make in BUILDS]
 
 
-@pytest.fixture(params=ROADS, ids=NAMES)
-def road(request):
+@pytest.fixture(params=BUILDS, ids=NAMES)
+def golden_and_model(request):
     """Give a golden and legato's model of it, fresh."""
     case, build_model = request.param
     golden = load(case)
@@ -83,8 +82,8 @@ def arrays_of(state):
 def second_predictions(golden):
     """Return the golden second predictions as JAX has them.
 
-    A fully masked row repeats what it last put out. Keras on TensorFlow forgets that between calls
-    and puts out zeros; on JAX it is part of the carried state. The masked row's lane ended with
+    A fully masked row repeats its last output. Keras on TensorFlow forgets it between calls and
+    outputs zeros; on JAX it is part of the carried state. The masked row's lane ended with
     the last sample of the first call, whose prediction it therefore repeats.
     """
     predictions = golden["second_predictions"].copy()
@@ -93,8 +92,8 @@ def second_predictions(golden):
     return predictions
 
 
-def test_predict(road):
-    golden, model = road
+def test_predict(golden_and_model):
+    golden, model = golden_and_model
     first = model.predict(golden["X"], batch_size=ROWS, verbose=0)
     assert_equal(first, golden["first_predictions"])
     assert_equal(arrays_of(model.states), golden.numbered("first_state"))
@@ -109,8 +108,8 @@ def test_predict(road):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_fit(road, optimizer):
-    golden, model = road
+def test_fit(golden_and_model, optimizer):
+    golden, model = golden_and_model
     compile_with(model, optimizer)
     history = model.fit(
         golden["X"], golden["y"], batch_size=ROWS, epochs=EPOCHS, shuffle=False, verbose=0
@@ -121,8 +120,8 @@ def test_fit(road, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_train_on_batch(road, optimizer):
-    golden, model = road
+def test_train_on_batch(golden_and_model, optimizer):
+    golden, model = golden_and_model
     compile_with(model, optimizer)
     losses = []
     for _ in range(EPOCHS):

@@ -1,7 +1,7 @@
-"""The alphabet's questions: what each is asked of is what it says, and verdicts follow the scores.
+"""The alphabet's questions: scores, and verdicts that follow the scores.
 
-The quick ones are answered for real: what is tested of them holds for any sensible training. What a
-verdict is for other scores is tested on scores made up.
+The quick ones are answered for real: the tests hold for any sensible training. Verdicts on other
+scores are tested on made-up scores.
 """
 
 import json
@@ -67,7 +67,7 @@ def test_carried_state_counts_letters_and_is_the_same_in_any_number_of_rows():
     assert cold.seconds > 0
 
 
-def test_a_batch_owes_nothing_to_its_order():
+def test_a_batch_does_not_learn_from_its_order():
     answer = answered("batch")
     scores = scores_of(answer)
     assert answer.found.verdict == "does not hold"
@@ -76,7 +76,7 @@ def test_a_batch_owes_nothing_to_its_order():
     assert scores["as many updates, batches of 1"].max() < 0.6
 
 
-def test_carried_state_is_the_whole_prefix_if_its_padding_is_masked():
+def test_carried_state_equals_the_whole_prefix_with_masked_padding():
     answer = answered("prefix")
     scores = scores_of(answer)
     assert answer.found.verdict == "holds in part"
@@ -94,7 +94,7 @@ def test_other_tasks_are_learnt_by_the_same_calls():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["window", "perceptron", "runs"])
-def test_the_longer_ones_are_answered_too(name):
+def test_the_longer_questions_are_answered(name):
     answer = answered(name)
     for group in answer.found.groups:
         assert len(group.scores) > 1
@@ -146,7 +146,7 @@ def test_prefixes_end_in_their_letter():
     _run_length_question._variants(False) + _run_length_question._variants(True),
     ids=lambda w: w.name,
 )
-def test_runs_are_drawn_from_all_that_there_are(way):
+def test_runs_are_drawn_from_all_possible_runs(way):
     around = LETTERS * 2
     every = way.all_runs()
     assert len(set(every)) == len(every)
@@ -166,8 +166,8 @@ def test_runs_past_z_are_followed_by_the_letter_after():
     assert samples.targets == ["A", "C", "A"]
 
 
-class Told:
-    """In the place of replicates: answers as told, right about this many of the samples."""
+class MadeUpPredictions:
+    """Stands for replicates: predictions that are right about these numbers of the samples."""
 
     def __init__(self, samples, counts):
         self._samples, self._counts = samples, counts
@@ -190,14 +190,14 @@ def test_the_window_s_verdict_follows_the_scores(monkeypatch, window, verdict, l
 
     def train_network(self, what, network, n, **fit):
         counts = window if network.name == "window" else [20, 21, 22, 21, 20, 22]
-        return Told((naive if network.name == "naive" else wide).samples(), counts)
+        return MadeUpPredictions((naive if network.name == "naive" else wide).samples(), counts)
 
     monkeypatch.setattr(Experiment, "train_network", train_network)
     monkeypatch.setattr(_window_questions, "_MARGIN", 0.06)
     found = _window_questions._compare_window_with_naive(Experiment())
     assert found.verdict == verdict
     assert found.sentence.startswith(lead)
-    naive_same = (np.array([20, 21, 22, 21, 20, 22]) - 2) / 23  # without A and B, which it knows
+    naive_same = (np.array([20, 21, 22, 21, 20, 22]) - 2) / 23  # without A and B, where it is right
     np.testing.assert_allclose(found.groups[1].scores, naive_same)
 
 
@@ -229,7 +229,7 @@ def test_the_verdict_on_runs_follows_the_scores(once, longer, more, verdict):
     assert "99.0 % on the runs among them and 25.0 % on the others" in found.remarks[0]
 
 
-def test_numbers_are_told_with_their_spread():
+def test_scores_are_printed_with_their_spread():
     assert format_scores(np.array([0.5, 0.75])) == "62.5 ± 17.7 %"
     assert format_scores(np.array([1.0, 1.0])) == "100.0 %"
     assert count_perfect(np.array([1, 0.99, 1])) == "2 of 3 seeds"
@@ -238,11 +238,11 @@ def test_numbers_are_told_with_their_spread():
     assert prefix_sentence("", "The end.") == "The end."
 
 
-def test_an_effort_tells_what_it_tries():
-    heard = []
+def test_an_experiment_reports_its_trainings():
+    messages = []
     (network,) = alphabet.find(["naive"])
-    Experiment(True, heard.append).train_network("two of them", network, 2, epochs=2)
-    assert heard == ["two of them"]
+    Experiment(True, messages.append).train_network("two of them", network, 2, epochs=2)
+    assert messages == ["two of them"]
     assert (Experiment(True).choose(1, 2), Experiment(False).choose(1, 2)) == (2, 1)
 
 
@@ -282,7 +282,7 @@ def test_an_answer_is_plain_numbers():
     assert facts["comparisons"][0]["finding"] == "undecided"
 
 
-def test_the_command_answers_and_says_what_it_does_not_know():
+def test_the_command_answers_and_refuses_unknown_questions():
     done = CliRunner().invoke(app, ["alphabet", "questions", "series", "--quick", "--json"])
     assert done.exit_code == 0
     (facts,) = json.loads(done.output)["answers"]
@@ -291,12 +291,12 @@ def test_the_command_answers_and_says_what_it_does_not_know():
     refused = CliRunner().invoke(app, ["alphabet", "questions", "serie"])
     assert refused.exit_code == 2
     assert "no question 'serie'" in refused.output
-    told_all = CliRunner().invoke(app, ["alphabet", "questions", "--help"]).output
-    assert all(name in told_all for name in NAMES)
+    help_text = CliRunner().invoke(app, ["alphabet", "questions", "--help"]).output
+    assert all(name in help_text for name in NAMES)
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_question_says_how_many_were_answered():
+def test_an_interruption_reports_how_many_questions_were_answered():
     code = """
 import time
 from legato import alphabet

@@ -1,7 +1,7 @@
-"""A run that was stopped and goes on from its backup ends as if it never had been: to the bit.
+"""Runs continued from a backup end as if never stopped, to the bit.
 
-Two roads to one number: a run left alone, and the same run broken off and begun again by the same
-lines, in this process and, killed at moments drawn at random, in processes of its own.
+An uninterrupted run is compared with one that is stopped and started again by the same lines, in
+this process and, killed at random moments, in processes of its own.
 """
 
 import os
@@ -26,11 +26,11 @@ EPOCHS = 6
 
 
 class StoppedError(Exception):
-    """What breaks a run off."""
+    """Stops a run."""
 
 
 class StopsAt(keras.callbacks.Callback):
-    """Breaks a run off at a batch of an epoch."""
+    """Stops a run at a batch of an epoch."""
 
     def __init__(self, epoch: int, batch: int):
         super().__init__()
@@ -46,7 +46,7 @@ class StopsAt(keras.callbacks.Callback):
 
 
 class Patience(keras.callbacks.Callback):
-    """A callback of a user's own, which counts and remembers."""
+    """A user's callback with a count and other attributes."""
 
     def on_train_begin(self, logs=None):
         self.count, self.best, self.seen = 0, np.inf, np.zeros(2)
@@ -84,7 +84,7 @@ def model(stateful: bool, seed: int):
 
 
 def counting() -> list:
-    """Callbacks that look back over epochs."""
+    """Callbacks that depend on earlier epochs."""
     return [
         keras.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=1.0),
         keras.callbacks.EarlyStopping("mae", patience=3, min_delta=1.0, restore_best_weights=True),
@@ -105,16 +105,16 @@ RUNS = {
 
 
 def fit(run: dict, backup: keras.callbacks.Callback | None, *stops, seed=1):
-    """One run; returns everything that came out."""
+    """Run ``fit``; returns history, attributes of callbacks, variables and states."""
     options = {"shuffle": False, "epochs": EPOCHS, "verbose": 0} | run
     made = model(options.pop("stateful"), seed)
     made.run_eagerly = options.pop("run_eagerly", False)
     kind = options.pop("x", None)
     data = {"x": kind()} if kind else {"x": X, "y": y, "batch_size": ROWS}
     counts = options.pop("callbacks", list)()
-    told = [*([backup] if backup else []), *counts, *stops]
-    made.predict(X[:ROWS], verbose=0)  # something to begin with, and a built model
-    history = made.fit(**data, callbacks=told, **options).history
+    callbacks = [*([backup] if backup else []), *counts, *stops]
+    made.predict(X[:ROWS], verbose=0)  # a state to begin with, and a built model
+    history = made.fit(**data, callbacks=callbacks, **options).history
     counted = [
         {name: vars(each).get(name) for name in ("wait", "best", "count")} for each in counts
     ]
@@ -123,7 +123,7 @@ def fit(run: dict, backup: keras.callbacks.Callback | None, *stops, seed=1):
 
 
 def assert_same_end(one, other, epochs: int) -> None:
-    """Both ended alike; the logs of the last epochs are compared."""
+    """Check that both ended alike; of the logs, the last epochs are compared."""
     for name, values in one[0].items():
         assert values[-epochs:] == other[0][name], name
     assert one[1] == other[1]
@@ -146,7 +146,7 @@ def test_stopped_after_an_epoch(name, tmp_path):
     np.random.seed(99)
     again = fit(run, keras.callbacks.BackupAndRestore(tmp_path), seed=2)
     assert_same_end(alone, again, len(alone[0]["loss"]) - stopped_in)
-    assert not list(tmp_path.glob("*"))  # a run that has ended needs no backup
+    assert not list(tmp_path.glob("*"))  # no backup after the end of a run
 
 
 @pytest.mark.parametrize("name", ["stateful", "shuffled", "validated", "batches"])
@@ -171,8 +171,8 @@ def test_stopped_twice(tmp_path):
     assert_same_end(alone, again, EPOCHS - 4)
 
 
-def test_a_second_fit_begins_at_the_beginning(tmp_path):
-    """Keras goes on from the epoch at which an earlier fit of the same model was taken up."""
+def test_a_second_fit_begins_at_epoch_0(tmp_path):
+    """Keras would continue from the epoch at which an earlier fit of the same model resumed."""
     made = model(True, 1)
     with pytest.raises(StoppedError):
         made.fit(
@@ -184,12 +184,12 @@ def test_a_second_fit_begins_at_the_beginning(tmp_path):
     assert made.fit(X, y, ROWS, 3, verbose=0).epoch == [0, 1, 2]
 
 
-def test_a_backup_of_plain_keras_is_taken_up(tmp_path):
+def test_a_backup_of_plain_keras_is_continued(tmp_path):
     plain = keras.Sequential([keras.Input((STEPS, FEATURES)), keras.layers.LSTM(UNITS)])
     plain.compile("sgd", "mse")
-    told = [keras.callbacks.BackupAndRestore(tmp_path), StopsAt(2, 0)]
+    callbacks = [keras.callbacks.BackupAndRestore(tmp_path), StopsAt(2, 0)]
     with pytest.raises(StoppedError):
-        plain.fit(X, y, ROWS, 4, verbose=0, callbacks=told)
+        plain.fit(X, y, ROWS, 4, verbose=0, callbacks=callbacks)
     mine = legato.Sequential([layers.Input((STEPS, FEATURES)), layers.LSTM(UNITS)])
     mine.compile(keras.optimizers.SGD(0.0), "mse")
     history = mine.fit(
@@ -199,19 +199,19 @@ def test_a_backup_of_plain_keras_is_taken_up(tmp_path):
     assert int(mine.optimizer.iterations) == 4 * -(-len(X) // ROWS)
 
 
-# Bad backups.
+# Invalid backups.
 
 
 @pytest.fixture
 def kept(tmp_path):
-    """The file of a run that was broken off."""
-    told = [keras.callbacks.BackupAndRestore(tmp_path), StopsAt(2, 0)]
+    """The file of a stopped run."""
+    callbacks = [keras.callbacks.BackupAndRestore(tmp_path), StopsAt(2, 0)]
     with pytest.raises(StoppedError):
-        model(True, 1).fit(X, y, ROWS, 3, verbose=0, callbacks=told)
+        model(True, 1).fit(X, y, ROWS, 3, verbose=0, callbacks=callbacks)
     return tmp_path / "training.safetensors"
 
 
-def test_a_backup_that_was_cut_short(kept):
+def test_a_truncated_backup_is_refused(kept):
     kept.write_bytes(kept.read_bytes()[:-9])
     with pytest.raises(legato.StateError, match="not a whole backup file"):
         model(True, 1).fit(
@@ -219,7 +219,7 @@ def test_a_backup_that_was_cut_short(kept):
         )
 
 
-def test_a_backup_of_another_model(kept):
+def test_a_backup_of_another_model_is_refused(kept):
     other = legato.Sequential([keras.Input((STEPS, FEATURES)), layers.GRU(UNITS)])
     other.compile("sgd", "mse")
     before = other.get_weights()
@@ -273,7 +273,7 @@ def test_killed_at_any_moment(shuffled, tmp_path):
         if kills == 4:
             run.communicate()
             break
-        run.stdout.readline()  # it has begun
+        run.stdout.readline()  # the run has begun
         time.sleep(drawn.uniform(0.02, 0.2))
         run.send_signal(signal.SIGKILL)
         run.communicate()

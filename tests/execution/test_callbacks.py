@@ -1,4 +1,4 @@
-"""Callbacks and training runs get exactly what plain Keras gives them.
+"""Callbacks get exactly the calls and logs of plain Keras.
 
 The same layers with the same weights and seeds, stateless and unshuffled, once in
 ``legato.Sequential`` and once in ``keras.Sequential``: the same calls in the same order, the same
@@ -23,7 +23,7 @@ EVENTS = [
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes down every call, with a copy of its logs."""
+    """Records every call, with a copy of its logs."""
 
     def __init__(self):
         super().__init__()
@@ -32,7 +32,7 @@ class Recorder(keras.callbacks.Callback):
 
 def _recording(name: str):
     def record(self, *arguments, logs=None):
-        *numbers, told = (
+        *numbers, given = (
             arguments
             if arguments and not _is_number(arguments[-1])
             else (
@@ -40,7 +40,7 @@ def _recording(name: str):
                 logs,
             )
         )
-        self.calls.append((name, *numbers, dict(told or {})))
+        self.calls.append((name, *numbers, dict(given or {})))
 
     return record
 
@@ -108,7 +108,7 @@ def _models():
 
 @pytest.fixture
 def models(_models):
-    """The pair with the weights and the optimizer it began with."""
+    """The pair, reset to its initial weights and optimizer."""
     pair, weights = _models
     for model in pair:
         model.set_weights(weights)
@@ -149,7 +149,7 @@ def test_other_verbs_call_back_as_keras_does(models, verb):
 
 
 class Stopper(Recorder):
-    """Asks for the end at one event."""
+    """Requests the end at one event."""
 
     def __init__(self, event: str, number: int):
         super().__init__()
@@ -186,7 +186,7 @@ def test_stop_evaluating_is_honoured(models):
 
 
 class Changer(keras.callbacks.Callback):
-    """Halves the weights at one event, whenever it comes."""
+    """Halves the weights at every occurrence of one event."""
 
     def __init__(self, event: str):
         super().__init__()
@@ -198,7 +198,7 @@ class Changer(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_what_a_callback_changes_counts_from_then_on(models, event):
+def test_weights_changed_by_a_callback_are_used_from_then_on(models, event):
     assert_same_fits(models, lambda: [Changer(event)], validation_data=(X[:4], y[:4]))
     logs = [
         model.evaluate(X, y, batch_size=ROWS, verbose=0, callbacks=[Changer(event)])
@@ -233,7 +233,7 @@ def worse_from_the_third_epoch_on():
 
 
 def file_contents(folder) -> dict:
-    """What a run has left: weights and answers of saved models, opened by Keras, and tables."""
+    """The files of a run: weights and outputs of saved models, opened by Keras, and tables."""
     found = {}
     for file in sorted(folder.iterdir()):
         if file.suffix == ".keras":
@@ -252,7 +252,7 @@ def file_contents(folder) -> dict:
 
 callbacks = keras.callbacks
 VALIDATED = {"validation_data": (X[:4], y[:4])}
-STOCK = {  # made for a folder; what else fit is given; what of the callbacks is compared
+STOCK = {  # callbacks of a folder; other options of fit; compared attributes
     "LearningRateScheduler": (
         lambda folder: [callbacks.LearningRateScheduler(lambda epoch, rate: rate / (epoch + 2))],
         {},
@@ -323,7 +323,7 @@ STOCK = {  # made for a folder; what else fit is given; what of the callbacks is
 
 
 @pytest.mark.parametrize("name", STOCK)
-def test_keras_s_callbacks(models, tmp_path, name):
+def test_callbacks_of_keras_do_the_same_as_in_keras(models, tmp_path, name):
     make, options, compared = STOCK[name]
     folders = [tmp_path / "legato", tmp_path / "keras"]
     for folder in folders:
@@ -398,12 +398,12 @@ def test_models_train_as_in_keras(name):
     )
 
 
-# The same run, whoever watches: nobody, by epoch, by batch.
+# The same run with callbacks by epoch, by batch, and without.
 
 
-def test_watched_runs_have_the_numbers_of_unwatched_ones():
+def test_runs_have_the_same_numbers_with_and_without_callbacks():
     runs = []
-    for watcher in (
+    for callbacks in (
         [],
         [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)],
         [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)],
@@ -411,14 +411,14 @@ def test_watched_runs_have_the_numbers_of_unwatched_ones():
         model = BY_NAME["two-layers"].make()
         model.compile("adam", "mse", metrics=["mae"])
         targets = spread(np.random.default_rng(5), len(X), STEPS, UNITS)
-        logs = model.fit(X, targets, ROWS, 3, verbose=0, callbacks=watcher).history
+        logs = model.fit(X, targets, ROWS, 3, verbose=0, callbacks=callbacks).history
         runs.append((logs, np.concatenate([each.ravel() for each in model.get_weights()])))
     for logs, weights in runs:
         assert logs == runs[0][0]
         np.testing.assert_array_equal(weights, runs[0][1])
 
 
-def test_step_by_step_where_the_user_asks_for_it(models):
+def test_run_eagerly_and_jit_compile_give_the_same_numbers(models):
     logs = [models[0].fit(X, y, ROWS, 2, verbose=0, shuffle=False).history]
     for options in ({"run_eagerly": True}, {"jit_compile": False}):
         keras.utils.set_random_seed(7)

@@ -1,6 +1,6 @@
-"""Whatever holds the data, the run is the same: arrays of any framework, and batches of any source.
+"""Data adapter: the same run from arrays of any framework and from batches of any source.
 
-Two roads to one number: each kind of data against plain NumPy arrays.
+Each kind of data is compared with plain NumPy arrays.
 """
 
 import threading
@@ -45,7 +45,7 @@ def model(stateful=True, **options):
     return made
 
 
-def told(made, *data, epochs=3, **options):
+def fit_results(made, *data, epochs=3, **options):
     """Logs, weights and state after a fit without shuffling."""
     options = {"verbose": 0, "shuffle": False, "epochs": epochs} | options
     logs = made.fit(*data, **options).history
@@ -103,7 +103,7 @@ ARRAYS = {
 
 
 def flat_model():
-    """A model of rows of numbers, so that frames will do."""
+    """A model of rows of numbers, for data frames."""
     keras.utils.set_random_seed(3)
     made = legato.Sequential(
         [
@@ -119,9 +119,9 @@ def flat_model():
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_arrays_of_any_kind(kind):
     flat = X.reshape(len(X), -1)
-    expected = told(flat_model(), flat, y, batch_size=ROWS)
+    expected = fit_results(flat_model(), flat, y, batch_size=ROWS)
     made = flat_model()
-    assert_same(told(made, ARRAYS[kind](flat), y, batch_size=ROWS), expected)
+    assert_same(fit_results(made, ARRAYS[kind](flat), y, batch_size=ROWS), expected)
     made.reset_states()
     first = made.predict(ARRAYS[kind](flat[:ROWS]), verbose=0)
     made.reset_states()
@@ -164,7 +164,7 @@ def for_ever():
 
 
 class Lazy(keras.utils.PyDataset):
-    """Batches by number; notes when epochs begin and end."""
+    """Batches by number; records when epochs begin and end."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -217,13 +217,13 @@ SOURCES = {
 
 @pytest.fixture(scope="module")
 def expected():
-    return told(model(), X, y, sample_weight=WEIGHT, batch_size=ROWS)
+    return fit_results(model(), X, y, sample_weight=WEIGHT, batch_size=ROWS)
 
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_batches_of_any_source(kind, expected):
     made = model()
-    assert_same(told(made, SOURCES[kind]()), expected)
+    assert_same(fit_results(made, SOURCES[kind]()), expected)
     made.reset_states()
     mine = made.evaluate(SOURCES[kind](), verbose=0, return_dict=True)
     made.reset_states()
@@ -237,23 +237,23 @@ def test_batches_of_any_source(kind, expected):
 
 @pytest.mark.parametrize("source", [for_ever, lambda: map(tuple, for_ever())])
 def test_generators_and_other_iterators(source, expected):
-    assert_same(told(model(), source(), steps_per_epoch=len(X) // ROWS), expected)
+    assert_same(fit_results(model(), source(), steps_per_epoch=len(X) // ROWS), expected)
 
 
-def test_a_generator_that_ends():
-    mine = told(model(), batches(), epochs=1)
-    assert_same(mine, told(model(), X, y, sample_weight=WEIGHT, batch_size=ROWS, epochs=1))
+def test_a_generator_may_end_with_its_epoch():
+    mine = fit_results(model(), batches(), epochs=1)
+    assert_same(mine, fit_results(model(), X, y, sample_weight=WEIGHT, batch_size=ROWS, epochs=1))
 
 
-@pytest.mark.parametrize("looks", ["nobody", "epochs", "batches"])
-def test_epochs_of_a_dataset_begin_and_end(looks):
-    watchers = {
-        "nobody": [],
+@pytest.mark.parametrize("by", ["nothing", "epochs", "batches"])
+def test_epochs_of_a_dataset_begin_and_end(by):
+    callbacks = {
+        "nothing": [],
         "epochs": [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)],
         "batches": [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)],
     }
     data, other = Lazy(), Lazy()
-    model().fit(data, epochs=2, verbose=0, shuffle=False, callbacks=watchers[looks])
+    model().fit(data, epochs=2, verbose=0, shuffle=False, callbacks=callbacks[by])
     plain = keras.Sequential([keras.Input((None, FEATURES)), keras.layers.LSTM(UNITS)])
     plain.compile("sgd", "mse")
     plain.fit(other, epochs=2, verbose=0, shuffle=False)
@@ -269,27 +269,27 @@ def test_class_weights_of_batches():
             for begin in range(0, len(X), ROWS):
                 yield X[begin : begin + ROWS], classes[begin : begin + ROWS]
 
-    arrays = told(model(), X, classes, batch_size=ROWS, class_weight=weights)
-    assert_same(told(model(), pairs(), steps_per_epoch=3, class_weight=weights), arrays)
+    arrays = fit_results(model(), X, classes, batch_size=ROWS, class_weight=weights)
+    assert_same(fit_results(model(), pairs(), steps_per_epoch=3, class_weight=weights), arrays)
 
 
 def test_batches_of_several_sizes_and_lengths():
     """A smaller batch advances the rows it has; the time steps of a batch are its own."""
     cuts = [(3, 6), (3, 6), (2, 6), (3, 4), (1, 2), (3, 6)]
     parts = [X[:rows, :steps] + at / 10 for at, (rows, steps) in enumerate(cuts)]
-    made, by_hand = model(), model()
+    made, expected_model = model(), model()
     outputs = made.predict((part,) for part in parts)
     expected = []
     for part in parts:
-        kept = by_hand.states
+        kept = expected_model.states
         if kept.rows > len(part):
-            by_hand.states = kept.select(range(len(part)))
-        expected.append(by_hand.predict(part, verbose=0))
+            expected_model.states = kept.select(range(len(part)))
+        expected.append(expected_model.predict(part, verbose=0))
         if kept.rows > len(part):
             rest = kept.select(range(len(part), kept.rows))
-            by_hand.states = legato.State.stack([by_hand.states, rest])
+            expected_model.states = legato.State.stack([expected_model.states, rest])
     np.testing.assert_allclose(outputs, np.concatenate(expected), rtol=1e-5, atol=1e-6)
-    assert_same_states(made.states, by_hand.states, BY_NAME["LSTM"])
+    assert_same_states(made.states, expected_model.states, BY_NAME["LSTM"])
 
 
 def test_validation_batches(expected):
@@ -297,8 +297,8 @@ def test_validation_batches(expected):
     arrays = model().fit(
         X, y, batch_size=ROWS, validation_data=(X, y, WEIGHT), validation_batch_size=ROWS, **options
     )
-    fed = model().fit(X, y, batch_size=ROWS, validation_data=Lazy(), **options)
-    assert fed.history == arrays.history
+    in_blocks = model().fit(X, y, batch_size=ROWS, validation_data=Lazy(), **options)
+    assert in_blocks.history == arrays.history
     some = model().fit(
         Lazy(), validation_data=for_ever(), validation_steps=2, validation_freq=2, **options
     )
@@ -310,28 +310,28 @@ def test_validation_batches(expected):
 
 def test_blocks_are_full_but_for_the_last():
     samples = legato._execution.samples.read_samples(X, y)  # pyright: ignore[reportAttributeAccessIssue]
-    fed = batches_module.in_blocks(samples, ROWS, shuffle=False)
-    (block,) = fed.training(1)
+    in_blocks = batches_module.in_blocks(samples, ROWS, shuffle=False)
+    (block,) = in_blocks.training(1)
     assert (block.begin, block.end, block.batch) == (0, 3, ROWS)
-    assert [block.end for block in fed.training(1, by_batch=1)] == [1, 2, 3]
+    assert [block.end for block in in_blocks.training(1, by_batch=1)] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("room", [1, 2, 64])
+@pytest.mark.parametrize("block_batches", [1, 2, 64])
 @pytest.mark.parametrize("samples", [len(X), len(X) - 1])
-def test_data_that_do_not_fit_are_fed_in_blocks(monkeypatch, room, samples):
+def test_data_too_large_for_the_device_are_sent_in_blocks(monkeypatch, block_batches, samples):
     starts = np.arange(samples) % 4 == 0
     data = (X[:samples], y[:samples])
     options = {"batch_size": ROWS, "starts": starts, "validation_data": (X, y)}
-    whole = told(model(), *data, **options)
+    whole = fit_results(model(), *data, **options)
     monkeypatch.setenv("LEGATO_DATA_SHARE", "0")
-    monkeypatch.setattr(batches_module, "BLOCK_BATCHES", room)
+    monkeypatch.setattr(batches_module, "BLOCK_BATCHES", block_batches)
     made = model()
-    fed = told(made, *data, **options)
+    in_blocks = fit_results(made, *data, **options)
     for name, values in whole[0].items():
-        np.testing.assert_allclose(fed[0][name], values, rtol=1e-6, err_msg=name)
-    for mine, theirs in zip(fed[1], whole[1], strict=True):
+        np.testing.assert_allclose(in_blocks[0][name], values, rtol=1e-6, err_msg=name)
+    for mine, theirs in zip(in_blocks[1], whole[1], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)
-    for mine, theirs in zip(fed[2].values(), whole[2].values(), strict=True):
+    for mine, theirs in zip(in_blocks[2].values(), whole[2].values(), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
     made.reset_states()
     outputs = made.predict(data[0], ROWS, verbose=0)
@@ -340,21 +340,21 @@ def test_data_that_do_not_fit_are_fed_in_blocks(monkeypatch, room, samples):
     np.testing.assert_allclose(outputs, made.predict(data[0], ROWS, verbose=0), rtol=1e-5)
 
 
-def test_shuffled_data_in_blocks_take_the_same_orders(monkeypatch):
+def test_shuffled_data_in_blocks_have_the_same_order(monkeypatch):
     options = {"batch_size": ROWS, "shuffle": True}
-    whole = told(model(stateful=False), X, y, **options)
+    whole = fit_results(model(stateful=False), X, y, **options)
     monkeypatch.setenv("LEGATO_DATA_SHARE", "0")
-    fed = told(model(stateful=False), X, y, **options)
-    np.testing.assert_allclose(fed[0]["loss"], whole[0]["loss"], rtol=1e-6)
+    in_blocks = fit_results(model(stateful=False), X, y, **options)
+    np.testing.assert_allclose(in_blocks[0]["loss"], whole[0]["loss"], rtol=1e-6)
 
 
-def test_a_share_that_is_no_number(monkeypatch):
+def test_an_invalid_share_is_refused(monkeypatch):
     monkeypatch.setenv("LEGATO_DATA_SHARE", "a lot")
     with pytest.raises(legato.InputError, match="LEGATO_DATA_SHARE is 'a lot'; a number from 0"):
         model().fit(X, y, verbose=0)
 
 
-def test_nothing_is_read_before_a_callback_that_looks_at_batches_needs_it():
+def test_batches_are_read_only_when_a_callback_by_batch_needs_them():
     read, seen = [], []
 
     def noted():
@@ -362,11 +362,11 @@ def test_nothing_is_read_before_a_callback_that_looks_at_batches_needs_it():
             read.append(number)
             yield batch
 
-    look = keras.callbacks.LambdaCallback(
+    callback = keras.callbacks.LambdaCallback(
         on_train_batch_end=lambda batch, logs: seen.append((batch, read[-1]))
     )
-    model().fit(noted(), steps_per_epoch=5, verbose=0, callbacks=[look])
-    peeked = 2  # Keras reads two batches of a generator to see what they are
+    model().fit(noted(), steps_per_epoch=5, verbose=0, callbacks=[callback])
+    peeked = 2  # Keras reads two batches of a generator to infer its structure
     assert seen == [(batch, max(batch, peeked - 1)) for batch in range(5)]
 
 
@@ -382,9 +382,9 @@ def test_batches_are_read_on_another_thread_while_the_program_runs():
     assert "legato-feeding" in readers
 
 
-@pytest.mark.parametrize("looks", [True, False])
-def test_all_of_a_source_is_read_on_one_thread(looks):
-    """What is bound to the thread that opened it, such as a database, can be read."""
+@pytest.mark.parametrize("by_batch", [True, False])
+def test_all_of_a_source_is_read_on_one_thread(by_batch):
+    """Sources bound to the thread that opened them, such as databases, can be read."""
     threads = set()
 
     def noted():
@@ -392,14 +392,16 @@ def test_all_of_a_source_is_read_on_one_thread(looks):
             threads.add(threading.get_ident())
             yield batch
 
-    look = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)]
+    callback = [keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)]
     made = legato.Sequential([layers.LSTM(UNITS)])  # built for what comes first
     made.compile("sgd", "mse")
-    made.fit(noted(), steps_per_epoch=9, epochs=2, verbose=0, callbacks=look if looks else [])
+    made.fit(
+        noted(), steps_per_epoch=9, epochs=2, verbose=0, callbacks=callback if by_batch else []
+    )
     assert len(threads) == 1
 
 
-def test_an_error_of_a_generator_is_the_callers():
+def test_an_error_of_a_generator_is_raised_in_the_caller():
     def breaks():
         yield from batches()
         raise RuntimeError("the disk is gone")
@@ -430,7 +432,7 @@ def test_an_optional_input_may_be_none():
     made.fit({"signal": X, "shift": None}, y, batch_size=len(X), verbose=0)
 
 
-def test_entries_that_are_no_inputs_are_left_out_with_keras_warning():
+def test_entries_that_are_no_inputs_are_ignored_with_a_warning_of_keras():
     signal = keras.Input((None, FEATURES), name="signal")
     made = legato.Model({"signal": signal}, layers.LSTM(UNITS)(signal))
     expected = made.predict({"signal": X}, verbose=0)
@@ -440,8 +442,8 @@ def test_entries_that_are_no_inputs_are_left_out_with_keras_warning():
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_what_was_reached_stays_when_something_breaks_in(monkeypatch, error):
-    """As in Keras: weights, optimizer and state of the last step that was made."""
+def test_an_interruption_keeps_the_last_completed_step(monkeypatch, error):
+    """As in Keras: weights, optimizer and state of the last completed step."""
     monkeypatch.setattr(batches_module, "BLOCK_BATCHES", 2)
 
     def breaks():
@@ -472,22 +474,22 @@ def test_the_next_epoch_of_batches_compiles_nothing(compiled):
 # Steps.
 
 
-def seen_by(fit):
-    """What a callback that looks at batches is told by a fit."""
+def events_of(fit):
+    """The events that a callback by batch gets from a fit."""
     seen = []
-    look = keras.callbacks.LambdaCallback(
+    callback = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: seen.append(f"epoch {epoch}"),
         on_train_batch_begin=lambda batch, logs: seen.append(f"begin {batch}"),
         on_train_batch_end=lambda batch, logs: seen.append(f"end {batch}"),
     )
-    fit([look])
+    fit([callback])
     return seen
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
-def test_steps_per_epoch_of_arrays_go_on_where_the_last_epoch_ended(steps):
+def test_steps_per_epoch_of_arrays_continue_where_the_last_epoch_ended(steps):
     """As in Keras; the run as a whole is that of the same batches in a row."""
-    looks = []
+    runs = []
     for package in (legato, keras):
         keras.utils.set_random_seed(3)
         made = package.Sequential([keras.Input((None, FEATURES)), package.layers.GRU(UNITS)])
@@ -499,9 +501,9 @@ def test_steps_per_epoch_of_arrays_go_on_where_the_last_epoch_ended(steps):
                 warnings.filterwarnings("ignore", ".* ran out")
                 made.fit(X, y, batch_size=ROWS, callbacks=callbacks, **options)
 
-        looks.append((seen_by(fit), made.get_weights()))
-    assert looks[0][0] == looks[1][0]
-    for mine, theirs in zip(looks[0][1], looks[1][1], strict=True):
+        runs.append((events_of(fit), made.get_weights()))
+    assert runs[0][0] == runs[1][0]
+    for mine, theirs in zip(runs[0][1], runs[1][1], strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-6)
 
 
@@ -512,7 +514,7 @@ def test_steps_per_execution(steps, data):
     runs = []
     for each in (1, steps):
         made = model(steps_per_execution=each)
-        seen = seen_by(
+        seen = events_of(
             lambda callbacks, made=made: made.fit(
                 *given, batch_size=ROWS if data == "arrays" else None, epochs=2, verbose=0,
                 callbacks=callbacks,
@@ -541,46 +543,46 @@ class Uneven(keras.utils.PyDataset):
 
 @pytest.mark.parametrize("steps", [2, 3, 9])
 def test_an_execution_may_have_batches_of_several_sizes(steps):
-    """Callbacks are told as in Keras, with the same logs and outputs."""
-    looks = []
+    """Callbacks get the calls of Keras, with the same logs and outputs."""
+    runs = []
     for package in (legato, keras):
         keras.utils.set_random_seed(3)
         made = package.Sequential([keras.Input((None, FEATURES)), package.layers.GRU(UNITS)])
         made.compile("sgd", "mse", steps_per_execution=steps)
         seen, outputs = [], []
 
-        def told(event, seen=seen, outputs=outputs):
-            def tell(batch, logs=None):
+        def recorder(event, seen=seen, outputs=outputs):
+            def record(batch, logs=None):
                 seen.append((event, batch, (logs or {}).get("loss", 0.0)))
                 outputs.extend((logs or {}).get("outputs", ()))
 
-            return tell
+            return record
 
         names = [f"on_{verb}_batch_{at}" for verb in ("test", "predict") for at in ("begin", "end")]
-        look = keras.callbacks.Callback()
-        vars(look).update({name: told(name) for name in [*names, "on_train_batch_end"]})
-        made.fit(Uneven(), epochs=2, shuffle=False, verbose=0, callbacks=[look])
-        made.evaluate(Uneven(), verbose=0, callbacks=[look])
-        outputs.extend(made.predict(Uneven(), verbose=0, callbacks=[look]))
-        looks.append((seen, outputs))
-    for mine, theirs in zip(*[seen for seen, _ in looks], strict=True):
+        callback = keras.callbacks.Callback()
+        vars(callback).update({name: recorder(name) for name in [*names, "on_train_batch_end"]})
+        made.fit(Uneven(), epochs=2, shuffle=False, verbose=0, callbacks=[callback])
+        made.evaluate(Uneven(), verbose=0, callbacks=[callback])
+        outputs.extend(made.predict(Uneven(), verbose=0, callbacks=[callback]))
+        runs.append((seen, outputs))
+    for mine, theirs in zip(*[seen for seen, _ in runs], strict=True):
         assert mine[:2] == theirs[:2]
         np.testing.assert_allclose(mine[2], theirs[2], rtol=1e-5)
-    np.testing.assert_allclose(looks[0][1], looks[1][1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(runs[0][1], runs[1][1], rtol=1e-5, atol=1e-6)
 
 
-def test_an_execution_may_have_more_outputs_than_a_program_has_room_for(monkeypatch):
+def test_an_execution_may_have_more_outputs_than_one_program_holds(monkeypatch):
     monkeypatch.setattr(evaluate_predict, "OUTPUT_SLOTS", 2)
     made, seen = model(steps_per_execution=5), []
-    look = keras.callbacks.Callback()
-    look.on_predict_batch_end = lambda batch, logs: seen.append((batch, logs["outputs"]))
-    outputs = made.predict(X, batch_size=ROWS, verbose=0, callbacks=[look])
+    callback = keras.callbacks.Callback()
+    callback.on_predict_batch_end = lambda batch, logs: seen.append((batch, logs["outputs"]))
+    outputs = made.predict(X, batch_size=ROWS, verbose=0, callbacks=[callback])
     assert len(outputs) == len(X)
     assert [batch for batch, _ in seen] == [4]
     np.testing.assert_array_equal(seen[0][1], outputs)
 
 
-def test_keras_limits_for_trying_out():
+def test_the_global_limits_of_keras_are_obeyed():
     keras.config.set_max_epochs(2)
     keras.config.set_max_steps_per_epoch(1)
     try:
@@ -593,7 +595,7 @@ def test_keras_limits_for_trying_out():
     assert int(made.optimizer.iterations) == 2
 
 
-def test_held_and_fed_say_how_many_batches_an_epoch_has():
+def test_whole_and_blocked_data_know_the_number_of_batches_of_an_epoch():
     samples = legato._execution.samples.read_samples(X, y)  # pyright: ignore[reportAttributeAccessIssue]
     assert WholeData(samples, 4).steps == 3
     assert BlockedData(lambda: iter([samples])).steps is None

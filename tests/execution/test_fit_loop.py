@@ -1,9 +1,9 @@
-"""Whatever ``compile`` and ``fit`` are given, plain Keras's numbers come out, whoever watches.
+"""``compile`` and ``fit`` give plain Keras's numbers, with and without callbacks.
 
-One list, ``CASES``, of models, what they are compiled with and what is asked of ``fit``. Two laws
-over it. Without carried state, a run that nobody watches, one watched by epoch and one watched by
-batch are the run of plain Keras with the same weights and seeds. With carried state, where plain
-Keras has no such run, they are each other's and that of ``run_eagerly=True``.
+One list, ``CASES``, of models, what they are compiled with and the options of ``fit``, and two laws
+over it. Without carried state, runs without callbacks, with one by epoch and with one by batch
+equal the run of plain Keras with the same weights and seeds. With carried state, where plain Keras
+has no such run, they equal each other and that of ``run_eagerly=True``.
 """
 
 from collections.abc import Callable
@@ -30,8 +30,8 @@ WORD_IDS = RNG.integers(1, WORDS, (COUNT, STEPS)) * (np.arange(STEPS) < 4 + LABE
 WEIGHTS = np.linspace(0.5, 1.5, COUNT).astype("float32")
 STEP_WEIGHTS = np.linspace(0.2, 1.8, COUNT * STEPS).astype("float32").reshape(COUNT, STEPS)
 
-WATCHERS = {
-    "nobody": list,
+CALLBACKS = {
+    "none": list,
     "by epoch": lambda: [keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)],
     "by batch": lambda: [
         keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
@@ -100,7 +100,7 @@ def two_inputs(as_named: bool):
 
 
 def subclassed(kind: Callable) -> Callable:
-    """A functional model of a class of the user's, which ``kind`` makes from the kit's Model."""
+    """A functional model of a user's class, which ``kind`` derives from the kit's Model."""
 
     def build(kit, **carry):
         first = keras.Input((STEPS, FEATURES))
@@ -111,7 +111,7 @@ def subclassed(kind: Callable) -> Callable:
 
 
 class Penalty(keras.layers.Layer):
-    """Adds a loss of what it sees."""
+    """Adds a loss of its inputs."""
 
     def call(self, x):
         self.add_loss(0.1 * keras.ops.mean(keras.ops.square(x)))
@@ -149,8 +149,8 @@ def documented_step(kit):
             logs, after = {}, []
             for metric in self.metrics:
                 own = variables[len(after) : len(after) + len(metric.variables)]
-                told = (loss,) if metric.name == "loss" else (y, y_pred)
-                own = metric.stateless_update_state(own, *told)
+                given = (loss,) if metric.name == "loss" else (y, y_pred)
+                own = metric.stateless_update_state(own, *given)
                 logs[metric.name] = metric.stateless_result(own)
                 after += own
             return logs, after
@@ -196,7 +196,7 @@ def own_logs(kit):
 
 
 def own_loss(kit):
-    """``compute_loss`` and ``compute_metrics`` of the user's own."""
+    """A user's ``compute_loss`` and ``compute_metrics``."""
 
     class Custom(kit.Model):
         def __init__(self, *arguments, **options):
@@ -224,9 +224,9 @@ class Case:
 
     Attributes:
         build: ``build(kit, **carry)``: the model, before ``compile``.
-        compiled: what ``compile`` is given, made anew for every model.
+        compiled: arguments of ``compile``, made anew for every model.
         data: ``x``, ``y`` and weights, for ``fit``.
-        fit: what else it is given.
+        fit: its other arguments.
         count: samples; an odd number makes the last batch smaller.
         verbs: whether ``evaluate`` and ``predict`` are compared too.
         carries: whether the law about carried state is tried too.
@@ -261,7 +261,7 @@ class Case:
         return model
 
     def taken(self) -> dict:
-        """As many samples of the data as are asked for."""
+        """The first ``count`` samples of the data."""
         return jax.tree.map(lambda each: each[: self.count], self.data)
 
     def run(self, model, callbacks: list) -> dict:
@@ -436,7 +436,7 @@ CASES: dict[str, Case] = {
         verbs=True,
         carries=True,
     ),
-    # What layers add.
+    # Losses of layers.
     "regularizers and constraints": Case(
         sequential(
             rnn(
@@ -502,7 +502,7 @@ CASES: dict[str, Case] = {
         ),
         carries=True,
     ),
-    # How it is run.
+    # Options of the run.
     "run_eagerly": Case(compiled=compiled(run_eagerly=True, metrics=["mae"])),
     "jit_compile=False": Case(compiled=compiled(jit_compile=False)),
     "steps_per_execution": Case(compiled=compiled(steps_per_execution=2, metrics=["mae"])),
@@ -523,7 +523,7 @@ CASES: dict[str, Case] = {
             "initial_epoch": 1,
         },
     ),
-    # Steps, losses and metrics of the user's own.
+    # Users' steps, losses and metrics.
     "train_step as documented": Case(
         subclassed(documented_step),
         compiled(metrics=["mae"]),
@@ -602,60 +602,60 @@ class Beginning:
         ]
 
 
-def watched_runs(case: Case, model) -> dict[str, dict]:
-    """The numbers of a run with each watcher, all from the same beginning."""
+def runs_with_callbacks(case: Case, model) -> dict[str, dict]:
+    """The numbers of a run with each kind of callbacks, all from the same beginning."""
     beginning = Beginning(model, case)
     runs = {}
-    for name, watcher in WATCHERS.items():
+    for name, callbacks in CALLBACKS.items():
         beginning.restore()
-        runs[name] = case.run(model, watcher())
+        runs[name] = case.run(model, callbacks())
     return runs
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_fit_is_keras_s_whoever_watches(name):
+def test_a_fit_has_the_numbers_of_keras_with_any_callbacks(name):
     case = CASES[name]
     with_keras = case.run(case.make(keras), [])
-    runs = watched_runs(case, case.make(legato))
+    runs = runs_with_callbacks(case, case.make(legato))
     for run in runs.values():
         assert_same(run, with_keras, **case.tolerance)
-        assert_same(run, runs["nobody"], rtol=1e-6, atol=1e-7)
+        assert_same(run, runs["none"], rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.carries])
-def test_a_fit_with_carried_state_is_the_same_whoever_watches(name):
+def test_a_fit_with_carried_state_has_the_same_numbers_with_any_callbacks(name):
     case = CASES[name]
     model = case.make(legato, stateful=True)
-    runs = watched_runs(case, model)
+    runs = runs_with_callbacks(case, model)
     assert model.states.rows == ROWS
     assert all(part.dtype == "float32" for parts in model.states.values() for part in parts)
     eager = case.make(legato, eagerly=True, stateful=True)
     Beginning(eager, case)
     stepwise = case.run(eager, [])
     for run in runs.values():
-        assert_same(run, runs["nobody"], rtol=1e-6, atol=1e-7)
+        assert_same(run, runs["none"], rtol=1e-6, atol=1e-7)
         assert_same(run, stepwise, **case.tolerance)
 
 
-def test_every_step_draws_dropout_anew_and_the_seed_decides_it():
-    """The same batch again and again, nothing learnt: only the masks can differ."""
+def test_every_step_draws_new_dropout_from_the_seed():
+    """The same batch repeatedly, at learning rate 0: only the masks can differ."""
     case = CASES["dropout"]
     same = {"x": np.repeat(X[:1], 4 * ROWS, axis=0), "y": np.repeat(Y[:1], 4 * ROWS, axis=0)}
     runs = []
     for _ in range(2):
         model, losses = case.make(legato), []
         model.optimizer.learning_rate = 0.0
-        told = keras.callbacks.LambdaCallback(
+        recorder = keras.callbacks.LambdaCallback(
             on_train_batch_end=lambda batch, logs, losses=losses: losses.append(logs["loss"])
         )
-        model.fit(**same, batch_size=ROWS, epochs=2, verbose=0, callbacks=[told])
+        model.fit(**same, batch_size=ROWS, epochs=2, verbose=0, callbacks=[recorder])
         runs.append(losses)
     assert len(set(runs[0])) == 8
     assert runs[0] == runs[1]
 
 
-class Watched(keras.layers.Layer):
-    """Keeps a metric of what it sees."""
+class KeepsMetric(keras.layers.Layer):
+    """Keeps a metric of its inputs."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -668,7 +668,7 @@ class Watched(keras.layers.Layer):
 
 @pytest.mark.parametrize("eagerly", [False, True])
 def test_a_metric_updated_by_a_layer_is_refused_as_keras_does(eagerly):
-    case = Case(sequential(rnn(), lambda kit, carry: Watched(name="seen"), layer("Dense", 2)))
+    case = Case(sequential(rnn(), lambda kit, carry: KeepsMetric(name="seen"), layer("Dense", 2)))
     with pytest.raises(TypeError):
         case.run(case.make(keras, eagerly=eagerly), [])
     model = case.make(legato, eagerly=eagerly)

@@ -1,8 +1,8 @@
-"""Model files both ways: what legato saves opens in plain Keras, and the other way round.
+"""Model files: those that legato saves open in plain Keras, and the other way round.
 
-Every model shape goes through the same questions: does it open without legato, with the same
-answers from a fresh state, on every backend there is; does it open in legato as it was; and is
-saved and loaded the same as never stopped, to the bit.
+Every kind of model is tested for opening without legato, with the same outputs from a fresh state,
+on every backend that is installed; for opening in legato unchanged; and for continuing as if never
+stopped, to the bit.
 """
 
 import copy
@@ -59,7 +59,7 @@ def _sequential_in_functional():
 def _two_inputs():
     one, other = _input(name="one"), _input(name="other")
     first = layers.Dense(UNITS)(other[:, 0])
-    # The state that other inputs decide: the layer is built for several shapes.
+    # The state comes from other inputs: the layer is built for several shapes.
     return legato.Model([one, other], layers.GRU(UNITS, stateful=True)(one, initial_state=first))
 
 
@@ -69,7 +69,7 @@ def _stacked():
 
 @keras.saving.register_keras_serializable("test_files")
 class Own(legato.Model):
-    """A model class of the user's own."""
+    """A user's model class."""
 
     def __init__(self, units: int):
         super().__init__()
@@ -106,7 +106,7 @@ MODELS: dict[str, Callable] = {
     "Sequential-in-functional": _sequential_in_functional,
     "two-inputs": _two_inputs,
 }
-WITHOUT_H5 = ("two-inputs",)  # plain Keras's old format does not bring back layers called by name
+WITHOUT_H5 = ("two-inputs",)  # plain Keras's old format loses layers called by name
 
 
 def data(model, rows: int = ROWS) -> list[np.ndarray]:
@@ -122,7 +122,7 @@ def predict(model, inputs: list, **options) -> np.ndarray:
 
 
 def made(name: str):
-    """A model of the list, built and with nothing remembered."""
+    """A model of the list, built, with its state reset."""
     model = MODELS[name]()
     predict(model, data(model))
     model.reset_states()
@@ -130,13 +130,13 @@ def made(name: str):
 
 
 def rows_of(name: str) -> int:
-    """Rows that plain Keras takes of a file that was saved while nothing was remembered."""
+    """Rows that plain Keras takes of a file saved with the state reset."""
     return ROWS if name == "declared" else 1
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    """A folder with every model of the list in a file, and its answers beside it."""
+    """A folder with every model of the list in a file, and its outputs beside it."""
     folder = tmp_path_factory.mktemp("saved")
     for name in MODELS:
         model = made(name)
@@ -151,7 +151,7 @@ def saved(tmp_path_factory) -> Path:
 
 
 def in_plain_keras(folder: Path, backend: str, *suffixes: str) -> dict:
-    """What a process that cannot import legato finds in a folder."""
+    """The outcome of opening a folder's files in a process that cannot import legato."""
     script = Path(__file__).parents[1] / "plain_keras.py"
     done = subprocess.run(
         [sys.executable, script, folder, *suffixes],
@@ -171,7 +171,7 @@ def in_plain_keras(folder: Path, backend: str, *suffixes: str) -> dict:
         pytest.param("torch", [".keras"], marks=pytest.mark.slow),
     ],
 )
-def test_everything_opens_without_legato_and_answers_the_same(saved, backend, suffixes):
+def test_every_model_opens_without_legato_with_the_same_outputs(saved, backend, suffixes):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     found = in_plain_keras(saved, backend, *suffixes)
@@ -180,8 +180,8 @@ def test_everything_opens_without_legato_and_answers_the_same(saved, backend, su
     assert not wrong
 
 
-def test_without_legato_means_without_it(saved, tmp_path):
-    """The check above can fail: a class of legato's own is not found there."""
+def test_the_process_without_legato_cannot_import_it(saved, tmp_path):
+    """The check above can fail: a class of legato is not found there."""
     model = Own(UNITS)
     np.savez(tmp_path / "own.npz", x0=data(model)[0], outputs=predict(model, data(model)))
     model.save(tmp_path / "own.keras")
@@ -189,12 +189,12 @@ def test_without_legato_means_without_it(saved, tmp_path):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_everything_opens_in_legato_as_it_was(saved, name):
+def test_every_model_opens_in_legato_unchanged(saved, name):
     before, after = made(name), legato.load_model(saved / f"{name}.keras")
     assert isinstance(after, legato.Sequential) == isinstance(before, legato.Sequential)
     assert isinstance(after, legato.Model)
     assert after.stateful == before.stateful
-    assert after.input_shape == before.input_shape  # nothing declared that was not
+    assert after.input_shape == before.input_shape  # nothing more is declared
     after.reset_states()
     before.set_weights(after.get_weights())
     inputs = data(before)
@@ -208,7 +208,7 @@ def test_everything_opens_in_legato_as_it_was(saved, name):
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize("name", ["Sequential", "Bidirectional", "functional-in-Sequential"])
-def test_the_rows_remembered_are_those_plain_keras_takes(name, suffix, tmp_path):
+def test_plain_keras_takes_the_rows_of_the_state(name, suffix, tmp_path):
     model, path = made(name), tmp_path / f"m{suffix}"
     x = data(model)[0]
     outputs = model.predict(x[:2], verbose=0)
@@ -219,7 +219,7 @@ def test_the_rows_remembered_are_those_plain_keras_takes(name, suffix, tmp_path)
         plain.predict(x, verbose=0)
 
 
-def test_rows_that_were_only_remembered_are_not_declared_by_a_file(tmp_path):
+def test_rows_of_the_state_are_not_declared_by_a_file(tmp_path):
     model = made("Sequential")
     predict(model, data(model))
     model.save(tmp_path / "three.keras")
@@ -231,7 +231,7 @@ def test_rows_that_were_only_remembered_are_not_declared_by_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["plain", "custom", "subclassed"])
-def test_nested_models_become_legatos_too(saved, kind, tmp_path):
+def test_nested_models_become_models_of_legato(saved, kind, tmp_path):
     if kind == "plain":
         model = legato.load_model(saved / "functional-in-Sequential.keras")
         assert isinstance(model.layers[0], legato.Model)
@@ -256,7 +256,7 @@ def test_nested_models_become_legatos_too(saved, kind, tmp_path):
 
 @keras.saving.register_keras_serializable("test_files")
 class PlainOwn(keras.Model):
-    """A model class of the user's own, written for plain Keras."""
+    """A user's model class, written for plain Keras."""
 
     def __init__(self, units: int):
         super().__init__()
@@ -278,17 +278,17 @@ class PlainOwn(keras.Model):
 
 @keras.saving.register_keras_serializable("test_files")
 class PlainLSTM(keras.layers.LSTM):
-    """A layer class of the user's own, written for plain Keras."""
+    """A user's layer class, written for plain Keras."""
 
 
-def test_classes_written_for_plain_keras_carry_and_stay_themselves(tmp_path):
+def test_classes_written_for_plain_keras_carry_state_and_keep_their_class(tmp_path):
     plain = PlainOwn(UNITS)
     plain.build((ROWS, STEPS, FEATURES))
     plain.save(tmp_path / "plain.keras")
     model = legato.load_model(tmp_path / "plain.keras")
     assert isinstance(model, (PlainOwn, legato.Model))
     x = data(model)[0]
-    first = model.predict(x, verbose=0)  # the class's own verb, on legato's
+    first = model.predict(x, verbose=0)  # the class's own verb, over legato's
     assert model.states.rows == ROWS
     model.save(tmp_path / "again.keras")
     again = keras.saving.load_model(tmp_path / "again.keras")
@@ -303,7 +303,7 @@ def test_classes_written_for_plain_keras_carry_and_stay_themselves(tmp_path):
 
 
 @pytest.mark.parametrize("batched", [True, False])
-def test_what_plain_keras_saved_carries_in_legato(tmp_path, batched):
+def test_models_saved_by_plain_keras_carry_state_in_legato(tmp_path, batched):
     options = {"batch_size": ROWS} if batched else {}
     plain = keras.Sequential(
         [keras.Input((STEPS, FEATURES), **options), keras.layers.LSTM(UNITS, stateful=batched)]
@@ -324,7 +324,7 @@ def test_what_plain_keras_saved_carries_in_legato(tmp_path, batched):
     assert set(model.fit(x, y, verbose=0).history) == {"loss", "mae"}
 
 
-# Saved and loaded = never stopped.
+# Training continues to the bit.
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_what_plain_keras_saved_carries_in_legato(tmp_path, batched):
     ],
     ids=["dropout", "functional", "stateless", "subclassed"],
 )
-def test_training_goes_on_to_the_bit(build, tmp_path):
+def test_training_continues_to_the_bit(build, tmp_path):
     model = build()
     rate = keras.optimizers.schedules.ExponentialDecay(0.01, 2, 0.9)
     model.compile(optimizer=keras.optimizers.Adam(rate), loss="mse", metrics=["mae"])
@@ -358,7 +358,7 @@ def test_training_goes_on_to_the_bit(build, tmp_path):
     assert loaded.optimizer.iterations == model.optimizer.iterations == 8
 
 
-def test_it_is_compiled_as_it_was_or_not_at_all(tmp_path):
+def test_a_loaded_model_is_compiled_as_it_was_or_not_at_all(tmp_path):
     model = made("functional")
     model.compile(optimizer=keras.optimizers.SGD(0.25), loss="mae", run_eagerly=True)
     with warnings.catch_warnings():  # Keras: the optimizer was never used
@@ -371,7 +371,7 @@ def test_it_is_compiled_as_it_was_or_not_at_all(tmp_path):
     assert not legato.load_model(tmp_path / "m.keras", compile=False).compiled
 
 
-def test_a_copied_or_unpickled_model_carries():
+def test_a_copied_or_unpickled_model_carries_state():
     model = made("Sequential")
     copied = copy.deepcopy(model)
     assert type(copied) is legato.Sequential
@@ -383,7 +383,7 @@ def test_a_copied_or_unpickled_model_carries():
 
 
 @pytest.mark.parametrize("name", ["Sequential", "Bidirectional", "functional-in-Sequential"])
-def test_weights_go_both_ways(saved, name, tmp_path):
+def test_weights_are_saved_and_loaded_both_ways(saved, name, tmp_path):
     model, plain = made(name), keras.saving.load_model(saved / f"{name}.keras")
     model.save_weights(tmp_path / "mine.weights.h5")
     plain.save_weights(tmp_path / "theirs.weights.h5")
@@ -432,18 +432,18 @@ def test_lambdas_and_unknown_classes_are_refused_as_keras_does(tmp_path):
     assert legato.load_model(tmp_path / "custom.keras", known).layers[-1].units == UNITS
 
 
-def test_a_backward_layer_is_warned_of_once(saved):
-    with pytest.warns(UserWarning, match="runs backwards in time") as said:
+def test_a_backward_layer_warns_once(saved):
+    with pytest.warns(UserWarning, match="runs backwards in time") as message:
         legato.load_model(saved / "Bidirectional.keras")
-    assert len(said) == 1
+    assert len(message) == 1
 
 
-# Files that are whole or absent.
+# Interrupted writes.
 
 
 @keras.saving.register_keras_serializable("test_files")
 class Interrupted(layers.Dense):
-    """A layer in the middle of whose saving something happens."""
+    """A layer that runs a function in the middle of being saved."""
 
     happens: Callable = staticmethod(lambda: None)
 
@@ -453,7 +453,7 @@ class Interrupted(layers.Dense):
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.weights.h5"])
-def test_an_interruption_leaves_the_old_file_whole(name, tmp_path, monkeypatch):
+def test_an_interruption_leaves_the_old_file(name, tmp_path, monkeypatch):
     path = tmp_path / name
     model = legato.Sequential([_input(), layers.LSTM(UNITS, stateful=True), Interrupted(2)])
     save = model.save if name == "m.keras" else model.save_weights
@@ -468,22 +468,22 @@ def test_an_interruption_leaves_the_old_file_whole(name, tmp_path, monkeypatch):
     monkeypatch.setattr(Interrupted, "happens", stop)
     with pytest.raises(KeyboardInterrupt):
         save(path)
-    assert seen == [old]  # what a process killed just then would leave
+    assert seen == [old]  # the file that a process killed just then would leave
     assert [each.name for each in tmp_path.iterdir()] == [name]
     assert path.read_bytes() == old
 
 
-def test_a_file_that_may_not_be_overwritten_is_asked_for(tmp_path, monkeypatch):
+def test_overwrite_false_requests_confirmation(tmp_path, monkeypatch):
     model = made("Sequential")
     path = tmp_path / "m.keras"
     path.write_text("old")
-    asked = []
-    monkeypatch.setattr(saving.keras_private, "may_overwrite", asked.append)
+    requests = []
+    monkeypatch.setattr(saving.keras_private, "may_overwrite", requests.append)
     model.save(path, overwrite=False)
-    assert asked == [path]
+    assert requests == [path]
     assert path.read_text() == "old"
     model.save(tmp_path / "new.keras", overwrite=False)
-    assert asked == [path]
+    assert requests == [path]
 
 
 def test_an_unzipped_model_is_written_by_keras(tmp_path):
@@ -493,7 +493,7 @@ def test_an_unzipped_model_is_written_by_keras(tmp_path):
     np.testing.assert_array_equal(predict(loaded, data(model)), predict(model, data(model)))
 
 
-def test_the_checkpoints_of_keras_are_written_whole_too(tmp_path):
+def test_checkpoints_of_keras_are_written_atomically(tmp_path):
     model = legato.Sequential([_input(), layers.LSTM(UNITS, stateful=True)])
     model.compile(loss="mse")
     keep = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss")
@@ -501,11 +501,11 @@ def test_the_checkpoints_of_keras_are_written_whole_too(tmp_path):
     assert legato.load_model(tmp_path / "best.keras").optimizer.iterations == 1
 
 
-# Bad files.
+# Invalid files.
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("m", r"must end in \.keras or \.h5"),
         (".keras", r"must end in \.keras or \.h5"),
@@ -513,12 +513,12 @@ def test_the_checkpoints_of_keras_are_written_whole_too(tmp_path):
         (None, r"A path that ends in \.keras or \.h5 or \.hdf5 was expected; None came"),
     ],
 )
-def test_a_name_no_model_can_have(name, said, tmp_path):
-    with pytest.raises(InputError, match=said):
+def test_invalid_names_of_files_are_refused(name, message, tmp_path):
+    with pytest.raises(InputError, match=message):
         made("functional-stateless").save(name and tmp_path / name)
 
 
-def test_weights_that_cannot_be_written(tmp_path):
+def test_invalid_files_of_weights_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"must end in \.weights\.h5"):
         made("functional-stateless").save_weights(tmp_path / "m.h5")
     with pytest.raises(InputError, match=r"not built.*model\.build"):
@@ -527,7 +527,7 @@ def test_weights_that_cannot_be_written(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])
-def test_a_folder_that_is_missing(name, tmp_path):
+def test_a_missing_folder_is_an_error(name, tmp_path):
     model = made("functional-stateless")
     save = model.save_weights if "weights" in name else model.save
     with pytest.raises(OutputError, match=r"cannot be written.*folder that exists"):
@@ -583,7 +583,7 @@ def _text(name: str) -> Callable:
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "said"),
+    ("make", "error", "message"),
     [
         (lambda folder: folder / "no.keras", OutputError, r"no\.keras cannot be read \(No such"),
         (_state, InputError, r"holds the state of a model.*model\.load_states"),
@@ -598,9 +598,9 @@ def _text(name: str) -> Callable:
     ],
     ids=lambda each: getattr(each, "__name__", None),
 )
-def test_what_is_not_a_model_file(make, error, said, tmp_path):
+def test_files_that_are_no_models_are_refused(make, error, message, tmp_path):
     path = make(tmp_path)
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         legato.load_model(path)
 
 
