@@ -1,8 +1,8 @@
-"""The laws of the state contract, each over every cell of ``tests/cells.py``.
+"""The laws of the state contract (``docs/contract.md``), over every cell of ``tests/cells.py``.
 
-Each law says that two roads lead to one number: the slow, obvious one (a row alone, a step at a
-time, a Python loop over Keras's own ``train_step``, a process that never stopped) and the one that
-legato takes. The letters are the design's. Law (g) is told where replicates are.
+Each law compares two computations of one number: a slow, obvious one (a row alone, a step at a
+time, a Python loop over Keras's own ``train_step``, a process that never stopped) and legato's.
+The letters are those of the contract. Law (g) is tested in ``tests/analysis/test_replicates.py``.
 """
 
 import itertools
@@ -85,7 +85,7 @@ def test_a_one_step_at_a_time(cell, model):
     assert_same_states(model.states, after, cell)
 
 
-# (b) Rows together = each row alone. (i) An answer in a crowd = the answer alone.
+# (b) Rows together = each row alone. (i) A row in a batch of many = the row alone.
 
 
 @few_examples
@@ -104,12 +104,12 @@ def test_b_i_rows_together_are_each_row_alone(cell, model, chosen):
         assert_same_states(after.select([at]), model.states, cell)
 
 
-def test_i_the_answer_alone_from_a_state_out_of_the_crowd(cell, model):
+def test_i_a_row_alone_continues_from_its_state_in_a_batch(cell, model):
     predict(model, inputs(seed=1))
-    crowd = model.states
+    states = model.states
     expected = predict(model, inputs(seed=2))
     for row in range(ROWS):
-        model.states = crowd.select([row])
+        model.states = states.select([row])
         assert_close(cell, predict(model, inputs(seed=2)[[row]])[0], expected[row])
 
 
@@ -119,7 +119,7 @@ STARTS = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 1], [1, 0, 0]], bool)  # (batche
 
 
 def lanes_one_by_one(model, lanes):
-    """Outputs (batches, rows, steps, units) and last states, each row alone, reset where told."""
+    """Outputs (batches, rows, steps, units) and last states, rows alone, reset by ``STARTS``."""
     outputs, states = [], []
     for row in range(ROWS):
         model.reset_states()
@@ -137,8 +137,8 @@ def test_c_reset_is_a_fresh_start(cell, model):
     expected, states = lanes_one_by_one(model, lanes)
 
     model.reset_states()
-    told = model.predict(np.concatenate(lanes), ROWS, verbose=0, starts=STARTS.reshape(-1))
-    assert_close(cell, told.reshape(expected.shape), expected)
+    together = model.predict(np.concatenate(lanes), ROWS, verbose=0, starts=STARTS.reshape(-1))
+    assert_close(cell, together.reshape(expected.shape), expected)
     assert_same_states(model.states, states, cell)
 
     model.reset_states()
@@ -204,7 +204,7 @@ def test_d_a_fresh_row_fully_masked_is_still_at_its_initial_state(cell):
 
 
 def python_loop(model, X, y, starts, rows, epochs, reset):
-    """Train as legato says it does, a step at a time; returns the logs of each epoch."""
+    """Train by the documented rules, a step at a time; returns the logs of each epoch."""
     remembered = sum(len(parts) + 1 for parts in model.states.values())
     fresh_at = set(np.cumsum([len(parts) + 1 for parts in model.states.values()]) - 1)
     step = jax.jit(model.train_step)
@@ -305,7 +305,7 @@ continue_saved(Path(sys.argv[1]))
 TRAVELLERS = ["LSTM", "Bidirectional", "learnt-initial-state", "Sequential-in-functional"]
 
 
-def test_f_a_saved_state_is_taken_up_to_the_bit(cell, model, tmp_path):
+def test_f_a_loaded_state_continues_to_the_bit(cell, model, tmp_path):
     predict(model, inputs(seed=1))
     model.save_states(tmp_path / "a.state")
     expected = predict(model, inputs(seed=2))
@@ -320,28 +320,28 @@ def fit_on(model, X, y):
     return model.fit(X, y, ROWS, 2, verbose=0, reset="never").history["loss"]
 
 
-def go_on(model, X, y):
-    """What both the process that never stopped and the one that loaded do next."""
+def continue_training(model, X, y):
+    """The next steps of both the process that never stopped and the one that loaded."""
     return [np.asarray(fit_on(model, X, y)), predict(model, X[:ROWS]), *model.get_weights()]
 
 
 def continue_saved(folder: Path):
-    """Load weights and states, go on, and write down what came of it."""
+    """Load weights and states, continue, and save the results."""
     for name in TRAVELLERS:
         model, X, y = trainable(BY_NAME[name], "sgd")
         model.load_weights(folder / f"{name}.weights.h5")
         model.load_states(folder / f"{name}.state")
-        np.savez(folder / f"{name}.npz", *go_on(model, X, y))
+        np.savez(folder / f"{name}.npz", *continue_training(model, X, y))
 
 
-def test_f_saved_and_loaded_in_another_process_is_never_stopped(tmp_path):
+def test_f_training_continues_in_another_process_to_the_bit(tmp_path):
     expected = {}
     for name in TRAVELLERS:
         model, X, y = trainable(BY_NAME[name], "sgd")
         fit_on(model, X, y)
         model.save_weights(tmp_path / f"{name}.weights.h5")
         model.save_states(tmp_path / f"{name}.state")
-        expected[name] = go_on(model, X, y)
+        expected[name] = continue_training(model, X, y)
     paths = [str(Path(__file__).parent), str(Path(legato.__file__).parents[1])]
     command = [sys.executable, "-W", "ignore", "-c", IN_ANOTHER_PROCESS, str(tmp_path), *paths]
     subprocess.run(command, check=True)
@@ -353,18 +353,18 @@ def test_f_saved_and_loaded_in_another_process_is_never_stopped(tmp_path):
 
 # (h) The same shapes again compile nothing.
 
-EPOCH_WATCHER = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
-BATCH_WATCHER = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
+EPOCH_CALLBACK = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+BATCH_CALLBACK = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: None)
 
 
 def verbs(model, X, y) -> dict:
-    """Every way to use a model, each leaving nothing remembered."""
+    """Every way to use a model, each with the state reset at its end."""
     fit = partial(model.fit, X, y, ROWS, verbose=0)
     return {
         "fit": lambda: fit(epochs=2),
         "fit more epochs": lambda: fit(epochs=5),
-        "fit watched by epoch": lambda: fit(epochs=2, callbacks=[EPOCH_WATCHER]),
-        "fit watched by batch": lambda: fit(epochs=2, callbacks=[BATCH_WATCHER]),
+        "fit, epoch callback": lambda: fit(epochs=2, callbacks=[EPOCH_CALLBACK]),
+        "fit, batch callback": lambda: fit(epochs=2, callbacks=[BATCH_CALLBACK]),
         "fit with validation": lambda: fit(epochs=2, validation_data=(X, y)),
         "evaluate": lambda: model.evaluate(X, y, ROWS, verbose=0),
         "predict": lambda: model.predict(X, ROWS, verbose=0),
@@ -381,10 +381,10 @@ def test_h_the_same_shapes_again_compile_nothing(name, compiled):
     for verb, use in verbs(model, X, y).items():
         before = compiled.count
         use()
-        if verb in ("fit more epochs", "fit watched by epoch", "fit watched by batch"):
+        if verb in ("fit more epochs", "fit, epoch callback", "fit, batch callback"):
             assert compiled.count == before, f"{verb}: after fit of two epochs"
         again = compiled.count
-        use()  # on what the first left behind
+        use()  # on the state that the first left
         model.reset_states()
         use()  # from the beginning
         model.reset_states()

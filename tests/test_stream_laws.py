@@ -1,8 +1,4 @@
-"""The laws of streams, every cell × every law: oracles are ``predict`` and the stream alone.
-
-Most of the time is compiling, so that all predictions of a model have one shape (``answers``), and
-all windows one length.
-"""
+"""The laws of streams, over every cell; the oracles are ``predict`` and each stream alone."""
 
 from functools import cache
 
@@ -71,7 +67,7 @@ def answers(model, *sequences: np.ndarray) -> list[np.ndarray]:
 
 
 def whole(model, X: np.ndarray) -> np.ndarray:
-    """What ``predict`` answers each step of one sequence (steps, features)."""
+    """The outputs of ``predict`` at each step of one sequence (steps, features)."""
     return answers(model, X)[0]
 
 
@@ -128,7 +124,7 @@ def assert_close(cell: Cell, one, other):
     )
 
 
-# A stream = predict on the whole sequence, however it is cut.
+# A stream = predict on the whole sequence, in any chunks.
 
 
 @few_examples
@@ -149,7 +145,7 @@ def test_one_step_at_a_time(cell, model, oracle):
         assert_same_states(stream.state, oracle.states.select([0]), cell)
 
 
-def test_the_model_is_not_touched(cell, model):
+def test_the_model_is_unchanged(cell, model):
     expected = whole(model, sequence())
     before = model.states
     stream = model.stream()
@@ -170,7 +166,7 @@ def test_a_window_is_predict_on_each_window(cell, model, oracle, pad):
     assert_close(cell, [stream.feed(x) for x in X], expected)
 
 
-# Fork, peek, reset, save: what leaves the past alone.
+# Fork, peek, reset, save.
 
 
 def test_forks_that_diverge_are_two_streams_from_the_start(cell, model):
@@ -213,7 +209,7 @@ def test_saved_and_loaded_is_never_stopped_to_the_bit(cell, model, window, tmp_p
     np.testing.assert_array_equal(loaded.feed(sequence()[0]), stream.feed(sequence()[0]))
 
 
-def test_a_state_read_and_set_goes_on_from_there(cell, model):
+def test_a_stream_continues_from_a_state_that_is_set(cell, model):
     stream = model.stream().warm(sequence())
     other = model.stream()
     other.state = stream.state
@@ -221,7 +217,7 @@ def test_a_state_read_and_set_goes_on_from_there(cell, model):
     np.testing.assert_array_equal([other.feed(x) for x in X], [stream.feed(x) for x in X])
 
 
-def test_the_models_own_state_is_taken_up(cell):
+def test_a_stream_can_begin_with_the_state_of_the_model(cell):
     model, X = ready(cell), inputs(seed=1)
     whole(model, sequence())
     stream = model.stream()
@@ -229,7 +225,7 @@ def test_the_models_own_state_is_taken_up(cell):
     assert_close(cell, stream.feed(X[0]), predict(model, X)[0])
 
 
-# A stream in the pool = the stream alone, whatever the others do.
+# A stream in a pool = the stream alone, whatever the others do.
 
 
 @st.composite
@@ -250,7 +246,7 @@ def step_counts(draw) -> dict[str, int]:
 @given(
     feeds=st.lists(step_counts(), min_size=2, max_size=6), window=st.sampled_from([None, WINDOW])
 )
-def test_a_stream_in_the_pool_is_the_stream_alone(cell, model, feeds, window):
+def test_a_stream_in_a_pool_is_the_stream_alone(cell, model, feeds, window):
     pool, rng = model.streams(window=window), np.random.default_rng(0)
     alone = {}
     for feed in feeds:
@@ -272,12 +268,12 @@ def test_a_stream_in_the_pool_is_the_stream_alone(cell, model, feeds, window):
         assert_same_states(pool.state(name), stream.state, cell)
 
 
-def test_traced_is_fed(cell, model):
+def test_a_trace_has_the_outputs_and_states_of_feeding(cell, model):
     X, starts = sequence(), np.array([0, 0, 1, 0, 0, 0], bool)
-    stream, fed = model.stream(), model.stream()
+    stream, expected = model.stream(), model.stream()
     trace = stream.trace(X, starts=starts)
-    np.testing.assert_array_equal(trace.answers, fed.feed(X, starts=starts))
-    assert trace.states.select([STEPS - 1]) == fed.state
+    np.testing.assert_array_equal(trace.answers, expected.feed(X, starts=starts))
+    assert trace.states.select([STEPS - 1]) == expected.state
     assert trace.steps == STEPS
     again = model.stream()
     for at, x in enumerate(X):

@@ -1,7 +1,7 @@
-"""Influence is the derivative of what ``predict`` computes, and exactly zero where nothing flows.
+"""Influence is the derivative of ``predict``, and exactly zero without a path.
 
-The oracle is ``jax.jacfwd`` through a plain Python loop over the batches, each Keras's own pure
-``predict_step``, compiled once per model and number of rows.
+The oracle is ``jax.jacrev`` through a plain Python loop over the batches, each Keras's own pure
+``predict_step``.
 """
 
 import doctest
@@ -100,7 +100,7 @@ def test_the_examples_run():
     assert doctest.testmod(influence_module).failed == 0
 
 
-# It is the derivative.
+# The derivative.
 
 
 @pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 3])
@@ -110,7 +110,7 @@ def test_it_is_the_derivative_of_predict(cell, model, batch_size):
     assert_same(cell, found.matrix, by_step(slopes(model, X, batch_size)))
 
 
-def test_few_outputs_are_followed_back(cell, model):
+def test_with_few_outputs_the_reverse_mode_gives_the_same(cell, model):
     X = inputs(SAMPLES, STEPS)
     expected = slopes(model, X, 3, STARTS)[:, :, 1:2]
     found = influence(model, X, batch_size=3, starts=STARTS, outputs=1)
@@ -157,7 +157,7 @@ def test_it_agrees_with_finite_differences(rng):
         assert np.linalg.norm(moved[0] - moved[1]) / 0.02 == pytest.approx(found[i, j], rel=0.02)
 
 
-def test_it_goes_on_from_a_state():
+def test_influence_can_begin_with_a_state():
     model, X = ready(BY_NAME["LSTM"]), inputs(SAMPLES, STEPS)
     whole = influence(model, X, batch_size=1).matrix
     model.predict(X[:4], batch_size=1, verbose=0)
@@ -166,7 +166,7 @@ def test_it_goes_on_from_a_state():
     assert not np.allclose(rest, influence(model, X[4:], batch_size=1).matrix, rtol=1e-3)
 
 
-def test_the_model_is_left_as_it_was():
+def test_the_model_is_unchanged():
     model, X = ready(BY_NAME["GRU"]), inputs(6)
     model.predict(X[:2], batch_size=2, verbose=0)
     before = model.states
@@ -186,7 +186,7 @@ def test_the_model_is_left_as_it_was():
     [(ModelState, "set_state"), (DifferentiatedRun, "_flat_function"), (Propagation, "advance")],
     ids=["beginning", "tracing", "multiplying"],
 )
-def test_ctrl_c_leaves_the_model_as_it_was(of, moment, monkeypatch):
+def test_ctrl_c_leaves_the_model_unchanged(of, moment, monkeypatch):
     model, X = ready(BY_NAME["functional-in-Sequential"]), inputs(6)
     model.predict(X, batch_size=1, verbose=0)
     options = {"batch_size": 1, "state": model.states}
@@ -210,23 +210,23 @@ def test_ctrl_c_leaves_the_model_as_it_was(of, moment, monkeypatch):
     np.testing.assert_array_equal(influence(model, X, **options).matrix, expected)
 
 
-# Zero where nothing flows.
+# Exact zeros.
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 6])
-def test_without_state_each_prediction_is_its_own_inputs(batch_size):
+def test_without_state_each_prediction_depends_on_its_own_sample(batch_size):
     found = influence(stateless(FEATURES), inputs(6), batch_size=batch_size)
     np.testing.assert_array_equal(found.matrix > 0, np.eye(6, dtype=bool))
     assert not found.reach().any()
 
 
-def test_the_fourth_network_carries_nothing_in_its_batch_of_25():
+def test_the_fourth_network_has_no_influence_between_the_samples_of_its_batch():
     letters = np.arange(25, dtype="float32").reshape(25, 1, 1) / 26
     found = influence(stateless(units=16), letters, batch_size=25)
     np.testing.assert_array_equal(found.matrix > 0, np.eye(25, dtype=bool))
 
 
-def test_a_state_is_carried_to_all_that_comes_in_its_lane():
+def test_carried_state_influences_all_later_samples_of_its_row():
     model, X = stateless(FEATURES, stateful=True), inputs(6)
     found = influence(model, X, batch_size=1)
     np.testing.assert_array_equal(found.matrix > 0, np.tri(6, dtype=bool))
@@ -236,7 +236,7 @@ def test_a_state_is_carried_to_all_that_comes_in_its_lane():
 
 
 @pytest.mark.parametrize("outputs", [None, 0])
-def test_starts_cut_it_into_blocks(outputs):
+def test_starts_make_the_matrix_block_diagonal(outputs):
     starts = np.isin(np.arange(30), [0, 4, 17])
     model = stateless(FEATURES, stateful=True)
     found = influence(model, inputs(30), batch_size=1, starts=starts, outputs=outputs)
@@ -246,7 +246,7 @@ def test_starts_cut_it_into_blocks(outputs):
 
 
 @pytest.mark.parametrize("cell", MASKED, ids=lambda cell: cell.name)
-def test_a_masked_step_has_none(cell):
+def test_a_masked_step_has_no_influence(cell):
     model, X = ready(cell, masked=True), inputs(4, 3)
     X[1, 2] = X[2, 0] = X[3] = 0.0
     found = influence(model, X, batch_size=1, steps=True)
@@ -258,7 +258,7 @@ def test_a_masked_step_has_none(cell):
 
 
 @pytest.mark.parametrize("factor", [1 / 128, 128])
-def test_what_leaves_floating_point_is_neither_zero_nor_infinite(factor):
+def test_underflow_and_overflow_are_neither_zero_nor_infinite(factor):
     model = legato.Sequential(
         [layers.Input((1, 1)), layers.SimpleRNN(1, activation=None, stateful=True)]
     )
@@ -272,7 +272,7 @@ def test_what_leaves_floating_point_is_neither_zero_nor_infinite(factor):
     assert found[-1, 0] == (SMALLEST if factor < 1 else LARGEST)
 
 
-def test_what_decays_within_a_sample_is_warned_of():
+def test_decay_within_a_sample_is_warned_of():
     model = stateless(units=2, return_sequences=True)
     with pytest.warns(UserWarning, match="Within sample 0 influence falls below 1e-30"):
         found = influence(model, np.ones((1, 400, 1)), steps=True).matrix
@@ -283,7 +283,7 @@ def test_what_decays_within_a_sample_is_warned_of():
 
 
 class Centred(legato.Model):
-    """Takes from every row the mean of its batch."""
+    """Subtracts the mean of its batch from every row."""
 
     def __init__(self):
         super().__init__()
@@ -295,7 +295,7 @@ class Centred(legato.Model):
 
 
 @pytest.mark.parametrize("outputs", [None, 1])
-def test_rows_that_mix_are_seen_to(outputs):
+def test_rows_that_mix_are_taken_into_account(outputs):
     model, X = Centred(), inputs(SAMPLES, STEPS)
     model.predict(X, verbose=0, advance=False)
     expected = slopes(model, X, 3)
@@ -306,7 +306,7 @@ def test_rows_that_mix_are_seen_to(outputs):
     assert found.matrix[0, 1] > 0
 
 
-def test_several_inputs_and_outputs_are_taken_together(rng):
+def test_several_inputs_and_outputs_are_combined(rng):
     one, other = keras.Input((None, 2), name="one"), keras.Input((None, 1), name="other")
     carried = layers.GRU(3, stateful=True, return_sequences=True)(one)
     both = layers.Concatenate()([carried, other])
@@ -319,10 +319,10 @@ def test_several_inputs_and_outputs_are_taken_together(rng):
     assert (found >= alone * (1 - 1e-5)).all()
 
 
-# What is told.
+# Results.
 
 
-def test_it_tells_in_plain_numbers_how_far_back_a_prediction_looks():
+def test_reach_and_table_give_how_far_back_a_prediction_depends():
     matrix = np.array([[2.0, 0, 0], [0.5, 4, 0], [0.1, 3, 4]])
     found = legato.Influence(matrix, ("A", "B", "C"), ("A", "B", "C"))
     assert found.reach().tolist() == [0, 1, 2]
@@ -348,7 +348,7 @@ def test_rows_and_columns_have_names():
     assert influence(model, X[:1], steps=True).inputs == ("0", "1", "2")
 
 
-# Bad input.
+# Errors.
 
 
 def counting():
@@ -369,7 +369,7 @@ class Noting(keras.layers.Layer):
 
 
 @pytest.mark.parametrize(
-    ("model", "X", "options", "told"),
+    ("model", "X", "options", "message"),
     [
         (
             keras.Sequential,
@@ -405,30 +405,30 @@ class Noting(keras.layers.Layer):
         ),
     ],
 )
-def test_bad_input_is_told(model, X, options, told):
-    with pytest.raises(InputError, match=told):
+def test_invalid_input_is_refused(model, X, options, message):
+    with pytest.raises(InputError, match=message):
         influence(model, X, **options)
 
 
-def test_numbers_in_the_place_of_floats_are_read_as_such():
+def test_integers_are_converted_to_floats():
     model, X = stateless(), np.arange(6).reshape(3, 2, 1)
     expected = influence(model, X.astype("float32")).matrix
     np.testing.assert_array_equal(influence(model, X).matrix, expected)
 
 
-def test_a_derivative_that_is_not_finite_is_told():
+def test_a_derivative_that_is_not_finite_is_an_error():
     model = legato.Sequential([layers.Input((1, 1)), layers.Lambda(keras.ops.sqrt), layers.GRU(1)])
     with pytest.raises(InputError, match="outputs for samples 0 to 2 is not finite"):
         influence(model, np.zeros((3, 1, 1)))
 
 
-def test_other_things_that_are_carried_are_told():
+def test_other_carried_variables_are_refused():
     model = legato.Sequential([layers.Input((1, 1)), Noting(), layers.GRU(1)])
     with pytest.raises(UnsupportedError, match=r"variable '.*count', which is no recur"):
         influence(model, np.zeros((3, 1, 1)))
 
 
-def test_too_large_a_map_is_refused_with_what_it_would_cost(monkeypatch):
+def test_too_large_a_map_is_refused_with_its_cost(monkeypatch):
     monkeypatch.setattr(influence_module, "MOST_BYTES", 50_000)
     model = stateless(stateful=True)
     with pytest.raises(InputError, match=r"100 samples .* GiB, and about [\d.]+ s; .*X\[:\d+\]\."):
@@ -447,6 +447,6 @@ def test_too_large_a_batch_is_refused_before_its_jacobian_is_computed(monkeypatc
 
 def test_progress_goes_to_standard_error(capsys):
     influence(stateless(), np.ones((3, 1, 1)), verbose=1)
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "steps/s" in said.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "steps/s" in printed.err

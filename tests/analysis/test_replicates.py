@@ -1,6 +1,6 @@
-"""Law (g): replicate k of many is replicate k alone, to the bit; and what cannot be one is refused.
+"""Law (g): replicate k of many is replicate k alone, to the bit; and errors.
 
-The oracle is what a user would write by hand: seed, build, fit, seed by seed.
+The oracle is a loop over seeds: seed, build, fit.
 """
 
 import random
@@ -129,7 +129,7 @@ def test_data_sent_in_blocks_are_ordered_by_each_seed(monkeypatch):
     assert_is_alone(legato.replicate(build, X, Y, n=4, verbose=0, **fit), build, **fit)
 
 
-def test_each_seed_has_data_of_its_own_if_a_function_gives_them():
+def test_a_function_gives_each_seed_its_own_data():
     def data(seed):
         drawn = np.random.default_rng(seed)
         return drawn.random((SAMPLES, STEPS, FEATURES)), drawn.random((SAMPLES, STEPS, 1))
@@ -189,7 +189,7 @@ def test_build_is_given_its_seed_if_it_asks_for_it():
         assert runs.histories[k] == history
 
 
-def test_a_default_is_not_taken_for_a_seed():
+def test_a_default_argument_is_not_a_seed():
     def sized(units=UNITS):
         model = legato.Sequential([layers.SimpleRNN(units, return_sequences=True)])
         model.compile("sgd", "mse")
@@ -214,7 +214,7 @@ def test_more_seeds_compile_nothing_more(compiled):
     assert compiled.count == before
 
 
-def test_a_model_goes_on_as_its_seed_alone():
+def test_a_replicate_continues_as_its_seed_alone():
     runs = legato.replicate(build, X, Y, n=3, epochs=2, verbose=0, shuffle=False)
     model, _ = alone(build, 1, epochs=2, shuffle=False)
     again = runs.model(1)
@@ -223,7 +223,7 @@ def test_a_model_goes_on_as_its_seed_alone():
     np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
 
 
-def test_models_are_apart():
+def test_models_of_replicates_are_independent():
     runs = legato.replicate(build, X, Y, n=2, verbose=0)
     before = runs.predict(X)
     model = runs.model(0)
@@ -232,7 +232,7 @@ def test_models_are_apart():
     assert not np.array_equal(before[0], before[1])
 
 
-def test_predict_is_each_model_s_own_from_a_fresh_state():
+def test_predict_gives_the_outputs_of_each_model_from_a_fresh_state():
     make = of_cell(CELLS[0])
     runs = legato.replicate(make, X, Y, n=3, epochs=2, batch_size=1, verbose=0)
     predicted = runs.predict(X, batch_size=2)
@@ -255,7 +255,7 @@ def test_scores_are_the_last_of_each_history():
         runs.best("mae", "most")
 
 
-def test_random_numbers_are_as_they_were_before():
+def test_global_random_states_are_restored():
     random.seed(1)
     np.random.seed(2)
     expected = random.random(), np.random.random()
@@ -265,10 +265,10 @@ def test_random_numbers_are_as_they_were_before():
     assert (random.random(), np.random.random()) == expected
 
 
-def test_every_seed_has_callbacks_of_its_own():
+def test_every_seed_has_its_own_callbacks():
     stopped = {}
 
-    class Watches(keras.callbacks.Callback):
+    class Records(keras.callbacks.Callback):
         def __init__(self, seed):
             super().__init__()
             self.seed, self.batches = seed, 0
@@ -278,7 +278,7 @@ def test_every_seed_has_callbacks_of_its_own():
             stopped[self.seed] = self.batches
 
     def callbacks(seed):
-        return [Watches(seed), keras.callbacks.EarlyStopping("loss", min_delta=9, patience=seed)]
+        return [Records(seed), keras.callbacks.EarlyStopping("loss", min_delta=9, patience=seed)]
 
     fit = {"epochs": 6, "batch_size": 4}
     runs = legato.replicate(build, X, Y, seeds=[1, 2, 3], callbacks=callbacks, verbose=0, **fit)
@@ -288,17 +288,17 @@ def test_every_seed_has_callbacks_of_its_own():
         assert runs.histories[k] == history
 
 
-def test_one_line_tells_of_all(capsys):
+def test_one_line_shows_the_progress_of_all(capsys):
     legato.replicate(build, X, Y, n=3, epochs=2, verbose=1)
-    told = capsys.readouterr().out
-    assert told.count("\n") == 1
-    assert "seed 3/3" in told
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1
+    assert "seed 3/3" in printed
     legato.replicate(build, X, Y, n=3, verbose="auto")
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_says_how_many_had_finished():
+def test_ctrl_c_reports_how_many_had_finished():
     main = threading.main_thread().ident
     assert main is not None
 
@@ -322,7 +322,7 @@ def test_ctrl_c_says_how_many_had_finished():
     assert alive == []
 
 
-def test_nan_is_told_by_seed():
+def test_a_warning_names_the_seeds_that_came_to_nan():
     def wild(seed):
         model = legato.Sequential([layers.Input((STEPS, FEATURES)), layers.GRU(UNITS)])
         model.compile("sgd", wild_loss)
@@ -409,17 +409,17 @@ _ONE = build()
         (by_dropout, {}, "different settings for seeds 0 and 1: their Dropout differs"),
     ],
 )
-def test_what_cannot_be_replicated_is_refused(make, options, message):
+def test_invalid_builds_and_seeds_are_refused(make, options, message):
     with pytest.raises(legato.InputError, match=message):
         legato.replicate(make, X, Y, verbose=0, **options)
 
 
-def test_data_that_hand_out_batches_are_refused():
+def test_generators_of_batches_are_refused():
     with pytest.raises(legato.InputError, match="X is a generator, which yields batches"):
         legato.replicate(build, (each for each in [(X, Y)]))
 
 
-def test_bad_data_are_told_as_fit_tells_them():
+def test_invalid_data_are_refused_as_by_fit():
     with pytest.raises(legato.InputError, match="y has 7"):
         legato.replicate(build, X, Y[:7], verbose=0)
 
