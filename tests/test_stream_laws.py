@@ -1,4 +1,8 @@
-"""The laws of streams, over every cell; the oracles are ``predict`` and each stream alone."""
+"""The laws of streams, over every cell; the oracles are ``predict`` and each stream alone.
+
+Most of the time is spent compiling, so all predictions of a model have one shape (``outputs_of``),
+and all windows one length.
+"""
 
 from functools import cache
 
@@ -52,8 +56,8 @@ def stateless(cell: Cell):
     return made
 
 
-def answers(model, *sequences: np.ndarray) -> list[np.ndarray]:
-    """What ``predict`` answers each step of up to ROWS sequences of up to STEPS steps.
+def outputs_of(model, *sequences: np.ndarray) -> list[np.ndarray]:
+    """The outputs of ``predict`` at each step of up to ROWS sequences of up to STEPS steps.
 
     They are rows of one batch of one shape, filled up with other numbers: no answer depends on
     other rows or on later steps.
@@ -68,12 +72,12 @@ def answers(model, *sequences: np.ndarray) -> list[np.ndarray]:
 
 def whole(model, X: np.ndarray) -> np.ndarray:
     """The outputs of ``predict`` at each step of one sequence (steps, features)."""
-    return answers(model, X)[0]
+    return outputs_of(model, X)[0]
 
 
 @cache
-def history_answers(cell: Cell) -> np.ndarray:
-    """What ``predict`` answers each step of ``history()``, which the model is fed in chunks."""
+def history_outputs(cell: Cell) -> np.ndarray:
+    """The outputs of ``predict`` at each step of ``history()``, predicted in chunks."""
     model, chunks = ready(cell), history().reshape(-1, STEPS, FEATURES)
     found = [predict(model, np.stack([chunk, *inputs(ROWS - 1)]))[0] for chunk in chunks]
     return np.concatenate(found)
@@ -96,12 +100,12 @@ class Oracle:
         X = sequence()
         self.whole = whole(model, X)
         self.states = model.states
-        self.parts = np.concatenate(answers(model, X[:2], X[2:5], X[5:]))
+        self.parts = np.concatenate(outputs_of(model, X[:2], X[2:5], X[5:]))
         self.windows = {}
         for front in (0.0, 0.3):
             padded = np.concatenate([np.full((WINDOW - 1, FEATURES), front, "float32"), X])
             windows = [padded[at : at + WINDOW] for at in range(STEPS)]
-            halves = answers(model, *windows[:ROWS]) + answers(model, *windows[ROWS:])
+            halves = outputs_of(model, *windows[:ROWS]) + outputs_of(model, *windows[ROWS:])
             self.windows[front] = np.stack(halves)[:, -1].astype("float32")
 
 
@@ -284,7 +288,7 @@ def test_a_trace_has_the_outputs_and_states_of_feeding(cell, model):
 
 
 def test_history_of_any_length(cell, model):
-    X, expected = history(), history_answers(cell)
+    X, expected = history(), history_outputs(cell)
     stream = model.stream()
     assert_close(cell, stream.feed(X[:70]), expected[:70])
     assert_close(cell, stream.feed(X[70:], every=False), expected[-1])
