@@ -263,11 +263,11 @@ def test_an_answer_is_printed_whole_or_in_brief(capsys):
     lines = [line.rstrip() for line in whole.splitlines()]
     assert lines[:6] == [
         "why · the claim does not hold",
-        "asked    Why?",
-        "claimed  Because.",
-        "answer   It is [so].",
-        "also     As ever.",
-        "took     1.2 s (quick: fewer seeds and settings)",
+        "question  Why?",
+        "claimed   Because.",
+        "answer    It is [so].",
+        "also      As ever.",
+        "took      1.2 s (quick: fewer seeds and settings)",
     ]
     assert lines[8].split() == "one 62.5 ± 17.7 % 50.0–75.0 2".split()
     assert lines[9].split() == "other 100.0 % 100.0–100.0 1".split()
