@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args
 
 from legato._errors import InputError
-from legato._series.parsing import Missing
+from legato._series.missing_values import MissingPolicy
 
 Kind = Literal["forecast", "classify", "generate"]
 Framing = Literal["chunks", "window", "features", "prefix", "runs"]
@@ -67,7 +67,7 @@ class TrainConfig:
     categorical: str | tuple[str, ...] | list[str] = _option(
         (), DATA, "Numeric columns that hold labels; columns of text always do."
     )
-    missing: Missing = _option(
+    missing: MissingPolicy = _option(
         "error", DATA, "How to handle missing values: fail, drop the row, or forward-fill."
     )
     shortest: int = _option(1, DATA, "Minimum length: shorter sequences are left out.", 1)
@@ -136,7 +136,7 @@ class TrainConfig:
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         choices = {
             "task": Kind,
-            "missing": Missing,
+            "missing": MissingPolicy,
             "framing": Framing,
             "cell": Cell,
             "split": Split,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.parsing import mark_missing, parse_numbers
+from legato._series.missing_values import mark_missing
+from legato._series.parsing import parse_numbers
 from legato._series.sequences import Column
 from legato._series.tables import Table
 

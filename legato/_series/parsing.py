@@ -1,13 +1,12 @@
-"""Parses columns of strings: missing values, numbers, times."""
+"""Parses columns of strings: numbers and times."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from legato._series.missing_values import mark_missing
 
 if TYPE_CHECKING:
     import polars
 
-Missing = Literal["error", "drop", "forward"]  # how missing values are handled
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
-_NEEDS_CLEANING = rf"^\s|\s$|^({'|'.join(MISSING)})$"
 _TIME_FORMATS = (
     "%Y-%m-%d",
     "%Y-%m-%d %H:%M:%S%.f",
@@ -21,22 +20,6 @@ _TIME_FORMATS = (
     "%Y/%m/%d %H:%M:%S%.f",
     "%Y/%m/%d %H:%M",
 )
-
-
-def mark_missing(series: "polars.Series") -> "polars.Series":
-    """Set missing values to null, NaN and names such as "NA" too; strip spaces around strings."""
-    import polars
-
-    if series.dtype in (polars.Categorical, polars.Enum, polars.Null):
-        series = series.cast(polars.String)
-    if series.dtype.is_float():
-        return series.fill_nan(None)
-    if series.dtype != polars.String:
-        return series
-    if not series.str.contains(_NEEDS_CLEANING).any():
-        return series
-    strings = series.str.strip_chars()
-    return strings.set(strings.is_in(MISSING).fill_null(False), None)
 
 
 def parse_numbers(strings: "polars.Series") -> tuple["polars.Series", "polars.Series"]:

@@ -13,16 +13,19 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._platform.checks import check_choice
-from legato._platform.wording import counted
 from legato._series.columns import check_spread, read_column
 from legato._series.file_formats import find_format
-from legato._series.parsing import Missing, mark_missing
+from legato._series.missing_values import (
+    MissingPolicy,
+    check_no_missing,
+    handle_missing,
+    mark_missing,
+)
 from legato._series.sequences import Column, Sequences, suggest_columns
 from legato._series.tables import ColumnRequest, Table, build_table, check_table
 from legato._series.text import read_text
 from legato._series.time_column import (
     check_no_duplicates,
-    check_no_missing,
     describe_gaps,
     is_sorted,
     read_times,
@@ -36,7 +39,7 @@ def read(
     time: str | None = None,
     columns: str | Iterable[str] | None = None,
     categorical: str | Iterable[str] = (),
-    missing: Missing = "error",
+    missing: MissingPolicy = "error",
 ) -> Sequences:
     """Read sequences.
 
@@ -69,7 +72,7 @@ def read(
         >>> sales.names, sales.lengths.tolist(), sales.values.ravel().tolist()
         (('b', 'a'), [2, 1], [4.0, 5.0, 7.0])
     """
-    check_choice("missing", missing, get_args(Missing))
+    check_choice("missing", missing, get_args(MissingPolicy))
     request = ColumnRequest(
         group,
         time,
@@ -102,7 +105,9 @@ def _check_no_columns(request: ColumnRequest, source: str) -> None:
         )
 
 
-def _sequences_from_table(table: Table, request: ColumnRequest, missing: Missing) -> Sequences:
+def _sequences_from_table(
+    table: Table, request: ColumnRequest, missing: MissingPolicy
+) -> Sequences:
     """Sort a table's rows into sequences, read its columns and check them."""
     group, time = request.group, request.time
     used = _choose_value_columns(table, request)
@@ -110,7 +115,7 @@ def _sequences_from_table(table: Table, request: ColumnRequest, missing: Missing
     times, order, notes = _sort_by_time(table, time, order, lengths)
     columns, values = _read_values(table, used, request.labels, order)
     rows = table.rows if order is None else table.rows[order]
-    kept, more = _handle_missing(table, columns, values, rows, lengths, missing)
+    kept, more = handle_missing(table, columns, values, rows, lengths, missing)
     if kept is not None:
         lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
         values, rows = values[kept], rows[kept]
@@ -233,63 +238,6 @@ def _read_values(
         values[:, at] = numbers if order is None else numbers[order]
         columns.append(column)
     return tuple(columns), values
-
-
-def _handle_missing(
-    table: Table,
-    columns: tuple[Column, ...],
-    values: np.ndarray,
-    rows: np.ndarray,
-    lengths: np.ndarray,
-    policy: Missing,
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Refuse, leave out or fill in place the rows whose values are missing.
-
-    Returns:
-        Which rows are kept, (rows,), None if all are; and a note.
-
-    Raises:
-        InputError: a value is missing with the policy "error", or no row would be left.
-    """
-    gone = np.isnan(values)
-    count = int(gone.sum())
-    if not count:
-        return None, ()
-    many = f"{count:,} value{'s were' if count > 1 else ' was'} missing"
-    if policy == "error":
-        places = np.flatnonzero(gone.any(axis=1))
-        place = places[rows[places].argmin()]
-        name = columns[int(gone[place].argmax())].name
-        others = f", the first of {count:,} such" if count > 1 else ""
-        cell = table.describe_cell(int(np.searchsorted(table.rows, rows[place])), name)
-        raise InputError(
-            f"{cell}: the value is missing{others}. Leave such rows "
-            "out with missing='drop', or let the last known value of the same sequence stand for "
-            "them with missing='forward'."
-        )
-    drop = policy == "drop"
-    kept = np.logical_not(gone.any(axis=1)) if drop else _fill_forward(values, gone, lengths)
-    left = counted(int((~kept).sum()), "row")
-    note = f"{many}: {left} left out."
-    if not drop:
-        note = f"{many}: {gone[kept].sum():,} filled with the last known of the same sequence"
-        note += "." if kept.all() else f", {left} before the first known left out."
-    if not kept.any():
-        raise InputError(
-            f"{table.source}: {many}, and no row would be left with missing={policy!r}."
-        )
-    return kept, (note,)
-
-
-def _fill_forward(values: np.ndarray, gone: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Fill in the last known value of the same sequence; (rows,) where every column has one."""
-    begins = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = np.ones(len(values), bool)
-    for at in np.flatnonzero(gone.any(axis=0)):
-        last = np.maximum.accumulate(np.where(gone[:, at], -1, np.arange(len(values))))
-        kept &= last >= begins
-        values[:, at] = values[last, at]
-    return kept
 
 
 def _note_emptied_sequences(names: tuple[str, ...], lengths: np.ndarray) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._series.columns import BOOLEANS, FLOAT32, format_label
-from legato._series.parsing import MISSING
+from legato._series.missing_values import MISSING_TOKENS
 from legato._series.sequences import Column, suggest_columns
 
 
@@ -37,7 +37,7 @@ def encode_value(row: Mapping[str, Any], column: Column) -> float:
     if number is not None and abs(number) <= float(FLOAT32.max):
         return number
     holds = f"The column {column.name!r} holds {_format_value(value)}"
-    if value is None or (isinstance(value, str) and value.strip() in MISSING):
+    if value is None or (isinstance(value, str) and value.strip() in MISSING_TOKENS):
         raise InputError(f"{holds}: the value is missing. Fill it in, or leave the row out.")
     if column.categories is not None:
         raise InputError(

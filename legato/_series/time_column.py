@@ -10,11 +10,12 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._series.frequency import format_step, format_time, infer_spacing, same_sequence
-from legato._series.parsing import mark_missing, parse_times
+from legato._series.missing_values import check_no_missing, mark_missing
+from legato._series.parsing import parse_times
 from legato._series.tables import Table
 
 if TYPE_CHECKING:
-    import polars
+    pass
 
 
 def read_times(table: Table, name: str) -> np.ndarray:
@@ -62,21 +63,6 @@ def read_times(table: Table, name: str) -> np.ndarray:
             "expected."
         )
     return times
-
-
-def check_no_missing(table: Table, series: "polars.Series") -> None:
-    """Check that a column of groups or times has a value in every row.
-
-    Raises:
-        InputError: one is missing.
-    """
-    if count := series.null_count():
-        at = int(series.is_null().arg_max() or 0)
-        raise InputError(
-            f"{table.describe_cell(at, series.name)}: the value is missing, the first of "
-            f"{count:,}. A column named as group= or time= must have one in every row: fill it in, "
-            "or take the row out."
-        )
 
 
 def is_sorted(times: np.ndarray, lengths: np.ndarray) -> bool:

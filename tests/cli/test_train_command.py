@@ -15,7 +15,7 @@ from command_runs import SMALL, error_of, output_of, run_legato, write_file
 
 import legato
 from legato._forecasting import config
-from legato._series import reading
+from legato._series.missing_values import MissingPolicy
 from legato.cli import _train_command
 
 pytestmark = pytest.mark.usefixtures("in_shop")
@@ -87,7 +87,7 @@ def test_a_plan_neither_trains_nor_writes():
 
 def test_choices_are_those_of_the_package():
     output = run_legato("train", "--help", env={"COLUMNS": "200"}).output
-    for choices in (config.Kind, config.Framing, config.Cell, config.Split, reading.Missing):
+    for choices in (config.Kind, config.Framing, config.Cell, config.Split, MissingPolicy):
         assert "|".join(get_args(choices)) in output
 
 

@@ -1,0 +1,117 @@
+"""Missing values: which values count as missing, and the policies that refuse, drop or fill them.
+
+Gaps are filled from earlier values of the same sequence only.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+from legato._errors import InputError
+from legato._platform.wording import counted
+
+if (
+    TYPE_CHECKING
+):  # NumPy is not imported with this module, so that ``legato train --help`` is quick
+    import numpy as np
+    import polars
+
+    from legato._series.sequences import Column
+    from legato._series.tables import Table
+
+MissingPolicy = Literal["error", "drop", "forward"]  # how missing values are handled
+MISSING_TOKENS = ("", "NA", "N/A", "NaN", "nan", "null", "None")
+_NEEDS_CLEANING = rf"^\s|\s$|^({'|'.join(MISSING_TOKENS)})$"
+
+
+def mark_missing(series: "polars.Series") -> "polars.Series":
+    """Turn NaN and the strings in ``MISSING_TOKENS`` into null; strip spaces around strings."""
+    import polars
+
+    if series.dtype in (polars.Categorical, polars.Enum, polars.Null):
+        series = series.cast(polars.String)
+    if series.dtype.is_float():
+        return series.fill_nan(None)
+    if series.dtype != polars.String:
+        return series
+    if not series.str.contains(_NEEDS_CLEANING).any():
+        return series
+    strings = series.str.strip_chars()
+    return strings.set(strings.is_in(MISSING_TOKENS).fill_null(False), None)
+
+
+def check_no_missing(table: "Table", series: "polars.Series") -> None:
+    """Check that a column of groups or times has a value in every row.
+
+    Raises:
+        InputError: one is missing.
+    """
+    if count := series.null_count():
+        at = int(series.is_null().arg_max() or 0)
+        raise InputError(
+            f"{table.describe_cell(at, series.name)}: the value is missing, the first of "
+            f"{count:,}. A column named as group= or time= must have one in every row: fill it in, "
+            "or take the row out."
+        )
+
+
+def handle_missing(
+    table: "Table",
+    columns: "tuple[Column, ...]",
+    values: "np.ndarray",
+    rows: "np.ndarray",
+    lengths: "np.ndarray",
+    policy: MissingPolicy,
+) -> "tuple[np.ndarray | None, tuple[str, ...]]":
+    """Refuse, leave out or fill in place the rows whose values are missing.
+
+    Returns:
+        Which rows are kept, (rows,), None if all are; and a note.
+
+    Raises:
+        InputError: a value is missing with the policy "error", or no row would be left.
+    """
+    import numpy as np
+
+    is_missing = np.isnan(values)
+    count = int(is_missing.sum())
+    if not count:
+        return None, ()
+    many = f"{count:,} value{'s were' if count > 1 else ' was'} missing"
+    if policy == "error":
+        incomplete = np.flatnonzero(is_missing.any(axis=1))
+        first = incomplete[rows[incomplete].argmin()]
+        name = columns[int(is_missing[first].argmax())].name
+        others = f", the first of {count:,} such" if count > 1 else ""
+        cell = table.describe_cell(int(np.searchsorted(table.rows, rows[first])), name)
+        raise InputError(
+            f"{cell}: the value is missing{others}. Leave such rows "
+            "out with missing='drop', or let the last known value of the same sequence stand for "
+            "them with missing='forward'."
+        )
+    drop = policy == "drop"
+    complete = np.logical_not(is_missing.any(axis=1))
+    kept = complete if drop else _fill_forward(values, is_missing, lengths)
+    left = counted(int((~kept).sum()), "row")
+    note = f"{many}: {left} left out."
+    if not drop:
+        note = f"{many}: {is_missing[kept].sum():,} filled with the last known of the same sequence"
+        note += "." if kept.all() else f", {left} before the first known left out."
+    if not kept.any():
+        raise InputError(
+            f"{table.source}: {many}, and no row would be left with missing={policy!r}."
+        )
+    return kept, (note,)
+
+
+def _fill_forward(
+    values: "np.ndarray", is_missing: "np.ndarray", lengths: "np.ndarray"
+) -> "np.ndarray":
+    """Fill in the last known value of the same sequence; (rows,) where every column has one."""
+    import numpy as np
+
+    begins = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    kept = np.ones(len(values), bool)
+    for at in np.flatnonzero(is_missing.any(axis=0)):
+        last = np.maximum.accumulate(np.where(is_missing[:, at], -1, np.arange(len(values))))
+        kept &= last >= begins
+        values[:, at] = values[last, at]
+    return kept
