@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from legato._errors import StateError
-from legato._platform.atomic_files import read_arrays, write_arrays
+from legato._platform.array_files import read_arrays, write_arrays
 from legato._platform.random_state import global_random_state, restore_random_state
 
 _FORMAT = "legato.training.1"

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from legato._errors import StateError
-from legato._platform.atomic_files import read_arrays, write_arrays
+from legato._platform.array_files import read_arrays, write_arrays
 from legato._platform.checks import is_count
 
 _FORMAT = "legato.state.1"

@@ -1,6 +1,6 @@
 """Files of streams: carried state, last answer and steps of each, and a fingerprint of the weights.
 
-A file is safetensors, written whole or not at all, with a checksum (``atomic_files``). A state fits
+A file is safetensors, written whole or not at all, with a checksum (``array_files``). A state fits
 only the weights that made it, so a file of other weights or other shapes of states is refused.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform import keras_private
-from legato._platform.atomic_files import read_arrays, write_arrays
+from legato._platform.array_files import read_arrays, write_arrays
 from legato._streams.step import ModelStep
 from legato._streams.store import StreamRecords
 
