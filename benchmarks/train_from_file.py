@@ -26,7 +26,7 @@ from _bench import machine, ratios, significant, spread, table
 
 from legato import layers
 from legato._series.lanes import Lanes
-from legato._forecasting.config import TrainConfig
+from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.network import Shape
 from legato._forecasting.partition import split_parts
 from legato._forecasting.trainer import Trainer

@@ -24,11 +24,11 @@ from ._errors import OutputError as OutputError
 from ._errors import StateError as StateError
 from ._errors import UnsupportedError as UnsupportedError
 from ._forecasting.classification import Labelled as Labelled
-from ._forecasting.config import TrainConfig as TrainConfig
 from ._forecasting.forecast import Forecast as Forecast
 from ._forecasting.train import Plan as Plan
 from ._forecasting.train import plan as plan
 from ._forecasting.train import train as train
+from ._forecasting.train_config import TrainConfig as TrainConfig
 from ._forecasting.trained import Trained as Trained
 from ._interop.onnx import export_onnx as export_onnx
 from ._interop.torch_weights import from_torch as from_torch

@@ -18,8 +18,8 @@ import numpy as np
 
 from legato import layers
 from legato._errors import InputError
-from legato._forecasting.config import Cell, Framing
 from legato._forecasting.task import Task
+from legato._forecasting.train_config import Cell, Framing
 from legato._models.model import Model
 
 CELLS: dict[Cell, type] = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}

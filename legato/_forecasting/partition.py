@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from legato._errors import InputError
-from legato._forecasting.config import TrainConfig
 from legato._forecasting.task import Task
+from legato._forecasting.train_config import TrainConfig
 from legato._series.sequences import Sequences
 from legato._series.splits import split_by_group, split_by_time
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from legato._errors import InputError
-from legato._forecasting.config import Kind
+from legato._forecasting.train_config import Kind
 from legato._platform.wording import counted
 from legato._series.rows import describe_known_labels
 from legato._series.sequences import Column, Sequences

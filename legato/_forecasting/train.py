@@ -18,10 +18,10 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.backtest import estimate_intervals, fingerprint_training
-from legato._forecasting.config import TrainConfig
 from legato._forecasting.network import Shape
 from legato._forecasting.partition import Partition, split_parts
 from legato._forecasting.task import Task, infer_task
+from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trained import Trained
 from legato._forecasting.trainer import Trainer
 from legato._forecasting.training_set import plan_lanes

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from legato._errors import InputError
-from legato._forecasting.config import TrainConfig
 from legato._forecasting.network import Networks, Shape, build_networks
 from legato._forecasting.partition import Partition
 from legato._forecasting.task import Task
+from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.training_set import (
     TrainingSet,
     independent_samples,

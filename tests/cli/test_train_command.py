@@ -14,7 +14,7 @@ import pytest
 from command_runs import SMALL, error_of, output_of, run_legato, write_file
 
 import legato
-from legato._forecasting import config
+from legato._forecasting import train_config
 from legato._series.missing_values import MissingPolicy
 from legato.cli import _train_command
 
@@ -87,7 +87,13 @@ def test_a_plan_neither_trains_nor_writes():
 
 def test_choices_are_those_of_the_package():
     output = run_legato("train", "--help", env={"COLUMNS": "200"}).output
-    for choices in (config.Kind, config.Framing, config.Cell, config.Split, MissingPolicy):
+    for choices in (
+        train_config.Kind,
+        train_config.Framing,
+        train_config.Cell,
+        train_config.Split,
+        MissingPolicy,
+    ):
         assert "|".join(get_args(choices)) in output
 
 

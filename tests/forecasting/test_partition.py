@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from legato._forecasting.config import TrainConfig
 from legato._forecasting.partition import split_parts
 from legato._forecasting.task import infer_task
+from legato._forecasting.train_config import TrainConfig
 from legato._series.sequences import Column, Sequences
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from legato import Column, Sequences
-from legato._forecasting.config import TrainConfig
 from legato._forecasting.network import Networks, Shape
 from legato._forecasting.task import Task, infer_task
+from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trainer import Trainer
 
 LENGTHS, STEPS, PAD = np.array([11, 5, 8]), 3, -1e6

@@ -9,8 +9,8 @@ import pytest
 
 import legato
 from legato import InputError, TrainConfig
-from legato._forecasting.config import Cell
 from legato._forecasting.network import CELLS
+from legato._forecasting.train_config import Cell
 
 
 @pytest.mark.parametrize(

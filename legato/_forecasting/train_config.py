@@ -1,8 +1,9 @@
 """Options of training, each with type, default, range and one line of help.
 
-The keywords of ``legato.train`` and ``legato.plan``, the options of ``legato train`` and the record
-in a model's file derive from the fields of ``TrainConfig``. Neither Keras nor NumPy is imported, so
-that ``legato train --help`` is quick.
+A new field of ``TrainConfig`` becomes a keyword of ``legato.train`` and ``legato.plan`` and an
+option of ``legato train``. The model's file records it only if it is also added to ``Shape`` (in
+``network``), ``TrainConfig.training`` or ``TrainConfig.reading``. Neither Keras nor NumPy is
+imported, so that ``legato train --help`` is quick.
 """
 
 # ruff: noqa: RUF009  ``_option`` makes a dataclass field
