@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato.cli._alphabet_page import ReportPage
+from legato.cli._alphabet_report import ReportPage
 from legato.cli._error_reporting import report_errors
 from legato.cli._interrupts import InterruptedAfterError
 from legato.cli._options import Debug, Json, Quiet, make_output_folder

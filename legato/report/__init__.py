@@ -1,10 +1,10 @@
 """Reports: results as tables at the terminal, plots, files and one HTML page."""
 
+from legato.report._alphabet_page import write_page as write_page
 from legato.report._answer_text import answer_facts as answer_facts
 from legato.report._answer_text import print_answer as print_answer
 from legato.report._forecast_figure import forecast_figure as forecast_figure
 from legato.report._forecast_figure import save_figure as save_figure
-from legato.report._html_page import write_page as write_page
 from legato.report._influence_figure import influence_figure as influence_figure
 from legato.report._lanes_figure import lanes_figure as lanes_figure
 from legato.report._model_text import model_facts as model_facts

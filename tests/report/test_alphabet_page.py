@@ -20,7 +20,7 @@ from alphabet_outcomes import answered, outcome
 import legato
 from legato import alphabet, report
 from legato.alphabet import Answer, Found, Group, Question
-from legato.report import _network_figures, _page_text, _panels
+from legato.report import _alphabet_page_text, _network_figures, _panels
 
 HOSTILE = "<script>alert('1')</script> & \"$x$\" </svg></p>"
 
@@ -91,13 +91,13 @@ def test_scores_without_spread_have_no_interval_but_a_share(tmp_path):
 def test_the_headline_compares_with_what_was_published():
     naive, steps = alphabet.find(["naive", "steps"])
     alone = [outcome(naive, 1, accuracy=0.84), outcome(steps, 1, accuracy=0.96)]
-    assert _page_text.headline(alone) == (
+    assert _alphabet_page_text.headline(alone) == (
         "2 of six small LSTM networks learnt to predict the next letter of the alphabet, under "
         "seed 1; they were published with one run each.",
         "The published accuracy equals the accuracy here for naive; it is higher for steps.",
     )
     several = [outcome(naive, 1, accuracy=0.8), outcome(naive, 2, accuracy=0.88), *alone[1:]]
-    assert _page_text.headline(several)[1] == (
+    assert _alphabet_page_text.headline(several)[1] == (
         "The published accuracy is within the range of the seeds for naive; it is above the range "
         "of the seeds for steps."
     )

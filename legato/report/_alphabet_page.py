@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from legato._platform.atomic_files import write_whole
 from legato.alphabet import Answer, Look, Outcome
-from legato.report import _inspection_figures, _network_figures, _page_text
+from legato.report import _alphabet_page_text, _inspection_figures, _network_figures
 from legato.report._inline_svg import inline_svg
 from legato.report._network_tables import group_by_network
 from legato.report._panels import COLOURS, Panel, write_sheet
@@ -85,11 +85,13 @@ def _panels(outcomes, looks: Sequence[Look], answers: Sequence[Answer]) -> PageP
         [_network_figures.learning_panel(runs) for runs in networks],
         [_network_figures.predictions_panel(runs) for runs in networks],
         [
-            _inspection_figures.influence_panel(each, ends, _page_text.describe_influence(each))
+            _inspection_figures.influence_panel(
+                each, ends, _alphabet_page_text.describe_influence(each)
+            )
             for each in looks
         ],
         [
-            _inspection_figures.states_panel(each, _page_text.describe_states(each))
+            _inspection_figures.states_panel(each, _alphabet_page_text.describe_states(each))
             for each in looks
         ],
         [
@@ -106,16 +108,16 @@ def _page(panels: PagePanels, outcomes, looks, answers, about: Mapping[str, str]
     ends = _inspection_figures.common_scale(looks) if looks else None
     return _template().render(
         colours=COLOURS,
-        headline=_page_text.headline(outcomes),
+        headline=_alphabet_page_text.headline(outcomes),
         several=len(outcomes) > len(networks),
-        rows=_page_text.table_rows(outcomes),
+        rows=_alphabet_page_text.table_rows(outcomes),
         networks=[runs[0] for runs in networks],
         shown_epochs=_network_figures.MOST_EPOCHS,
         shown=shown,
         scale=Markup(inline_svg(_inspection_figures.scale_panel(ends))) if ends else "",
         demonstrations=[
             {
-                heading: _page_text.check_predictions(lines)
+                heading: _alphabet_page_text.check_predictions(lines)
                 for heading, lines in runs[0].answers.items()
             }
             for runs in networks
@@ -124,9 +126,9 @@ def _page(panels: PagePanels, outcomes, looks, answers, about: Mapping[str, str]
             _question_facts(each, panel)
             for each, panel in zip(answers, panels.questions, strict=True)
         ],
-        tally=_page_text.count_verdicts(answers) if answers else "",
-        signs=_page_text.VERDICT_SIGNS,
-        about={**about, "runs": _page_text.format_seeds(outcomes), **package_versions()},
+        tally=_alphabet_page_text.count_verdicts(answers) if answers else "",
+        signs=_alphabet_page_text.VERDICT_SIGNS,
+        about={**about, "runs": _alphabet_page_text.format_seeds(outcomes), **package_versions()},
     )
 
 
@@ -135,10 +137,10 @@ def _page_figures(
 ) -> dict[str, list[PageFigure]]:
     """The plots of each section, with notes on what they show."""
     notes = {
-        "learning": [tuple(_page_text.describe_not_finite(runs)) for runs in networks],
+        "learning": [tuple(_alphabet_page_text.describe_not_finite(runs)) for runs in networks],
         "answers": [() for _ in networks],
-        "influence": [(_page_text.describe_influence(each),) for each in looks],
-        "traces": [(_page_text.describe_states(each),) for each in looks],
+        "influence": [(_alphabet_page_text.describe_influence(each),) for each in looks],
+        "traces": [(_alphabet_page_text.describe_states(each),) for each in looks],
     }
     return {
         kind: [
@@ -170,4 +172,4 @@ def _template():
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html")
+    return environment.get_template("alphabet_page.html")
