@@ -14,7 +14,7 @@ from legato._forecasting.network import Shape
 from legato._forecasting.rollout import Rollout
 from legato._forecasting.task import Task
 from legato._models.model import Model
-from legato._series.rows import encode_value
+from legato._series.record_encoding import encode_value
 from legato._series.sequences import Sequences
 from legato._streams.model_methods import compiled_steps_of
 from legato._streams.streams import Streams

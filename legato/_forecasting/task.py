@@ -12,7 +12,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._forecasting.train_config import Kind
 from legato._platform.wording import counted
-from legato._series.rows import describe_known_labels
+from legato._series.record_encoding import describe_known_labels
 from legato._series.sequences import Column, Sequences
 
 MOST_WHOLE = 2**24  # 32-bit floats represent all whole numbers below it

@@ -117,7 +117,7 @@ class PlainModelCodec:
         """The step in a CSV record, in the shape that the model takes."""
         import numpy as np
 
-        from legato._series.rows import encode_value
+        from legato._series.record_encoding import encode_value
         from legato._series.sequences import Column
 
         numbers = [encode_value(row, Column(name)) for name in self._columns or ()]

@@ -1,4 +1,4 @@
-"""Encodes the values of a single row as numbers, as ``columns`` encodes whole columns.
+"""Encodes the values of a single record as numbers, as ``columns`` encodes whole columns.
 
 Whether a column holds quantities or which labels is known from training, so that a value is encoded
 as it would be in a whole file, whatever the other values of the stream are.
@@ -15,22 +15,22 @@ from legato._series.missing_values import MISSING_TOKENS
 from legato._series.sequences import Column, suggest_columns
 
 
-def encode_value(row: Mapping[str, Any], column: Column) -> float:
-    """Encode a row's value in a column as a number.
+def encode_value(record: Mapping[str, Any], column: Column) -> float:
+    """Encode a record's value in a column as a number.
 
     Args:
-        row: values by column name: numbers, booleans or strings; further columns are ignored.
+        record: values by column name: numbers, booleans or strings; further columns are ignored.
         column: the column's description.
 
     Raises:
-        InputError: the row lacks the column, or its value is not a number or not a known label.
+        InputError: the record lacks the column, or its value is not a number or not a known label.
     """
-    if column.name not in row:
+    if column.name not in record:
         raise InputError(
             f"There is no column {column.name!r}, which the model was trained on."
-            f"{suggest_columns(column.name, [str(each) for each in row])}"
+            f"{suggest_columns(column.name, [str(each) for each in record])}"
         )
-    value = row[column.name]
+    value = record[column.name]
     number = (
         _parse_number(value) if column.categories is None else _find_label_number(value, column)
     )

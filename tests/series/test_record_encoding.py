@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import legato
-from legato._series.rows import encode_value
+from legato._series.record_encoding import encode_value
 from legato._series.sequences import Column
 
 QUANTITY = Column("load")
