@@ -3,7 +3,7 @@
 Every fenced ``python`` block of ``README.md`` and of ``docs/*.md`` is run, the blocks of a page in
 order in one namespace, every warning an error, in a folder with the passengers of the examples. A
 ``text`` block straight after one is its expected output. Every public name is on the page
-``api.md``, every argument that legato adds to Keras's on ``verbs.md`` too, and the site builds.
+``api.md``, every argument that legato adds to Keras's on ``state-in-fit.md`` too, and the site builds.
 """
 
 import contextlib
@@ -137,7 +137,7 @@ def test_every_added_argument_is_on_the_verbs_page():
     arguments = added_arguments()
     assert {"starts", "reset", "validation_state", "advance"} <= arguments
     assert not missing("api.md", arguments)
-    assert not missing("verbs.md", arguments)
+    assert not missing("state-in-fit.md", arguments)
 
 
 def test_the_tests_of_the_laws_exist():

@@ -1,4 +1,4 @@
-"""Encoding of one row's values: numbers, labels, and the error for any other value."""
+"""Encoding of one record's values: numbers, labels, and the error for any other value."""
 
 import numpy as np
 import pytest
