@@ -3,7 +3,8 @@
 Every fenced ``python`` block of ``README.md`` and of ``docs/*.md`` is run, the blocks of a page in
 order in one namespace, every warning an error, in a folder with the passengers of the examples. A
 ``text`` block straight after one is its expected output. Every public name is on the page
-``api.md``, every argument that legato adds to Keras's on ``state-in-fit.md`` too, and the site builds.
+``api.md``, every argument that legato adds to Keras's also on ``state-in-fit.md``, and the site
+builds.
 """
 
 import contextlib
