@@ -19,9 +19,11 @@ import keras
 import numpy as np
 import pytest
 from cells import CELLS, Counter, ready
+from initial_weights import draw_with_one_program
 from interrupting import sigint_handled_by
 
 SEED = 20_160_815
+draw_with_one_program()
 
 
 def pytest_configure(config):
