@@ -16,6 +16,7 @@ import numpy as np
 
 import legato
 from legato import layers
+from legato._execution.program_cache import ProgramCache
 
 FEATURES, UNITS = 3, 4
 ROWS, STEPS = 3, 6
@@ -53,7 +54,7 @@ class Cell:
             predict(model, inputs())
             model.reset_states()
         set_weights(model)
-        return model
+        return with_shared_programs(model, self, masked)
 
     @property
     def tolerance(self) -> dict:
@@ -74,6 +75,21 @@ def spread(rng, *shape) -> np.ndarray:
 def inputs(rows: int = ROWS, steps: int = STEPS, seed: int = 0) -> np.ndarray:
     """Inputs (rows, steps, FEATURES)."""
     return spread(np.random.default_rng(seed), rows, steps, FEATURES)
+
+
+_FIRST: dict = {}
+
+
+def with_shared_programs(model, *key):
+    """The compiled model, which runs the programs of the first one of this key.
+
+    Models of one key are built and compiled alike, so that they differ in their variables' values
+    only; nothing is compiled, or traced, for each of them anew.
+    """
+    first = _FIRST.setdefault(key, model)
+    if first is not model:
+        ProgramCache(model._model_state).share(ProgramCache(first._model_state))
+    return model
 
 
 @cache

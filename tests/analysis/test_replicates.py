@@ -10,11 +10,10 @@ import threading
 import keras
 import numpy as np
 import pytest
-from cells import CELLS, FEATURES, STEPS, UNITS, inputs
+from cells import CELLS, FEATURES, STEPS, UNITS, inputs, with_shared_programs
 
 import legato
 from legato import layers
-from legato._execution.program_cache import ProgramCache
 
 SAMPLES = 8
 X = inputs(SAMPLES)
@@ -45,26 +44,19 @@ def of_cell(cell, optimizer="adam"):
     return make
 
 
-def alone(make, seed, x=X, y=Y, programs=None, **fit):
-    """Seed, build, fit; with the compiled programs of another model if one is given."""
+def alone(make, seed, x=X, y=Y, key=(), **fit):
+    """Seed, build, fit; with the programs of the first model of the key, if one is given."""
     keras.utils.set_random_seed(seed)
     model = make()
-    if programs is not None:
-        ProgramCache(model._model_state).share(ProgramCache(programs._model_state))
-    history = model.fit(x, y, verbose=0, **fit).history
-    return model, history
+    if key:
+        with_shared_programs(model, *key)
+    return model, model.fit(x, y, verbose=0, **fit).history
 
 
 def assert_is_alone(runs, make, x=X, y=Y, **fit):
-    """Every replicate is its seed alone, to the bit: history, weights and state.
-
-    The first model alone compiles its own programs, and the others run them: their structure is
-    the same.
-    """
-    programs = None
+    """Every replicate is its seed alone, to the bit: history, weights and state."""
     for k, seed in enumerate(runs.seeds):
-        model, history = alone(make, seed, x, y, programs, **fit)
-        programs = programs or model
+        model, history = alone(make, seed, x, y, ("alone", runs), **fit)
         assert runs.histories[k] == history
         for one, other in zip(runs.weights[k], model.get_weights(), strict=True):
             np.testing.assert_array_equal(one, other)

@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from cells import FEATURES, ROWS, STEPS, UNITS, inputs, spread
+from cells import FEATURES, ROWS, STEPS, UNITS, inputs, spread, with_shared_programs
 
 import legato
 from legato import layers
@@ -107,8 +107,10 @@ RUNS = {
 def fit(run: dict, backup: keras.callbacks.Callback | None, *stops, seed=1):
     """Run ``fit``; returns history, attributes of callbacks, variables and states."""
     options = {"shuffle": False, "epochs": EPOCHS, "verbose": 0} | run
-    made = model(options.pop("stateful"), seed)
-    made.run_eagerly = options.pop("run_eagerly", False)
+    stateful, eagerly = options.pop("stateful"), options.pop("run_eagerly", False)
+    made = model(stateful, seed)
+    made.run_eagerly = eagerly
+    with_shared_programs(made, "backed up", stateful, eagerly)
     kind = options.pop("x", None)
     data = {"x": kind()} if kind else {"x": X, "y": y, "batch_size": ROWS}
     counts = options.pop("callbacks", list)()

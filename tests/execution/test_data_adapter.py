@@ -21,6 +21,7 @@ from cells import (
     inputs,
     set_weights,
     spread,
+    with_shared_programs,
 )
 
 import legato
@@ -42,7 +43,7 @@ def model(stateful=True, **options):
     )
     made.compile("adam", "mse", metrics=["mae"], **options)
     set_weights(made)
-    return made
+    return with_shared_programs(made, "adapted", stateful, *options.items())
 
 
 def fit_results(made, *data, epochs=3, **options):
@@ -113,7 +114,7 @@ def flat_model():
         ]
     )
     made.compile("sgd", "mse")
-    return made
+    return with_shared_programs(made, "flat")
 
 
 @pytest.mark.parametrize("kind", ARRAYS)
