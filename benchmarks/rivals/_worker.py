@@ -36,8 +36,8 @@ from _networks import NETWORKS, Network
 from _stepwise import Way
 
 CALL_SECONDS = 0.3
-MOST_CALLS = 300
-MOST_STEPS = 100_000  # a step takes microseconds
+MAX_CALLS = 300
+MAX_STEPS = 100_000  # a step takes microseconds
 
 
 class MissingError(Exception):
@@ -136,7 +136,7 @@ class _Requests:
         return {"answers": _stepwise.answers(self._way(network, way), steps)}
 
     def _step(self, network: int, way: str) -> dict[str, Any]:
-        return time_calls(_stepwise.next_step(self._way(network, way)), MOST_STEPS)
+        return time_calls(_stepwise.next_step(self._way(network, way)), MAX_STEPS)
 
     def _generate(self, network: int, way: str, steps: int) -> dict[str, Any]:
         seconds, letters = _stepwise.generate(self._way(network, way), steps)
@@ -158,7 +158,7 @@ class _Requests:
         return {"peak_mib": peak / (1024 * 1024 if sys.platform == "darwin" else 1024)}
 
 
-def time_calls(call: Callable[[], Any], most: int = MOST_CALLS) -> dict[str, Any]:
+def time_calls(call: Callable[[], Any], most: int = MAX_CALLS) -> dict[str, Any]:
     """The median time of calls during a third of a second, after two calls to warm up."""
     call()
     call()

@@ -3,7 +3,7 @@
 The function that ``predict`` computes is differentiated batch by batch (``jacobians``), and the
 batches' Jacobians are multiplied along each lane (``propagation``). The layers' ``stateful`` is not
 read: where no information flows, the derivative is exactly zero. Limits: within a batch derivatives
-below 1e-45 are zero in float32, too; the map is refused above ``MOST_BYTES``.
+below 1e-45 are zero in float32, too; the map is refused above ``MAX_BYTES``.
 """
 
 import sys
@@ -28,7 +28,7 @@ from legato._recurrent.model_state import ModelState
 from legato._recurrent.state import State
 
 TINY = 1e-30  # derivatives below this are about to become zero in float32
-MOST_BYTES = 4 * 2**30  # largest memory of a map and its computation
+MAX_BYTES = 4 * 2**30  # largest memory of a map and its computation
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,28 +293,28 @@ def _check_cost(run: DifferentiatedRun, samples: int) -> None:
     fewer_numbers, more_numbers = sorted(map(len, (run.output_axis.entry, run.input_axis.entry)))
     matrix = samples**2 * run.output_axis.entries * run.input_axis.entries
     propagated = 2 * samples * run.lane_samples * fewer_numbers * (run.state + more_numbers)
-    if run.batch_bytes > MOST_BYTES:
+    if run.batch_bytes > MAX_BYTES:
         raise InputError(
             f"The Jacobian of a batch would take {run.batch_bytes / 2**30:,.1f} GiB: "
             f"{run.lanes * run.lane_samples:,} rows with {run.state:,} numbers of state each; at "
-            f"most {MOST_BYTES / 2**30:.0f} GiB are taken. Ask for a smaller batch_size, or for "
+            f"most {MAX_BYTES / 2**30:.0f} GiB are taken. Ask for a smaller batch_size, or for "
             "one output with outputs=…."
         )
     memory_bytes = 8 * (matrix + propagated * run.carries) + run.batch_bytes
-    if memory_bytes <= MOST_BYTES:
+    if memory_bytes <= MAX_BYTES:
         return
-    fewer = max(1, int(samples * (MOST_BYTES / memory_bytes) ** 0.5))
+    fewer = max(1, int(samples * (MAX_BYTES / memory_bytes) ** 0.5))
     or_samples = ", or leave out steps=True" if run.input_axis.entries > 1 else ""
     raise InputError(
         f"A map of {samples:,} samples would take {memory_bytes / 2**30:,.1f} GiB, and about "
-        f"{duration(_estimated_seconds(run))}; at most {MOST_BYTES / 2**30:.0f} GiB are taken. Ask "
+        f"{duration(_estimated_seconds(run))}; at most {MAX_BYTES / 2**30:.0f} GiB are taken. Ask "
         f"for fewer samples, X[:{fewer}]{or_samples}."
     )
 
 
 def _estimated_seconds(run: DifferentiatedRun) -> float:
     """The time that the map would take, from a few batches and a matrix product."""
-    end = min(16, max(run.batches - 1, 1), max(1, MOST_BYTES // run.batch_bytes))
+    end = min(16, max(run.batches - 1, 1), max(1, MAX_BYTES // run.batch_bytes))
     run.jacobians(0, end)  # compiles
     began = perf_counter()
     run.jacobians(0, end)

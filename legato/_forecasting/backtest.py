@@ -25,7 +25,7 @@ from legato._series.splits import rolling_origins
 
 FEW = 8  # steps by which a sequence is recognized
 UNSEEN_LABEL = "(not learnt from)"  # name, in scores, of labels absent from training
-MOST_LEADS, MOST_ORIGINS, MOST_BEFORE = 24, 256, 1024  # limits of the backtest for intervals
+MAX_LEADS, MAX_ORIGINS, MAX_BEFORE = 24, 256, 1024  # limits of the backtest for intervals
 
 
 def score_forecasts(
@@ -109,8 +109,8 @@ def score_labels(
 def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.ndarray) -> Intervals:
     """Prediction intervals from the errors of a backtest on data outside the training part.
 
-    Errors are taken at up to ``MOST_ORIGINS`` steps, for each step ahead with a known true value;
-    beyond the horizon, up to ``MOST_LEADS``, if the model is autoregressive.
+    Errors are taken at up to ``MAX_ORIGINS`` steps, for each step ahead with a known true value;
+    beyond the horizon, up to ``MAX_LEADS``, if the model is autoregressive.
 
     Args:
         predictor: the forecaster.
@@ -119,12 +119,12 @@ def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.nd
     task, leads = predictor.task, predictor.task.horizon
     begins = np.maximum(begins, 1)
     if task.is_autoregressive:
-        leads = max(leads, min(MOST_LEADS, int((sequences.lengths - begins).max())))
+        leads = max(leads, min(MAX_LEADS, int((sequences.lengths - begins).max())))
     sequence, t = rolling_origins(begins, sequences.lengths, 1)
-    chosen = np.unique(np.linspace(0, len(t) - 1, MOST_ORIGINS).astype(int))
+    chosen = np.unique(np.linspace(0, len(t) - 1, MAX_ORIGINS).astype(int))
     sequence, t = sequence[chosen], t[chosen]
     values, truth = predictor.inputs_of(sequences, lenient=True), predictor.truth(sequences)
-    lengths = np.minimum(t + 1, MOST_BEFORE)
+    lengths = np.minimum(t + 1, MAX_BEFORE)
     at = sequences.offsets[sequence] + t
     before = values[expand_ranges(at + 1 - lengths, lengths)]
     steps = at[:, None] + np.arange(1, leads + 1)

@@ -16,8 +16,8 @@ from legato._forecasting.forecast_metrics import as_lists, finite
 from legato._platform.wilson_interval import wilson_interval
 from legato._platform.wording import listed
 
-MOST_CONFUSED = 100  # classes, above which the confusion matrix is not recorded
-LEAST_PROBABILITY = 1e-7  # as in Keras's losses, so that the numbers agree
+MAX_CONFUSED = 100  # classes, above which the confusion matrix is not recorded
+MIN_PROBABILITY = 1e-7  # as in Keras's losses, so that the numbers agree
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class LabelScores:
 
     def as_numbers(self) -> dict[str, Any]:
         """The scores as a dictionary for JSON; the confusion matrix for up to 100 classes."""
-        few = len(self.classes) <= MOST_CONFUSED
+        few = len(self.classes) <= MAX_CONFUSED
         return {
             "model": as_lists(self.model) | {"cross_entropy_bits": self.model.cross_entropy_bits},
             "baselines": {
@@ -175,7 +175,7 @@ def _label_score(
                 "those of a prediction must add up to 1. A softmax makes them so."
             )
         right = (chances / totals)[np.arange(len(truth)), truth]
-        nats = float(-np.log(np.maximum(right, LEAST_PROBABILITY)).mean())
+        nats = float(-np.log(np.maximum(right, MIN_PROBABILITY)).mean())
         predicted = chances.argmax(1)
     labels = _classes(f"The labels of {name}", predicted, classes)
     right = int((labels == truth).sum())

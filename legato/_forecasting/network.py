@@ -23,9 +23,9 @@ from legato._forecasting.train_config import Cell, Framing
 from legato._models.model import Model
 
 CELLS: dict[Cell, type] = {"lstm": layers.LSTM, "gru": layers.GRU, "simple": layers.SimpleRNN}
-LEAST_SPREAD, MOST_SPREAD = 1e-7, 1e18  # limits of Keras's Normalization in 32-bit floats
+MIN_SPREAD, MAX_SPREAD = 1e-7, 1e18  # limits of Keras's Normalization in 32-bit floats
 ROUNDING = 1e-6  # relative to the values: changes that vary by less are rounding errors
-MOST_FLAGS = 64  # categories that are one-hot encoded; more are embedded
+MAX_ONE_HOT = 64  # categories that are one-hot encoded; more are embedded
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def build_networks(
     if changes is None:
         raise ValueError("a forecast needs the changes")
     size = np.tile(np.abs(values[:, task.places]).max(0), task.horizon)
-    least = np.maximum(ROUNDING * size, LEAST_SPREAD)
+    least = np.maximum(ROUNDING * size, MIN_SPREAD)
     mean, spread = changes.mean(0), np.maximum(changes.std(0), least)
     scaled = layers.Dense(len(mean), name="scaled")(features)
     change = layers.Normalization(mean=mean, variance=spread**2, invert=True, name="change")(scaled)
@@ -134,8 +134,8 @@ def _category(numbers: tuple[float, ...], inputs, name: str):
     """One-hot or embedded categories; padding, which is below all numbers, is encoded as none."""
     bounds = np.array(numbers) - 0.5
     places = layers.Discretization(bin_boundaries=bounds.tolist(), name=name)(inputs)
-    if len(numbers) > MOST_FLAGS:
-        return layers.Embedding(len(numbers) + 1, MOST_FLAGS // 2, name=f"{name}_points")(places)
+    if len(numbers) > MAX_ONE_HOT:
+        return layers.Embedding(len(numbers) + 1, MAX_ONE_HOT // 2, name=f"{name}_points")(places)
     return keras.ops.one_hot(places - 1, len(numbers))  # all zero for padding, at -1
 
 
@@ -154,9 +154,9 @@ def _spread(values: np.ndarray) -> np.ndarray:
 def _check_spread(names: list[str], values: np.ndarray) -> None:
     """Raise an InputError if quantities are too small or too large to be scaled."""
     for name, spread in zip(names, _spread(values), strict=True):
-        if not LEAST_SPREAD <= spread <= MOST_SPREAD:
-            way = "Multiply" if spread < LEAST_SPREAD else "Divide"
+        if not MIN_SPREAD <= spread <= MAX_SPREAD:
+            way = "Multiply" if spread < MIN_SPREAD else "Divide"
             raise InputError(
-                f"The column {name!r} varies by {spread:.1g}, and from {LEAST_SPREAD:g} to "
-                f"{MOST_SPREAD:g} was expected. {way} it by a power of ten: another unit will do."
+                f"The column {name!r} varies by {spread:.1g}, and from {MIN_SPREAD:g} to "
+                f"{MAX_SPREAD:g} was expected. {way} it by a power of ten: another unit will do."
             )

@@ -15,7 +15,7 @@ from legato._platform.wording import counted
 from legato._series.record_encoding import describe_known_labels
 from legato._series.sequences import Column, Sequences
 
-MOST_WHOLE = 2**24  # 32-bit floats represent all whole numbers below it
+MAX_WHOLE = 2**24  # 32-bit floats represent all whole numbers below it
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def _known_column(sequences: Sequences, name: str) -> Column:
     found = np.isin(column.numbers, np.unique(sequences.values[:, sequences.place(name)]))
     labels = [label for label, is_there in zip(column.categories, found, strict=True) if is_there]
     numbers = [number for number, is_there in zip(column.numbers, found, strict=True) if is_there]
-    whole = all(number.is_integer() and abs(number) < MOST_WHOLE for number in numbers)
+    whole = all(number.is_integer() and abs(number) < MAX_WHOLE for number in numbers)
     if not whole or list(column.numbers) == list(range(len(found))):
         numbers = list(range(len(labels)))  # indices in the list of labels
     return Column(name, tuple(labels), tuple(float(number) for number in numbers))

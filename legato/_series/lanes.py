@@ -21,7 +21,7 @@ from legato._platform.padding import broadcast_padding
 from legato._platform.wording import counted
 from legato._series.sequences import expand_ranges
 
-MOST_ROWS = 32
+MAX_ROWS = 32
 STEPS = (8, 64)  # the shortest and the longest truncation length that is chosen
 IDLE_PERCENT = 3  # of the time that chosen rows may be without a sequence
 PADDING_PERCENT = 5  # of all steps that may be padding at a chosen truncation length
@@ -275,7 +275,7 @@ def _fits(chunks: np.ndarray, rows: int, batches: int) -> bool:
 def _choose_rows(chunks: np.ndarray) -> int:
     """The largest number of rows that are idle for at most ``IDLE_PERCENT`` of the time."""
     filled = 100 * int(chunks.sum()) // (100 - IDLE_PERCENT)
-    most = min(MOST_ROWS, len(chunks))
+    most = min(MAX_ROWS, len(chunks))
     return next(rows for rows in range(most, 0, -1) if _fits(chunks, rows, filled // rows))
 
 

@@ -16,7 +16,7 @@ from legato._errors import InputError
 from legato._platform.checks import check_count
 from legato._series.sequences import Sequences, expand_ranges
 
-LEAST_TRAINING_STEPS = 2  # one input, one target
+MIN_TRAINING_STEPS = 2  # one input, one target
 
 
 def split_by_time(
@@ -50,12 +50,12 @@ def split_by_time(
         tests = np.maximum(_resolve_share(share, lengths), check_count("least", least))
     else:
         tests = _count_steps_since(sequences, at)
-    greedy = np.flatnonzero((tests > 0) & (lengths - tests < LEAST_TRAINING_STEPS))
+    greedy = np.flatnonzero((tests > 0) & (lengths - tests < MIN_TRAINING_STEPS))
     if len(greedy):
         first = greedy[0]
         raise InputError(
             f"Sequence {sequences.names[first]!r} has length {lengths[first]:,} and its test part "
-            f"would take {tests[first]:,}; at least {LEAST_TRAINING_STEPS} time steps must be left "
+            f"would take {tests[first]:,}; at least {MIN_TRAINING_STEPS} time steps must be left "
             f"to train on. Take a {'smaller share' if at is None else 'later time'}, or leave out "
             f"the {len(greedy):,} of {len(lengths):,} sequences that are too short for it: "
             f"shortest={lengths[greedy].max() + 1}."

@@ -112,7 +112,7 @@ def _page(panels: PagePanels, outcomes, looks, answers, about: Mapping[str, str]
         several=len(outcomes) > len(networks),
         rows=_alphabet_page_text.table_rows(outcomes),
         networks=[runs[0] for runs in networks],
-        shown_epochs=_network_figures.MOST_EPOCHS,
+        shown_epochs=_network_figures.MAX_EPOCHS,
         shown=shown,
         scale=Markup(inline_svg(_inspection_figures.scale_panel(ends))) if ends else "",
         demonstrations=[

@@ -13,7 +13,7 @@ from legato import Forecast
 from legato._platform.atomic_files import write_whole
 from legato.report._terminal import make_printable, shorten
 
-MOST_PANELS, MOST_TITLE = 12, 34
+MAX_PANELS, MAX_TITLE = 12, 34
 _BEFORE, _AHEAD = "#3d4f5c", "#b5482a"
 
 
@@ -24,7 +24,7 @@ def forecast_figure(forecast: Forecast) -> Figure:
     writes the figure.
     """
     panels = list(product(range(len(forecast)), range(len(forecast.targets))))
-    shown = panels[:MOST_PANELS]
+    shown = panels[:MAX_PANELS]
     across = min(len(shown), 3)
     down = -(-len(shown) // across)
     fig = Figure(figsize=(max(7, 4.6 * across), 3.2 * down), layout="constrained")
@@ -76,7 +76,7 @@ def _draw_panel(axes: Axes, forecast: Forecast, at: int, target: int) -> None:
     name = forecast.names[at]
     several = len(forecast) > 1
     title = f"{forecast.targets[target]} · {name}" if several else forecast.targets[target]
-    title = shorten(make_printable(title), MOST_TITLE)
+    title = shorten(make_printable(title), MAX_TITLE)
     axes.set_title(title, loc="left", fontsize=10, fontweight="bold", parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -11,10 +11,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from legato import Influence
 from legato.report._terminal import make_printable, shorten
 
-MOST_DOTS = 1000  # cells along an axis, about the pixels of the figure
-MOST_WRITTEN, MOST_NAMED = 9, 40  # cells along an axis that get numbers; that get names
+MAX_DOTS = 1000  # cells along an axis, about the pixels of the figure
+MAX_WRITTEN, MAX_NAMED = 9, 40  # cells along an axis that get numbers; that get names
 DECADES = 12  # of the scale, at most
-_ZERO, _MOST_NAME = "#e4e4e4", 12
+_ZERO, _MAX_NAME = "#e4e4e4", 12
 _HEAT = colormaps["viridis"].with_extremes(bad=_ZERO)
 _SIDE, _BESIDE, _ABOVE, _LEAST = 6.5, 1.7, 1.3, 2.0  # inches
 
@@ -57,7 +57,7 @@ def influence_figure(influence: Influence, title: str | None = None) -> Figure:
         extent=(-0.5, columns - 0.5, rows - 0.5, -0.5),
     )
     _label_axes(axes, influence)
-    if max(rows, columns) <= MOST_WRITTEN:
+    if max(rows, columns) <= MAX_WRITTEN:
         _write_values(axes, matrix, image)
     bar = fig.colorbar(image, ax=axes, extend="min" if smallest < low else "neither")
     bar.set_label("size of the derivative", fontsize=9)
@@ -70,26 +70,26 @@ def influence_figure(influence: Influence, title: str | None = None) -> Figure:
 
 
 def _downsample(values: np.ndarray, axis: int) -> np.ndarray:
-    """At most ``MOST_DOTS`` values along an axis: the largest of adjacent ones."""
+    """At most ``MAX_DOTS`` values along an axis: the largest of adjacent ones."""
     count = values.shape[axis]
-    if count <= MOST_DOTS:
+    if count <= MAX_DOTS:
         return values
-    return np.maximum.reduceat(values, np.arange(MOST_DOTS) * count // MOST_DOTS, axis)
+    return np.maximum.reduceat(values, np.arange(MAX_DOTS) * count // MAX_DOTS, axis)
 
 
 def _label_axes(axes: Axes, influence: Influence) -> None:
-    """Label both axes; of more than ``MOST_NAMED`` names, about ten are shown."""
+    """Label both axes; of more than ``MAX_NAMED`` names, about ten are shown."""
     axes.set_xlabel("input")
     axes.set_ylabel("prediction")
     axes.tick_params(labelsize=8)
     for axis, names in ((axes.xaxis, influence.inputs), (axes.yaxis, influence.predictions)):
-        words = [shorten(make_printable(each), _MOST_NAME) for each in names]
-        most = MOST_NAMED if len(names) <= MOST_NAMED else 10
+        words = [shorten(make_printable(each), _MAX_NAME) for each in names]
+        most = MAX_NAMED if len(names) <= MAX_NAMED else 10
         axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 5, 10], integer=True))
         axis.set_major_formatter(FuncFormatter(lambda at, _, words=words: _name_at(words, at)))
         for label in axis.get_ticklabels():
             label.set_parse_math(False)
-    if max(map(len, influence.inputs)) > 4 and len(influence.inputs) > MOST_WRITTEN:
+    if max(map(len, influence.inputs)) > 4 and len(influence.inputs) > MAX_WRITTEN:
         axes.tick_params("x", rotation=90)
 
 

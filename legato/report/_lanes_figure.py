@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from legato import Lanes
 
-MOST_NUMBERS = 200  # sequences up to which numbers are written into the bars
+MAX_NUMBERS = 200  # sequences up to which numbers are written into the bars
 _HALF = 0.42  # of a bar's height
 _PADDING, _BEGINS = "#d5d5d5", "#1c1c1c"
 _COLOURS = colormaps["tab20"].colors[:14] + colormaps["tab20"].colors[16:]  # pyright: ignore[reportAttributeAccessIssue]  without its greys
@@ -39,7 +39,7 @@ def lanes_figure(lanes: Lanes) -> Figure:
     everywhere = _bar_corners(0 * rows, 0 * rows + lanes.batches, rows)
     axes.add_collection(PolyCollection(everywhere, facecolors=_PADDING))
     axes.add_collection(PolyCollection(_bar_corners(left, right, row), facecolors=colours))
-    many = len(sequence) > MOST_NUMBERS
+    many = len(sequence) > MAX_NUMBERS
     axes.vlines(left, row - _HALF, row + _HALF, colors=_BEGINS, lw=0.4 if many else 1.2)
     if not many:
         _write_numbers(axes, lanes, sequence, left, right, row)

@@ -23,7 +23,7 @@ from legato.report._panels import (
     title_axes,
 )
 
-MOST_EPOCHS = 240  # that are drawn
+MAX_EPOCHS = 240  # that are drawn
 
 
 def figure(outcomes: Sequence[Outcome]) -> Figure:
@@ -66,8 +66,8 @@ def _format_range(values: np.ndarray, form: str) -> str:
 
 
 def shown_epochs(count: int) -> np.ndarray:
-    """At most ``MOST_EPOCHS`` evenly spaced epochs, counted from 0, with the first and the last."""
-    return np.unique(np.linspace(0, count - 1, min(count, MOST_EPOCHS)).round().astype(int))
+    """At most ``MAX_EPOCHS`` evenly spaced epochs, counted from 0, with the first and the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, MAX_EPOCHS)).round().astype(int))
 
 
 def _draw_curves(fig: FigureBase, runs: Sequence[Outcome]) -> None:

@@ -25,8 +25,8 @@ from legato.report._panels import (
 from legato.report._terminal import make_printable, shorten
 
 _STRIP, _BELOW = 0.7, 0.42  # inches
-_MOST_NAME = 52
-_MOST_EDGED = 12  # dots of a strip up to which each has an edge
+_MAX_NAME = 52
+_MAX_EDGED = 12  # dots of a strip up to which each has an edge
 _SPREAD = 0.25  # of a strip's height, to either side of its middle
 
 
@@ -80,7 +80,7 @@ def _draw(fig: FigureBase, answer: Answer) -> None:
         _draw_strip(axes, at, group, question.unit)
     unit = "" if question.unit == question.what else question.unit
     words = f"{question.what}, {unit}" if unit else question.what
-    label_axes(axes, shorten(make_printable(words), _MOST_NAME))
+    label_axes(axes, shorten(make_printable(words), _MAX_NAME))
 
 
 def _axis_limits(groups: Sequence[Group], unit: str) -> tuple[float, float]:
@@ -108,14 +108,14 @@ def _draw_strip(axes: Axes, at: int, group: Group, unit: str) -> None:
     axes.text(
         low,
         at - 0.38,
-        shorten(make_printable(group.name), _MOST_NAME),
+        shorten(make_printable(group.name), _MAX_NAME),
         fontsize=TEXT,
         color=INK,
         va="center",
         parse_math=False,
     )
     heights = at - _SPREAD * _stack_offsets(scores, (high - low) / 45)
-    edge = 0.5 if len(scores) <= _MOST_EDGED else 0.0
+    edge = 0.5 if len(scores) <= _MAX_EDGED else 0.0
     axes.plot(scores, heights, "o", color=COOL, ms=4, mec=GROUND, mew=edge, clip_on=False)
     wrong = len(group.scores) - len(scores)
     if wrong:

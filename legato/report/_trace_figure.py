@@ -11,9 +11,9 @@ from legato import Trace
 from legato.report._terminal import make_printable, shorten
 from legato.report._trace_text import NO_STATE, StateArray, state_arrays
 
-MOST_STEPS, UNITS_AN_INCH = 1500, 100  # cells of a heat map, about its pixels
-MOST_TITLE = 48
-_WIDTH, _LINES_HEIGHT, _MOST_HEIGHT = 11, 1.5, 16  # inches
+MAX_STEPS, UNITS_AN_INCH = 1500, 100  # cells of a heat map, about its pixels
+MAX_TITLE = 48
+_WIDTH, _LINES_HEIGHT, _MAX_HEIGHT = 11, 1.5, 16  # inches
 _RESET, _NOT_FINITE = "#1c1c1c", "#b8b8b8"
 _COLOURS = colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]  a layer each
 _STYLES = ("-", "--", ":", "-.")  # an array of a layer each
@@ -80,7 +80,7 @@ def trace_figure(trace: Trace, title: str | None = None) -> Figure:
 def _panel_heights(arrays: list[StateArray]) -> list[float]:
     """Heights of the heat maps in inches: by units, and lower if there are many panels."""
     wanted = [np.clip(2 * each.values[0].size / UNITS_AN_INCH, 0.9, 2.4) for each in arrays]
-    share = min(1, (_MOST_HEIGHT - 2 * _LINES_HEIGHT) / sum(wanted))
+    share = min(1, (_MAX_HEIGHT - 2 * _LINES_HEIGHT) / sum(wanted))
     return [max(float(each) * share, 0.6) for each in wanted]
 
 
@@ -90,7 +90,7 @@ def _draw_heat(axes: Axes, beside: Axes, array: StateArray, most_units: int) -> 
     sizes = np.abs(values[np.isfinite(values)])
     largest = float(sizes.max(initial=0)) or 1.0
     image = axes.imshow(
-        _downsample(_downsample(values, 1, MOST_STEPS), 0, most_units).astype("float64"),
+        _downsample(_downsample(values, 1, MAX_STEPS), 0, most_units).astype("float64"),
         cmap=_HEAT,
         vmin=-largest,
         vmax=largest,
@@ -165,7 +165,7 @@ def _mark_resets(panels: list[Axes], trace: Trace) -> None:
 
 def _add_legend(fig: Figure, lines: list[Line2D], names: list[str], resets: bool) -> None:
     """Add a legend of the lines below the plot."""
-    handles, labels = [*lines], [shorten(make_printable(each), MOST_TITLE) for each in names]
+    handles, labels = [*lines], [shorten(make_printable(each), MAX_TITLE) for each in names]
     if resets:
         handles, labels = [*handles, Line2D([], [], color=_RESET, lw=1.2)], [*labels, "reset"]
     columns = min(len(labels), max(1, 150 // (max(map(len, labels)) + 8)))
@@ -186,7 +186,7 @@ def _text_figure(text: str, title: str | None) -> Figure:
 
 def _add_caption(axes: Axes, words: str) -> None:
     axes.set_title(
-        shorten(make_printable(words), 2 * MOST_TITLE), loc="left", fontsize=9, parse_math=False
+        shorten(make_printable(words), 2 * MAX_TITLE), loc="left", fontsize=9, parse_math=False
     )
 
 

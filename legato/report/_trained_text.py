@@ -15,7 +15,7 @@ from legato.report import _terminal
 from legato.report._model_text import format_state_shapes, state_shapes
 from legato.report._terminal import align_numbers, make_console, print_columns, print_fields
 
-MOST_ROWS, MOST_LABELS = 24, 12  # of a table, and of a list, that are printed
+MAX_ROWS, MAX_LABELS = 24, 12  # of a table, and of a list, that are printed
 
 
 def facts(trained: Trained) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def _describe_columns(columns: tuple[Column, ...]) -> str:
 
 
 def _first_labels(labels: tuple[str, ...]) -> str:
-    shown = [repr(label) if label.split() != [label] else label for label in labels[:MOST_LABELS]]
-    return " ".join(shown) + (" …" if len(labels) > MOST_LABELS else "")
+    shown = [repr(label) if label.split() != [label] else label for label in labels[:MAX_LABELS]]
+    return " ".join(shown) + (" …" if len(labels) > MAX_LABELS else "")
 
 
 def print_scores(scores: dict, console: Console | None = None) -> None:
@@ -207,20 +207,20 @@ def _shown_leads(horizon: int) -> list[int]:
 
 
 def print_table(columns: dict[str, list], console: Console | None = None) -> None:
-    """Print a table; of more than ``MOST_ROWS`` rows, only the first and the last."""
+    """Print a table; of more than ``MAX_ROWS`` rows, only the first and the last."""
     console = console or make_console()
     count = len(next(iter(columns.values())))
     shown = list(range(count))
-    if count > MOST_ROWS:
-        shown = [*range(MOST_ROWS - 4), *range(count - 3, count)]
+    if count > MAX_ROWS:
+        shown = [*range(MAX_ROWS - 4), *range(count - 3, count)]
     made = [_text_column(name, [values[at] for at in shown]) for name, values in columns.items()]
-    if count > MOST_ROWS:
+    if count > MAX_ROWS:
         for column in made:
-            column.cells.insert(MOST_ROWS - 4, "…")
+            column.cells.insert(MAX_ROWS - 4, "…")
     measured = [any(isinstance(each, float) for each in values) for values in columns.values()]
     keys = measured.index(True) if True in measured else len(measured) - 1
     print_columns(made, console, keys)
-    if count > MOST_ROWS:
+    if count > MAX_ROWS:
         console.print(f"{count:,} rows; --out FILE writes them all.")
 
 

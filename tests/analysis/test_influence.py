@@ -429,7 +429,7 @@ def test_other_carried_variables_are_refused():
 
 
 def test_too_large_a_map_is_refused_with_its_cost(monkeypatch):
-    monkeypatch.setattr(influence_module, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(influence_module, "MAX_BYTES", 50_000)
     model = stateless(stateful=True)
     with pytest.raises(InputError, match=r"100 samples .* GiB, and about [\d.]+ s; .*X\[:\d+\]\."):
         influence(model, np.ones((100, 1, 1)), batch_size=1)
@@ -438,7 +438,7 @@ def test_too_large_a_map_is_refused_with_its_cost(monkeypatch):
 
 
 def test_too_large_a_batch_is_refused_before_its_jacobian_is_computed(monkeypatch):
-    monkeypatch.setattr(influence_module, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(influence_module, "MAX_BYTES", 50_000)
     monkeypatch.setattr(DifferentiatedRun, "jacobians", None)
     refusal = r"Jacobian of a batch .* 200 rows with 6 .* smaller batch_size"
     with pytest.raises(InputError, match=refusal):

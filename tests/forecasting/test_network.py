@@ -9,7 +9,7 @@ import pytest
 from cells import set_weights
 
 from legato import Column, InputError
-from legato._forecasting.network import MOST_FLAGS, Shape, build_networks
+from legato._forecasting.network import MAX_ONE_HOT, Shape, build_networks
 from legato._forecasting.task import Task
 
 RNG = np.random.default_rng(5)
@@ -128,7 +128,7 @@ def test_a_network_computes_what_a_few_lines_of_numpy_do(kind, name):
     np.testing.assert_allclose(came, expected, rtol=2e-5, atol=1e-5)
     inside = {each.name for each in networks.model.layers}
     assert any(name.endswith("_points") for name in inside) == (kind == "many")
-    assert len(MANY.numbers) > MOST_FLAGS
+    assert len(MANY.numbers) > MAX_ONE_HOT
 
 
 @pytest.mark.parametrize("kind", ["forecast", "characters"])

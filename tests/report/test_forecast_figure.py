@@ -5,7 +5,7 @@ import pytest
 from png_files import png_size
 
 from legato import Column, Forecast, Sequences, report
-from legato.report._forecast_figure import MOST_PANELS
+from legato.report._forecast_figure import MAX_PANELS
 
 
 def panels(figure) -> list:
@@ -28,7 +28,7 @@ def forecast(names: tuple[str, ...], targets: tuple[str, ...], steps: int, ends:
 )
 def test_one_panel_for_each_sequence_and_target(tmp_path, names, targets, count):
     figure = report.forecast_figure(forecast(names, targets, 5, ends=True))
-    assert len(panels(figure)) == count <= MOST_PANELS
+    assert len(panels(figure)) == count <= MAX_PANELS
     path = report.save_figure(figure, tmp_path / "a.png")
     width, height = png_size(path)
     assert width >= 1000

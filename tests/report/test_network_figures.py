@@ -11,7 +11,7 @@ def test_curves_are_the_median_and_all_seeds(outcomes):
     for axes, name, scale in ((above, "loss", 1), (below, "accuracy", 100)):
         values = scale * np.array([run.history[name] for run in runs])
         at = _network_figures.shown_epochs(values.shape[1])
-        assert (at[0], at[-1], len(at)) == (0, 300, _network_figures.MOST_EPOCHS)
+        assert (at[0], at[-1], len(at)) == (0, 300, _network_figures.MAX_EPOCHS)
         np.testing.assert_array_equal(axes.lines[0].get_xdata(), at + 1)
         np.testing.assert_array_equal(axes.lines[0].get_ydata(), np.median(values, axis=0)[at])
         band = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1].tolist()

@@ -24,7 +24,7 @@ from legato._analysis.statistics.seed_scores import check_positive, significance
 from legato._errors import InputError
 from legato._platform.wording import counted
 
-MOST_SEEDS = 10**9
+MAX_SEEDS = 10**9
 LARGEST_NONCENTRALITY = 1e5  # SciPy's noncentral t distribution is NaN from some 1e6 on
 
 Finding = Literal["higher", "lower", "equal", "undecided"]
@@ -252,7 +252,7 @@ def seeds_needed(
         power: probability of finding the difference, 0.5 or more.
 
     Returns:
-        None without a difference or a deviation, or if ``MOST_SEEDS`` would not suffice.
+        None without a difference or a deviation, or if ``MAX_SEEDS`` would not suffice.
 
     Example:
         >>> seeds_needed(1.0, [1.0, 1.0], alpha=0.05, power=0.8)
@@ -264,7 +264,7 @@ def seeds_needed(
     if not difference or not size:
         return None
     normal = float(special.ndtri(1 - alpha / 2) + special.ndtri(power)) * size / difference
-    if normal * normal > MOST_SEEDS:
+    if normal * normal > MAX_SEEDS:
         return None
     first = max(math.ceil(normal * normal), least_seeds(alpha, paired=len(deviations) == 1))
     share = sum((each / size) ** 4 for each in deviations)

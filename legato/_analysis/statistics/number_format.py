@@ -7,7 +7,7 @@ expression of uncertainty in measurement", 2008, 7.2.6); all numbers beside it g
 import math
 from typing import NamedTuple
 
-MOST_DECIMALS = 9
+MAX_DECIMALS = 9
 
 
 class ScoreFormat(NamedTuple):
@@ -54,7 +54,7 @@ def score_format(unit: str, width: float | None = None) -> ScoreFormat:
     """
     scale = 100 if unit == "%" else 1
     decimals = None
-    if width and scale * width > 10**-MOST_DECIMALS:
+    if width and scale * width > 10**-MAX_DECIMALS:
         decimals = max(0, 1 - math.floor(math.log10(scale * width)))
     word = f" {unit}" if unit else ""
     return ScoreFormat(scale, word, " points" if unit == "%" else word, decimals)

@@ -9,7 +9,7 @@ from legato._platform.wording import listed
 
 ROUNDING = 2.0**-22  # relative to the largest score: the rounding of scores computed in float32
 LARGEST = 1e100  # far beyond float32, and its square is still finite in float64
-MOST_NAMED = 5  # seeds listed in a message
+MAX_NAMED = 5  # seeds listed in a message
 
 
 def seed_scores(name: str, scores, unit: str) -> np.ndarray:
@@ -56,8 +56,8 @@ def seed_scores(name: str, scores, unit: str) -> np.ndarray:
 def _check_finite(name: str, values: np.ndarray) -> None:
     wrong = np.flatnonzero(~(np.abs(values) < LARGEST))
     if len(wrong):
-        shown = [f"{at}" for at in wrong[:MOST_NAMED]]
-        more = [f"{len(wrong) - MOST_NAMED:,} more"] if len(wrong) > MOST_NAMED else []
+        shown = [f"{at}" for at in wrong[:MAX_NAMED]]
+        more = [f"{len(wrong) - MAX_NAMED:,} more"] if len(wrong) > MAX_NAMED else []
         raise InputError(
             f"{name} are NaN, infinite or beyond {LARGEST:g} for {len(wrong):,} of {len(values):,} "
             f"seeds, counted from 0: {listed(shown + more)}. A run that failed is a result: count "
