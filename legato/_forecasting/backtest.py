@@ -12,8 +12,8 @@ import numpy as np
 from legato._errors import InputError
 from legato._forecasting.baselines import (
     majority_probabilities,
-    naive_forecast,
-    seasonal_naive_forecast,
+    persistence_forecast,
+    seasonal_persistence_forecast,
 )
 from legato._forecasting.forecast import Intervals
 from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
@@ -37,7 +37,7 @@ def score_forecasts(
         predictor: the forecaster.
         sequences: the data.
         begins: (sequences,), the first step that is predicted and scored.
-        season: time steps of a season, for the seasonal naive forecast; None: without it.
+        season: time steps of a season, for seasonal persistence; None: without it.
 
     Raises:
         InputError: there is nothing to score.
@@ -57,9 +57,9 @@ def score_forecasts(
             "answers, and no sequence has one after them. Give longer sequences."
         )
     origin = sequences.offsets, sequence, t, task.horizon
-    beside = {"persistence": naive_forecast(truth, *origin)}
+    beside = {"persistence": persistence_forecast(truth, *origin)}
     if season:
-        beside[f"seasonal persistence ({season} steps)"], _ = seasonal_naive_forecast(
+        beside[f"seasonal persistence ({season} steps)"], _ = seasonal_persistence_forecast(
             truth, *origin, season
         )
     predicted = answers[at].reshape(len(at), task.horizon, -1)

@@ -1,9 +1,9 @@
-"""Naive baselines: forecasts and labels that need no training.
+"""Baselines: forecasts and labels that need no training.
 
-Each uses the values up to and including its origin t, or the training part, and nothing later. The
-naive forecast repeats the last value; the seasonal naive forecast repeats the last season (Hyndman
-and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, 2021, section 5.2); the
-majority is the most frequent class. Scores call the first two persistence and seasonal persistence.
+Each uses the values up to and including its origin t, or the training part, and nothing later.
+Persistence repeats the last value and seasonal persistence the last season (the naive and seasonal
+naive methods of Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition,
+2021, section 5.2); the majority is the most frequent class.
 """
 
 import numpy as np
@@ -14,10 +14,10 @@ from legato._platform.checks import check_count
 TIME_STEPS = "a number of time steps"
 
 
-def naive_forecast(
+def persistence_forecast(
     values: np.ndarray, offsets: np.ndarray, sequence: np.ndarray, t: np.ndarray, horizon: int
 ) -> np.ndarray:
-    """The naive forecast: the value at the origin, for all steps ahead; of labels, the last label.
+    """Persistence: the value at the origin, for all steps ahead; of labels, the last label.
 
     Args:
         values: (time steps of all sequences, targets).
@@ -34,14 +34,14 @@ def naive_forecast(
     Example:
         >>> rising = np.array([[1.0], [2.0], [3.0]])
         >>> offsets, sequence, t = np.array([0, 3]), np.array([0]), np.array([1])
-        >>> naive_forecast(rising, offsets, sequence, t, 2)[0, :, 0].tolist()
+        >>> persistence_forecast(rising, offsets, sequence, t, 2)[0, :, 0].tolist()
         [2.0, 2.0]
     """
     check_count("horizon", horizon, noun=TIME_STEPS)
     return np.repeat(values[offsets[sequence] + t][:, None], horizon, axis=1)
 
 
-def seasonal_naive_forecast(
+def seasonal_persistence_forecast(
     values: np.ndarray,
     offsets: np.ndarray,
     sequence: np.ndarray,
@@ -49,10 +49,10 @@ def seasonal_naive_forecast(
     horizon: int,
     season: int,
 ) -> tuple[np.ndarray, int]:
-    """The seasonal naive forecast: the value of the last observed season at the same place.
+    """Seasonal persistence: the value of the last observed season at the same place.
 
     Args:
-        values, offsets, sequence, t, horizon: as for ``naive_forecast``.
+        values, offsets, sequence, t, horizon: as for ``persistence_forecast``.
         season: time steps in a season.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Metrics of forecasts, compared with naive baselines, and a verdict in a sentence.
+"""Metrics of forecasts, compared with baselines, and a verdict in a sentence.
 
-Mean absolute and root mean squared error, and the skill, 1 - MAE / MAE of the naive forecast
-(persistence); quantiles of residuals for prediction intervals. Errors are compared without a test
-of significance: a small difference over few or overlapping forecasts may be chance.
+Mean absolute and root mean squared error, and the skill, 1 - MAE / MAE of persistence (repeats the
+last value); quantiles of residuals for prediction intervals. Errors are compared without a test of
+significance: a small difference over few or overlapping forecasts may be chance.
 """
 
 from collections.abc import Mapping, Sequence

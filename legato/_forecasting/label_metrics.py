@@ -1,4 +1,4 @@
-"""Metrics of predicted labels, compared with naive baselines, and a verdict in a sentence.
+"""Metrics of predicted labels, compared with baselines, and a verdict in a sentence.
 
 Accuracy with Wilson's interval ("Probable inference, the law of succession, and statistical
 inference", JASA 22, 1927), which assumes independent predictions: neighbouring steps of one

@@ -6,8 +6,8 @@ is an encoded number, and a ``Discretization`` layer finds its index (Keras's lo
 TensorFlow, and JAX programs take no text).
 
 A forecast is the last value plus a change, which the network predicts in standard deviations of the
-changes in training. So a network whose last layer is 0 gives the naive forecast plus the mean
-change, and forecasts follow levels that did not occur in training.
+changes in training. So a network whose last layer is 0 gives persistence (the last value) plus the
+mean change, and forecasts can leave the range of training values.
 """
 
 from dataclasses import dataclass

@@ -120,7 +120,7 @@ class Trained(Predictor):
     # Evaluation and prediction.
 
     def evaluate(self, data, *, fresh: bool = False, season: int | None = None) -> Scores:
-        """Score it on data it was not trained on, compared with naive baselines.
+        """Score it on data it was not trained on, compared with baselines.
 
         Of sequences it was trained on, the steps after the training part are scored; else all.
 

@@ -53,7 +53,7 @@ def train(
     The target is the last column unless **--target** names another: quantities are forecast, labels
     are classified from the other columns, and a text is continued. The last fifth of every sequence
     (or a fifth of the sequences, if each has one label) is kept for the score, and the model is
-    compared with naive baselines.
+    compared with baselines.
 
     **--plan** shows what would be trained, and how the sequences are laid in batches.
 

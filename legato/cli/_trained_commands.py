@@ -48,7 +48,7 @@ def evaluate(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Score a trained model on data that it was not trained on, next to naive baselines.
+    """Score a trained model on data that it was not trained on, next to baselines.
 
     Every prediction sees all the actual values before it, and the model is not trained further.
     Sequences that the model was trained on are scored from the end of their training part; all

@@ -11,8 +11,8 @@ from legato._errors import InputError
 from legato._forecasting import baselines
 from legato._forecasting.baselines import (
     majority_probabilities,
-    naive_forecast,
-    seasonal_naive_forecast,
+    persistence_forecast,
+    seasonal_persistence_forecast,
 )
 
 thorough = settings(max_examples=150, deadline=None, derandomize=True, database=None)
@@ -42,7 +42,7 @@ def test_persistence_is_the_last_value(origins, horizon):
     for s, step in zip(sequence, t, strict=True):
         series = values[offsets[s] : offsets[s + 1]]
         expected.append([series[step] for _ in range(horizon)])
-    np.testing.assert_array_equal(naive_forecast(*origins, horizon), expected)
+    np.testing.assert_array_equal(persistence_forecast(*origins, horizon), expected)
 
 
 @thorough
@@ -59,7 +59,7 @@ def test_seasonal_persistence_is_the_value_some_seasons_before(origins, horizon,
             early += target < 0
             forecast.append(series[target if target >= 0 else step])
         expected.append(forecast)
-    found, short = seasonal_naive_forecast(*origins, horizon, season)
+    found, short = seasonal_persistence_forecast(*origins, horizon, season)
     np.testing.assert_array_equal(found, expected)
     assert short == early
 
@@ -74,19 +74,21 @@ def test_no_baseline_uses_later_values_or_another_sequence(origins, horizon, sea
         past = slice(offsets[s], offsets[s] + step + 1)
         other[past] = values[past]
         np.testing.assert_array_equal(
-            naive_forecast(values, *origin), naive_forecast(other, *origin)
+            persistence_forecast(values, *origin), persistence_forecast(other, *origin)
         )
         for one, another in zip(
-            seasonal_naive_forecast(values, *origin, season),
-            seasonal_naive_forecast(other, *origin, season),
+            seasonal_persistence_forecast(values, *origin, season),
+            seasonal_persistence_forecast(other, *origin, season),
             strict=True,
         ):
             np.testing.assert_array_equal(one, another)
 
 
-def test_the_naive_forecast_of_labels_is_the_last_label():
+def test_the_persistence_forecast_of_labels_is_the_last_label():
     labels = np.array([[3], [1], [2]])
-    last = naive_forecast(labels, np.array([0, 3]), np.array([0, 0]), np.array([0, 1]), 1)[:, 0, 0]
+    last = persistence_forecast(labels, np.array([0, 3]), np.array([0, 0]), np.array([0, 1]), 1)[
+        :, 0, 0
+    ]
     assert last.dtype.kind == "i"
     assert last.tolist() == [3, 1]
 
@@ -94,8 +96,8 @@ def test_the_naive_forecast_of_labels_is_the_last_label():
 def test_a_season_of_one_step_is_persistence():
     values = np.arange(1.0, 6)[:, None]
     origin = (values, np.array([0, 5]), np.array([0, 0]), np.array([0, 3]), 3)
-    found, early = seasonal_naive_forecast(*origin, season=1)
-    np.testing.assert_array_equal(found, naive_forecast(*origin))
+    found, early = seasonal_persistence_forecast(*origin, season=1)
+    np.testing.assert_array_equal(found, persistence_forecast(*origin))
     assert early == 0
 
 
@@ -125,8 +127,8 @@ def test_invalid_labels_are_refused(labels, message):
 def test_invalid_horizons_and_seasons_are_refused():
     origin = (np.ones((3, 1)), np.array([0, 3]), np.array([0]), np.array([1]))
     with pytest.raises(InputError, match="horizon is 0; a number of time steps"):
-        naive_forecast(*origin, 0)
+        persistence_forecast(*origin, 0)
     with pytest.raises(InputError, match="horizon is 0; a number of time steps"):
-        seasonal_naive_forecast(*origin, 0, 1)
+        seasonal_persistence_forecast(*origin, 0, 1)
     with pytest.raises(InputError, match="season is 0; a number of time steps of at least 1"):
-        seasonal_naive_forecast(*origin, 1, 0)
+        seasonal_persistence_forecast(*origin, 1, 0)
