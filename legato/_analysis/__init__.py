@@ -1,1 +1,1 @@
-"""Influence, replicates under many seeds, and statistics of their scores."""
+"""How much predictions depend on inputs; one training repeated under many seeds; statistics."""

@@ -1,10 +1,10 @@
-"""Backups of a training run, from which an interrupted run continues with the same bits.
+"""Backups of a training run, from which an interrupted run continues with bit-identical results.
 
 ``keras.callbacks.BackupAndRestore`` keeps the weights, the optimizer and the number of the epoch. A
 run depends on more: the recurrent state and the state the run began with, the random state (sample
 orders, dropout), and the counters of other callbacks, such as the epochs without improvement. All
-of it goes into one file, written whole or not at all, so that a run that is killed at any moment
-leaves a whole one. ``fit`` changes the class of Keras's callback to the one below. A backup that
+of it goes into one file, written atomically, so that a run that is killed at any moment leaves a
+complete one. ``fit`` changes the class of Keras's callback to the one below. A backup that
 plain Keras made is restored as Keras does.
 
 Limits: random generators other than Python's, NumPy's and Keras's are not restored, and a generator
@@ -23,7 +23,8 @@ from legato._platform.array_files import read_arrays, write_arrays
 from legato._platform.random_state import global_random_state, restore_random_state
 
 _FORMAT = "legato.training.1"
-_WORKED_OUT = {"min_delta"}  # Keras's callbacks give it its sign in their first epoch, each run
+# Keras sets the sign of min_delta anew in each run; a restored value would get it twice.
+_NOT_RESTORED = {"min_delta"}
 
 
 class BackupAndRestore(keras.callbacks.BackupAndRestore):
@@ -45,19 +46,19 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             others: the other callbacks.
 
         Returns:
-            The step of its epoch at which the run continues.
+            The batch within the epoch at which training resumes.
         """
         self._others = others
         self._before = [dict(vars(each)) for each in others]
         found, self._found = self._found, None
         if found is None:
             return 0
-        counted: dict[str, list] = {}  # of callbacks that may be gone; others may be new
+        saved: dict[str, list] = {}  # attributes by class; callbacks may have been removed or added
         for kind, changes in found["callbacks"]:
-            counted.setdefault(kind, []).append(changes)
+            saved.setdefault(kind, []).append(changes)
         for callback in others:
-            if counted.get(_kind(callback)):
-                vars(callback).update(counted[_kind(callback)].pop(0))
+            if saved.get(_kind(callback)):
+                vars(callback).update(saved[_kind(callback)].pop(0))
         restore_random_state(found["random"])
         return found["step"]
 
@@ -93,8 +94,8 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         found = _unpack(json.loads(about["content"]), arrays)
         if not self.training.restore(found):
             raise StateError(
-                f"{self.path} keeps a run of another model: its variables have other shapes. Give "
-                "this run a backup_dir of its own, or delete that one to begin anew."
+                f"{self.path} was made by training another model: its variables have other shapes. "
+                "Give this run a backup_dir of its own, or delete that one to begin anew."
             )
         model: Any = self.model
         model._initial_epoch = self._current_epoch = found["epoch"]
@@ -103,8 +104,8 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         return None
 
 
-def adopt(callback) -> None:
-    """Change a ``BackupAndRestore`` of Keras to the class above, which keeps all of a run."""
+def upgrade_backup(callback) -> None:
+    """Replace the class of Keras's callback by the one above, which saves all a run depends on."""
     if type(callback) is keras.callbacks.BackupAndRestore:
         callback.__class__ = BackupAndRestore
 
@@ -118,7 +119,7 @@ def _changes(callback, before: dict) -> dict:
     return {
         name: value
         for name, value in vars(callback).items()
-        if name not in _WORKED_OUT and _is_plain(value)
+        if name not in _NOT_RESTORED and _is_plain(value)
         if not (name in before and before[name] is value)
     }
 
@@ -130,7 +131,7 @@ def _is_plain(value) -> bool:
 
 
 def _pack(value, arrays: dict[str, np.ndarray]):
-    """A value for JSON, its arrays replaced by numbers, under which they go into ``arrays``."""
+    """A value for JSON: each array moves to ``arrays`` under a key, which stays in its place."""
     if isinstance(value, dict):
         return {name: _pack(each, arrays) for name, each in value.items()}
     if isinstance(value, (list, tuple)):

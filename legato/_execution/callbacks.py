@@ -9,7 +9,7 @@ since it is the same program.
 import keras
 
 from legato._errors import InputError
-from legato._execution.backup import adopt
+from legato._execution.backup import upgrade_backup
 
 CALL_SECONDS = 0.2  # approximate time of one call without callbacks
 FIRST_CALL_STEPS = 256  # until the rate is known
@@ -32,7 +32,7 @@ def make_callback_list(callbacks, model, history: bool, **params) -> keras.callb
             raise InputError(
                 f"callbacks has {each!r}; objects of keras.callbacks.Callback were expected."
             )
-        adopt(each)
+        upgrade_backup(each)
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
     if callbacks:

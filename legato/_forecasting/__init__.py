@@ -1,1 +1,1 @@
-"""Training on sequences: from data to a scored model, and to its forecasts, labels and texts."""
+"""Train on a file, score against baselines, then forecast, classify or generate."""

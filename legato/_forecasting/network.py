@@ -37,7 +37,7 @@ class Shape:
         units: units of each recurrent layer.
         layers: number of stacked recurrent layers.
         stateful: whether the layers carry state.
-        framing: all but ``"chunks"`` have an output at the last step only.
+        framing: how sequences were cut into samples; only ``"chunks"`` has an output at every step.
         steps: time steps of a sample.
     """
 
@@ -59,7 +59,7 @@ class Networks:
     """Two models of the same layers.
 
     Attributes:
-        core: the model that is trained; it forecasts standardized changes.
+        core: the model that is trained; it predicts each change in standard deviations.
         model: the model for prediction, with unscaled inputs and outputs.
         pad: the padding value; a step that holds it in every column is masked.
         scale: (horizon × targets,), mean and standard deviation of the changes; None for labels.
@@ -80,8 +80,8 @@ def build_networks(
         task: the task.
         shape: the architecture.
         values: (time steps, inputs), the training part, on which the scaling is fitted.
-        changes: (time steps, horizon × targets), the differences from the last value to the targets
-            there; None where the targets are labels.
+        changes: (time steps, horizon × targets), target minus last known value, for each step
+            ahead; None where the targets are labels.
     """
     steps = shape.steps if shape.framing in ("window", "features") else None
     inputs = keras.Input((steps, len(task.inputs)), name="steps")
@@ -131,7 +131,7 @@ def encode_inputs(task: Task, inputs, values: np.ndarray):
 
 
 def _category(numbers: tuple[float, ...], inputs, name: str):
-    """One-hot or embedded categories; padding, which is below all numbers, is encoded as none."""
+    """One-hot or embedded categories; padding, below all numbers, is encoded as all zeros."""
     bounds = np.array(numbers) - 0.5
     places = layers.Discretization(bin_boundaries=bounds.tolist(), name=name)(inputs)
     if len(numbers) > MAX_ONE_HOT:

@@ -40,8 +40,9 @@ def parse_times(strings: "polars.Series") -> "polars.Series":
             return numbers
     first = strings.drop_nulls().head(1)
     times = None
-    for form in sorted(_TIME_FORMATS, key=lambda each: _parse_dates(first, each).null_count()):
-        more = _parse_dates(strings, form)
+    formats = sorted(_TIME_FORMATS, key=lambda each: _parse_dates(first, each).null_count())
+    for time_format in formats:
+        more = _parse_dates(strings, time_format)
         times = more if times is None else times.zip_with(times.is_not_null(), more)
         if times.null_count() == strings.null_count():
             break
@@ -49,22 +50,26 @@ def parse_times(strings: "polars.Series") -> "polars.Series":
     return times
 
 
-def _parse_dates(strings: "polars.Series", form: str) -> "polars.Series":
-    dates = strings.str.to_datetime(form, strict=False, time_unit="us", ambiguous="null")
+def _parse_dates(strings: "polars.Series", time_format: str) -> "polars.Series":
+    dates = strings.str.to_datetime(time_format, strict=False, time_unit="us", ambiguous="null")
     if getattr(dates.dtype, "time_zone", None) is None:
         return dates
     return dates.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
 def narrow_type(strings: "polars.Series", is_time: bool = False) -> "polars.Series":
-    """Strings as numbers or times if all of them are; else stripped of spaces around."""
+    """Convert to numbers or times if every value parses; else strip surrounding spaces."""
     known = mark_missing(strings)
     numbers = parse_times(known) if is_time else parse_numbers(known)[0]
     return numbers if numbers.null_count() == known.null_count() else known
 
 
 def concat_parts(parts: list["polars.Series"]) -> "polars.Series | None":
-    """Concatenate the parts of a column and empty their list; None if their types differ."""
+    """Concatenate the parts of a column and clear the list, to free memory.
+
+    Returns:
+        The column; None if the types of its parts differ.
+    """
     import polars
 
     types = {part.dtype for part in parts if part.null_count() < len(part)} or {parts[0].dtype}

@@ -1,7 +1,7 @@
 """Reads a file, a frame or arrays as sequences; errors name the row and the column.
 
-Nothing is filled or left out silently, and nothing is filled from the future. Columns are read one
-at a time, in order of sequence and time, so that memory stays near the file's size.
+Nothing is filled or left out silently, and gaps are filled from earlier values only. Columns are
+read one at a time, in order of sequence and time, so that memory stays near the file's size.
 """
 
 import os
@@ -49,7 +49,7 @@ def read(
             any other text, which is one sequence of characters. Or a frame of Polars or pandas,
             columns by name, an array (time steps,), (time steps, columns) or (sequences, time
             steps, columns), or a list of arrays, a sequence each.
-        group: the column that tells sequences apart; default: all rows are one sequence.
+        group: the column with the sequence's identifier; default: all rows are one sequence.
         time: the column of times: numbers, dates, or text in ISO 8601. Rows are sorted by it within
             each sequence. Default: the rows' own order.
         columns: the columns of values; default: all others.
@@ -188,24 +188,22 @@ def _group_rows(
         numbered = tuple(map(str, range(len(lengths))))
         return None, lengths, numbered if len(lengths) > 1 else (table.source,)
     if table.lengths is not None:
-        raise InputError(
-            "group= tells sequences of one table apart; these arrays are many by themselves."
-        )
+        raise InputError("This input already has several sequences: leave out group=.")
     series = mark_missing(table.pop(group))
     check_no_missing(table, series)
     if series.dtype.is_nested():
         raise InputError(
-            f"{table.source}: column {group!r} holds {series.dtype}, which tells no sequences "
-            "apart."
+            f"{table.source}: column {group!r} holds {series.dtype}, which cannot identify "
+            "sequences."
         )
     if series.dtype.is_float() and (series == series.round()).all():
         series = series.cast(polars.Int64)
-    words = series.cast(polars.String)
-    names = words.unique(maintain_order=True)
-    places = words.cast(polars.Enum(names)).to_physical().to_numpy()
-    in_order = bool((places[1:] >= places[:-1]).all())
-    order = None if in_order else np.argsort(places, kind="stable")
-    return order, np.bincount(places), tuple(names.to_list())
+    keys = series.cast(polars.String)
+    names = keys.unique(maintain_order=True)
+    group_index = keys.cast(polars.Enum(names)).to_physical().to_numpy()
+    in_order = bool((group_index[1:] >= group_index[:-1]).all())
+    order = None if in_order else np.argsort(group_index, kind="stable")
+    return order, np.bincount(group_index), tuple(names.to_list())
 
 
 def _sort_by_time(
@@ -242,8 +240,8 @@ def _read_values(
 
 def _note_emptied_sequences(names: tuple[str, ...], lengths: np.ndarray) -> tuple[str, ...]:
     """A note on sequences that have no row left."""
-    gone = [name for name, length in zip(names, lengths, strict=True) if not length]
-    if not gone:
+    empty = [name for name, length in zip(names, lengths, strict=True) if not length]
+    if not empty:
         return ()
-    many = "1 sequence has" if len(gone) == 1 else f"{len(gone):,} sequences have"
-    return (f"{many} no row left, {gone[0]!r}{' first' * (len(gone) > 1)}.",)
+    many = "1 sequence has" if len(empty) == 1 else f"{len(empty):,} sequences have"
+    return (f"{many} no row left, {empty[0]!r}{' first' * (len(empty) > 1)}.",)

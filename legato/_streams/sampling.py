@@ -1,4 +1,4 @@
-"""Sampling for generation: chooses a class or a value from an answer, and makes it the next input.
+"""Turns a model's output into a choice (class or value), and the choice into the next input.
 
 All of it runs inside a compiled loop. Random draws depend on the seed and on the number of steps
 that the stream was fed, so that generating ten steps equals generating five and then five.
@@ -41,11 +41,11 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
     Attributes:
         temperature: at least 0; below 1 favours likely classes, above 1 unlikely ones; 0 always
             takes the likeliest.
-        seed: of the draws, 0 to 2**32 - 1. Default: another one in every ``generate``.
+        seed: random seed of the draws, 0 to 2**32 - 1. Default: another one in every ``generate``.
         logits: whether the answer is logits, of a model that does not end in softmax.
 
     Raises:
-        InputError: a temperature below 0, or a seed that is none.
+        InputError: a temperature below 0, or a seed outside 0 … 2**32 - 1.
 
     Example:
         >>> sample(0.7, seed=1)
@@ -78,9 +78,9 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
                 "legato.sample(..., logits=True)."
             )
 
-    def __call__(self, answer, numbers, step):
+    def __call__(self, answer, temperature_and_seed, step):
         """Draw a class from probabilities or logits (classes,)."""
-        temperature, seed = numbers
+        temperature, seed = temperature_and_seed
         key = jax.random.fold_in(jax.random.key(seed), step)
         logits = answer.astype(jnp.float32)
         if not self.logits:
@@ -97,12 +97,16 @@ class Sampler:
             where the answer is probabilities, else the answer itself.
         encode: choice → the next input, a pure function; None: the choice itself where its shape
             fits, or one-hot.
-        given: the model's input.
+        input_spec: shape and dtype of one input step.
         probabilities: whether the model's answer is known to be probabilities.
     """
 
     def __init__(
-        self, choose: Callable | None, encode: Callable | None, given: Input, probabilities: bool
+        self,
+        choose: Callable | None,
+        encode: Callable | None,
+        input_spec: Input,
+        probabilities: bool,
     ):
         for name, function in (("choose", choose), ("encode", encode)):
             if function is not None and not callable(function):
@@ -112,12 +116,12 @@ class Sampler:
                 )
         self._choose = choose or (argmax if probabilities else _same)
         self._encode = encode
-        self._shape = tuple(each or 1 for each in given.shape)
-        self._dtype = given.dtype
+        self._shape = tuple(each or 1 for each in input_spec.shape)
+        self._dtype = input_spec.dtype
 
     @property
     def key(self) -> tuple | None:
-        """Equal for samplers that compile to one program; None where that cannot be decided."""
+        """Cache key: equal keys share a compiled program; None: never share."""
         if type(self._choose) is sample:
             choose = sample, self._choose.logits
         else:
@@ -143,21 +147,21 @@ class Sampler:
             seed = np.random.SeedSequence().generate_state(1)[0]
         return np.float32(self._choose.temperature), np.uint32(seed)
 
-    def choose(self, answer, numbers: tuple, step):
+    def choose(self, answer, temperature_and_seed: tuple, step):
         """The choice, as an array."""
         if isinstance(self._choose, sample):
-            return self._choose(answer, numbers, step)
+            return self._choose(answer, temperature_and_seed, step)
         return jnp.asarray(self._choose(answer))
 
     def encode(self, choice):
         """The next input, of the shape and dtype of a step.
 
         Raises:
-            InputError: the choice, or what ``encode`` makes of it, has another shape.
+            InputError: the choice, or the output of ``encode``, has another shape.
         """
         x = choice if self._encode is None else jnp.asarray(self._encode(choice))
-        whole = jnp.issubdtype(x.dtype, jnp.integer)
-        if self._encode is None and whole and jnp.dtype(self._dtype).kind == "f":
+        is_integer = jnp.issubdtype(x.dtype, jnp.integer)
+        if self._encode is None and is_integer and jnp.dtype(self._dtype).kind == "f":
             if x.shape == () and len(self._shape) == 1 and self._shape[0] > 1:
                 return jax.nn.one_hot(x, self._shape[0], dtype=self._dtype)
             raise InputError(

@@ -12,7 +12,7 @@ from legato.alphabet._networks import Network, Samples
 
 @dataclass(frozen=True)
 class Experiment:
-    """The extent of an experiment, and its training calls.
+    """Whether an experiment is full or quick, and the calls that train for it.
 
     Attributes:
         quick: use fewer seeds and settings.
@@ -32,7 +32,7 @@ class Experiment:
         return legato.replicate(build, X, y, verbose=0, **fit)
 
     def train_network(self, message: str, network: Network, n: int, **fit) -> "legato.Replicates":
-        """Train a network under n seeds, as published except for the arguments of ``fit``."""
+        """Train a network under n seeds with the settings of the 2016 tutorial, except ``fit``."""
         options = {"epochs": network.epochs, **network.fit_options, **fit}
         return self.train(message, network.build, network.data, n=n, **options)
 
@@ -61,7 +61,7 @@ def count_perfect(scores: np.ndarray) -> str:
     return f"{(scores == 1).sum()} of {len(scores)} seeds"
 
 
-def prefix_sentence(lead: str, sentence: object) -> str:
-    """A sentence, or a comparison as one, after a lead such as ``"No: "``."""
+def prefix_sentence(prefix: str, sentence: object) -> str:
+    """The text of a sentence or ``Comparison``, with a prefix such as ``"No: "``."""
     text = str(sentence)
-    return f"{lead}{text[0].lower()}{text[1:]}" if lead else text
+    return f"{prefix}{text[0].lower()}{text[1:]}" if prefix else text

@@ -1,7 +1,8 @@
 """Line formats of ``legato stream``: JSON lines or CSV in, answers in the same format out.
 
-All lines that are at hand are read as one batch, without waiting for more than one. A line that
-cannot be parsed becomes a ``ParsedLine`` with an error: the caller stops there, or goes on.
+Reads whatever lines have arrived as one batch; waits only if there are none. A line that cannot be
+parsed becomes a ``ParsedLine`` with an error: the caller stops, or continues under
+``--keep-going``.
 """
 
 import csv
@@ -12,8 +13,8 @@ from typing import Any, NamedTuple
 
 from legato._errors import InputError
 
-BATCH_LINES = 1024  # in a batch, at most
-BLOCK_BYTES, LINE_BYTES = 2**16, 2**24  # read at once; of a line, at most
+BATCH_LINES = 1024  # most lines of a batch
+BLOCK_BYTES, LINE_BYTES = 2**16, 2**24  # bytes per read; longest line accepted
 SEPARATORS = ",;\t|"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # of UTF-8
 _UNCLOSED = "unexpected end of data"  # the csv module's message for an unclosed quotation mark
@@ -34,7 +35,7 @@ class ParsedLine(NamedTuple):
 
 
 def read_line_batches(source) -> Iterator[list[tuple[int, bytes]]]:
-    """Read lines in batches of those that are at hand, each line with its number.
+    """Read lines in batches of those that have arrived, each line with its number.
 
     Args:
         source: a buffered binary stream.
@@ -111,7 +112,7 @@ class JsonLines:
         return json.dumps(answer, ensure_ascii=False, allow_nan=False) + "\n"
 
     def format_error(self, key: dict[str, Any], error: str) -> str:
-        """The line written for a bad one."""
+        """The output line for an input line that could not be parsed."""
         return self.format_answer({"error": error})
 
 
@@ -127,8 +128,8 @@ class CsvLines:
         self.names: list[str] = []
         self.output_columns: list[str] = []
         self._separator = ","
-        self._open: list[str] = []  # lines of a record that has not ended
-        self._begun = 0  # the number of its first
+        self._open: list[str] = []  # lines of a record that continues (quoted newline)
+        self._begun = 0  # line number where it began
 
     def parse(self, lines: Sequence[tuple[int, bytes]]) -> list[ParsedLine]:
         """Parse lines; the first that is not blank is the header, and gives no record.
@@ -150,7 +151,7 @@ class CsvLines:
 
     def _parse_line(self, number: int, content: bytes) -> ParsedLine | None:
         if not (content.strip(b" \r") or self._open or len(self.names) == 1):
-            return None  # a blank line; below one name it would be a field
+            return None  # in a one-column file a blank line is an empty field
         self._begun = self._begun if self._open else number
         try:
             self._open.append(_decode(content))
@@ -217,7 +218,7 @@ class CsvLines:
         return self._line(_flatten(list(answer.values())))
 
     def format_error(self, key: dict[str, Any], error: str) -> str:
-        """The line written for a bad one: its key, and empty fields."""
+        """The output line for an input line that could not be parsed: its key, and empty fields."""
         return self._line([key.get(name) for name in self.output_columns])
 
     def _line(self, fields: list) -> str:

@@ -225,7 +225,7 @@ def test_a_backup_of_another_model_is_refused(kept):
     other = legato.Sequential([keras.Input((STEPS, FEATURES)), layers.GRU(UNITS)])
     other.compile("sgd", "mse")
     before = other.get_weights()
-    with pytest.raises(legato.StateError, match="keeps a run of another model"):
+    with pytest.raises(legato.StateError, match="was made by training another model"):
         other.fit(X, y, ROWS, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(kept.parent)])
     for mine, theirs in zip(other.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, theirs)

@@ -292,10 +292,10 @@ def test_invalid_sources_are_refused(case):
 def test_data_without_columns_take_no_column_names(rng):
     with pytest.raises(InputError, match=r"read as plain text.*end in .csv"):
         legato.read(write_file("a,b\n1,2\n", "t.txt"), group="a")
-    with pytest.raises(InputError, match="many by themselves"):
+    with pytest.raises(InputError, match="already has several sequences"):
         legato.read(rng.normal(size=(2, 3, 4)), group="0")
     with pytest.raises(
-        InputError, match=r"column 'g' holds List\(Int64\), which tells no sequences"
+        InputError, match=r"column 'g' holds List\(Int64\), which cannot identify sequences"
     ):
         legato.read(polars.DataFrame({"g": [[1]], "x": [1.0]}), group="g")
 

@@ -38,16 +38,16 @@ def two_sample_test(
     Args:
         x, y: scores of the two samples, (seeds,), two or more each.
         tolerance: differences of scores up to this count as 0.
-        most: largest number of permutations. If there are more, so many are drawn, and the sample
-            as observed is added (Phipson and Smyth, "Permutation p-values should never be zero",
-            Statistical Applications in Genetics and Molecular Biology 9, 2010).
+        most: largest number of permutations. If there are more, it draws this many at random
+            and counts the observed one as one more (Phipson and Smyth, "Permutation p-values should
+            never be zero", Statistical Applications in Genetics and Molecular Biology 9, 2010).
         seed: random seed for drawing permutations.
 
     Example:
         >>> two_sample_test(np.array([1.0, 2.0]), np.array([3.0, 4.0, 5.0]), 1e-9, 999, seed=0)
         PermutationResult(p=0.2, arrangements=10, seed=None)
     """
-    # In one order, so that the same permutations are drawn however the scores are arranged.
+    # In one order, so that the same permutations are drawn in whatever order the scores come.
     samples = sorted((np.sort(x), np.sort(y)), key=lambda each: (len(each), each.tolist()))
     difference, error = _difference_and_error(*samples, axis=-1)
     relative = tolerance / (math.hypot(difference, error) or 1)
@@ -75,13 +75,13 @@ def paired_test(
     return _permutation_test(_mean, pairs, "samples", tolerance, total, most, seed)
 
 
-def two_sample_permutations(one: int, other: int) -> int:
+def two_sample_permutations(size_x: int, size_y: int) -> int:
     """The number of ways to divide all scores into two samples of these sizes."""
-    return math.comb(one + other, one)
+    return math.comb(size_x + size_y, size_x)
 
 
 def paired_permutations(pairs: int) -> int:
-    """The number of ways to choose the signs of the differences of so many pairs."""
+    """The number of ways to choose the signs of the differences of that number of pairs."""
     return 2**pairs
 
 
