@@ -134,7 +134,7 @@ def test_every_public_name_is_on_the_api_page():
     assert missing("api.md", {"a_name_that_is_not_there"})
 
 
-def test_every_added_argument_is_on_the_verbs_page():
+def test_every_added_argument_is_on_the_page_of_state_in_fit():
     arguments = added_arguments()
     assert {"starts", "reset", "validation_state", "advance"} <= arguments
     assert not missing("api.md", arguments)
