@@ -119,7 +119,7 @@ def test_an_example_prints_its_result(name):
         assert sum(line.startswith("1961-") for line in lines) == 12
     if name == "far_back":
         without = lines[lines.index("state carried: False") :]
-        assert without[-1].endswith("it cannot be told from majority.")
+        assert without[-1].endswith("it is not distinguishable from majority.")
     if name == "many_machines":
         assert number_after(lines, "in 82 batches, ", " %") < 5
         assert "% below persistence's" in "".join(lines)

@@ -144,7 +144,7 @@ def test_a_classifier_answers_with_a_label(modes):
         ({"load": "much"}, "the column 'load' holds 'much'; a number up to 3.4"),
         (
             {"mode": "off"},
-            "the column 'mode' holds 'off', which the model was not trained on. It k",
+            "the column 'mode' holds 'off', which the model was not trained on. Its labels",
         ),
         ({"load": [1]}, "the column 'load' holds [1]; a number"),
     ],

@@ -102,7 +102,7 @@ def scores_of_accuracies(**right):
         (
             scores_of_accuracies(model=80, majority=75),
             "The model is right in 80.0 % of 100 predictions (95 % interval 71.1 % to 86.7 %), "
-            "against 75.0 % (majority): it cannot be told from majority.",
+            "against 75.0 % (majority): it is not distinguishable from majority.",
         ),
         (
             scores_of_accuracies(model=80, majority=60, last_label=90),
