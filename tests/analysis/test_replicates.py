@@ -70,8 +70,9 @@ def test_a_replicate_of_a_stateful_model_is_its_seed_alone(cell):
     x = inputs(6)
     y = np.repeat(inputs(6, seed=5)[:, :, :1], 1, axis=2)
     fit = {"epochs": 2, "batch_size": 2}
-    runs = legato.replicate(of_cell(cell), x, y, seeds=[4, 9, 2], verbose=0, **fit)
-    assert_is_alone(runs, of_cell(cell), x, y, **fit)
+    make = of_cell(cell, "adam" if cell.name == "LSTM" else "sgd")  # which compiles sooner
+    runs = legato.replicate(make, x, y, seeds=[4, 9, 2], verbose=0, **fit)
+    assert_is_alone(runs, make, x, y, **fit)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "nadam", "lion"])
