@@ -101,7 +101,6 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             UnsupportedError: a ``keras.distribution`` is set.
         """
         self._assert_compile_called("fit")
-        set_training_record(self, None)  # the record of an earlier training
         check_reset(reset)
         check_shuffle(shuffle)
         check_validation_state(validation_state)
@@ -143,6 +142,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         )
         progress = Progress(verbose, epochs, source.steps)
         training = FitLoop(self, source, reset, callback_list, progress, validation)
+        set_training_record(self, None)  # that of an earlier training, after all checks
         training(initial_epoch, epochs)
         return self.history
 
@@ -166,9 +166,9 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             InputError, StateError, UnsupportedError: as ``fit`` does.
         """
         self._assert_compile_called("train_on_batch")
-        set_training_record(self, None)
         check_flag("return_dict", return_dict)
         samples = self._data_adapter.samples(x, y, sample_weight, starts, class_weight)
+        set_training_record(self, None)
         return self._run_batch("train", samples, return_dict)
 
     # Evaluation.

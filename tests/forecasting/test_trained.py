@@ -126,6 +126,20 @@ def test_further_training_drops_the_record(forecaster, tmp_path):
         legato.Trained.load(path)
 
 
+@pytest.mark.parametrize(
+    "refused", [lambda model: model.fit([], []), lambda model: model.train_on_batch([], [])]
+)
+def test_a_refused_training_keeps_the_record(forecaster, tmp_path, refused):
+    path = tmp_path / "refused.keras"
+    forecaster.save(path)
+    model = legato.load_model(path)
+    model.compile("sgd", "mse")
+    with pytest.raises(InputError):
+        refused(model)
+    model.save(path)
+    assert Trained.load(path).shape == forecaster.shape
+
+
 def with_record(path: Path, to: Path, text: str | None) -> Path:
     """The same model with another ``legato.json``."""
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(to, "w") as new:
