@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from legato._errors import InputError
 from legato._platform.wording import counted
 
-if (
-    TYPE_CHECKING
-):  # NumPy is not imported with this module, so that ``legato train --help`` is quick
+# NumPy is not imported with this module, so that ``legato train --help`` is quick.
+if TYPE_CHECKING:
     import numpy as np
     import polars
 

@@ -4,8 +4,6 @@ A gap is a step longer than the most frequent one (``frequency`` measures steps)
 half of the steps are alike, times count as irregular and have no gaps.
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from legato._errors import InputError
@@ -13,9 +11,6 @@ from legato._series.frequency import format_step, format_time, infer_spacing, sa
 from legato._series.missing_values import check_no_missing, mark_missing
 from legato._series.parsing import parse_times
 from legato._series.tables import Table
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_times(table: Table, name: str) -> np.ndarray:

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from cells import spread
-from typer.testing import CliRunner
+from command_runs import run_legato
 
-from legato.cli import app
 from legato.cli._stream_command import _load
 
 STEPS = 12
@@ -24,7 +23,7 @@ def load_once(path: Path):
 
 def run_stream(model, *words, lines):
     given = lines.encode() if isinstance(lines, str) else lines
-    return CliRunner().invoke(app, ["stream", str(model), *map(str, words)], input=given)
+    return run_legato("stream", model, *words, input=given)
 
 
 def answers_to(model, *words, lines) -> str:
