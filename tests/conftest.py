@@ -13,8 +13,11 @@ import signal
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
 os.environ.pop("COLUMNS", None)  # no terminal, no width
+# Most of a test's time is compilation. Child processes compile so too; `=0` compiles as for users.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 import legato  # noqa: F401, I001  chooses the backend, so it comes before keras
+import jax
 import keras
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from initial_weights import draw_with_one_program
 from interrupting import sigint_handled_by
 
 SEED = 20_160_815
+gc.set_threshold(100_000)  # tracing makes many objects that live as long as the program
 draw_with_one_program()
 
 
@@ -50,6 +54,15 @@ def _collected_once():
     yield
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def optimized():
+    """Programs are compiled with all optimizations, as for users: for equality to the bit."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    less = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0"
+    jax.config.update("jax_disable_most_optimizations", less)
 
 
 @pytest.fixture

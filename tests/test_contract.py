@@ -198,6 +198,7 @@ def test_6_validation_changes_no_number_of_the_training():
         assert_same_states(state, runs["without"][3])
 
 
+@pytest.mark.usefixtures("optimized")
 def test_6_validation_starts_fresh_or_continues():
     logs = {}
     for start in ("fresh", "continue"):

@@ -293,6 +293,7 @@ def test_batches_of_several_sizes_and_lengths():
     assert_same_states(made.states, expected_model.states, BY_NAME["LSTM"])
 
 
+@pytest.mark.usefixtures("optimized")
 def test_validation_batches(expected):
     options = {"epochs": 3, "shuffle": False, "verbose": 0}
     arrays = model().fit(

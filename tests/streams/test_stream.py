@@ -189,7 +189,7 @@ assert abs(pool["a"][2:] - expected).max() < 1e-14
 
 
 def test_float64():
-    environment = os.environ | {"JAX_ENABLE_X64": "1"}
+    environment = os.environ | {"JAX_ENABLE_X64": "1", "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
     subprocess.run([sys.executable, "-W", "error", "-c", FLOAT64], env=environment, check=True)
 
 
