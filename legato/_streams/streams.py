@@ -226,7 +226,8 @@ class Streams:
         Raises:
             InputError: there is no such stream, or no room for more.
         """
-        self._put(self._record(name)._replace(names=[into]))
+        steps = self._table.steps(np.array([self._table.slot_of(name)]))
+        self._write([into], self._table.slots_of([into]), self._row(name), steps)
 
     def reset(self, name: Name) -> None:
         """Put a stream back to its beginning: as if it had been fed nothing.
