@@ -46,7 +46,7 @@ class Cell:
     masks: bool = True
     dtype: str = "float32"
 
-    def make(self, masked: bool = False):
+    def make(self, masked: bool = False, stateful: bool = True):
         """A new model with the cell's weights, and seeds of dropout, the same every time."""
         keras.utils.set_random_seed(1)
         model = self.build([layers.Masking(0.0)] if masked else [])
@@ -54,7 +54,11 @@ class Cell:
             predict(model, inputs())
             model.reset_states()
         set_weights(model)
-        return with_shared_programs(model, self, masked)
+        if not stateful:
+            for layer in model._flatten_layers():
+                if isinstance(layer, keras.layers.RNN):
+                    layer.stateful = False
+        return with_shared_programs(model, self, masked, stateful)
 
     @property
     def tolerance(self) -> dict:

@@ -6,7 +6,6 @@ and all windows one length.
 
 from functools import cache
 
-import keras
 import numpy as np
 import pytest
 from cells import (
@@ -49,11 +48,7 @@ def model(request, cell):
 
 @cache
 def stateless(cell: Cell):
-    made = cell.make()
-    for layer in made._flatten_layers():
-        if isinstance(layer, keras.layers.RNN):
-            layer.stateful = False
-    return made
+    return cell.make(stateful=False)
 
 
 def outputs_of(model, *sequences: np.ndarray) -> list[np.ndarray]:
