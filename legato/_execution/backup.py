@@ -20,9 +20,14 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform.array_files import read_arrays, write_arrays
-from legato._platform.random_state import global_random_state, restore_random_state
+from legato._platform.checks import is_count
+from legato._platform.random_state import (
+    check_random_state,
+    global_random_state,
+    restore_random_state,
+)
 
-_FORMAT = "legato.training.1"
+_FORMAT = "legato.training"
 # Keras sets the sign of min_delta anew in each run; a restored value would get it twice.
 _NOT_RESTORED = {"min_delta"}
 
@@ -90,8 +95,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         # Keras calls it when the run begins.
         if not self.path.exists():
             return super()._load_model()
-        arrays, about = read_arrays(self.path, _FORMAT, "backup")
-        found = _unpack(json.loads(about["content"]), arrays)
+        found = read_arrays(self.path, _FORMAT, "backup", _decode)
         if not self.training.restore(found):
             raise StateError(
                 f"{self.path} was made by training another model: its variables have other shapes. "
@@ -102,6 +106,32 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         self._last_batch_seen = found["step"] - 1
         self._found = found
         return None
+
+
+def _decode(arrays: dict[str, np.ndarray], about: dict[str, str]) -> dict[str, Any]:
+    """The content of a backup of the arrays and metadata of its file.
+
+    Raises:
+        ValueError, LookupError, TypeError: they do not fit together.
+    """
+    used: list[str] = []
+    found = _unpack(json.loads(about["content"]), arrays, used)
+    if sorted(used) != sorted(arrays):
+        raise ValueError("its content does not name each of its arrays once")
+    if found.keys() != {"variables", "first", "random", "logs", "epoch", "step", "callbacks"}:
+        raise ValueError(f"its content is {', '.join(found)}")
+    if not all(is_count(found[name], 0) for name in ("epoch", "step")):
+        raise ValueError("its epoch and step are no numbers")
+    if not all(isinstance(each, np.ndarray) for each in [*found["variables"], *found["first"]]):
+        raise ValueError("its variables are no arrays")
+    if not all(isinstance(each, dict) for each in (found["logs"], found["random"])):
+        raise ValueError("its logs or its random state are no mappings")
+    if not all(
+        isinstance(kind, str) and isinstance(changes, dict) for kind, changes in found["callbacks"]
+    ):
+        raise ValueError("its callbacks are no names with attributes")
+    check_random_state(found["random"])
+    return found
 
 
 def upgrade_backup(callback) -> None:
@@ -145,11 +175,13 @@ def _pack(value, arrays: dict[str, np.ndarray]):
     return value
 
 
-def _unpack(value, arrays: dict[str, np.ndarray]) -> Any:
+def _unpack(value, arrays: dict[str, np.ndarray], used: list[str]) -> Any:
+    """The value that ``_pack`` was given; appends the keys of its arrays to ``used``."""
     if isinstance(value, dict):
         if value.keys() == {"array"}:
+            used.append(value["array"])
             return arrays[value["array"]]
-        return {name: _unpack(each, arrays) for name, each in value.items()}
+        return {name: _unpack(each, arrays, used) for name, each in value.items()}
     if isinstance(value, list):
-        return [_unpack(each, arrays) for each in value]
+        return [_unpack(each, arrays, used) for each in value]
     return value

@@ -212,12 +212,14 @@ class FitLoop:
     def restore(self, content: dict) -> bool:
         """Continue from what ``backup_content`` gave; returns False if it does not fit."""
         variables, values = self._variables(), content["variables"]
-        if len(values) != len(variables) or not all(map(_fits, variables, values)):
+        first = content["first"]  # empty unless epochs are replayed
+        carried = [each for each in variables if isinstance(each, StateVariable)]
+        if not _fit(variables, values) or (first and not _fit(carried, first)):
             return False
         keras_private.set_values(variables, map(jax.numpy.asarray, values))
         for variable, value in zip(variables, values, strict=True):
             keras_private.resize(variable, value.shape)
-        self.run.first_memory = list(map(jax.numpy.asarray, content["first"]))
+        self.run.first_memory = list(map(jax.numpy.asarray, first))
         self._logs = content["logs"]
         return True
 
@@ -285,8 +287,13 @@ class FitLoop:
             backup.write_if_due()
 
 
+def _fit(variables: list, values: list[np.ndarray]) -> bool:
+    """Whether variables can take values; state variables take any number of rows."""
+    return len(variables) == len(values) and all(map(_fits, variables, values))
+
+
 def _fits(variable, value: np.ndarray) -> bool:
-    """Whether a variable can take a value; state variables take any number of rows."""
+    """Whether a variable can take a value."""
     rows = isinstance(variable, StateVariable)
     fits = tuple(variable.shape[rows:]) == value.shape[rows:]
     return fits and variable.dtype == str(value.dtype)

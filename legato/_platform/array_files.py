@@ -1,16 +1,26 @@
-"""Writes and reads named arrays: safetensors files with a SHA-256 checksum.
+"""Writes and reads named arrays: safetensors files with a SHA-256 checksum over the whole file.
 
-Files are written atomically (``atomic_files``); reading detects one that was cut short or altered.
+Files are written atomically (``atomic_files``). The checksum stands in the file's metadata and is
+computed with zeros in its place, so that any altered bit, of the arrays or of their description, is
+detected. Limit: files of version 1, which earlier versions of legato wrote, are read as well; their
+checksum covers the arrays with names, shapes and types, but not the other metadata.
 """
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from legato._errors import StateError
 from legato._platform.atomic_files import write_whole
+
+_CHECKSUM_KEY = b'"sha256":"'  # as safetensors writes it; a quote inside a text is escaped
+_DIGITS = 64
+_BLOCK_BYTES = 2**20
+_Content = TypeVar("_Content")
 
 
 def write_arrays(
@@ -20,64 +30,96 @@ def write_arrays(
 
     Args:
         path: the file.
-        format_name: the name of the file format, which ``read_arrays`` compares.
+        format_name: the name of the file format, without its version.
         arrays: by name.
-        about: further metadata.
+        about: further metadata, short texts; safetensors takes 100 MB.
 
     Raises:
         OutputError: the folder is missing or cannot be written.
     """
     from safetensors.numpy import save
 
-    metadata = {"format": format_name, **about, "sha256": _digest(arrays)}
-    content = save(dict(arrays), metadata=metadata)
-    write_whole(path, lambda temporary: temporary.write_bytes(content))
+    metadata = {"format": f"{format_name}.2", **about, "sha256": "0" * _DIGITS}
+    content = memoryview(save(dict(arrays), metadata=metadata))
+    header = bytes(content[: 8 + int.from_bytes(content[:8], "little")])
+    at = header.index(_CHECKSUM_KEY) + len(_CHECKSUM_KEY)
+    digest = hashlib.sha256(content).hexdigest().encode()
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            file.writelines([content[:at], digest, content[at + _DIGITS :]])
+
+    write_whole(path, write)
 
 
 def read_arrays(
-    path: str | os.PathLike, format_name: str, what: str
-) -> tuple[dict, dict[str, str]]:
+    path: str | os.PathLike,
+    format_name: str,
+    what: str,
+    decode: Callable[[dict[str, np.ndarray], dict[str, str]], _Content],
+) -> _Content:
     """Read a file of ``write_arrays``, bit for bit.
 
     Args:
         path: the file.
-        format_name: the name of the file format that is expected.
+        format_name: the name of the file format that is expected, without its version.
         what: the noun for a file of that format, for messages.
+        decode: makes the result of the arrays by name and the metadata. Whatever it raises, if it
+            is no ``StateError``, means that the content is not as it was written.
 
     Returns:
-        The arrays by name, and the metadata.
+        The result of ``decode``.
 
     Raises:
         StateError: there is no such file, it has another format, or it is damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     try:
         with safe_open(Path(path), "numpy") as file:
             about = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            version = about.get("format")
+            if version not in (f"{format_name}.1", f"{format_name}.2"):
+                raise StateError(
+                    f"{path} is a safetensors file, but not a {what} that legato wrote: its format "
+                    f"is {version!r}, expected {format_name + '.2'!r}."
+                )
+            whole = version == f"{format_name}.1" or about.get("sha256") == _file_digest(path)
+            arrays = {name: file.get_tensor(name) for name in file.keys()} if whole else {}  # noqa: SIM118
+        if version == f"{format_name}.1":
+            whole = about.get("sha256") == _array_digest(arrays)
+        if not whole:
+            raise StateError(
+                f"{path} is not a whole {what} file: it was altered since it was written (its "
+                "checksum differs). Use a file as legato wrote it."
+            )
+        return decode(arrays, about)
+    except StateError:
+        raise
     except FileNotFoundError as error:
         raise StateError(f"There is no {what} file {path}.") from error
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # there are many ways of not fitting together
         raise StateError(
-            f"{path} is not a whole {what} file ({error}). It was cut short, altered, or written "
-            "by something else: use a file as legato wrote it."
+            f"{path} is not a whole {what} file ({str(error) or type(error).__name__}). It was cut "
+            "short, altered, or written by something else: use a file as legato wrote it."
         ) from error
-    if about.get("format") != format_name:
-        raise StateError(
-            f"{path} is a safetensors file, but not a {what} that legato wrote: its format is "
-            f"{about.get('format')!r}, expected {format_name!r}."
-        )
-    if about.get("sha256") != _digest(arrays):
-        raise StateError(
-            f"{path} is not a whole {what} file: it was altered since it was written (its checksum "
-            "differs). Use a file as legato wrote it."
-        )
-    return arrays, about
 
 
-def _digest(arrays: Mapping[str, Any]) -> str:
-    """A checksum of names, shapes, types and bits."""
+def _file_digest(path: str | os.PathLike) -> str:
+    """The checksum of a file's bytes, with zeros in the place of the checksum in its header."""
+    with Path(path).open("rb") as file:
+        length = file.read(8)
+        header = bytearray(file.read(int.from_bytes(length, "little")))
+        at = header.index(_CHECKSUM_KEY) + len(_CHECKSUM_KEY)
+        header[at : at + _DIGITS] = b"0" * _DIGITS
+        digest = hashlib.sha256(length + header)
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _array_digest(arrays: Mapping[str, Any]) -> str:
+    """The checksum of version 1: of names, shapes, types and bits of arrays."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]

@@ -30,9 +30,26 @@ def global_random_state() -> dict:
 
 def restore_random_state(state: dict) -> None:
     """Put back the state that ``global_random_state`` gave."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(map(int, words)), gauss))
+    random.setstate(_python_state(state))
     np.random.set_state(tuple(state["numpy"]))
+
+
+def check_random_state(state: dict) -> None:
+    """Check a state that was read from a file, by a generator of its own.
+
+    Raises:
+        ValueError, LookupError, TypeError, OverflowError: ``restore_random_state`` cannot take it.
+    """
+    random.Random().setstate(_python_state(state))
+    np.random.RandomState().set_state(tuple(state["numpy"]))
+
+
+def _python_state(state: dict) -> tuple:
+    """The state of Python's generator, as ``random.setstate`` takes it."""
+    version, words, gauss = state["python"]
+    if gauss is not None and not isinstance(gauss, float):
+        raise ValueError("the pending normal number of Python's random generator is no number")
+    return version, tuple(map(int, words)), gauss
 
 
 def copy_numpy_generator() -> np.random.RandomState:

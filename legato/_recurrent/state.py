@@ -22,7 +22,7 @@ from legato._errors import StateError
 from legato._platform.array_files import read_arrays, write_arrays
 from legato._platform.checks import is_count
 
-_FORMAT = "legato.state.1"
+_FORMAT = "legato.state"
 
 
 @jax.tree_util.register_pytree_node_class
@@ -212,14 +212,25 @@ class State(Mapping[str, tuple]):
         Raises:
             StateError: there is no such file, it is not a state, or it is damaged.
         """
-        parts, about = read_arrays(path, _FORMAT, "state")
+        return read_arrays(path, _FORMAT, "state", State._decode)
+
+    @staticmethod
+    def _decode(parts: dict[str, np.ndarray], about: dict[str, str]) -> "State":
+        """The state of the arrays and metadata of a file.
+
+        Raises:
+            ValueError, LookupError, TypeError: they do not fit together.
+        """
         paths = json.loads(about["paths"])
         values = {each: [] for each in paths}
         for name in sorted(parts, key=_numbered):
             layer, _, part = name.rpartition(":")
             if part != "fresh":
                 values[layer].append(parts[name])
-        return State(values, {each: parts[f"{each}:fresh"] for each in paths})
+        state = State(values, {each: parts[f"{each}:fresh"] for each in paths})
+        if len(paths) != len(state) or state._flat().keys() != parts.keys():
+            raise ValueError("its list of layers does not fit its arrays")
+        return state
 
     def _flat(self) -> dict[str, np.ndarray]:
         """A dictionary from the arrays' names in a file to NumPy arrays."""

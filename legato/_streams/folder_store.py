@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from legato._errors import OutputError
+from legato._errors import OutputError, StateError
 from legato._streams.store import Name, StreamRecords
 from legato._streams.stream_files import StreamFile
 
@@ -42,11 +42,10 @@ class FolderStore:
     def load(self, names: list[Name] | None = None, limit: int | None = None) -> StreamRecords:
         """See ``StreamStore``."""
         if names is None:
-            found = [self._files.read(path) for path in sorted(self._path.glob("*.state"))]
-            names = [name for records in found for name in records.names]
+            found = [self._read(path) for path in sorted(self._path.glob("*.state"))]
         else:
-            names = [name for name in names if self._file(name).exists()]
-            found = [self._files.read(self._file(name)) for name in names]
+            found = [self._read(path) for path in map(self._file, names) if path.exists()]
+        names = [name for records in found for name in records.names]
         width = len(self._files.blank)
         rows = [self._files.blank[None][:0], *(records.rows[:, :width] for records in found)]
         steps = [np.empty(0, np.int64), *(records.steps for records in found)]
@@ -68,6 +67,21 @@ class FolderStore:
 
     def close(self) -> None:
         """See ``StreamStore``; every file is finished as soon as it is written."""
+
+    def _read(self, path: Path) -> StreamRecords:
+        """Read the file of one stream.
+
+        Raises:
+            StateError: it is damaged, of another model or other weights, or another stream's.
+        """
+        records = self._files.read(path)
+        if [self._file(name) for name in records.names] != [path]:
+            raise StateError(
+                f"{path} holds {', '.join(map(repr, records.names)) or 'no stream'}, and a file of "
+                "that name belongs to another stream: it was renamed or copied. Put the right file "
+                "back, or take this one away."
+            )
+        return records
 
     def _file(self, name: Name) -> Path:
         return self._path / f"{hashlib.sha256(repr(name).encode()).hexdigest()[:32]}.state"

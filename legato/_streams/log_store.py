@@ -33,7 +33,7 @@ import numpy as np
 
 from legato._errors import InputError, OutputError, StateError
 from legato._streams.slots import SlotTable
-from legato._streams.store import Name, Snapshot, StreamRecords
+from legato._streams.store import Name, Snapshot, StreamRecords, checked_name
 from legato._streams.stream_files import StreamFile
 
 try:
@@ -222,24 +222,41 @@ class LogStore:
 
     def _apply_log(self, table: SlotTable) -> set[str]:
         """Apply the log's records to a table; returns digests of the snapshots that it follows."""
-        followed = set()
+        followed: set[str] = set()
         with self._log.open("rb") as file:
-            for head, body in self._read_records(file):
-                if "follows" in head:
-                    followed.add(head["follows"])
-                elif "put" in head:
-                    names = head["put"]
-                    steps = np.frombuffer(body, np.int64, len(names))
-                    rows = np.frombuffer(body, self._files.blank.dtype, offset=steps.nbytes)
-                    table.put(names, table.slots_of(names), rows.reshape(len(names), -1), steps)
-                elif head["gone"] in table:
-                    table.drop(head["gone"])
+            for at, payload in self._read_records(file):
+                try:
+                    self._apply_record(payload, table, followed)
+                except Exception as error:  # there are many ways of not fitting together
+                    raise self._damage_at(at) from error
         self._has_torn_tail = True
         self._truncate()
         return followed
 
-    def _read_records(self, file: BinaryIO) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """Yield heads and bodies of all whole records.
+    def _apply_record(self, payload: bytes, table: SlotTable, followed: set[str]) -> None:
+        """Apply one record to a table, or add the digest in it to ``followed``.
+
+        Raises:
+            ValueError, LookupError, TypeError: it is not as it was written.
+        """
+        line, _, body = payload.partition(b"\n")
+        ((kind, value),) = json.loads(line).items()
+        if kind == "follows":
+            followed.add(value)
+        elif kind == "put":
+            if len(set(map(checked_name, value))) != len(value):
+                raise ValueError("a name comes twice")
+            blank = self._files.blank
+            steps = np.frombuffer(body, np.int64, len(value))
+            rows = np.frombuffer(body, blank.dtype, offset=steps.nbytes)
+            table.put(value, table.slots_of(value), rows.reshape(len(value), len(blank)), steps)
+        elif kind != "gone":
+            raise ValueError(f"it is {kind!r}")
+        elif value in table:
+            table.drop(value)
+
+    def _read_records(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+        """Yield the payloads of all whole records, each with the byte at which its record begins.
 
         Raises:
             StateError: one was altered, or this is no log.
@@ -260,8 +277,7 @@ class LogStore:
             if zlib.crc32(payload) != checksum:
                 raise self._damage_at(file.tell() - len(frame) - length)
             self._size = file.tell()
-            head, _, body = payload.partition(b"\n")
-            yield json.loads(head), body
+            yield file.tell() - len(frame) - length, payload
 
     def _damage_at(self, at: int) -> StateError:
         return StateError(
@@ -281,7 +297,11 @@ def _digest_of(records: StreamRecords) -> str:
 
 def _frame_record(head: dict[str, Any], body: bytes = b"") -> bytes:
     """A record as the log has it: frame, its checksum, a line of JSON, and the body."""
-    payload = _encode_head(head).encode() + b"\n" + body
+    return frame_payload(_encode_head(head).encode() + b"\n" + body)
+
+
+def frame_payload(payload: bytes) -> bytes:
+    """A record of a payload: its length and checksum, their checksum, and the payload."""
     frame = _FRAME.pack(len(payload), zlib.crc32(payload))
     return frame + _CHECK.pack(zlib.crc32(frame)) + payload
 

@@ -1,7 +1,8 @@
 """Files of streams: carried state, last answer and steps of each, and a fingerprint of the weights.
 
 A file is safetensors, written whole or not at all, with a checksum (``array_files``). A state fits
-only the weights that made it, so a file of other weights or other shapes of states is refused.
+only the weights that made it, so a file of other weights or other shapes of states is refused. The
+names are an array of bytes: safetensors takes no more than 100 MB of other metadata.
 """
 
 import hashlib
@@ -16,9 +17,9 @@ from legato._errors import StateError
 from legato._platform import keras_private
 from legato._platform.array_files import read_arrays, write_arrays
 from legato._streams.step import ModelStep
-from legato._streams.store import StreamRecords
+from legato._streams.store import StreamRecords, checked_name
 
-FORMAT = "legato.streams.1"
+FORMAT = "legato.streams"
 _DIGITS_SHOWN = 12  # of a fingerprint, in messages
 
 
@@ -66,10 +67,13 @@ class StreamFile:
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
-        arrays = {"rows": np.ascontiguousarray(records.rows), "steps": records.steps}
-        names, carried = map(json.dumps, (records.names, self._model_step.carried))
-        weights = self.fingerprint()
-        write_arrays(path, FORMAT, arrays, names=names, carried=carried, weights=weights)
+        arrays = {
+            "names": np.frombuffer(json.dumps(records.names).encode(), np.uint8),
+            "rows": np.ascontiguousarray(records.rows),
+            "steps": np.asarray(records.steps, np.int64),
+        }
+        carried, weights = json.dumps(self._model_step.carried), self.fingerprint()
+        write_arrays(path, FORMAT, arrays, carried=carried, weights=weights)
 
     def read(self, path: str | os.PathLike, other_weights: bool = False) -> StreamRecords:
         """Read records that ``write`` wrote, to the bit.
@@ -81,23 +85,45 @@ class StreamFile:
         Raises:
             StateError: no such file, a damaged one, or streams that are not this model's.
         """
-        arrays, about = read_arrays(path, FORMAT, "stream")
-        came, own = json.loads(about["carried"]), self._model_step.carried
-        if came != own:
-            raise StateError(
-                f"{path} holds streams that carry {_listed(came)}, and streams of this model carry "
-                f"{_listed(own)}: it is another model's, or one's with another window."
-            )
-        theirs, own = about["weights"], self.fingerprint()
-        if theirs != own and not other_weights:
-            raise StateError(
-                f"{path} was written with other weights: theirs are {theirs[:_DIGITS_SHOWN]}, this "
-                f"model's {own[:_DIGITS_SHOWN]}. What a stream carries means something only to the "
-                "weights that made it: load the model it was written with, or take it all the same "
-                "with other_weights=True."
-            )
-        names = json.loads(about["names"])
-        return StreamRecords(names, arrays["rows"], arrays["steps"], theirs)
+        own, weights = self._model_step.carried, self.fingerprint()
+
+        def decode(arrays: dict[str, np.ndarray], about: dict[str, str]) -> StreamRecords:
+            came, theirs = json.loads(about["carried"]), about["weights"]
+            if came != own:
+                raise StateError(
+                    f"{path} holds streams that carry {_listed(came)}, and streams of this model "
+                    f"carry {_listed(own)}: it is another model's, or one's with another window."
+                )
+            if theirs != weights and not other_weights:
+                raise StateError(
+                    f"{path} was written with other weights: theirs are {theirs[:_DIGITS_SHOWN]}, "
+                    f"this model's {weights[:_DIGITS_SHOWN]}. What a stream carries means "
+                    "something only to the weights that made it: load the model it was written "
+                    "with, or take it all the same with other_weights=True."
+                )
+            names = arrays["names"].tobytes() if "names" in arrays else about["names"]
+            records = StreamRecords(json.loads(names), arrays["rows"], arrays["steps"], theirs)
+            self._check(records)
+            return records
+
+        return read_arrays(path, FORMAT, "stream", decode)
+
+    def _check(self, records: StreamRecords) -> None:
+        """Check records that were read: each name once, and a state and a count for each.
+
+        Raises:
+            ValueError: they are otherwise.
+            InputError: a name is no name.
+        """
+        names, rows, steps, _ = records
+        blank = self._model_step.blank[0]
+        if not isinstance(names, list) or len(set(map(checked_name, names))) != len(names):
+            raise ValueError("a name comes twice")
+        if steps.shape != (len(names),) or steps.dtype != np.int64 or (steps < 0).any():
+            raise ValueError(f"it has no number of steps for each of {len(names)} names")
+        widths = len(self.blank), len(blank)  # without the last answer, and with it
+        if rows.shape not in [(len(names), width) for width in widths] or rows.dtype != blank.dtype:
+            raise ValueError(f"it has no state for each of {len(names)} names")
 
 
 def _listed(carried: Iterable) -> str:

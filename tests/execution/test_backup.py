@@ -4,21 +4,28 @@ An uninterrupted run is compared with one that is stopped and started again by t
 this process and, killed at random moments, in processes of its own.
 """
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from cells import FEATURES, ROWS, STEPS, UNITS, inputs, spread, with_shared_programs
+from damage import assert_flips_refused, contents, flips_accepted, rewrite_as_version_1
 
 import legato
 from legato import layers
+from legato._execution.backup import BackupAndRestore
 
 X = inputs(4 * ROWS + 1, seed=4)
 y = spread(np.random.default_rng(5), len(X), UNITS)
@@ -204,13 +211,22 @@ def test_a_backup_of_plain_keras_is_continued(tmp_path):
 # Invalid backups.
 
 
+@cache
+def backup_bytes() -> bytes:
+    """The file of a stopped run."""
+    with TemporaryDirectory() as folder:
+        callbacks = [keras.callbacks.BackupAndRestore(folder), StopsAt(2, 0)]
+        with pytest.raises(StoppedError):
+            model(True, 1).fit(X, y, ROWS, 3, verbose=0, callbacks=callbacks)
+        return (Path(folder) / "training.safetensors").read_bytes()
+
+
 @pytest.fixture
 def kept(tmp_path):
-    """The file of a stopped run."""
-    callbacks = [keras.callbacks.BackupAndRestore(tmp_path), StopsAt(2, 0)]
-    with pytest.raises(StoppedError):
-        model(True, 1).fit(X, y, ROWS, 3, verbose=0, callbacks=callbacks)
-    return tmp_path / "training.safetensors"
+    """The file of a stopped run, a copy for each test."""
+    path = tmp_path / "training.safetensors"
+    path.write_bytes(backup_bytes())
+    return path
 
 
 def test_a_truncated_backup_is_refused(kept):
@@ -229,6 +245,66 @@ def test_a_backup_of_another_model_is_refused(kept):
         other.fit(X, y, ROWS, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(kept.parent)])
     for mine, theirs in zip(other.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def opens(kept: Path) -> None:
+    """Open a backup, for a model that it fits."""
+    callback: Any = BackupAndRestore(kept.parent)
+    callback.training = SimpleNamespace(restore=lambda content: True)
+    callback.set_model(SimpleNamespace(_initial_epoch=None))
+    callback._load_model()
+
+
+def test_a_flipped_bit_anywhere_is_refused(kept):
+    assert_flips_refused(kept, lambda: opens(kept))
+
+
+def test_a_backup_of_version_1_is_continued(kept):
+    rewrite_as_version_1(kept)
+    again = model(True, 2)
+    backup = keras.callbacks.BackupAndRestore(kept.parent)
+    assert again.fit(X, y, ROWS, 3, verbose=0, callbacks=[backup]).epoch == [2]
+
+
+def test_in_backups_of_version_1_only_the_content_can_be_altered_unnoticed(kept):
+    rewrite_as_version_1(kept)
+    whole = kept.read_bytes()
+    at = whole.index(b'"content":"')
+    content = range(8 * at, 8 * (whole.index(b'}"', at) + 2))
+    accepted = flips_accepted(kept, lambda: opens(kept))
+    assert [bit for bit in accepted if bit not in content] == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.pop("step"),
+        lambda content: content.update(epoch="3"),
+        lambda content: content.update(step=-1),
+        lambda content: content.update(variables=3),
+        lambda content: content.update(random={}),
+        lambda content: content["random"].update(numpy=["MT19937"]),
+        lambda content: content["random"]["python"].__setitem__(2, "0"),
+        lambda content: content.update(logs=[1]),
+        lambda content: content.update(callbacks=[["a"]]),
+        lambda content: content["variables"].append(content["variables"][0]),
+        lambda content: content["variables"].pop(),
+        lambda content: content["variables"][0].update(array="no"),
+    ],
+)
+def test_content_that_is_no_backup_is_refused(change, kept):
+    content = json.loads(contents(kept)[1]["content"])
+    change(content)
+    rewrite_as_version_1(kept, content=json.dumps(content))
+    with pytest.raises(legato.StateError, match="not a whole backup file"):
+        opens(kept)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", "[]", "null", "{}"])
+def test_content_that_does_not_parse_is_refused(content, kept):
+    rewrite_as_version_1(kept, content=content)
+    with pytest.raises(legato.StateError, match="not a whole backup file"):
+        opens(kept)
 
 
 # Killed.

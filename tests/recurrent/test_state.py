@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from cells import BY_NAME, FEATURES, ROWS, STEPS, UNITS, inputs, predict, ready, spread, state_after
+from damage import assert_flips_refused, flips_accepted, rewrite_as_version_1
 
 import legato
 from legato import State
@@ -120,3 +121,35 @@ def test_a_call_inside_a_transformation_leaves_the_state_valid(transform):
 
 def _summed(call):
     return lambda x: call(x).sum()
+
+
+# Damaged files.
+
+
+def test_a_flipped_bit_anywhere_in_a_state_file_is_refused(tmp_path):
+    path = tmp_path / "a.state"
+    state_after(CELL, inputs()).save(path)
+    assert_flips_refused(path, lambda: State.load(path))
+
+
+def test_state_files_of_version_1_are_read(tmp_path):
+    path, state = tmp_path / "a.state", state_after(CELL, inputs())
+    state.save(path)
+    rewrite_as_version_1(path)
+    assert State.load(path) == state
+    whole = path.read_bytes()
+    at = whole.index(b'"paths":"')
+    paths = range(8 * at, 8 * (whole.index(b'"]"', at) + 3))  # not covered by their checksum
+    accepted = flips_accepted(path, lambda: State.load(path))
+    assert [bit for bit in accepted if bit not in paths] == []
+
+
+@pytest.mark.parametrize(
+    "paths", ['["a", "a", "b"]', '["a"]', '["a", "b", "c"]', '["a", 1]', "7", "[" * 100_000, "{"]
+)
+def test_layers_that_do_not_fit_the_arrays_of_a_state_file_are_refused(paths, tmp_path):
+    path = tmp_path / "a.state"
+    State({"a": (np.ones((2, 3)),), "b": (np.ones((2, 1)),)}).save(path)
+    rewrite_as_version_1(path, paths=paths)
+    with pytest.raises(legato.StateError, match=r"a\.state is not a whole state file"):
+        State.load(path)

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cells import FEATURES, assert_same_states, set_weights, spread
+from damage import with_flipped_bits
 
 import legato
 from legato import layers
 from legato._streams import log_store
-from legato._streams.log_store import LogStore
+from legato._streams.log_store import LogStore, frame_payload
 from legato._streams.stream_files import Fingerprint, StreamFile
 
 NAMES = ["ada", "bob", "", "a/../b", "ö🎻", "\ud800", 7, -(2**70), "long" * 999]
@@ -217,6 +218,45 @@ def test_an_altered_byte_anywhere_in_the_log_is_detected(model, file):
     log_of(copy).write_bytes(whole[: int(found[1])])  # as the message advises
     with model.streams(file=copy) as pool:
         assert_same(pool, pool_in_memory(model, [5]))
+
+
+def test_a_flipped_bit_anywhere_in_the_log_is_refused(model, file, rng):
+    with model.streams(file=file) as pool:
+        for _ in range(2):
+            pool.feed({name: spread(rng, FEATURES) for name in ("ada", "bob")})
+        copy = copy_as_killed(file, "copy")
+    for _ in with_flipped_bits(log_of(copy)):
+        with pytest.raises(legato.StateError, match=r"users\.state\.log"):
+            model.streams(file=copy)
+    with model.streams(file=copy) as again:
+        assert_same(again, pool)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b'{"put": ["ada", "ada"]}\n' + bytes(2 * (8 + 4 * 9)),
+        b'{"put": ["ada", "bob"]}\n' + bytes(8 + 4 * 9),
+        b'{"put": ["ada"]}\n' + bytes(3),
+        b'{"put": [1.5]}\n' + bytes(8 + 4 * 9),
+        b'{"put": 7}\n',
+        b'{"gone": ["ada"]}\n',
+        b'{"follows": []}\n',
+        b'{"went": "ada"}\n',
+        b"{}\n",
+        b"[]\n",
+        b'{"gone": "a',
+        b"[" * 100_000,
+        b"\xff",
+    ],
+)
+def test_a_record_that_does_not_parse_is_refused(record, model, file):
+    with model.streams(file=file) as pool:
+        apply_event(pool, 5)
+        copy = copy_as_killed(file, "copy")
+    with log_of(copy).open("ab") as log:
+        log.write(frame_payload(record))
+    assert "users.state.log was altered since it was written" in refusal_of(model, copy)
 
 
 def test_a_kill_while_the_file_is_rewritten_loses_nothing(model, file, monkeypatch):

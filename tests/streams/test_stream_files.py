@@ -8,6 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cells import BY_NAME, FEATURES, assert_same_states, inputs, ready
+from damage import (
+    assert_flips_refused,
+    contents,
+    flips_accepted,
+    rewrite_as_version_1,
+    write_version_1,
+)
 
 import legato
 from legato import OutputError, StateError, layers
@@ -173,7 +180,7 @@ def test_other_files_are_refused(content, tmp_path):
 
 def test_a_state_file_is_no_stream_file(tmp_path):
     fixed().stream().state.save(tmp_path / "a.state")
-    with pytest.raises(StateError, match=r"its format is 'legato\.state\.1'"):
+    with pytest.raises(StateError, match=r"its format is 'legato\.state\.2'"):
         fixed().stream().load(tmp_path / "a.state")
 
 
@@ -194,3 +201,109 @@ def test_a_file_of_several_streams_is_not_loaded_as_one(tmp_path):
     pool.drop("bob")
     pool.save(tmp_path / "pool.state")
     assert_same_states(fixed().stream().load(tmp_path / "pool.state").state, pool.state("ada"))
+
+
+@pytest.fixture
+def pool_file(tmp_path) -> Path:
+    """A file of three streams."""
+    pool = fixed().streams()
+    for name in ("ada", "bob", 7):
+        pool.feed({name: steps(1, seed=len(str(name)))[0]})
+    pool.save(tmp_path / "pool.state")
+    return tmp_path / "pool.state"
+
+
+def test_a_flipped_bit_anywhere_is_refused(pool_file):
+    pool = fixed().streams()
+    assert_flips_refused(pool_file, lambda: pool.load(pool_file))
+
+
+def test_files_of_version_1_are_read(pool_file):
+    before = fixed().streams().load(pool_file)
+    rewrite_as_version_1(pool_file)
+    pool = fixed().streams().load(pool_file)
+    assert list(pool) == list(before)
+    for name in pool:
+        assert pool.steps(name) == before.steps(name)
+        assert_same_states(pool.state(name), before.state(name))
+
+
+def test_in_files_of_version_1_only_names_can_be_altered_unnoticed(pool_file):
+    rewrite_as_version_1(pool_file)
+    whole = pool_file.read_bytes()
+    at = whole.index(b'"names":"')
+    names = range(8 * at, 8 * (whole.index(b'"', at + 9) + 40))
+    pool = fixed().streams()
+    accepted = flips_accepted(pool_file, lambda: pool.load(pool_file))
+    assert [bit for bit in accepted if bit not in names] == []
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ('["ada", "bob", "ada"]', "a name comes twice"),
+        ('["ada", "bob"]', "no number of steps for each of 2 names"),
+        ('["ada", "bob", "eve", 7]', "no number of steps for each of 4 names"),
+        ('["ada", "bob", 1.5]', r"cannot be named 1\.5"),
+        ('["ada", "bob", null]', "cannot be named None"),
+        ('{"ada": 1, "bob": 2, "eve": 3}', "a name comes twice"),
+        ("3", "a name comes twice"),
+        ('["ada", "bob"', "Expecting"),
+        ("[" * 100_000, "recursion"),
+    ],
+)
+def test_names_that_fit_no_streams_are_refused(names, message, pool_file):
+    rewrite_as_version_1(pool_file, names=names)
+    with pytest.raises(StateError, match=f"pool.state is not a whole stream file.*{message}"):
+        fixed().streams().load(pool_file)
+
+
+@pytest.mark.parametrize("missing", ["names", "carried", "weights"])
+def test_missing_metadata_are_refused(missing, pool_file):
+    rewrite_as_version_1(pool_file)
+    arrays, about = contents(pool_file)
+    del about[missing]
+    write_version_1(pool_file, arrays, about)
+    with pytest.raises(StateError, match=f"not a whole stream file.*{missing}"):
+        fixed().streams().load(pool_file)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rows": np.zeros((3, 1), "float32")},
+        {"rows": np.zeros((2, 8), "float32")},
+        {"rows": np.zeros((3, 11))},
+        {"rows": np.zeros(3, "float32")},
+        {"steps": np.zeros(3, "float32")},
+        {"steps": np.array([1, 1, -1])},
+        {"steps": np.zeros((3, 1), int)},
+    ],
+)
+def test_arrays_that_fit_no_streams_are_refused(changed, pool_file):
+    rewrite_as_version_1(pool_file)
+    arrays, about = contents(pool_file)
+    write_version_1(pool_file, arrays | changed, about)
+    with pytest.raises(StateError, match="not a whole stream file"):
+        fixed().streams().load(pool_file)
+
+
+def test_files_of_evicted_streams_that_were_swapped_are_refused(tmp_path):
+    pool = fixed().streams(folder=tmp_path)
+    pool.feed({"ada": steps(1)[0], "bob": steps(1, seed=2)[0]})
+    pool.evict(["ada", "bob"])
+    one, other = sorted(tmp_path.iterdir())
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    for name in ("ada", "bob"):
+        with pytest.raises(StateError, match="belongs to another stream"):
+            pool.feed({name: steps(1)[0]})
+
+
+def test_long_names_of_many_streams_fit_into_a_file(tmp_path):
+    pool = fixed().streams()
+    long = "x" * 110_000_000  # more than the metadata of a safetensors file may have
+    pool.feed({long: steps(1)[0]})
+    pool.save(tmp_path / "pool.state")
+    assert list(fixed().streams().load(tmp_path / "pool.state")) == [long]
