@@ -3,6 +3,7 @@
 Accepted are arrays and tensors of any framework, nested lists, data frames and whatever else NumPy
 reads, and dictionaries, tuples and lists of these for models with several inputs or outputs.
 Double precision and bfloat16 are converted to Keras's float type, sparse arrays are made dense.
+Big-endian arrays become native, and integers beyond 32 bits the float type where it has them.
 """
 
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 
 from legato._errors import InputError, UnsupportedError
 from legato._platform import keras_private
+from legato._platform.jax_arrays import as_jax_keeps
+from legato._platform.plain_arrays import check_keeps_meaning
 
 _DENSE = ("toarray", "todense")  # how sparse arrays of SciPy and of JAX are made dense
 
@@ -152,9 +155,11 @@ def read_array(name: str, value) -> np.ndarray:
     """A value as one NumPy array of numbers.
 
     Raises:
-        InputError: it cannot be converted to one array of numbers.
+        InputError: it cannot be converted to one array of numbers, or not without loss: it has
+            masked values, a unit, or integers beyond 32 bits that the float type does not have.
         UnsupportedError: it is not array-like.
     """
+    check_keeps_meaning(name, value)
     listed = isinstance(value, (list, tuple, int, float))
     given = value if listed else _as_array(value)
     if given is None:
@@ -179,6 +184,7 @@ def read_array(name: str, value) -> np.ndarray:
         )
     if array.ndim == 0:
         raise InputError(f"{name} is a single number, {array}; axis 0 must be the sample.")
+    array = as_jax_keeps(name, array, keras.config.floatx())
     if array.dtype == np.float64 or array.dtype.kind == "V":
         with np.errstate(over="ignore"):  # overflow gives infinity, which is reported later
             array = array.astype(keras.config.floatx())
@@ -204,6 +210,7 @@ def _numbers(name: str, frame) -> np.ndarray:
 
 
 def _read_flags(starts) -> np.ndarray:
+    check_keeps_meaning("starts", starts)
     flags = np.asarray(starts)
     if flags.ndim != 1 or not (flags.dtype == bool or np.isin(flags, (0, 1)).all()):
         raise InputError(
@@ -249,9 +256,10 @@ def check_shapes(x, inputs: list) -> None:
     """Compare each input array with the model's input tensor of the same place.
 
     Raises:
-        InputError: the number of arrays, their rank or an axis does not fit.
+        InputError: the number of arrays, their rank, an axis or the size of an index does not fit.
     """
     if isinstance(x, np.ndarray) and len(inputs) == 1 and _fits(x.shape[1:], inputs[0].shape[1:]):
+        _check_range(x, inputs[0])
         return
     named = _names_inputs(x, inputs)
     ordered = [x[each.name] for each in inputs] if named else keras.tree.flatten(x)
@@ -271,6 +279,27 @@ def check_shapes(x, inputs: list) -> None:
                 f"x has shape {leaf.shape}, but the model's input {tensor.name!r} takes "
                 f"{_readable(tensor.shape)}. {_remedy(leaf.shape, tensor.shape)}"
             )
+        if leaf is not None:
+            _check_range(leaf, tensor)
+
+
+def _check_range(array: np.ndarray, tensor) -> None:
+    """Refuse numbers beyond the type of an input that takes integers, which would wrap.
+
+    Raises:
+        InputError: one is; an integer beyond 32 bits came as a float from ``as_jax_keeps``.
+    """
+    kind = str(tensor.dtype)
+    if array.dtype.kind != "f" or not kind.startswith(("int", "uint")):
+        return
+    limits = np.iinfo(kind)
+    wide = array.astype(np.float64)  # float32 would round the limits
+    bad = (wide < limits.min) | (wide > limits.max)
+    if bad.any():
+        raise InputError(
+            f"x holds {array[bad][0]:.0f}, and the model's input {tensor.name!r} takes integers of "
+            f"type {kind}, from {limits.min} to {limits.max}."
+        )
 
 
 def _names_inputs(x, inputs: list) -> bool:

@@ -286,7 +286,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         outputs = jax.tree.map(np.array, run.call_once(block))
         run.write_back(memory=advance)
         one_output = block.samples.starts is None and isinstance(outputs, np.ndarray)
-        if one_output and isinstance(repeatable, np.ndarray) and repeatable.dtype.kind == "f":
+        if one_output and type(repeatable) is np.ndarray and repeatable.dtype.kind == "f":
             ready = self._programs.loop_of("predict").prepared
             ready[repeatable.shape, repeatable.dtype] = run.repeatable(block.samples.x)
         return outputs

@@ -17,6 +17,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform import keras_private
+from legato._platform.jax_arrays import to_jax
 from legato._recurrent.reset_rules import start_of_rows
 
 
@@ -31,7 +32,7 @@ class StateVariable(keras.Variable):
             return super().assign(value) if keras_private.is_carried(self) else value
         if self.before_assign is not None:
             self.before_assign()
-        return super().assign(value)
+        return super().assign(to_jax(self.name, value))
 
     def set_value(self, value) -> None:
         """Set a value of any number of rows."""
@@ -153,7 +154,7 @@ class LayerMemory:
         Raises:
             StateError: another number of arrays, other shapes, or different numbers of rows.
         """
-        parts = [jnp.asarray(part) for part in keras.tree.flatten(states)]
+        parts = [to_jax("states", part) for part in keras.tree.flatten(states)]
         expected = [each.shape[1:] for each in self.variables[:-1]]
         if [part.shape[1:] for part in parts] != expected or len({len(p) for p in parts}) != 1:
             raise StateError(

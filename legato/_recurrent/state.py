@@ -21,6 +21,7 @@ import numpy as np
 from legato._errors import StateError
 from legato._platform.array_files import read_arrays, write_arrays
 from legato._platform.checks import is_count
+from legato._platform.jax_arrays import to_jax
 
 _FORMAT = "legato.state"
 
@@ -51,7 +52,10 @@ class State(Mapping[str, tuple]):
     __slots__ = ("_fresh", "_values")
 
     def __init__(self, values: Mapping[str, Sequence], fresh: Mapping | None = None):
-        arrays = {path: tuple(map(jnp.asarray, parts)) for path, parts in values.items()}
+        arrays = {
+            path: tuple(to_jax(f"State[{path!r}]", part) for part in parts)
+            for path, parts in values.items()
+        }
         rows = {path: sorted({part.shape[0] for part in parts}) for path, parts in arrays.items()}
         counts = {count for each in rows.values() for count in each}
         if len(counts) > 1:

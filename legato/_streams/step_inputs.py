@@ -15,6 +15,8 @@ import numpy as np
 
 from legato._errors import InputError, StateError
 from legato._execution.samples import read_array
+from legato._platform.jax_arrays import as_jax_keeps
+from legato._platform.plain_arrays import check_keeps_meaning
 from legato._recurrent.model_state import ModelState
 
 FEW_NUMBERS = 16  # numbers that Python checks as quickly as NumPy
@@ -181,11 +183,13 @@ class StepInputs:
         if len(self.inputs) > 1 or self._dtype.kind != "f" or not steps:
             return None
         try:
+            check_keeps_meaning("x", steps)
             with np.errstate(over="ignore"):
                 array = np.array(steps, self._dtype)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError):  # an InputError too
             return None
-        fits = self._first.is_step(array.shape[1:]) and np.isfinite(array).all()
+        # Beyond 32 bits an integer may not be exact, and NaN and infinity are refused.
+        fits = self._first.is_step(array.shape[1:]) and (np.abs(array) < 2**31).all()
         return array if fits else None
 
     def _parts(self, x) -> list:
@@ -210,7 +214,8 @@ class StepInputs:
 
     def _read(self, given: Input, x) -> tuple[np.ndarray, int | None]:
         number = np.isscalar(x) or (isinstance(x, np.ndarray) and x.ndim == 0)
-        array = np.asarray(x) if number else read_array("x", x)
+        name = "x" if len(self.inputs) == 1 else f"x for the input {given.name!r}"
+        array = _read_number(name, x) if number else read_array(name, x)
         if array.dtype.kind not in "fiubV":
             raise InputError(f"x is {x!r}; numbers were expected.")
         shape = array.shape
@@ -240,6 +245,13 @@ class StepInputs:
             )
 
 
+def _read_number(name: str, x) -> np.ndarray:
+    """One number as an array without axes."""
+    check_keeps_meaning(name, x)
+    array = np.asarray(x)
+    return as_jax_keeps(name, array, keras.config.floatx()) if array.dtype.kind in "fiu" else array
+
+
 def _is_finite(array: np.ndarray) -> bool:
     if array.size <= FEW_NUMBERS:  # at a quarter of the cost
         return all(map(math.isfinite, array.ravel().tolist()))
@@ -253,13 +265,13 @@ def _cast(given: Input, array: np.ndarray) -> np.ndarray:
         InputError: numbers that are not whole where whole ones are taken.
     """
     into = np.dtype(given.dtype)
-    if into.kind in "iu" and array.dtype.kind == "f":
+    if into.kind in "iu" and array.dtype.kind in "fiu":
         with np.errstate(invalid="ignore"):
             whole = array.astype(into)
         if not np.array_equal(whole, array):  # NaN too
             raise InputError(
                 f"x holds {array[whole != array].flat[0]}, and the input {given.name!r} takes "
-                "whole numbers."
+                f"whole numbers of type {into}."
             )
         return whole
     with np.errstate(over="ignore"):

@@ -14,6 +14,7 @@ import numpy as np
 
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
+from legato._platform.plain_arrays import check_keeps_meaning
 from legato._recurrent.state import State
 from legato._streams.compiled_steps import CompiledSteps, Emit
 from legato._streams.sampling import Sampler
@@ -323,6 +324,7 @@ def _check_starts(starts, steps: int) -> np.ndarray:
     """One boolean a step; default: no step is a start."""
     if starts is None:
         return np.zeros(steps, bool)
+    check_keeps_meaning("starts", starts)
     flags = np.asarray(starts)
     if flags.shape != (steps,) or flags.dtype != bool:
         raise InputError(

@@ -1,0 +1,147 @@
+"""Arrays whose numbers or meaning JAX would lose: converted exactly, or refused."""
+
+import keras
+import numpy as np
+import pytest
+
+import legato
+from legato import InputError
+
+LARGE = 5_000_000_000  # beyond 32 bits, exact in float32
+EPOCH_MS = 1_700_000_000_123  # beyond 32 bits, not exact in float32
+
+
+class Quantity:
+    """As pint's: it has a magnitude and units, and converts to an array that has none."""
+
+    magnitude, units = np.ones((2, 3, 1), np.float32), "kilowatt"
+
+    def __array__(self, dtype=None, copy=None):
+        return self.magnitude
+
+
+@pytest.fixture(scope="module")
+def model():
+    made = legato.Sequential(
+        [
+            keras.Input((None, 1)),
+            legato.layers.SimpleRNN(1, activation=None, stateful=True, kernel_initializer="ones"),
+        ]
+    )
+    made.compile(optimizer="sgd", loss="mse")
+    return made
+
+
+def fresh(model):
+    model.reset_states()
+    return model
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">f8", ">i4", ">i8", ">u2", np.longdouble])
+def test_byte_order_and_long_double_do_not_matter(model, dtype):
+    x = np.arange(1, 7).reshape(2, 3, 1)
+    expected = fresh(model).predict(x.astype("float32"))
+    given = x.astype(dtype)
+    for _ in range(2):  # the second call is by the known program
+        assert np.array_equal(fresh(model).predict(given), expected)
+    weight = np.ones(2, dtype)
+    losses = [
+        fresh(model).evaluate(each, each[:, 0], sample_weight=weight, starts=[1, 0], verbose=0)
+        for each in (x.astype("float32"), given)
+    ]
+    assert losses[0] == losses[1]
+    model.optimizer.learning_rate = 0.0
+    fresh(model).fit(given, given[:, 0], starts=np.array([1, 0], ">i4"), verbose=0)
+    steps = model.stream().feed(given[0])
+    assert np.array_equal(steps, model.stream().feed(x[0].astype("float32")))
+    assert np.array_equal(model.stream().feed(given[0, 0]), steps[0])
+
+
+def test_states_take_arrays_of_any_byte_order(model):
+    path = next(iter(fresh(model).initial_states(2)))
+    values = np.array([[1.5], [2.5]], ">f4")
+    model.states = legato.State({path: [values]})
+    assert np.array_equal(model.states[path][0], values)
+    layer = model.layers[0]
+    layer.reset_states(states=values + values)
+    assert np.array_equal(model.states[path][0], 2 * values)
+    layer.states[0].assign(values)
+    assert np.array_equal(model.states[path][0], values)
+    with pytest.raises(InputError, match="masked"):
+        legato.State({path: [np.ma.array(values, mask=[[True], [False]])]})
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64", ">i8"])
+def test_integers_beyond_32_bits_are_exact(model, dtype):
+    x = np.full((2, 1, 1), LARGE, dtype)
+    assert np.array_equal(fresh(model).predict(x), np.full((2, 1), LARGE, "float32"))
+    assert np.array_equal(model.stream().feed(x[0, 0]), np.array([LARGE], "float32"))
+    (loss,) = {
+        fresh(model).evaluate(np.zeros((2, 1, 1)), y, verbose=0)
+        for y in (x[:, 0], x[:, 0].astype("float32"))
+    }
+    assert loss == np.float32(LARGE) ** 2
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_integers_that_the_float_type_does_not_have_are_refused(model, dtype):
+    x = np.array([[[1]], [[EPOCH_MS]]], dtype)
+    with pytest.raises(InputError, match=rf"x\[1, 0, 0\] is {EPOCH_MS}, .*seconds since"):
+        model.predict(x)
+    with pytest.raises(InputError, match=rf"y\[1, 0\] is {EPOCH_MS}"):
+        model.fit(np.zeros((2, 1, 1)), x[:, 0], verbose=0)
+    with pytest.raises(InputError, match=rf"x\[0\] is {EPOCH_MS}"):
+        model.stream().feed(x[1, 0])
+    streams = model.streams()
+    with pytest.raises(InputError, match=str(EPOCH_MS)):
+        streams.feed({"a": x[0, 0], "b": x[1, 0]})
+    assert not len(streams)
+
+
+def test_the_largest_integers_are_compared_exactly(model):
+    with pytest.raises(InputError, match=str(2**63 - 1)):
+        model.predict(np.full((1, 1, 1), 2**63 - 1))
+    with pytest.raises(InputError, match=str(2**64 - 1)):
+        model.predict(np.full((1, 1, 1), 2**64 - 1, "uint64"))
+    assert fresh(model).predict(np.full((1, 1, 1), -(2**63)))[0, 0] == -(2.0**63)
+
+
+def test_masked_values_are_refused_and_unmasked_arrays_are_taken(model):
+    x = np.ma.array(np.ones((2, 3, 1), "float32"), mask=False)
+    known = fresh(model).predict(x)
+    assert np.array_equal(known, fresh(model).predict(x.data))
+    x[1, 2, 0] = np.ma.masked
+    for call in (
+        lambda: model.predict(x),
+        lambda: model.predict([x]),
+        lambda: model.predict(list(x)),
+        lambda: model.fit(x.data, x[:, 0], sample_weight=x[:, 2, 0], verbose=0),
+        lambda: model.evaluate(x, x.data[:, 0], verbose=0),
+        lambda: model.stream().feed(x[1]),
+        lambda: model.streams().feed({"a": x[1, 2], "b": x[0, 0]}),
+        lambda: model.predict(x.data, starts=np.ma.array([True, False], mask=[True, False])),
+    ):
+        with pytest.raises(InputError, match=r"masked.*\.filled\("):
+            call()
+
+
+def test_quantities_are_refused(model):
+    with pytest.raises(InputError, match=r"x is a Quantity in kilowatt"):
+        model.predict(Quantity())
+    with pytest.raises(InputError, match=r"y is a Quantity in kilowatt"):
+        model.fit(np.ones((2, 3, 1)), Quantity(), verbose=0)
+
+
+def test_an_input_of_integers_refuses_those_that_its_type_does_not_have():
+    indices = legato.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            legato.layers.Embedding(4, 2),
+            legato.layers.GRU(1, stateful=True),
+        ]
+    )
+    assert indices.predict(np.array([[1, 3]])).shape == (1, 1)
+    with pytest.raises(InputError, match=f"x holds {LARGE}.*int32"):
+        indices.predict(np.array([[1, LARGE]]))
+    with pytest.raises(InputError, match=r"x holds 5000000000.*int32"):
+        indices.stream().feed(LARGE)
