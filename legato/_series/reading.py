@@ -6,6 +6,7 @@ read one at a time, in order of sequence and time, so that memory stays near the
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,12 +52,13 @@ def read(
             steps, columns), or a list of arrays, a sequence each.
         group: the column with the sequence's identifier; default: all rows are one sequence.
         time: the column of times: numbers, dates, or text in ISO 8601. Rows are sorted by it within
-            each sequence. Default: the rows' own order.
+            each sequence. Default: the index of a pandas frame if it holds dates, as ``"time"``
+            unless it has a name; else the rows' own order.
         columns: the columns of values; default: all others.
         categorical: columns of numbers that are labels, such as a weekday; text always is.
-        missing: how to handle missing values (empty, NA, N/A, NaN, null, None): ``"error"``;
-            ``"drop"`` leaves their rows out; ``"forward"`` fills in the last known value of the
-            same sequence and leaves out rows before the first.
+        missing: how to handle missing values (empty, NA, N/A, NaN, null, None, masked):
+            ``"error"``; ``"drop"`` leaves their rows out; ``"forward"`` fills in the last known
+            value of the same sequence and leaves out rows before the first.
 
     Returns:
         The sequences in order of first appearance, values float64 (of characters int32); its
@@ -89,6 +91,8 @@ def read(
     else:
         table = build_table(source, request)
     check_table(table)
+    if table.index_time is not None:
+        request = replace(request, time=table.index_time)
     return _sequences_from_table(table, request, missing)
 
 
@@ -113,6 +117,8 @@ def _sequences_from_table(
     used = _choose_value_columns(table, request)
     order, lengths, names = _group_rows(table, group)
     times, order, notes = _sort_by_time(table, time, order, lengths)
+    if table.index_time is not None:
+        notes = (f"Times are those of the frame's index, as {time!r}.", *notes)
     columns, values = _read_values(table, used, request.labels, order)
     rows = table.rows if order is None else table.rows[order]
     kept, more = handle_missing(table, columns, values, rows, lengths, missing)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.plain_arrays import check_keeps_meaning, to_native, with_missing
 
 if TYPE_CHECKING:
     import polars
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 # settings make it return freed memory at once; it reads them when Polars is first loaded. There is
 # no public way.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
+
+_INDEX_TIMES = ("time", "index")  # names of the column made from an index of dates without a name
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ class Table:
         lines: (rows,) the line of the file each row begins on, the header's being 1; None where
             rows are counted from 0.
         lengths: (sequences,) the rows of each, if the source is several sequences by itself.
+        index_time: the column made from the dates that index a pandas frame, if no column of times
+            was asked for; else None.
         height: the number of rows.
     """
 
@@ -61,6 +66,7 @@ class Table:
     source: str
     lines: np.ndarray | None = None
     lengths: np.ndarray | None = None
+    index_time: str | None = None
 
     def __post_init__(self):
         self.height = self.frame.height
@@ -108,7 +114,7 @@ def build_table(source: Any, request: ColumnRequest) -> Table:
         frame = source.collect() if hasattr(source, "collect") else source
         return Table(frame.to_frame() if hasattr(frame, "to_frame") else frame, "the frame")
     if module == "pandas":
-        return _build_pandas_table(source, (request.group, request.time))
+        return _build_pandas_table(source, request)
     if isinstance(source, Mapping):
         return Table(build_frame(source, "the dictionary"), "the dictionary")
     return build_array_table(source)
@@ -144,20 +150,36 @@ def check_names(names: list[str], source: str) -> None:
             )
 
 
-def _build_pandas_table(source: Any, levels: Sequence[str | None]) -> Table:
+def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
+    """A pandas frame or series as a table.
+
+    A level of its index is a column if it is asked for by name. If no column of times is asked for,
+    an index of dates is that column, called ``"time"`` unless it has a name.
+    """
     frame = source.to_frame() if hasattr(source, "to_frame") else source
     if not hasattr(frame, "columns"):
         raise InputError(f"A pandas {type(source).__name__} is no table; give a DataFrame.")
+    if hasattr(frame.index, "to_timestamp"):  # periods
+        frame = frame.to_timestamp()
+    has_dates = frame.index.nlevels == 1 and getattr(frame.index.dtype, "kind", "") == "M"
+    if has_dates and frame.index.name is None:
+        free = [name for name in _INDEX_TIMES if name not in frame.columns]
+        frame = frame.rename_axis(index=free[0] if free else None)
+    index_time = None
+    if has_dates and request.time is None and frame.index.name not in (None, request.group):
+        index_time = str(frame.index.name)
+    levels = (request.group, request.time, index_time)
     wanted = [
         name
         for name in frame.index.names
         if name is not None and name in levels and name not in frame.columns
     ]
+    index_time = index_time if index_time in wanted else None
     frame = frame.reset_index(level=wanted) if wanted else frame
     names = [str(name) for name in frame.columns]
     check_names(names, "the frame")
     columns = {name: _plain_values(frame.iloc[:, at]) for at, name in enumerate(names)}
-    return Table(build_frame(columns, "the frame"), "the frame")
+    return Table(build_frame(columns, "the frame"), "the frame", index_time=index_time)
 
 
 def _plain_values(column: Any) -> Any:
@@ -189,7 +211,7 @@ def _build_series(name: str, values: Any, source: str) -> "polars.Series":
 
     if type(values).__module__.partition(".")[0] == "polars":
         return values.alias(name)
-    array = values if isinstance(values, list) else np.asarray(values)
+    array = _plain_column(f"{source}, column {name!r}", values)
     if isinstance(array, np.ndarray):
         if array.ndim != 1:
             raise InputError(
@@ -200,6 +222,8 @@ def _build_series(name: str, values: Any, source: str) -> "polars.Series":
         if array.dtype.kind == "O":
             array = array.tolist()
     try:
+        if isinstance(array, list) and _mixes_numbers(array):
+            array = [None if each is None else float(each) for each in array]
         series = polars.Series(name, array)
         if series.dtype == polars.Object:
             raise TypeError(f"{type(series[0]).__name__}, say")
@@ -212,6 +236,30 @@ def _build_series(name: str, values: Any, source: str) -> "polars.Series":
         ) from error
 
 
+def _plain_column(name: str, values: Any) -> Any:
+    """Values as a list or a NumPy array that Polars reads; NaN or None where one is masked.
+
+    Raises:
+        InputError: they have a unit.
+    """
+    values = with_missing(values)
+    if isinstance(values, list):
+        return [None if each is np.ma.masked else each for each in values]
+    check_keeps_meaning(name, values)
+    array = to_native(np.asarray(values))
+    return array.astype(float) if array.dtype.kind == "f" and array.dtype.itemsize > 8 else array
+
+
+def _mixes_numbers(values: list) -> bool:
+    """Whether values are integers and decimals, which Polars takes for two types; None may be too.
+
+    Booleans are no numbers.
+    """
+    kinds = {type(each) for each in values} - {type(None)}
+    numbers = all(issubclass(kind, (int, float, np.integer, np.floating)) for kind in kinds)
+    return numbers and len(kinds) > 1 and bool not in kinds
+
+
 def build_array_table(source: Any, name: str = "the array") -> Table:
     """Build a table from an array, or from a list of arrays, a sequence each.
 
@@ -220,7 +268,8 @@ def build_array_table(source: Any, name: str = "the array") -> Table:
     """
     several = isinstance(source, (list, tuple)) and any(hasattr(each, "ndim") for each in source)
     try:
-        arrays = [np.asarray(each) for each in source] if several else [np.asarray(source)]
+        sources = source if several else [source]
+        arrays = [np.asarray(_plain_column(name, each)) for each in sources]
     except ValueError as error:
         raise InputError(
             f"{name} is a list of lists that differ in length ({error}). Many sequences are a list "
