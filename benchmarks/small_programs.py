@@ -2,7 +2,7 @@
 
 legato against itself: the same ``fit`` with its program emitted as one function and with plain
 ``jit``, over units, batch sizes and time steps. The rule in
-``legato/_platform/xla_small_programs.py`` comes from these figures.
+``legato/_platform/single_function.py`` comes from these figures.
 
     python benchmarks/small_programs.py
 """

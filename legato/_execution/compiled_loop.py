@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from legato._platform.xla_small_programs import SingleFunctionProgram, is_small
+from legato._platform.single_function import SingleFunctionProgram, is_small
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows
 from legato._recurrent.reset_rules import Reset, fresh_before_batch, memory_before_batch
 

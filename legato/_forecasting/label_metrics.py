@@ -1,8 +1,8 @@
 """Metrics of predicted labels, compared with baselines, and a verdict in a sentence.
 
-Accuracy with Wilson's interval ("Probable inference, the law of succession, and statistical
-inference", JASA 22, 1927), which assumes independent predictions: neighbouring steps of one
-sequence are not, so that the interval is too narrow for them.
+Accuracy has Wilson's interval ("Probable inference, the law of succession, and statistical
+inference", JASA 22, 1927). It assumes independent predictions; those of neighbouring steps of one
+sequence are not, and for them it is too narrow.
 """
 
 from collections.abc import Mapping, Sequence

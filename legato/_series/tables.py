@@ -1,4 +1,4 @@
-"""Tables: a frame with named columns, and the rows of its source for messages.
+"""Tables: a frame with named columns, and the line of the file of each row, for error messages.
 
 Built from frames of Polars and pandas, columns by name and arrays; files are read by
 ``file_formats``. A pandas frame is converted column by column, so that pyarrow is not needed.

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from legato._platform.xla_small_programs import ONE_ROW_WEIGHTS, jit_one_row, jit_several_rows
+from legato._platform.single_function import ONE_ROW_WEIGHTS, jit_one_row, jit_several_rows
 from legato._streams.sampling import Sampler
 from legato._streams.step import ModelStep
 from legato._streams.stream_files import StreamFile

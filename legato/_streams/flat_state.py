@@ -1,4 +1,4 @@
-"""Several arrays of a row as one vector, so that a state is one argument of a program and one slot.
+"""Converts the arrays of one stream's state to one vector and back.
 
 Passing one array instead of several halves the cost of a call of a small network, and the states of
 many streams are one table. Conversion is exact: floats and small integers become elements of the

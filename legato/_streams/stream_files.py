@@ -1,4 +1,4 @@
-"""Files of streams: carried state, last answer and steps of each, and a fingerprint of the weights.
+"""Files of streams: each one's state, last answer and number of steps, and whose weights made them.
 
 A file is safetensors, written whole or not at all, with a checksum (``array_files``). A state fits
 only the weights that made it, so a file of other weights or other shapes of states is refused. The

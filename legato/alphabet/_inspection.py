@@ -2,8 +2,8 @@
 
 The samples are in alphabetical order, in batches as in training. The influence is the derivative of
 what ``predict`` computes (``legato.influence``). The states are those of a stream that is fed the
-samples step by step, and is reset where the network is: before every sample, or before the first
-one only if state is carried.
+samples step by step. It is reset where the network is: before every sample; if state is carried,
+before the first one.
 """
 
 from dataclasses import dataclass

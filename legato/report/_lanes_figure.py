@@ -1,4 +1,7 @@
-"""A plan of lanes as a plot: rows over batches, a bar for each sequence, padding in grey."""
+"""A plot of ``legato.Lanes``, which pack sequences into the rows of stateful batches.
+
+Rows are drawn over batches, with a bar for each sequence and padding in grey.
+"""
 
 import numpy as np
 from matplotlib import colormaps

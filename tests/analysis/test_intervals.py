@@ -26,7 +26,7 @@ scores_that_differ = several_scores.filter(lambda scores: len(set(scores)) > 1)
 
 
 @pytest.mark.parametrize(
-    "module", ["number_format", "intervals", "permutation", "comparison", "hypothesis_tests"]
+    "module", ["number_format", "intervals", "permutation_tests", "comparison", "hypothesis_tests"]
 )
 def test_the_examples_run(module):
     assert doctest.testmod(import_module(f"legato._analysis.statistics.{module}")).failed == 0

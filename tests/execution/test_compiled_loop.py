@@ -15,7 +15,7 @@ from legato._execution import compiled_loop
 from legato._execution import run as run_module
 from legato._execution.batches import WholeData
 from legato._execution.samples import read_samples
-from legato._platform.xla_small_programs import (
+from legato._platform.single_function import (
     _ONE_FUNCTION_OPTIONS,
     _SUPPORTED_OPERATIONS,
     SingleFunctionProgram,
@@ -152,7 +152,7 @@ def test_options_unknown_to_xla_are_left_out(monkeypatch):
     _supported_options.cache_clear()
     assert _supported_options() == _ONE_FUNCTION_OPTIONS
     monkeypatch.setattr(
-        "legato._platform.xla_small_programs._ONE_FUNCTION_OPTIONS", {"xla_no_such_option": True}
+        "legato._platform.single_function._ONE_FUNCTION_OPTIONS", {"xla_no_such_option": True}
     )
     _supported_options.cache_clear()
     try:

@@ -1,8 +1,8 @@
 """Statistics of the scores of replicates: confidence intervals and tests of differences.
 
 Takes one score per seed (``seed_scores``). ``intervals`` gives a mean or a share with its interval,
-``hypothesis_tests`` compares two sets of scores by an interval and a permutation test
-(``permutation``), and ``comparison`` is the result, with the number of seeds that would be needed.
+``hypothesis_tests`` compares two sets of scores by an interval and a test (``permutation_tests``),
+and ``comparison`` is the result, with the number of seeds that would be needed.
 Results print as sentences, with the decimals that ``number_format`` justifies. SciPy computes, and
 is imported on first use.
 """

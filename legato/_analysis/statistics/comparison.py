@@ -19,7 +19,10 @@ from typing import Any, Literal
 
 from legato._analysis.statistics.intervals import Interval
 from legato._analysis.statistics.number_format import percent, score_format
-from legato._analysis.statistics.permutation import paired_permutations, two_sample_permutations
+from legato._analysis.statistics.permutation_tests import (
+    paired_permutations,
+    two_sample_permutations,
+)
 from legato._analysis.statistics.seed_scores import check_positive, significance_level
 from legato._errors import InputError
 from legato._platform.wording import counted

@@ -21,7 +21,7 @@ import numpy as np
 
 from legato._analysis.statistics.comparison import Comparison, Correction
 from legato._analysis.statistics.intervals import Interval, half_width, interval, limited_to_unit
-from legato._analysis.statistics.permutation import paired_test, two_sample_test
+from legato._analysis.statistics.permutation_tests import paired_test, two_sample_test
 from legato._analysis.statistics.seed_scores import (
     ROUNDING,
     check_level,

@@ -1,4 +1,4 @@
-"""Checks scores, one per seed, and the levels and margins that go with them."""
+"""Checks of scores, one per seed, of confidence levels and of margins of equivalence."""
 
 import math
 
