@@ -40,6 +40,19 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", known)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Workers take modules from one end each, so that few build what a module's tests share."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    """Slow tests come first: at the end, one would run alone."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Every test starts from the same random numbers, whatever ran before it."""
