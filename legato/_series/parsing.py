@@ -1,25 +1,34 @@
-"""Parses columns of strings: numbers and times."""
+"""Parses columns of strings: numbers and times; and numbers that are compact dates, 20240331."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from legato._series.missing_values import mark_missing
 
 if TYPE_CHECKING:
     import polars
 
+_WEEK = "%G-W%V"
+_CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%H:%M:%S%.f%#z", "%H:%M%#z")
 _TIME_FORMATS = (
     "%Y-%m-%d",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
+    *(f"%Y-%m-%d{between}{clock}" for between in (" ", "T") for clock in _CLOCKS),
     "%Y-%m",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%d %H:%M:%S%.f%#z",
-    "%Y-%m-%dT%H:%M:%S%.f%#z",
     "%Y/%m/%d",
-    "%Y/%m/%d %H:%M:%S%.f",
-    "%Y/%m/%d %H:%M",
+    *(f"%Y/%m/%d {clock}" for clock in _CLOCKS),
+    "%Y%m%dT%H%M%S%.f",
+    "%Y%m%dT%H%M%S%.f%#z",
+    _WEEK,
+    f"{_WEEK}-%u",
 )
+_FINE = r"[.,]\d{6}\d*[1-9]"  # digits of a second that microseconds do not hold
+_COMPACT_DATES = {  # digits → what is added to them, and the format of both
+    6: ("01", "%Y%m%d"),
+    8: ("", "%Y%m%d"),
+    10: ("00", "%Y%m%d%H%M"),
+    12: ("", "%Y%m%d%H%M"),
+    14: ("", "%Y%m%d%H%M%S"),
+}
+_YEARS = range(1800, 2200)  # of compact dates
 
 
 def parse_numbers(strings: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
@@ -30,8 +39,13 @@ def parse_numbers(strings: "polars.Series") -> tuple["polars.Series", "polars.Se
     return numbers, numbers.is_null() & strings.is_not_null()
 
 
-def parse_times(strings: "polars.Series") -> "polars.Series":
-    """Strings as times: integers, numbers or UTC dates; null where one is not a time."""
+def parse_times(strings: "polars.Series", is_usual: bool = False) -> "polars.Series":
+    """Strings as times: integers, numbers or UTC dates; null where one is not a time.
+
+    Dates are in microseconds, in nanoseconds if they matter; a week is its Monday, a month its
+    first day. Unless ``is_usual``, small letters, decimal commas and hours without minutes are read
+    too.
+    """
     import polars
 
     for kind in (polars.Int64, polars.Float64):
@@ -40,21 +54,50 @@ def parse_times(strings: "polars.Series") -> "polars.Series":
             return numbers
     first = strings.drop_nulls().head(1)
     times = None
-    formats = sorted(_TIME_FORMATS, key=lambda each: _parse_dates(first, each).null_count())
+    unit = "ns" if strings.str.contains(_FINE).any() else "us"
+    formats = sorted(_TIME_FORMATS, key=lambda each: _parse_dates(first, each, unit).null_count())
     for time_format in formats:
-        more = _parse_dates(strings, time_format)
+        more = _parse_dates(strings, time_format, unit)
         times = more if times is None else times.zip_with(times.is_not_null(), more)
         if times.null_count() == strings.null_count():
             break
     assert times is not None
-    return times
+    if times.null_count() == strings.null_count() or is_usual:
+        return times
+    usual = strings.str.to_uppercase().str.replace(",", ".", literal=True)
+    usual = usual.str.replace(r"(\d[T ]\d\d)(Z|[-+].*|)$", "${1}:00${2}")
+    return times.zip_with(times.is_not_null(), parse_times(usual, is_usual=True))
 
 
-def _parse_dates(strings: "polars.Series", time_format: str) -> "polars.Series":
-    dates = strings.str.to_datetime(time_format, strict=False, time_unit="us", ambiguous="null")
+def _parse_dates(
+    strings: "polars.Series", time_format: str, unit: Literal["us", "ns"]
+) -> "polars.Series":
+    if time_format == _WEEK:
+        strings, time_format = strings + "-1", f"{_WEEK}-%u"
+    dates = strings.str.to_datetime(time_format, strict=False, time_unit=unit, ambiguous="null")
     if getattr(dates.dtype, "time_zone", None) is None:
         return dates
     return dates.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+
+
+def parse_compact_dates(numbers: "polars.Series") -> "polars.Series | None":
+    """Whole numbers such as 20240331, 202403 or 20240331235959 as dates, in microseconds.
+
+    Returns:
+        The dates; None unless all have the same number of digits and are dates of 1800 to 2199.
+    """
+    import polars
+
+    strings = numbers.drop_nulls().cast(polars.String)
+    digits = strings.str.len_bytes().unique().to_list()
+    if len(digits) != 1 or digits[0] not in _COMPACT_DATES:
+        return None
+    added, time_format = _COMPACT_DATES[digits[0]]
+    years = strings.str.slice(0, 4).cast(polars.Int64, strict=False)
+    if years.null_count() or not years.is_between(_YEARS[0], _YEARS[-1]).all():
+        return None
+    dates = _parse_dates(numbers.cast(polars.String) + added, time_format, "us")
+    return dates if dates.null_count() == numbers.null_count() else None
 
 
 def narrow_type(strings: "polars.Series", is_time: bool = False) -> "polars.Series":

@@ -218,17 +218,17 @@ def _sort_by_time(
     """Sort rows by time within each sequence.
 
     Returns:
-        The times, ascending within each sequence; the order of rows that makes them so; a note.
+        The times, ascending within each sequence; the order of rows that makes them so; notes.
     """
     if time is None:
         return None, order, ()
-    times = read_times(table, time)
+    times, notes = read_times(table, time)
     times = times if order is None else times[order]
     if is_sorted(times, lengths):
-        return times, order, ()
+        return times, order, notes
     by_time = np.lexsort((times, np.repeat(np.arange(len(lengths)), lengths)))
     order = by_time if order is None else order[by_time]
-    return times[by_time], order, (f"Rows were not in order of {time!r}; sorted.",)
+    return times[by_time], order, (*notes, f"Rows were not in order of {time!r}; sorted.")
 
 
 def _read_values(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # no public way.
 os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
 
+_FINE_UNITS = ("ns", "ps", "fs", "as")  # of datetime64; Polars has none below nanoseconds
 _INDEX_TIMES = ("time", "index")  # names of the column made from an index of dates without a name
 
 
@@ -217,8 +218,8 @@ def _build_series(name: str, values: Any, source: str) -> "polars.Series":
             raise InputError(
                 f"{source}: {name!r} has shape {array.shape}; a column is an array of one axis."
             )
-        if array.dtype.kind == "M" and np.datetime_data(array.dtype)[0] not in ("D", "ns"):
-            array = array.astype("datetime64[us]")
+        if array.dtype.kind == "M" and (unit := np.datetime_data(array.dtype)[0]) != "D":
+            array = array.astype(f"datetime64[{'ns' if unit in _FINE_UNITS else 'us'}]")
         if array.dtype.kind == "O":
             array = array.tolist()
     try:
@@ -226,6 +227,8 @@ def _build_series(name: str, values: Any, source: str) -> "polars.Series":
             array = [None if each is None else float(each) for each in array]
         series = polars.Series(name, array)
         if series.dtype == polars.Object:
+        if isinstance(array, list) and any(getattr(each, "nanosecond", 0) for each in array):
+            array = np.array([getattr(each, "asm8", each) for each in array], "datetime64[ns]")
             raise TypeError(f"{type(series[0]).__name__}, say")
         return series
     except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError) as error:

@@ -9,16 +9,16 @@ import numpy as np
 from legato._errors import InputError
 from legato._series.frequency import format_step, format_time, infer_spacing, same_sequence
 from legato._series.missing_values import check_no_missing, mark_missing
-from legato._series.parsing import parse_times
+from legato._series.parsing import parse_compact_dates, parse_times
 from legato._series.tables import Table
 
 
-def read_times(table: Table, name: str) -> np.ndarray:
+def read_times(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read the column of times as numbers or datetime64.
 
     Returns:
         (rows,): int64 or float64, or datetime64 in microseconds, in nanoseconds if they matter;
-        times with a zone are in UTC.
+        times with a zone are in UTC. And a note if whole numbers such as 20240331 are dates.
 
     Raises:
         InputError: a time is missing, or a value is not a time.
@@ -41,11 +41,19 @@ def read_times(table: Table, name: str) -> np.ndarray:
     if isinstance(series.dtype, polars.Datetime):
         if series.dtype.time_zone is not None:
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        coarse = series.cast(polars.Datetime("us"))
-        return (coarse if (coarse == series).all() else series).to_numpy()
-    whole = series.cast(polars.Int64, strict=False) if series.dtype.is_integer() else None
+        needs_fine = (
+            series.dtype == polars.Datetime("ns") and (series.to_physical() % 1000 != 0).any()
+        )
+        return (series if needs_fine else series.cast(polars.Datetime("us"))).to_numpy(), ()
+    is_whole = series.dtype.is_integer() or (series.dtype.is_float() and (series % 1 == 0).all())
+    whole = series.cast(polars.Int64, strict=False) if is_whole else None
     if whole is not None and not whole.null_count():
-        return whole.to_numpy()
+        dates = parse_compact_dates(whole)
+        if dates is not None:
+            first = format_time(dates.to_numpy()[0])
+            return dates.to_numpy(), (f"Numbers in {name!r} are dates: {whole[0]} is {first}.",)
+        if series.dtype.is_integer():
+            return whole.to_numpy(), ()
     if not series.dtype.is_numeric():
         raise InputError(
             f"{table.source}: column {name!r} holds {series.dtype}; times are numbers or dates."
@@ -57,7 +65,7 @@ def read_times(table: Table, name: str) -> np.ndarray:
             f"{table.describe_cell(at, name)}: the time is {times[at]}, and a finite number was "
             "expected."
         )
-    return times
+    return times, ()
 
 
 def is_sorted(times: np.ndarray, lengths: np.ndarray) -> bool:

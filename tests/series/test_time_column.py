@@ -1,10 +1,13 @@
 """Times in their formats and time zones, and notes on order and gaps."""
 
 import numpy as np
+import pandas
+import polars
 import pytest
 from shop_files import write_file
 
 import legato
+from legato._series.frequency import infer_spacing
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -39,6 +42,70 @@ def test_times_with_zones_are_in_utc():
         found.times.tolist()
         == np.array(["2001-01-01T00:00", "2001-01-01T00:30"], "M8[us]").tolist()
     )
+
+
+ISO = {
+    "2024-03-01T00:00Z": "2024-03-01T00:00",
+    "2024-03-01T00:00+01:00": "2024-02-29T23:00",
+    "2024-03-01 00:00 +0100": "2024-02-29T23:00",
+    "2024-03-01T00:00:00.25-05": "2024-03-01T05:00:00.25",
+    "2024-03-01T07": "2024-03-01T07",
+    "2024-03-01t07:00:00z": "2024-03-01T07",
+    "20240301T070000Z": "2024-03-01T07",
+    "2024-W09-5": "2024-03-01",
+    "2024-W09": "2024-02-26",
+    "2024-03-01T00:00:00.0000001": "2024-03-01T00:00:00.000000100",
+    "2024-03-01T00:00:00.000000100Z": "2024-03-01T00:00:00.000000100",
+}
+
+
+@pytest.mark.parametrize("text", ISO)
+def test_forms_of_iso_8601(text):
+    found = legato.read({"t": [text], "x": [1.0]}, time="t")
+    assert found.times == np.array([ISO[text]], "M8[ns]")
+
+
+NEXT = {
+    "days": ([20240330, 20240331], "2024-04-01"),
+    "months": ([202211, 202212], "2023-01"),
+    "hours": ([2024033122, 2024033123], "2024-04-01"),
+    "minutes": ([202403312358, 202403312359], "2024-04-01"),
+    "seconds": ([20240331235958, 20240331235959], "2024-04-01"),
+}
+
+
+@pytest.mark.parametrize("case", NEXT)
+@pytest.mark.parametrize("kind", [list, lambda times: [str(each) for each in times],
+                                  lambda times: np.array(times, float)])  # fmt: skip
+def test_whole_numbers_that_are_dates_go_on_as_dates(case, kind):
+    times, following = NEXT[case]
+    found = legato.read({"t": kind(times), "x": [1.0, 2.0]}, time="t")
+    spacing = infer_spacing(found.times, found.lengths)
+    assert spacing.after(found.times[-1:], 1) == np.datetime64(following)
+    assert found.notes[0].startswith(f"Numbers in 't' are dates: {times[0]} is 202")
+
+
+@pytest.mark.parametrize("times", [[20240331, 20240332], [202212, 202213], [2020, 2021], [1, 2]])
+def test_other_whole_numbers_are_numbers(times):
+    found = legato.read({"t": times, "x": [1.0, 2.0]}, time="t")
+    assert (found.times.tolist(), found.notes) == (times, ())
+
+
+@pytest.mark.parametrize("source", ["array", "Timestamps", "pandas", "polars", "parquet", "csv"])
+def test_nanoseconds_are_kept(source):
+    fine = np.datetime64("2024-03-01", "ns") + np.arange(1, 4) * np.timedelta64(100, "ns")
+    frame = polars.DataFrame({"t": fine, "x": [1.0, 2.0, 3.0]})
+    frame.write_parquet("t.parquet")
+    write_file("t,x\n" + "".join(f"{each},1\n" for each in fine))
+    sources = {
+        "array": {"t": fine, "x": [1.0, 2.0, 3.0]},
+        "Timestamps": {"t": list(pandas.DatetimeIndex(fine)), "x": [1.0, 2.0, 3.0]},
+        "pandas": pandas.DataFrame({"t": fine, "x": 1.0}),
+        "polars": frame,
+        "parquet": "t.parquet",
+        "csv": "t.csv",
+    }
+    np.testing.assert_array_equal(legato.read(sources[source], time="t").times, fine, strict=True)
 
 
 NOTES = {
