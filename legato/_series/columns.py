@@ -1,7 +1,7 @@
 """Columns of values: a column of a table as checked numbers, quantities or encoded labels.
 
-A string is a number if it parses as one. A column in which at least half of the strings look like
-numbers is a faulty column of numbers: the faults are named, and it never silently becomes labels.
+A string is a number if it parses as one. A column of text that is no labels by its looks, such as
+numbers with units, is refused by ``label_checks``: it never silently becomes labels.
 """
 
 from typing import TYPE_CHECKING
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from legato._errors import InputError
+from legato._series.label_checks import check_holds_labels
 from legato._series.missing_values import mark_missing
 from legato._series.parsing import parse_numbers
 from legato._series.sequences import Column
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     import polars
 
 FLOAT32 = np.finfo(np.float32)
-_NUMBER_DECORATION = r"[,'\s%$€£¥]"  # in and around numbers that are formatted for people
-_DATE = r"^(\d{4}[-/]\d{1,2}([-/]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4})([T ]|$)"
 BOOLEANS = {"false": 0.0, "true": 1.0}
 
 
@@ -72,48 +71,18 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
 
 
 def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "polars.Series":
-    """Convert strings to numbers or booleans if all of them are; dates become a null date."""
-    import polars
-
+    """Convert strings to numbers or booleans if all of them are; else check they are labels."""
     numbers, bad = parse_numbers(series)
     if not bad.any():
         padded = is_labels and series.str.contains(r"^[-+]?0\d").any()
         return series if padded else numbers
-    kinds = (series if bad.all() else series.filter(bad)).value_counts()
-    each, counts = kinds[series.name], kinds["count"]
+    if int(bad.sum()) == len(series) - series.null_count():
+        kinds = series.drop_nulls().unique().str.to_lowercase()
+        if kinds.is_in(list(BOOLEANS)).all():
+            return series.str.to_lowercase() == "true"
     if not is_labels:
-        alike = each.str.replace_all(_NUMBER_DECORATION, "").cast(polars.Float64, strict=False)
-        like_numbers = counts.filter(alike.is_not_null()).sum()
-        values = len(series) - series.null_count()
-        if 2 * (values - int(bad.sum()) + like_numbers) >= values:
-            raise InputError(
-                _describe_fault(series, int(bad.arg_max() or 0), int(bad.sum()), table)
-            )
-        dates = counts.filter(each.str.contains(_DATE)).sum()
-        if 2 * dates >= values:
-            return polars.Series(series.name, [None], polars.Date)
-    lower = each.str.to_lowercase()
-    if int(bad.sum()) == len(series) - series.null_count() and lower.is_in(list(BOOLEANS)).all():
-        return series.str.to_lowercase() == "true"
+        check_holds_labels(series, bad, table)
     return series
-
-
-def _describe_fault(series: "polars.Series", at: int, count: int, table: Table) -> str:
-    """The message on the first string in a column of numbers that is not a number."""
-    string = str(series[at])
-    digits = string.lstrip("+-").partition(",")
-    others = f", the first of {count:,} such" if count > 1 else ""
-    if digits[0].isdigit() and digits[2].isdigit():
-        advice = f"Write decimals with a point, {string.replace(',', '.')}, and thousands plainly."
-    else:
-        advice = (
-            f"Mend it, leave the field empty if the value is missing, or say that the column holds "
-            f"labels with categorical=[{series.name!r}]."
-        )
-    return (
-        f"{table.describe_cell(at, series.name)}: {string!r} is not a number{others}, and the "
-        f"column looks like one of numbers. {advice}"
-    )
 
 
 def _to_floats(series: "polars.Series") -> np.ndarray:

@@ -1,9 +1,11 @@
 """Reads CSV files as tables: Polars parses, a second pass finds the lines of errors.
 
 CSV as RFC 4180 defines it, separated by ``,`` ``;`` tab or ``|``, whichever is most frequent in the
-header. The file is read once, in pieces of whole records, whose strings become numbers or times
-before the next piece is read: memory stays near that of the parsed columns. (Polars' own batches
-are marked unstable, and neither they nor its errors name lines.)
+header; by blanks, if it has none of these and the first lines are a table by blanks; or by what a
+first line ``sep=;`` says, as Excel writes it. The file is read once, in pieces of whole records,
+whose strings become numbers or times before the next piece is read: memory stays near that of the
+parsed columns. (Polars' own batches are marked unstable, and neither they nor its errors name
+lines.)
 
 Polars (2.1) refuses too long rows without naming a line, but fills short rows with nulls, keeps
 blank lines as rows and accepts quotation marks within fields. So a second pass counts the fields of
@@ -17,9 +19,10 @@ only makes the file be read a second time.
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,14 +31,27 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.wording import counted
 from legato._series.parsing import concat_parts, narrow_type
+from legato._series.table_detection import (
+    BLANKS,
+    SAMPLE_LINES,
+    UNUSUAL_SEPARATORS,
+    detect_separator,
+)
 from legato._series.tables import ColumnRequest, Table, check_names
-from legato._series.text import BLOCK_BYTES, check_utf8, read_blocks, strip_byte_order_mark
+from legato._series.text import (
+    BLOCK_BYTES,
+    check_utf8,
+    first_lines,
+    read_blocks,
+    strip_byte_order_mark,
+)
 
 if TYPE_CHECKING:
     import polars
 
 PIECE_BYTES = BLOCK_BYTES
 SEPARATORS = "\t;,|"
+_SEPARATOR_LINE = rb'[\r\n]*"?sep=([^\w"\r\n\x80-\xff])"?\r?\n'
 _QUOTE, _NEWLINE, _RETURN = b'"\n\r'
 
 
@@ -69,9 +85,10 @@ def read_csv(path: Path, request: ColumnRequest) -> Table:
     import polars
 
     pieces = _read_pieces(path)
-    header, first = _split_header(next(pieces, TextPiece(b"", 1)), path.name)
-    counts = [len(each) for each in _find_outside_quotes(header.content, *SEPARATORS)]
-    separator = SEPARATORS[int(np.argmax(counts))]
+    separator, first = _find_separator(next(pieces, TextPiece(b"", 1)), path.name)
+    if separator == BLANKS:
+        separator, pieces, first = "\t", map(_separate_by_tabs, pieces), _separate_by_tabs(first)
+    header, first = _split_header(first, path.name)
     names = _parse_header(header, separator, path.name)
     strings = {*request.labels, request.group}
     columns: list[list[polars.Series]] = [[] for _ in names]
@@ -86,7 +103,7 @@ def read_csv(path: Path, request: ColumnRequest) -> Table:
         rows += frame.height
         lines.append(row_lines)
         for name, series, parts in zip(names, frame, columns, strict=True):
-            if not request.needs(name):
+            if name and not request.needs(name):
                 empty = polars.Series([None], dtype=polars.Null)
                 parts.append(empty.new_from_index(0, len(series)))
             else:
@@ -94,12 +111,29 @@ def read_csv(path: Path, request: ColumnRequest) -> Table:
                 parts.append(series if name in strings else narrow_type(series, is_time))
     if not height:
         raise InputError(f"{path.name} has a header and no rows below it.")
+    names, columns, notes = _leave_out_empty(names, columns)
     check_names(names, path.name)
     whole = {name: concat_parts(parts) for name, parts in zip(names, columns, strict=True)}
     if mixed := [name for name, series in whole.items() if series is None]:
         return read_csv(path, replace(request, labels=(*request.labels, *mixed)))
+    if height < rows and len(names) > 1:
+        notes += (f"{counted(rows - height, 'row')} without any value at the end: left out.",)
     frame = polars.DataFrame(whole).head(height)
-    return Table(frame, path.name, np.concatenate(lines)[:height])
+    return Table(frame, path.name, np.concatenate(lines)[:height], notes=notes)
+
+
+def _leave_out_empty(
+    names: list[str], columns: list[list["polars.Series"]]
+) -> tuple[list[str], list[list["polars.Series"]], tuple[str, ...]]:
+    """The columns that have a name or a value, and a note on others."""
+    kept = [
+        bool(name) or any(part.null_count() < len(part) for part in parts)
+        for name, parts in zip(names, columns, strict=True)
+    ]
+    if all(kept):
+        return names, columns, ()
+    note = f"{counted(kept.count(False), 'column')} without a name or a value: left out."
+    return list(compress(names, kept)), list(compress(columns, kept)), (note,)
 
 
 def _read_pieces(path: Path) -> Iterator[TextPiece]:
@@ -132,6 +166,52 @@ def _read_pieces(path: Path) -> Iterator[TextPiece]:
                 "ends of Unix or Windows."
             )
         yield TextPiece(rest + b"\n", line)
+
+
+def _find_separator(piece: TextPiece, source: str) -> tuple[str, TextPiece]:
+    """The separator that a first line such as ``sep=;`` names, or that the header has; or blanks.
+
+    Returns:
+        The separator; and the piece from the header on, without a ``#`` before it as NumPy writes
+        it if fields are separated by blanks.
+
+    Raises:
+        InputError: it is an unusual one.
+    """
+    found = re.match(_SEPARATOR_LINE, piece.content, re.IGNORECASE)
+    if found is not None:
+        end = found.end()
+        return found[1].decode(), TextPiece(piece.content[end:], piece.line_at(end))
+    header, _ = _split_header(piece, source)
+    counts = [len(each) for each in _find_outside_quotes(header.content, *SEPARATORS)]
+    if any(counts):
+        return SEPARATORS[int(np.argmax(counts))], piece
+    bare = TextPiece(re.sub(rb"\A([\r\n]*)#", rb"\1", piece.content, count=1), piece.line)
+    separator = detect_separator(
+        first_lines(bare.content, SAMPLE_LINES), BLANKS + UNUSUAL_SEPARATORS
+    )
+    if separator is None:
+        return ",", piece
+    if separator != BLANKS:
+        raise InputError(
+            f"{source} looks like a table separated by {separator!r}, and a comma, semicolon, tab, "
+            f"bar or blanks were expected. Write the line sep={separator} above the header."
+        )
+    return separator, bare
+
+
+def _separate_by_tabs(piece: TextPiece) -> TextPiece:
+    """Records whose fields are separated by blanks, separated by tabs."""
+    data = np.frombuffer(piece.content, np.uint8)
+    is_blank = np.zeros(len(data), bool)
+    is_blank[np.concatenate(_find_outside_quotes(piece.content, "\t", " "))] = True
+    at_end = np.isin(data, (_NEWLINE, _RETURN))
+    begins = np.concatenate([[True], (is_blank | at_end)[:-1]])
+    kept = ~(is_blank & begins)  # of several blanks the first, and none where a line begins
+    squeezed, was_blank = np.where(is_blank, ord("\t"), data)[kept], is_blank[kept]
+    ends = np.concatenate([np.isin(squeezed[1:], (_NEWLINE, _RETURN)), [False]])
+    squeezed = squeezed[~(was_blank & ends)]
+    return TextPiece(squeezed.astype(np.uint8).tobytes(), piece.line)
 
 
 def _find_outside_quotes(content: bytes, *characters: str) -> list[np.ndarray]:
@@ -248,6 +328,12 @@ def _check_records(
     wrong = np.flatnonzero((fields != width) & ~blank)
     if len(wrong):
         found = int(fields[wrong[0]])
+        record = piece.content[begins[wrong[0]] : ends[wrong[0]]].rstrip(b"\r")
+        if found == width + 1 and record.endswith(separator.encode()):
+            raise InputError(
+                f"{source}, line {lines[wrong[0]]}: the line ends in {separator!r}, and the header "
+                "does not: take it out, or write it at the end of the header too."
+            )
         raise InputError(
             f"{source}, line {lines[wrong[0]]}: {counted(found, 'field')} came, and the header has "
             f"{width}. Put a field that holds {separator!r} in quotation marks, and write every "
@@ -278,8 +364,10 @@ def _check_quotes(piece: TextPiece, separator: str, source: str) -> None:
 
 
 def _count_filled(frame: "polars.DataFrame") -> int:
-    """The rows up to the last one that is not a blank line of a table of one column."""
-    if frame.width > 1:
+    """The rows up to the last one that has a value."""
+    import polars
+
+    if frame.height and any(each is not None for each in frame.row(-1)):
         return frame.height
-    filled = frame.to_series().is_not_null().arg_true()
+    filled = frame.select(polars.any_horizontal(polars.all().is_not_null())).to_series().arg_true()
     return int(filled[-1]) + 1 if len(filled) else 0

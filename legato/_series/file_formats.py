@@ -2,7 +2,8 @@
 
 A new format joins with one line in ``FORMATS``. Its reader takes a path and the columns that are
 asked for, imports the packages it needs itself (``MissingError`` with the install line if one is
-optional and missing) and never unpickles. A file of any other suffix is a text.
+optional and missing) and never unpickles. A file of any other suffix is a text, and refused if it
+looks like a table; ``.text`` is one in any case.
 """
 
 import os
@@ -23,11 +24,13 @@ class FileFormat:
 
     Attributes:
         read_table: reads a file as a table; None where it is a text or is refused.
+        may_look_like_table: whether a text may be a table by its looks.
         may_be_packed: whether ``.gz`` may follow the suffix.
         refusal: why such files are not read and what to do, a clause after the file's name.
     """
 
     read_table: Callable[[Path, ColumnRequest], Table] | None = None
+    may_look_like_table: bool = False
     may_be_packed: bool = False
     refusal: str | None = None
 
@@ -89,6 +92,7 @@ FORMATS = {
     ".csv": _CSV,
     ".tsv": _CSV,
     ".tab": _CSV,
+    ".psv": _CSV,
     ".parquet": _PARQUET,
     ".pq": _PARQUET,
     ".npy": _NUMPY,
@@ -96,6 +100,7 @@ FORMATS = {
     ".xlsx": _WORKBOOK,
     ".xls": _WORKBOOK,
     ".ods": _WORKBOOK,
+    ".text": FileFormat(may_look_like_table=True, may_be_packed=True),
 }
 
 

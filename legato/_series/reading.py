@@ -83,11 +83,11 @@ def read(
     )
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        read_table = find_format(path).read_table
-        if read_table is None:
+        file_format = find_format(path)
+        if file_format.read_table is None:
             _check_no_columns(request, path.name)
-            return read_text(path)
-        table = read_table(path, request)
+            return read_text(path, file_format.may_look_like_table)
+        table = file_format.read_table(path, request)
     else:
         table = build_table(source, request)
     check_table(table)
@@ -136,7 +136,16 @@ def _sequences_from_table(
         check_no_duplicates(table, times, lengths, names, rows, group)
         more += describe_gaps(times, lengths, names)
     return Sequences(
-        values, lengths, columns, names, times, group, time, table.source, notes + more, rows
+        values,
+        lengths,
+        columns,
+        names,
+        times,
+        group,
+        time,
+        table.source,
+        table.notes + notes + more,
+        rows,
     )
 
 

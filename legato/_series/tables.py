@@ -60,6 +60,7 @@ class Table:
         lengths: (sequences,) the rows of each, if the source is several sequences by itself.
         index_time: the column made from the dates that index a pandas frame, if no column of times
             was asked for; else None.
+        notes: findings while it was read, a sentence each.
         height: the number of rows.
     """
 
@@ -68,6 +69,7 @@ class Table:
     lines: np.ndarray | None = None
     lengths: np.ndarray | None = None
     index_time: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         self.height = self.frame.height
@@ -225,10 +227,10 @@ def _build_series(name: str, values: Any, source: str) -> "polars.Series":
     try:
         if isinstance(array, list) and _mixes_numbers(array):
             array = [None if each is None else float(each) for each in array]
-        series = polars.Series(name, array)
-        if series.dtype == polars.Object:
         if isinstance(array, list) and any(getattr(each, "nanosecond", 0) for each in array):
             array = np.array([getattr(each, "asm8", each) for each in array], "datetime64[ns]")
+        series = polars.Series(name, array)
+        if series.dtype == polars.Object:
             raise TypeError(f"{type(series[0]).__name__}, say")
         return series
     except (TypeError, ValueError, OverflowError, polars.exceptions.PolarsError) as error:

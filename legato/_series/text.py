@@ -8,18 +8,30 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._series.sequences import Column, Sequences
+from legato._series.table_detection import SAMPLE_LINES, describe_table
 
 FIRST_BLOCK_BYTES, BLOCK_BYTES = 2**18, 2**23  # the first block read of a file; the largest one
 
 
-def read_text(path: Path) -> Sequences:
+def read_text(path: Path, may_be_table: bool = False) -> Sequences:
     """Read a text as one sequence of characters, each its code point (int32).
 
+    Args:
+        path: the file.
+        may_be_table: whether it is a text even if it looks like a table.
+
     Raises:
-        InputError: the file is empty or is not UTF-8.
+        InputError: the file is empty, is not UTF-8, or looks like a table.
     """
     content = strip_byte_order_mark(b"".join(read_blocks(path)), path.name)
     check_utf8(content, 1, path.name)
+    lines = first_lines(content, SAMPLE_LINES)
+    looks = None if may_be_table or not lines else describe_table(lines)
+    if looks is not None:
+        raise InputError(
+            f"{path.name} would be read as plain text, and looks like {looks[0]}. Let its name end "
+            f"in {looks[1]} to read it as such, or in .text if its characters are meant."
+        )
     text = content.replace(b"\r\n", b"\n").decode()
     if not text:
         raise InputError(f"{path.name} is empty; a text was expected.")
@@ -78,6 +90,13 @@ def check_utf8(content: bytes, line: int, source: str) -> None:
             f"{source}, line {line}: {found} is not UTF-8 text. Open "
             "the file in the program that made it and save as UTF-8 text."
         )
+
+
+def first_lines(content: bytes, count: int) -> list[str]:
+    """The first lines of a text that are not blank; the last may be cut short."""
+    text = content[:FIRST_BLOCK_BYTES].decode(errors="replace")
+    lines = [line for line in text.splitlines() if line.strip()]
+    return lines[: min(count, max(1, len(lines) - (len(content) > FIRST_BLOCK_BYTES)))]
 
 
 def strip_byte_order_mark(content: bytes, source: str) -> bytes:

@@ -4,6 +4,7 @@ import csv
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,3 +68,64 @@ def test_a_column_that_is_numbers_in_one_piece_only_is_words(monkeypatch):
     late = write_file("x,y\n" + "1,1\n" * 15 + ",2\nn/a,3\n" * 3)
     with pytest.raises(InputError, match=r"line 18, column 'x': 'n/a' is not a number"):
         legato.read(late, missing="drop")
+
+
+DAYS = [f"2024-03-{at:02d}" for at in range(1, 6)]
+
+
+def test_empty_columns_without_a_name_and_empty_rows_at_the_end_are_left_out():
+    rows = "".join(f"{day};{at}.5;{at};;\n" for at, day in enumerate(DAYS))
+    found = legato.read(write_file(f"Date;CO;T;;\n{rows};;;;\n;;;;\n"), time="Date")
+    assert found.values.tolist() == [[at + 0.5, at] for at in range(5)]
+    assert found.notes == (
+        "2 columns without a name or a value: left out.",
+        "2 rows without any value at the end: left out.",
+    )
+    with pytest.raises(InputError, match="column 4 of 4 has no name"):
+        legato.read(write_file("a;b;c;\n1;2;3;\n1;2;3;4\n"))
+    with pytest.raises(InputError, match="line 3: the line ends in ',', and the header does not"):
+        legato.read(write_file("a,b\n1,2\n3,4,\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "separator"),
+    [("sep=;", ";"), ("SEP=,\r", ","), ('"sep=;"', ";"), ("sep=\t", "\t"), ("sep=:", ":"),
+     ("sep= ", " ")],
+)  # fmt: skip
+def test_the_line_that_names_the_separator_is_honoured(line, separator):
+    rows = ["a b".replace(" ", separator), *(f"{at}{separator}{at}.5" for at in range(4))]
+    found = legato.read(write_file("\n".join([line, *rows])))
+    assert [column.name for column in found.columns] == ["a", "b"]
+    assert found.values.tolist() == [[at, at + 0.5] for at in range(4)]
+    assert found.lines[0] == 3
+
+
+def test_a_file_of_decimal_commas_and_dates_names_each_fault():
+    rows = "".join(f"{at:02d}.03.2024;{at},5;{at + 1}.{at}66,5\n" for at in range(1, 6))
+    name = write_file(f"Date;CO;Sum\n{rows}")
+    with pytest.raises(InputError, match=r"such as '01.03.2024', which is not ISO 8601"):
+        legato.read(name)
+    with pytest.raises(InputError, match=r"'CO': '1,5'.*Write decimals with a point, 1.5"):
+        legato.read(name, columns="CO")
+    with pytest.raises(InputError, match=r"'Sum': '2.166,5'.*with a point, 2166.5, and thousands"):
+        legato.read(name, columns="Sum")
+
+
+def test_blanks_separate_fields_where_every_line_has_as_many():
+    found = legato.read(write_file(' t  x "the y"\n 1   2.5\t"a b" \n\n10  3.5  "c"\r\n 2 4 "c"\n'))
+    assert [column.name for column in found.columns] == ["t", "x", "the y"]
+    assert found.columns[2].categories == ("a b", "c")
+    assert found.values[:, 1].tolist() == [2.5, 3.5, 4]
+    assert found.lines.tolist() == [2, 4, 5]
+    np.savetxt("t.csv", [[1, 2], [3, 4]], header="p q")
+    assert [column.name for column in legato.read("t.csv").columns] == ["p", "q"]
+    with pytest.raises(InputError, match="line 205: 1 field came, and the header has 2"):
+        legato.read(write_file("a b\n" + "1 2\n" * 203 + "1\n"))
+
+
+def test_an_unusual_separator_is_named():
+    with pytest.raises(
+        InputError, match=r"separated by ':'.*Write the line sep=: above the header"
+    ):
+        legato.read(write_file("a:b\n1:2\n3:4\n"))
+    assert legato.read(write_file("word\na:b\nc:d\ne\n")).columns[0].categories

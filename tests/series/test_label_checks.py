@@ -1,0 +1,102 @@
+"""Columns of text that are no labels by their looks are refused; labels of many looks are not."""
+
+import numpy as np
+import pytest
+
+import legato
+from legato import InputError
+
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+NUMBERS = {
+    "a unit": (
+        lambda at: f"{at % 5 + 1} kW",
+        r"'1 kW' is not a number, the first of 30.*alone, 1,"),
+    "no blank": (lambda at: f"{at % 5}.5°C", "alone, 0.5, or say.*categorical="),
+    "two units": (lambda at: f"{at % 5} kW" if at % 3 else f"{at % 6}00 W", "alone, 000,"),
+    "brackets": (lambda at: f"({at % 5})", "alone, 0, or -0 if brackets say so"),
+    "a mark": (lambda at: f"5.{at % 5}*", r"alone, 5\.0,"),
+    "below": (lambda at: "<0.5" if at % 5 else str(at), r"'<0\.5' .*alone, 0\.5,"),
+    "percent": (lambda at: f"{at % 5} %", "alone, 0,"),
+    "a currency": (lambda at: f"USD {at % 5}.50", r"alone, 0\.50,"),
+    "of ten": (lambda at: f"{at % 5}/10", "alone, 0,"),
+    "?": (
+        lambda at: "?" if at % 5 else str(at),
+        "'\\?' is not a number.*empty if the value is miss"),
+    "-": (lambda at: "-" if at % 5 else str(at), "'-' is not a number"),
+    "Excel": (lambda at: "#N/A" if at % 5 else str(at), "'#N/A' is not a number"),
+    "marks": (lambda at: ("?", "-", "n.d.")[at % 3] if at % 5 else str(at), "'-' is not a number"),
+    "any mark": (lambda at: "absent" if at % 5 else str(at), "'absent' is not a number"),
+    "thousands?": (
+        lambda at: f"1,{166 + at}",
+        "If its commas separate thousands.*1166.*, write .*1.166"),
+    "thousands": (lambda at: f"{at + 1},234,567", "Its commas separate thousands: .*1234567"),
+    "and decimals": (
+        lambda at: f"$1,{166 + at}.50",
+        r"separate thousands: leave them out, 1166\.50"),
+    "commas": (lambda at: f"{at % 9},5", r"Write decimals with a point, 0\.5, and thousands"),
+    "both": (lambda at: f"1.{166 + at},50", r"Write decimals with a point, 1166\.50"),
+    "and a unit": (lambda at: f"{at % 9},5 kW", r"alone, with a decimal point: 0\.5"),
+    "points": (lambda at: f"1.{166 + at}.300", "Its points separate thousands.*1166300"),
+    "blanks": (lambda at: f"1 {166 + at}", "Write it plainly, 1166"),
+    "several": (
+        lambda at: f"{at} {at % 7} {at % 3}",
+        "It holds several: separate the columns by comm"),
+}  # fmt: skip
+DATES = {
+    "English": (
+        lambda at: f"{MONTHS[at % 12]} {at % 5 + 1:02d}, 2024",
+        "such as 'Jan 01, 2024', wh",
+    ),
+    "short": (
+        lambda at: f"{at % 5 + 1}-Mar-24",
+        "such as '1-Mar-24', which is not ISO 8601: write",
+    ),
+    "months": (lambda at: f"{MONTHS[at % 12]}-24", "such as 'Jan-24'"),
+    "German": (lambda at: f"{at % 5 + 1}. März 2024", "such as '1. März 2024'"),
+    "points": (lambda at: f"{at % 5 + 1:02d}.03.2024", "such as '01.03.2024'"),
+    "quarters": (lambda at: f"2024-Q{at % 4 + 1}", "such as '2024-Q1'"),
+    "weeks": (lambda at: f"2024-W{at % 5 + 10}", "holds dates. Name it with time='v'"),
+    "days": (lambda at: f"2024-03-{at % 5 + 10}", "holds dates. Name it with time='v'"),
+    "clock": (lambda at: f"00:{at % 5:02d}:30", "times of day or durations, such as '00:00:30'"),
+    "noon": (lambda at: f"{at % 11 + 1}:30 PM", "times of day or durations"),
+    "duration": (lambda at: f"{at % 5} days 02:00:00", "times of day or durations"),
+    "of ISO": (lambda at: f"PT{at % 5}M", "times of day or durations"),
+}  # fmt: skip
+OWN = {
+    "its own": (lambda at: f"{at * 7919:08x}g", "text that differs in 30 of 30 rows, '00000000g'")
+}
+REFUSED = {**NUMBERS, **{f"dates, {name}": case for name, case in DATES.items()}, **OWN}
+
+
+def column_of(cell) -> dict:
+    return {"v": [cell(at) for at in range(30)], "y": np.arange(30.0)}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_quantities_and_dates_are_no_labels(case):
+    cell, message = REFUSED[case]
+    with pytest.raises(InputError, match=message) as caught:
+        legato.read(column_of(cell))
+    assert "\n" not in str(caught.value)
+    named = legato.read(column_of(cell), categorical="v").columns[0]
+    assert named.categories == tuple(sorted({cell(at) for at in range(30)}))
+
+
+LABELS = [
+    ["b 00", "b 01", "b 02"], ["machine 1", "machine 2", "machine 3"], ["4wd", "2wd", "fwd"],
+    ["Q1", "Q2", "Q3"], ["+", "-"], ["May", "March", "June"], ["A1", "B2", "C3"],
+    ["v1.0", "v1.1", "v1.2"], ["P", "T", "S"], ["1-5", "6-10", "16+"], ["#1", "#2", "#3"],
+    ["2:1", "3:0", "1:1"], ["Decision 12", "Decision 13", "Decision 14"], ["male", "female", "?"],
+    ["1a", "1b", "2a", "2b"], ["true story", "false"], ["10.0.0.1", "10.0.0.2", "10.0.0.3"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_labels_of_many_looks_stay_labels(labels):
+    found = legato.read(column_of(lambda at: labels[at % len(labels)]))
+    assert found.columns[0].categories == tuple(sorted(labels))
+
+
+def test_few_rows_may_all_differ():
+    assert legato.read({"v": [f"name {at:x}" for at in range(5)]}).columns[0].categories
