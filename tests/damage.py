@@ -65,6 +65,7 @@ def contents(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 def write_version_1(path: Path, arrays: Mapping, about: Mapping[str, str]) -> None:
     """Write a file as earlier versions did, whose checksum covers the arrays alone."""
+    about = {name: text for name, text in about.items() if name != "mark"}
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(f"{name} {arrays[name].shape} {arrays[name].dtype} ".encode())

@@ -2,12 +2,15 @@
 
 Files are written atomically (``atomic_files``). The checksum stands in the file's metadata and is
 computed with zeros in its place, so that any altered bit, of the arrays or of their description, is
-detected. Limit: files of version 1, which earlier versions of legato wrote, are read as well; their
+detected. A file may have a mark, with a checksum of its own, that is changed in place: it comes
+first in the file, within one sector of a disk, which is written as a whole.
+Limit: files of version 1, which earlier versions of legato wrote, are read as well; their
 checksum covers the arrays with names, shapes and types, but not the other metadata.
 """
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,8 +20,9 @@ import numpy as np
 from legato._errors import StateError
 from legato._platform.atomic_files import write_whole
 
-_CHECKSUM_KEY = b'"sha256":"'  # as safetensors writes it; a quote inside a text is escaped
-_DIGITS = 64
+NO_MARK = "0" * 40
+_CHECKSUM, _MARK = b'"sha256":"', b'"mark":"'  # as safetensors writes them: quotes are escaped
+_DIGITS = {_CHECKSUM: 64, _MARK: len(NO_MARK)}
 _BLOCK_BYTES = 2**20
 _Content = TypeVar("_Content")
 
@@ -32,22 +36,22 @@ def write_arrays(
         path: the file.
         format_name: the name of the file format, without its version.
         arrays: by name.
-        about: further metadata, short texts; safetensors takes 100 MB.
+        about: further metadata, short texts; safetensors takes 100 MB. With ``mark=NO_MARK`` the
+            file can be marked.
 
     Raises:
         OutputError: the folder is missing or cannot be written.
     """
     from safetensors.numpy import save
 
-    metadata = {"format": f"{format_name}.2", **about, "sha256": "0" * _DIGITS}
-    content = memoryview(save(dict(arrays), metadata=metadata))
-    header = bytes(content[: 8 + int.from_bytes(content[:8], "little")])
-    at = header.index(_CHECKSUM_KEY) + len(_CHECKSUM_KEY)
+    metadata = {"format": f"{format_name}.2", **about, "sha256": "0" * _DIGITS[_CHECKSUM]}
+    content = memoryview(_with_mark_first(save(dict(arrays), metadata=metadata)))
+    field = _find_field(bytes(content[: 8 + int.from_bytes(content[:8], "little")]), _CHECKSUM)
     digest = hashlib.sha256(content).hexdigest().encode()
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            file.writelines([content[:at], digest, content[at + _DIGITS :]])
+            file.writelines([content[: field.start], digest, content[field.stop :]])
 
     write_whole(path, write)
 
@@ -105,13 +109,69 @@ def read_arrays(
         ) from error
 
 
+def mark_file(path: str | os.PathLike, text: str) -> None:
+    """Set the mark of a file in place: 32 letters or digits, to which a checksum is added.
+
+    All names of a file that has several (hard links) show the mark.
+
+    Raises:
+        OSError: the file cannot be written.
+        StateError: it has another mark already, or no place for one.
+    """
+    mark = f"{text}{zlib.crc32(text.encode()):08x}".encode()
+    with Path(path).open("r+b") as file:
+        length = file.read(8)
+        header = length + file.read(int.from_bytes(length, "little"))
+        field = _find_field(header, _MARK)
+        if header[field] not in (NO_MARK.encode(), mark):
+            raise StateError(f"{path} cannot be marked: it has another mark, or no place for one.")
+        file.seek(field.start)
+        file.write(mark)
+
+
+def mark_of(about: Mapping[str, str]) -> str | None:
+    """The mark in a file's metadata; "" if it has none, and None if it has no place for one.
+
+    Raises:
+        ValueError: it was altered.
+    """
+    mark = about.get("mark")
+    if mark is None or mark == NO_MARK:
+        return mark and ""
+    if mark[32:] != f"{zlib.crc32(mark[:32].encode()):08x}":
+        raise ValueError("the checksum of its mark differs")
+    return mark[:32]
+
+
+def _with_mark_first(content: bytes) -> bytes:
+    """Move the mark, if there is one, to the front of the metadata; their order is arbitrary."""
+    length = 8 + int.from_bytes(content[:8], "little")
+    header, begin = content[:length], b'{"__metadata__":{'
+    if _MARK not in header or not header.startswith(begin, 8):
+        return content
+    entry = header[header.index(_MARK) : _find_field(header, _MARK).stop] + b'"'
+    rest = header[8 + len(begin) :].replace(b"," + entry, b"", 1).replace(entry + b",", b"", 1)
+    return content[: 8 + len(begin)] + entry + b"," + rest + content[length:]
+
+
+def _find_field(header: bytes | bytearray, key: bytes) -> slice:
+    """Where in the bytes of a header the value of a key is that has a fixed number of digits.
+
+    Raises:
+        ValueError: it has no such key.
+    """
+    at = header.index(key) + len(key)
+    return slice(at, at + _DIGITS[key])
+
+
 def _file_digest(path: str | os.PathLike) -> str:
-    """The checksum of a file's bytes, with zeros in the place of the checksum in its header."""
+    """The checksum of a file's bytes, with zeros in the place of checksum and mark."""
     with Path(path).open("rb") as file:
         length = file.read(8)
         header = bytearray(file.read(int.from_bytes(length, "little")))
-        at = header.index(_CHECKSUM_KEY) + len(_CHECKSUM_KEY)
-        header[at : at + _DIGITS] = b"0" * _DIGITS
+        for key, digits in _DIGITS.items():
+            if key in header:
+                header[_find_field(header, key)] = b"0" * digits
         digest = hashlib.sha256(length + header)
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)

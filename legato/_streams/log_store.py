@@ -5,7 +5,11 @@ before it is answered, so it survives the process, however that ends. A record h
 not differences, so that reading one twice does no harm, and is framed by its length and checksums,
 which tell a record that a kill cut short from one that was altered. When the log has grown long,
 and at the end, the snapshot is written anew and the log begins again; a record of the snapshot that
-a log follows keeps the log from being applied to another.
+a log follows keeps the log from being applied to another. When a log begins, its generation, a
+random number, is written into the snapshot, too, in place and before the first change: a snapshot
+whose log is missing, or is another, is at an old point and refused. Symbolic links are resolved
+first, so that there is one log and one lock for a file; a hard link is another file that has no log
+beside it.
 
 Limits: nothing is forced onto the disk. If the power fails, the last seconds may be lost or
 damaged, which is noticed when the file is opened. The store is opened by one pool at a time, where
@@ -20,6 +24,7 @@ with NORMAL; a feed of 1,000 streams 2.8 times with either. Its pages have no ch
 import hashlib
 import json
 import os
+import secrets
 import struct
 import sys
 import zlib
@@ -69,9 +74,12 @@ class LogStore:
         snapshot: Snapshot,
         other_weights: bool = False,
     ):
-        self._path, self._log = Path(path), Path(f"{path}.log")
+        self._path = Path(os.path.realpath(path))
+        self._log = Path(f"{self._path}.log")
         self._files, self._snapshot, self._other_weights = files, snapshot, other_weights
         self._header = b""  # the magic bytes, and a record of the snapshot that the log follows
+        self._generation = ""  # of the log
+        self._is_marked = False  # whether the snapshot may say that a log follows it
         self._size = 0  # bytes of the log that are whole records
         self._has_torn_tail = False  # whether there may be more bytes after them
         self._compact_at = MIN_LOG_BYTES
@@ -82,7 +90,8 @@ class LogStore:
         """See ``StreamStore``; called once, before anything is put. A refused file stays as it is.
 
         Raises:
-            StateError: the file or its log is damaged, or of another model or other weights.
+            StateError: the file or its log is damaged, of another model or other weights, or the
+                file's log is missing.
             InputError: it has more streams than the limit.
             OutputError: it cannot be written.
         """
@@ -98,9 +107,10 @@ class LogStore:
 
         Raises:
             InputError: the store is closed.
-            OutputError: the log cannot be written; it is as it was.
+            OutputError: the log cannot be written, or was removed; it is as it was.
         """
         self._check_open()
+        self._check_log()
         if self._files.fingerprint() != self._weights:
             self._compact()
         elif self._size > self._compact_at:
@@ -119,6 +129,7 @@ class LogStore:
             OutputError: the log cannot be written.
         """
         self._check_open()
+        self._check_log()
         for name in names:
             self._append({"gone": name})
         return len(names)
@@ -132,10 +143,54 @@ class LogStore:
         if self._file.closed:
             return
         try:
-            if self._size:
+            if self._is_marked:
+                if not self._has_log():
+                    self._replace_log()
                 self._compact()
+            elif self._size:  # of a header alone
+                self._size, self._has_torn_tail = 0, True
+                self._truncate()
         finally:
             self._release()
+
+    def _has_log(self) -> bool:
+        """Whether the open log is the one that stands beside the file."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._log.stat())
+        except OSError:
+            return False
+
+    def _log_followed(self) -> str | None:
+        """The generation of the log that follows the file, as the file says."""
+        return self._files.read(self._path, other_weights=True, without_log=True).log
+
+    def _check_log(self) -> None:
+        if not self._has_log():
+            raise OutputError(
+                f"{self._log} was removed or replaced while the pool is open, so no stream has "
+                f"moved. Close the pool, which writes all of them to {self._path} if nobody else "
+                "has written to it since, and open it again."
+            )
+
+    def _replace_log(self) -> None:
+        """Lock a new log in the place of one that was removed.
+
+        Raises:
+            OutputError: another pool has written to the file since, or has it open.
+        """
+        try:
+            if self._log.exists():
+                raise StateError("there is another log now")
+            if self._log_followed() != self._generation:
+                raise StateError("it was written to since")
+        except StateError as error:
+            raise OutputError(
+                f"{self._path} is left as it is, since {self._log} was removed or replaced while "
+                f"the pool was open ({error}). Save the streams elsewhere: pool.save(path)."
+            ) from error
+        removed, self._file = self._file, _open_locked(self._log, self._path)
+        removed.close()
+        self._size, self._has_torn_tail = 0, False
 
     def _check_open(self) -> None:
         if self._file.closed:
@@ -147,7 +202,7 @@ class LogStore:
     def _release(self) -> None:
         """Close the log; an empty one is deleted."""
         with suppress(OSError):
-            if not os.fstat(self._file.fileno()).st_size:
+            if self._has_log() and not os.fstat(self._file.fileno()).st_size:
                 self._log.unlink()
         self._file.close()
 
@@ -155,19 +210,30 @@ class LogStore:
 
     def _append(self, head: dict[str, Any], body: bytes = b"") -> None:
         """Append one record, or leave the log as it was."""
-        record = (b"" if self._size else self._header) + _frame_record(head, body)
         try:
-            self._truncate()
-            self._has_torn_tail = True
-            left = memoryview(record)
-            while left:
-                left = left[self._file.write(left) :]
-            self._size, self._has_torn_tail = self._size + len(record), False
+            if not self._size:
+                self._write_whole(self._header)
+            if self._generation and not self._is_marked:  # before any change is in the log
+                self._files.mark(self._path, self._generation)
+                self._is_marked = True
+            self._write_whole(_frame_record(head, body))
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(
                 f"{self._log} cannot be written ({error.strerror or error}), so no stream has "
                 "moved. Make room there, and feed again."
             ) from error
+
+    def _write_whole(self, content: bytes) -> None:
+        """Append to the log, or leave it as it was."""
+        try:
+            self._truncate()
+            self._has_torn_tail = True
+            left = memoryview(content)
+            while left:
+                left = left[self._file.write(left) :]
+            self._size, self._has_torn_tail = self._size + len(content), False
         finally:
             with suppress(OSError):
                 self._truncate()
@@ -184,15 +250,20 @@ class LogStore:
     def _write_snapshot(self, records: StreamRecords) -> None:
         """Write the snapshot, and begin the log again."""
         records = records._replace(weights=self._files.fingerprint())
-        follows = {"follows": _digest_of(records)}
-        if self._size:
-            self._append(follows)  # from here on this log fits the new snapshot as well
+        if self._size:  # from here on this log fits the new snapshot as well
+            self._append({"follows": _digest_of(records)})
         self._files.write(self._path, records)
-        self._header = MAGIC + _frame_record(follows)
-        self._weights = records.weights
+        self._begin_log(records)
         self._compact_at = max(MIN_LOG_BYTES, LOG_TO_SNAPSHOT * self._path.stat().st_size)
         self._size, self._has_torn_tail = 0, True
         self._truncate()
+
+    def _begin_log(self, snapshot: StreamRecords) -> None:
+        """Make the header of a log that follows the snapshot, which has no mark yet."""
+        self._generation, self._is_marked = secrets.token_hex(16), False
+        head = {"follows": _digest_of(snapshot), "generation": self._generation}
+        self._header = MAGIC + _frame_record(head)
+        self._weights = snapshot.weights
 
     # Reading.
 
@@ -201,48 +272,90 @@ class LogStore:
         saved = None
         table = SlotTable(self._files.blank, sys.maxsize)  # the log may drop streams again
         if self._path.exists():
-            saved = self._files.read(self._path, self._other_weights)
+            saved = self._files.read(self._path, self._other_weights, without_log=True)
             rows = saved.rows[:, : len(self._files.blank)]
             table.put(saved.names, table.slots_of(saved.names), rows, saved.steps)
-        followed = self._apply_log(table)
-        if followed and (saved is None or _digest_of(saved) not in followed):
+        followed, has_later = self._apply_log(table)
+        self._check_log_of(saved, followed, has_later)
+        table.limit = sys.maxsize if limit is None else limit
+        table.check_limit(0)
+        self._is_marked, self._has_torn_tail = bool(saved and saved.log), True
+        self._truncate()
+        if (
+            saved is None
+            or followed
+            or saved.log is None
+            or saved.weights != self._files.fingerprint()
+        ):
+            self._write_snapshot(table.records())
+        else:
+            self._begin_log(saved)
+        return table
+
+    def _check_log_of(
+        self, saved: StreamRecords | None, followed: list[str], has_later: bool
+    ) -> None:
+        """Check that the snapshot and the log belong together.
+
+        Args:
+            saved: the snapshot, if there is one.
+            followed: digests of the snapshots that the log follows, in order.
+            has_later: whether the log has changes after the last of them.
+
+        Raises:
+            StateError: one of the two is missing or is another's.
+        """
+        if saved is not None and saved.log and saved.log != self._generation:
+            is_log = "is another" if followed else "is missing or empty"
+            raise StateError(
+                f"{self._path} is at an old point: later changes of its streams are in the log "
+                f"that belongs beside it, and {self._log} {is_log}. The file was copied, moved or "
+                "linked without its log, or the log was removed: put the log back, or take the "
+                "streams as they were before these changes, by "
+                "model.streams().load(path, without_log=True)."
+            )
+        if not followed:
+            return
+        fits = saved is not None and _digest_of(saved) in followed
+        if saved is not None and saved.log == "":  # written after all that is in its log
+            fits = _digest_of(saved) == followed[-1] and not has_later
+        if not fits:
             is_file = "is missing" if saved is None else "is another"
             raise StateError(
                 f"{self._log} holds later changes of the streams in {self._path}, and that file "
                 f"{is_file}. The two belong together: put the right one back, or take the log away."
             )
-        table.limit = sys.maxsize if limit is None else limit
-        table.check_limit(0)
-        if saved is None or followed or saved.weights != self._files.fingerprint():
-            self._write_snapshot(table.records())
-        else:
-            self._header = MAGIC + _frame_record({"follows": _digest_of(saved)})
-            self._weights = saved.weights
-        return table
 
-    def _apply_log(self, table: SlotTable) -> set[str]:
-        """Apply the log's records to a table; returns digests of the snapshots that it follows."""
-        followed: set[str] = set()
+    def _apply_log(self, table: SlotTable) -> tuple[list[str], bool]:
+        """Apply the log's records to a table.
+
+        Returns:
+            Digests of the snapshots that it follows, and whether changes come after the last.
+        """
+        followed: list[str] = []
+        has_later = False
         with self._log.open("rb") as file:
             for at, payload in self._read_records(file):
+                count = len(followed)
                 try:
                     self._apply_record(payload, table, followed)
                 except Exception as error:  # there are many ways of not fitting together
                     raise self._damage_at(at) from error
-        self._has_torn_tail = True
-        self._truncate()
-        return followed
+                has_later = len(followed) == count
+        return followed, has_later
 
-    def _apply_record(self, payload: bytes, table: SlotTable, followed: set[str]) -> None:
+    def _apply_record(self, payload: bytes, table: SlotTable, followed: list[str]) -> None:
         """Apply one record to a table, or add the digest in it to ``followed``.
 
         Raises:
             ValueError, LookupError, TypeError: it is not as it was written.
         """
         line, _, body = payload.partition(b"\n")
-        ((kind, value),) = json.loads(line).items()
+        head = json.loads(line)
+        self._generation = _checked_text(head.pop("generation", self._generation))
+        ((kind, value),) = head.items()
         if kind == "follows":
-            followed.add(value)
+            followed.append(_checked_text(value))
         elif kind == "put":
             if len(set(map(checked_name, value))) != len(value):
                 raise ValueError("a name comes twice")
@@ -285,6 +398,17 @@ class LogStore:
             "damaged. Use the file as legato wrote it, or keep only what it says up to there by "
             f"cutting it off: truncate -s {at} {self._log}."
         )
+
+
+def _checked_text(value: Any) -> str:
+    """A text that was read from a record.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"it is {value!r}")
+    return value
 
 
 def _digest_of(records: StreamRecords) -> str:

@@ -25,12 +25,15 @@ class StreamRecords(NamedTuple):
         rows: (streams, width), the carried state of each, and maybe its last answer after it.
         steps: (streams,), how many steps each was fed.
         weights: fingerprint of the weights that a file was written with; "" before it is written.
+        log: which log has later changes than the file that they were read from; "" if none has, and
+            None if the file cannot say.
     """
 
     names: list[Name]
     rows: np.ndarray
     steps: np.ndarray
     weights: str = ""
+    log: str | None = None
 
 
 Snapshot = Callable[[], StreamRecords]  # all streams of a pool, as they are now

@@ -3,6 +3,8 @@
 A file is safetensors, written whole or not at all, with a checksum (``array_files``). A state fits
 only the weights that made it, so a file of other weights or other shapes of states is refused. The
 names are an array of bytes: safetensors takes no more than 100 MB of other metadata.
+While a pool is kept in a file, changes that are not in the file yet are in a log beside it, and the
+file's mark says which (``log_store``): without its log it is at an old point, and refused.
 """
 
 import hashlib
@@ -13,9 +15,9 @@ from weakref import ref
 
 import numpy as np
 
-from legato._errors import StateError
+from legato._errors import OutputError, StateError
 from legato._platform import keras_private
-from legato._platform.array_files import read_arrays, write_arrays
+from legato._platform.array_files import NO_MARK, mark_file, mark_of, read_arrays, write_arrays
 from legato._streams.step import ModelStep
 from legato._streams.store import StreamRecords, checked_name
 
@@ -73,17 +75,43 @@ class StreamFile:
             "steps": np.asarray(records.steps, np.int64),
         }
         carried, weights = json.dumps(self._model_step.carried), self.fingerprint()
-        write_arrays(path, FORMAT, arrays, carried=carried, weights=weights)
+        write_arrays(path, FORMAT, arrays, carried=carried, weights=weights, mark=NO_MARK)
 
-    def read(self, path: str | os.PathLike, other_weights: bool = False) -> StreamRecords:
+    def mark(self, path: str | os.PathLike, log: str) -> None:
+        """Mark a file as one that a log follows.
+
+        Args:
+            path: of the file.
+            log: which log: 32 hexadecimal digits.
+
+        Raises:
+            OutputError: it cannot be written, or another log follows it already.
+        """
+        try:
+            mark_file(path, log)
+        except StateError as error:
+            raise OutputError(
+                f"{path} is open in another pool under another name, or was replaced. Close that "
+                "pool, or keep these streams in a file of their own."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise OutputError(
+                f"{path} cannot be written ({error}), so no stream has moved."
+            ) from error
+
+    def read(
+        self, path: str | os.PathLike, other_weights: bool = False, without_log: bool = False
+    ) -> StreamRecords:
         """Read records that ``write`` wrote, to the bit.
 
         Args:
             path: of the file.
             other_weights: whether streams of other weights are taken, if their states fit.
+            without_log: whether a file is read that has later changes in a log.
 
         Raises:
-            StateError: no such file, a damaged one, or streams that are not this model's.
+            StateError: no such file, a damaged one, one that a log follows, or streams that are not
+                this model's.
         """
         own, weights = self._model_step.carried, self.fingerprint()
 
@@ -101,8 +129,16 @@ class StreamFile:
                     "something only to the weights that made it: load the model it was written "
                     "with, or take it all the same with other_weights=True."
                 )
+            log = mark_of(about)
+            if log and not without_log:
+                raise StateError(
+                    f"{path} was copied, or is in use: later changes of its streams are in the log "
+                    "of its pool, not in it. Open it with its log, by model.streams(file=...), or "
+                    "take the streams as they were before these changes, by "
+                    "model.streams().load(path, without_log=True)."
+                )
             names = arrays["names"].tobytes() if "names" in arrays else about["names"]
-            records = StreamRecords(json.loads(names), arrays["rows"], arrays["steps"], theirs)
+            records = StreamRecords(json.loads(names), arrays["rows"], arrays["steps"], theirs, log)
             self._check(records)
             return records
 
@@ -115,7 +151,7 @@ class StreamFile:
             ValueError: they are otherwise.
             InputError: a name is no name.
         """
-        names, rows, steps, _ = records
+        names, rows, steps, *_ = records
         blank = self._model_step.blank[0]
         if not isinstance(names, list) or len(set(map(checked_name, names))) != len(names):
             raise ValueError("a name comes twice")

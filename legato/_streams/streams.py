@@ -329,18 +329,23 @@ class Streams:
         """
         self._compiled.files.write(path, self._table.records())
 
-    def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Streams":
+    def load(
+        self, path: str | os.PathLike, *, other_weights: bool = False, without_log: bool = False
+    ) -> "Streams":
         """Load the streams of a file, in the place of those of the same names; returns the pool.
 
         Args:
             path: of a file that ``save`` wrote, or ``Stream.save``, whose stream is named "".
             other_weights: load them also if the model's weights are others now.
+            without_log: load them also from the file of a pool whose later changes are in its log,
+                as they were before these changes.
 
         Raises:
-            StateError: no such file, a damaged one, or one of another model or other weights.
+            StateError: no such file, a damaged one, one of another model or other weights, or one
+                that is at an old point without its log.
             InputError: there is no room for so many.
         """
-        self._put(self._compiled.files.read(path, other_weights))
+        self._put(self._compiled.files.read(path, other_weights, without_log))
         return self
 
     def _evicted_store(self) -> StreamStore:

@@ -13,17 +13,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from cells import FEATURES, assert_same_states, set_weights, spread
-from damage import with_flipped_bits
+from damage import assert_flips_refused, rewrite_as_version_1, with_flipped_bits
 
 import legato
 from legato import layers
 from legato._streams import log_store
-from legato._streams.log_store import LogStore, frame_payload
+from legato._streams.log_store import _CHECK, _FRAME, MAGIC, LogStore, frame_payload
 from legato._streams.stream_files import Fingerprint, StreamFile
 
 NAMES = ["ada", "bob", "", "a/../b", "ö🎻", "\ud800", 7, -(2**70), "long" * 999]
@@ -99,6 +100,14 @@ def copy_as_killed(file: Path, folder: str) -> Path:
         if path.exists():
             shutil.copy(path, copy.parent)
     return copy
+
+
+def split_frames(content: bytes) -> Iterator[bytes]:
+    """The records of a log, without the magic bytes before them."""
+    while content:
+        end = _FRAME.size + _CHECK.size + _FRAME.unpack_from(content)[0]
+        yield content[:end]
+        content = content[end:]
 
 
 # Reopened pools.
@@ -185,19 +194,30 @@ def test_numbers_of_numpy_are_names(model, file, rng):
 
 
 def test_a_record_cut_short_anywhere_is_ignored(model, file):
-    pool, sizes = model.streams(file=file), [0]
+    pool, sizes = model.streams(file=file), []
+    unmarked = file.read_bytes()
     for number in (5, 6):
         apply_event(pool, number)
         sizes.append(log_of(file).stat().st_size)
     copy = copy_as_killed(file, "copy")
     pool.close()
-    whole, content = log_of(copy).read_bytes(), copy.read_bytes()
+    whole, marked = log_of(copy).read_bytes(), copy.read_bytes()
+    header = len(MAGIC) + len(next(split_frames(whole[len(MAGIC) :])))
     before = [pool_in_memory(model, []), pool_in_memory(model, [5]), pool_in_memory(model, [5, 6])]
     for end in range(sizes[-1] + 1):
         log_of(copy).write_bytes(whole[:end])
-        copy.write_bytes(content)
-        with model.streams(file=copy) as other:
-            assert_same(other, before[sum(end >= size for size in sizes[1:])])
+        if end <= header:  # the file is marked once the log's header is whole
+            copy.write_bytes(unmarked)
+            with model.streams(file=copy) as other:
+                assert_same(other, before[0])
+            log_of(copy).write_bytes(whole[:end])
+        copy.write_bytes(marked)
+        if end < header:
+            log_of(copy).write_bytes(whole[:end] or whole[:1])
+            assert "is missing or empty" in refusal_of(model, copy)
+        else:
+            with model.streams(file=copy) as other:
+                assert_same(other, before[sum(end >= size for size in sizes)])
 
 
 def test_an_altered_byte_anywhere_in_the_log_is_detected(model, file):
@@ -503,6 +523,172 @@ def test_a_log_and_a_file_that_do_not_belong_together_are_refused(model, file):
     assert "users.state, and that file is another. The two belong" in refusal_of(model, copy)
     copy.unlink()
     assert "users.state, and that file is missing. The two belong" in refusal_of(model, copy)
+
+
+# A file without its log.
+
+
+@pytest.fixture
+def killed(model, file) -> Path:
+    """The file of a pool that was killed after two operations, its log beside it."""
+    with model.streams(file=file) as pool:
+        apply_event(pool, 5)
+        apply_event(pool, 6)
+        return copy_as_killed(file, "killed")
+
+
+def assert_at_an_old_point(model, file: Path) -> None:
+    assert "users.state.log is missing or empty" in refusal_of(model, file)
+    for load in (model.streams().load, model.stream().load):
+        with pytest.raises(legato.StateError, match="later changes of its streams are in the log"):
+            load(file)
+    assert list(model.streams().load(file, without_log=True)) == []
+
+
+def test_a_file_that_was_copied_moved_or_linked_without_its_log_is_refused(model, killed):
+    for transfer in (shutil.copy, Path.hardlink_to, shutil.move):
+        other = killed.parent / transfer.__name__ / killed.name
+        other.parent.mkdir()
+        one, two = (other, killed) if transfer is Path.hardlink_to else (killed, other)
+        transfer(one, two)
+        assert_at_an_old_point(model, other)
+
+
+def test_a_file_whose_log_was_removed_or_emptied_is_refused(model, killed):
+    log_of(killed).write_bytes(b"")
+    with pytest.raises(legato.StateError, match=r"users\.state\.log is missing or empty"):
+        model.streams(file=killed)
+    log_of(killed).unlink(missing_ok=True)
+    assert_at_an_old_point(model, killed)
+
+
+def test_a_file_that_was_copied_with_its_log_continues(model, killed):
+    shutil.copytree(killed.parent, killed.parent.with_name("moved"))
+    with model.streams(file=killed.parent.with_name("moved") / killed.name) as pool:
+        assert_same(pool, pool_in_memory(model, [5, 6]))
+
+
+def test_the_log_of_a_copy_is_refused(model, file):
+    """Two pools that began with copies of one file have logs that follow the same content."""
+    with model.streams(file=file) as pool:
+        apply_event(pool, 5)
+    copies = [copy_as_killed(file, name) for name in ("one", "other", "unused")]
+    logs = []
+    for number, copy in enumerate(copies[:2]):
+        with model.streams(file=copy) as pool:
+            apply_event(pool, number + 6)
+            logs.append(log_of(copy).read_bytes())
+            marked = copy.read_bytes()
+        copy.write_bytes(marked)
+    for copy, log in zip(copies, [logs[1], logs[0], logs[0]], strict=True):
+        log_of(copy).write_bytes(log)
+    assert "users.state.log is another" in refusal_of(model, copies[0])
+    assert "users.state.log is another" in refusal_of(model, copies[1])
+    assert "and that file is another" in refusal_of(model, copies[2])
+
+
+def test_a_link_is_the_file_that_it_leads_to(model, file, tmp_path):
+    link = tmp_path / "folder" / "link.state"
+    link.parent.mkdir()
+    link.symlink_to(file)
+    with model.streams(file=link) as pool:  # the file is made where the link leads to
+        apply_event(pool, 5)
+        assert log_of(file).exists()
+        assert "is open in another pool" in refusal_of(model, file, legato.OutputError)
+        killed = copy_as_killed(file, "killed")
+    assert link.is_symlink()
+    assert list(link.parent.iterdir()) == [link]
+    link.unlink()
+    link.symlink_to(killed)
+    with model.streams(file=link) as pool:
+        assert_same(pool, pool_in_memory(model, [5]))
+
+
+def test_a_hard_link_opened_before_the_first_feed_is_refused_at_the_first(model, file):
+    other = file.with_name("other.state")
+    model.streams(file=file).close()
+    other.hardlink_to(file)
+    with model.streams(file=file) as one, model.streams(file=other) as two:
+        apply_event(one, 5)
+        with pytest.raises(legato.OutputError, match="open in another pool under another name"):
+            apply_event(two, 5)
+        assert list(two) == []
+    with model.streams(file=file) as one:
+        assert_same(one, pool_in_memory(model, [5]))
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_log_that_is_removed_is_noticed_before_the_next_answer(model, file, rng, replaced):
+    pool = model.streams(file=file)
+    apply_event(pool, 5)
+    log_of(file).unlink()
+    if replaced:
+        log_of(file).touch()
+    name = next(iter(pool))
+    for act in (
+        lambda: pool.feed({name: spread(rng, FEATURES)}),
+        lambda: pool.reset(name),
+        lambda: pool.drop(name),
+    ):
+        with pytest.raises(legato.OutputError, match=r"users\.state\.log was removed or replaced"):
+            act()
+    assert_same(pool, pool_in_memory(model, [5]))
+    if replaced:
+        with pytest.raises(legato.OutputError, match=r"is left as it is.*pool\.save\(path\)"):
+            pool.close()
+    else:
+        with pytest.raises(legato.StateError, match="is at an old point"):  # no second pool
+            model.streams(file=file)
+        pool.close()
+        with model.streams(file=file) as again:
+            assert_same(again, pool)
+
+
+def test_a_pool_whose_log_was_removed_leaves_the_file_to_others(model, file):
+    pool = model.streams(file=file)
+    apply_event(pool, 5)
+    kept = file.with_name("kept")
+    log_of(file).rename(kept)
+    file.write_bytes(model_file_after(model, file.with_name("new.state"), 6))
+    with pytest.raises(legato.OutputError, match="it was written to since"):
+        pool.close()
+    with model.streams(file=file) as other:
+        assert_same(other, pool_in_memory(model, [6]))
+
+
+def model_file_after(model, file: Path, number: int) -> bytes:
+    """The content of the file of a closed pool after one operation."""
+    with model.streams(file=file) as pool:
+        apply_event(pool, number)
+    return file.read_bytes()
+
+
+def test_a_flipped_bit_of_a_file_in_use_is_refused(model, killed):
+    log = log_of(killed).read_bytes()
+
+    def load():
+        log_of(killed).write_bytes(log)
+        assert len(model.streams().load(killed, without_log=True)) == 0
+
+    assert_flips_refused(killed, load)
+
+
+def test_the_mark_of_a_file_is_within_its_first_sector(model, file):
+    for _ in range(5):  # the order of other metadata is arbitrary
+        model.streams().save(file)
+        assert file.read_bytes()[8:].startswith(b'{"__metadata__":{"mark":"0000')
+
+
+def test_a_pool_of_a_file_of_an_earlier_version_writes_it_anew(model, file):
+    with model.streams(file=file) as pool:
+        apply_event(pool, 5)
+    rewrite_as_version_1(file)
+    with model.streams(file=file) as pool:
+        assert_same(pool, pool_in_memory(model, [5]))
+        apply_event(pool, 6)
+        killed = copy_as_killed(file, "killed")
+    log_of(killed).unlink()
+    assert "is at an old point" in refusal_of(model, killed)
 
 
 def test_files_of_something_else_are_left_alone(model, file):
