@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from legato._errors import InputError, StateError, UnsupportedError
+from legato._errors import InputError, OutputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
 from legato._recurrent.state import State
 from legato._streams.batched_steps import feed_one_step, feed_several_steps
@@ -369,5 +369,9 @@ class Streams:
     def __enter__(self) -> "Streams":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, _, error, __) -> None:
+        try:
+            self.close()
+        except OutputError:  # nothing is lost by it, so the error before it is the one to see
+            if error is None:
+                raise

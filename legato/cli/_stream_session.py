@@ -2,7 +2,8 @@
 
 The lines of a batch are fed together, and their states are kept before their answers are written:
 one line is answered at once, many take few calls, and no answer is written whose state could be
-lost. Answers come in the order of the lines. The size of a batch may change the last digits of an
+lost. Answers come in the order of the lines. If the disk is full after some lines of a batch, these
+are answered and the error names the others. The size of a batch may change the last digits of an
 answer, as in ``predict``.
 """
 
@@ -12,6 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from legato._errors import InputError, LegatoError
+from legato._platform.wording import listed
 from legato.cli._error_reporting import name_options
 from legato.cli._line_formats import CsvLines, JsonLines, ParsedLine, detect_format
 from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
@@ -19,6 +21,8 @@ from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
 if TYPE_CHECKING:
     from legato import Streams
 
+Answer = tuple[dict[str, Any], int]  # decoded, and how many steps its stream has then seen
+_RANGES_SHOWN = 20  # of lines, in an error
 _ERROR_CHARACTERS = 400  # of an error that are shown
 _MIN_STEPS = 4  # of a stream, for which a program that takes several steps is compiled
 
@@ -80,7 +84,7 @@ class StreamSession:
         Raises:
             InputError: a line is bad, and ``keep_going`` is not set. The lines before it are
                 answered, and their states kept.
-            OutputError: the states cannot be kept.
+            OutputError: the states cannot be kept; the lines whose states were are answered.
         """
         if self._format is None:
             lines = list(dropwhile(lambda line: not line[1].strip(), lines))
@@ -123,16 +127,33 @@ class StreamSession:
             requests.append(self._request(line, new))
             if requests[-1].error and not self._keep_going:
                 break
-        answers = iter(self._feed([each for each in requests if not each.error]))
+        valid = [each for each in requests if not each.error]
+        answered: list[Answer | None] = [None] * len(valid)
+        failure = None
+        try:
+            self._feed(valid, answered)
+        except Exception as error:  # after the lines that were fed before it are answered
+            failure = error
+        answers = iter(answered)
         output = [header]
         for each in requests:
             if not each.error:
-                answer, steps = next(answers)
-                output.append(form.format_answer({**each.key, self._count: steps, **answer}))
+                if (found := next(answers)) is not None:
+                    answer, steps = found
+                    output.append(form.format_answer({**each.key, self._count: steps, **answer}))
             elif self._keep_going:
                 output.append(form.format_error(each.key, each.error))
         sys.stdout.buffer.write("".join(output).encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()
+        if isinstance(failure, LegatoError):
+            pairs = zip(valid, answered, strict=True)
+            lines = _line_ranges([each.line for each, found in pairs if found is None])
+            raise type(failure)(
+                f"{failure} Not answered, and not in any stream's state: {lines}. All lines before "
+                "and between have their answers, and their states are kept: send only these again."
+            ) from failure
+        if failure is not None:
+            raise failure
         for each in requests:
             if each.error and not self._keep_going:
                 raise InputError(f"Line {each.line}: {each.error}")
@@ -181,11 +202,12 @@ class StreamSession:
 
     # Feeding.
 
-    def _feed(self, requests: list[Request]) -> list[tuple[dict[str, Any], int]]:
+    def _feed(self, requests: list[Request], answered: list[Answer | None]) -> None:
         """Feed requests, the first of every stream in one call, then the second of each, and so on.
 
-        Returns:
-            For each request its answer, and how many steps its stream has then seen.
+        Args:
+            requests: all without errors.
+            answered: filled in for each request, as soon as its stream's state is kept.
         """
         places: dict[str, list[int]] = {}  # of each stream's requests, in order
         for at, each in enumerate(requests):
@@ -193,24 +215,25 @@ class StreamSession:
         most = max(map(len, places.values()), default=0)
         single = all(each.steps is None and hasattr(each.x, "shape") for each in requests)
         if single and most >= _MIN_STEPS and most * len(places) <= 2 * len(requests):  # few padded
-            return self._feed_several_steps(requests, places)
-        answered: list = [None] * len(requests)
+            self._feed_several_steps(requests, places, answered)
+            return
         for turn in range(most):
             places = {name: every for name, every in places.items() if len(every) > turn}
             answers = self._streams.feed({n: requests[at[turn]].x for n, at in places.items()})
             for name, answer in answers.items():
                 decoded = self._codec.decode(answer)
                 answered[places[name][turn]] = decoded, self._streams.steps(name)
-        return answered
 
     def _feed_several_steps(
-        self, requests: list[Request], places: dict[str, list[int]]
-    ) -> list[tuple[dict[str, Any], int]]:
+        self,
+        requests: list[Request],
+        places: dict[str, list[int]],
+        answered: list[Answer | None],
+    ) -> None:
         """Feed requests of one step each in one call, with all steps of a stream as one input."""
         import jax
         import numpy as np
 
-        answered: list = [None] * len(requests)
         inputs = {name: np.stack([requests[at].x for at in each]) for name, each in places.items()}
         for name, answers in self._streams.feed(inputs).items():
             before = self._streams.steps(name) - len(places[name])
@@ -218,4 +241,17 @@ class StreamSession:
             for step, at in enumerate(places[name]):
                 answer = answers[step] if one_output else jax.tree.map(itemgetter(step), answers)
                 answered[at] = self._codec.decode(answer), before + step + 1
-        return answered
+
+
+def _line_ranges(lines: list[int]) -> str:
+    """Numbers of lines as ranges: ``lines 3, 5–9 and 12``; of many ranges the first ones."""
+    ranges: list[list[int]] = []
+    for line in lines:
+        if ranges and line == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [line]
+        else:
+            ranges.append([line])
+    words = ["–".join(map(str, each)) for each in ranges]
+    if len(words) > _RANGES_SHOWN:
+        words[_RANGES_SHOWN:] = ["others"]
+    return f"{'lines' if len(lines) > 1 else 'line'} {listed(words)} ({len(lines):,} in all)"

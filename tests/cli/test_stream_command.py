@@ -6,7 +6,9 @@ own.
 """
 
 import csv
+import errno
 import io
+import itertools
 import json
 import signal
 import subprocess
@@ -30,6 +32,8 @@ from stream_runs import (
 )
 
 import legato
+from legato._streams.log_store import LogStore
+from legato._streams.stream_files import StreamFile
 from legato.cli import _line_formats
 
 
@@ -164,6 +168,60 @@ def test_states_of_other_weights_are_refused_or_taken(plain, tmp_path):
     assert "take it all the same with --other-weights." in message
     assert as_json(answers_to(*words, "--other-weights", lines="[1,2,3]\n"))[0]["steps"] == 2
     assert "is a model by its name" in stream_error(plain, "--state", plain, lines="")
+
+
+def lines_of(users) -> list[dict]:
+    steps = random_steps(len(users)).tolist()
+    return [{"user": user, "x": step} for user, step in zip(users, steps, strict=True)]
+
+
+FORTY = lines_of(2 * [f"u{at}" for at in range(40)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "kept", "lines"),
+    [
+        (FORTY, range(40), "lines 41–80 (40 in all)"),
+        (lines_of("aab"), [0, 2], "line 2 (1 in all)"),
+        (FORTY[:40], [], "lines 1–40 (40 in all)"),
+        (lines_of("aaaaa"), [], "lines 1–5"),
+    ],
+)
+@pytest.mark.parametrize("keep_going", [[], ["--keep-going"]])
+def test_on_a_full_disk_the_lines_that_were_kept_are_answered(
+    plain, tmp_path, monkeypatch, rows, kept, lines, keep_going
+):
+    expected = as_json(answers_to(plain, "--key", "user", lines=to_json(rows)))
+    write, writes = LogStore._write_whole, itertools.count()
+    records = 2 if len(kept) else 1  # the header of the log, and the record of the first turn
+
+    def write_until_full(self, content):
+        if next(writes) >= records:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, content)
+
+    def fail(self, path, records):
+        raise legato.OutputError(f"{path} cannot be rewritten.")
+
+    words = [plain, "--key", "user", "--state", tmp_path / "a.state", *keep_going]
+    answers_to(*words[:5], lines="")  # makes the file
+    with monkeypatch.context() as patch:
+        patch.setattr(LogStore, "_write_whole", write_until_full)
+        patch.setattr(StreamFile, "write", fail)
+        result = run_stream(*words, lines=to_json(rows))
+    assert result.exit_code == 2
+    assert as_json(result.stdout) == [expected[at] for at in kept]
+    assert "a.state.log cannot be written (No space left on device)" in result.stderr
+    assert f"Not answered, and not in any stream's state: {lines}" in result.stderr
+    assert "rewritten" not in result.stderr
+    again = [row for at, row in enumerate(rows) if at not in kept]
+    rest = as_json(answers_to(*words, lines=to_json(again)))
+    assert_close_answers(rest, [each for at, each in enumerate(expected) if at not in kept])
+
+
+def assert_close_answers(answers, expected):
+    assert [each["steps"] for each in answers] == [each["steps"] for each in expected]
+    assert_close([each["y"] for each in answers], [each["y"] for each in expected])
 
 
 def test_the_number_of_streams_is_limited(plain, tmp_path):
