@@ -20,6 +20,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform.array_files import read_arrays, write_arrays
+from legato._platform.atomic_files import make_folder
 from legato._platform.checks import is_count
 from legato._platform.random_state import (
     check_random_state,
@@ -86,7 +87,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
                 for each, before in zip(self._others, self._before, strict=True)
             ],
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         arrays: dict[str, np.ndarray] = {}
         packed = json.dumps(_pack(content, arrays))
         write_arrays(self.path, _FORMAT, arrays, content=packed)

@@ -127,6 +127,8 @@ def mark_file(path: str | os.PathLike, text: str) -> None:
             raise StateError(f"{path} cannot be marked: it has another mark, or no place for one.")
         file.seek(field.start)
         file.write(mark)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def mark_of(about: Mapping[str, str]) -> str | None:

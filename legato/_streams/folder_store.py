@@ -1,8 +1,8 @@
 """A store of one file for each stream: holds the streams that were evicted from memory.
 
 A file is what ``Stream.save`` writes; its name is a digest of the stream's, so that a name with
-slashes leads to no other folder. Each is written whole or not at all, several are not one
-transaction.
+slashes leads to no other folder. Each is written whole or not at all, and forced onto the disk;
+several are not one transaction.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from legato._errors import OutputError, StateError
+from legato._platform.atomic_files import make_folder, sync_folder
 from legato._streams.store import Name, StreamRecords
 from legato._streams.stream_files import StreamFile
 
@@ -30,7 +31,7 @@ class FolderStore:
     def __init__(self, path: str | os.PathLike, files: StreamFile):
         self._path, self._files = Path(path), files
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path)
         except OSError as error:
             raise OutputError(
                 f"The folder {path} cannot be made ({error.strerror or error}). Name another."
@@ -42,7 +43,8 @@ class FolderStore:
     def load(self, names: list[Name] | None = None, limit: int | None = None) -> StreamRecords:
         """See ``StreamStore``."""
         if names is None:
-            found = [self._read(path) for path in sorted(self._path.glob("*.state"))]
+            paths = sorted(self._path.glob("[!.]*.state"))  # no temporary file of a killed process
+            found = list(map(self._read, paths))
         else:
             found = [self._read(path) for path in map(self._file, names) if path.exists()]
         names = [name for records in found for name in records.names]
@@ -63,7 +65,12 @@ class FolderStore:
         there = [path for path in map(self._file, names) if path.exists()]
         for path in there:
             path.unlink()
+        if there:
+            sync_folder(self._path)
         return len(there)
+
+    def commit(self, force: bool = False) -> None:
+        """See ``StreamStore``; every file is forced onto the disk as it is written."""
 
     def close(self) -> None:
         """See ``StreamStore``; every file is finished as soon as it is written."""

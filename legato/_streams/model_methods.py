@@ -2,7 +2,7 @@
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import keras
 
@@ -65,6 +65,7 @@ class StreamMethods(_KerasModel):
         *,
         folder: str | os.PathLike | None = None,
         file: str | os.PathLike | None = None,
+        sync: Literal["off", "close", "feed"] = "close",
         other_weights: bool = False,
         window: LookBack = "auto",
         pad: float | None = None,
@@ -78,8 +79,11 @@ class StreamMethods(_KerasModel):
             file: where the streams in memory are also kept, with a log FILE.log beside it. Every
                 answered feed is in them even if the process is killed; a pool that opens the file
                 again goes on to the bit. Close the pool, or use it in a ``with`` statement, so that
-                all is in the one file. (A loss of power may take the last seconds: nothing is
-                forced onto the disk.)
+                all is in the one file.
+            sync: what a loss of power may take. ``"off"``: what was fed since the pool was opened,
+                or since its file was last written anew. ``"close"``: that, until ``close`` ends,
+                even with an error. ``"feed"``: nothing that was answered; every change waits for
+                the disk, one wait for all streams of a feed and for all threads.
             other_weights: load a file's streams also if the model's weights are others now.
             window, pad: as for ``stream``.
             compile: compile the programs of a step now, for batches of all sizes.
@@ -87,7 +91,7 @@ class StreamMethods(_KerasModel):
         Raises:
             StateError, InputError, UnsupportedError: as ``stream`` does.
             StateError: the file is damaged, or of another model or other weights.
-            InputError: the file has more streams than the limit.
+            InputError: the file has more streams than the limit, or an unknown ``sync``.
             OutputError: the folder or the file cannot be written, or another pool has it open.
 
         Example:
@@ -103,7 +107,9 @@ class StreamMethods(_KerasModel):
         evicted = None if folder is None else FolderStore(folder, compiled.files)
         open_store = None
         if file is not None:
-            open_store = partial(LogStore, file, compiled.files, other_weights=other_weights)
+            open_store = partial(
+                LogStore, file, compiled.files, other_weights=other_weights, sync=sync
+            )
         return Streams(compiled, limit, open_store, evicted)
 
 

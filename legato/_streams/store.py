@@ -2,7 +2,7 @@
 
 A pool (``Streams``) uses a store in two roles. Its *file* is written before each change of a stream
 is answered and read when the pool is opened: ``log_store``. Its *folder* takes the streams that are
-evicted from memory and gives them back: ``folder_store``. The pool calls only the four methods of
+evicted from memory and gives them back: ``folder_store``. The pool calls only the methods of
 ``StreamStore``, so another store, such as Redis, is one new module beside these and the line in
 ``model_methods`` that makes it.
 """
@@ -69,6 +69,20 @@ class StreamStore(Protocol):
 
         Raises:
             OutputError: it cannot be written.
+        """
+        ...
+
+    def commit(self, force: bool = False) -> None:
+        """Wait until all that was put and dropped is kept as safely as the store promises.
+
+        The pool calls it before a change is answered, without its lock: several threads may wait.
+
+        Args:
+            force: wait until it would survive a loss of power, whatever the store promises. The
+                pool is about to delete the only other copy.
+
+        Raises:
+            OutputError: it cannot be kept.
         """
         ...
 

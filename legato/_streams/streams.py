@@ -7,7 +7,8 @@ outlive the process are in a store (``store``).
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import jax
 import numpy as np
@@ -22,6 +23,22 @@ from legato._streams.store import Name, Snapshot, StreamRecords, StreamStore, ch
 from legato._streams.stream import Stream
 
 _DEFAULT_BYTES = 2**30  # of all streams, where no limit is given
+
+
+_Method = TypeVar("_Method", bound=Callable)
+
+
+def _changes(method: _Method) -> _Method:
+    """Decorate a method that changes streams: it returns when the store keeps what it promises."""
+
+    @wraps(method)
+    def run(self, *args, **kwargs):
+        result = method(self, *args, **kwargs)
+        if self._store is not None:
+            self._store.commit()
+        return result
+
+    return cast("_Method", run)
 
 
 class Streams:
@@ -120,6 +137,7 @@ class Streams:
 
     # Feeding.
 
+    @_changes
     def feed(self, x: Mapping[Any, Any]) -> dict[Any, Any]:
         """Feed a step, or several, to each of some streams, as one batch.
 
@@ -198,11 +216,11 @@ class Streams:
         self._write(records.names, self._table.slots_of(records.names), rows, records.steps)
 
     def _take_back(self, store: StreamStore, records: StreamRecords) -> None:
-        """Move streams into memory one by one, so that each is in one place at least."""
-        for at, name in enumerate(records.names):
-            part = slice(at, at + 1)
-            self._put(StreamRecords([name], records.rows[part], records.steps[part]))
-            store.drop([name])
+        """Move streams into memory; each is in one place at least, whatever happens meanwhile."""
+        self._put(records)
+        if self._store is not None:
+            self._store.commit(force=True)
+        store.drop(records.names)
 
     def _read(self, names: list[Name], values: list) -> list[tuple]:
         """For each stream, an array for each input, and the number of steps; None for a bare step.
@@ -220,6 +238,7 @@ class Streams:
 
     # One stream at a time.
 
+    @_changes
     def fork(self, name: Name, into: Name) -> None:
         """Copy a stream's state to another name, in the place of a stream of that name, if any.
 
@@ -229,6 +248,7 @@ class Streams:
         steps = self._table.steps(np.array([self._table.slot_of(name)]))
         self._write([into], self._table.slots_of([into]), self._row(name), steps)
 
+    @_changes
     def reset(self, name: Name) -> None:
         """Put a stream back to its beginning: as if it had been fed nothing.
 
@@ -238,6 +258,7 @@ class Streams:
         slot, model_step = np.array([self._table.slot_of(name)]), self._compiled.model_step
         self._write([name], slot, model_step.blank[:, : model_step.width], np.zeros(1, np.int64))
 
+    @_changes
     def drop(self, name: Name) -> None:
         """Forget a stream, in memory or evicted.
 
@@ -263,6 +284,7 @@ class Streams:
         """
         return Stream(self._compiled).at(self._row(name), self.steps(name))
 
+    @_changes
     def put(self, name: Name, stream: Stream) -> None:
         """Copy a ``Stream`` into the pool, in the place of a stream of that name, if any.
 
@@ -288,6 +310,7 @@ class Streams:
 
     # Files.
 
+    @_changes
     def evict(self, names: Name | Iterable[Name]) -> None:
         """Move streams from memory to files in the pool's folder, whole or not at all.
 
@@ -304,10 +327,14 @@ class Streams:
         for name in names:
             self._table.slot_of(name)
         store = self._evicted_store()
+        records = self._table.records(names)
+        store.put(records._replace(names=list(map(checked_name, records.names))))
+        if self._store is not None:
+            self._store.drop(names)
         for name in names:
-            store.put(self._record(name)._replace(names=[checked_name(name)]))
-            self._forget(name)
+            self._table.drop(name)
 
+    @_changes
     def restore(self, name: Name) -> None:
         """Bring an evicted stream back into memory; its file goes.
 
@@ -329,6 +356,7 @@ class Streams:
         """
         self._compiled.files.write(path, self._table.records())
 
+    @_changes
     def load(
         self, path: str | os.PathLike, *, other_weights: bool = False, without_log: bool = False
     ) -> "Streams":

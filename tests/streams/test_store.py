@@ -1,4 +1,4 @@
-"""Stores: any object with the four methods of the protocol keeps the streams of a pool."""
+"""Stores: any object with the methods of the protocol keeps the streams of a pool."""
 
 import numpy as np
 import pytest
@@ -35,6 +35,9 @@ class DictStore:
     def drop(self, names) -> int:
         """See ``StreamStore``."""
         return sum(self.kept.pop(name, None) is not None for name in names)
+
+    def commit(self, force=False) -> None:
+        """See ``StreamStore``."""
 
     def close(self) -> None:
         """See ``StreamStore``."""
