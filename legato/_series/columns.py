@@ -11,7 +11,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._series.label_checks import check_holds_labels
 from legato._series.missing_values import mark_missing
-from legato._series.parsing import parse_numbers
+from legato._series.parsing import parse_compact_dates, parse_numbers
 from legato._series.sequences import Column
 from legato._series.tables import Table
 
@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     import polars
 
 FLOAT32 = np.finfo(np.float32)
+_FEWEST_DATES = 8  # that differ; fewer numbers may look like dates by chance
 BOOLEANS = {"false": 0.0, "true": 1.0}
 
 
-def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.ndarray]:
+def read_column(
+    table: Table, name: str, is_labels: bool, is_asked: bool = False
+) -> tuple[Column, np.ndarray]:
     """Read one column of values.
 
     Args:
         table: the table; the column is taken out of it.
         name: the column's name.
         is_labels: whether numbers in it are labels.
+        is_asked: whether it was asked for by name, so that its numbers are quantities even if all
+            of them are dates such as 20240331.
 
     Returns:
         The column's description, and its numbers, float64 or integer, (rows,); NaN where one is
@@ -60,6 +65,8 @@ def read_column(table: Table, name: str, is_labels: bool) -> tuple[Column, np.nd
             f"{table.source}: column {name!r} holds {series.dtype}; numbers, text or booleans were "
             "expected. Leave it out with columns=."
         )
+    if not (is_labels or is_asked):
+        _check_are_no_dates(series, table)
     values = _to_floats(series)
     _check_finite(table, name, values)
     if not is_labels:
@@ -83,6 +90,21 @@ def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "pola
     if not is_labels:
         check_holds_labels(series, bad, table)
     return series
+
+
+def _check_are_no_dates(series: "polars.Series", table: Table) -> None:
+    """Raise an InputError if numbers are compact dates, of which several differ."""
+    import polars
+
+    if not (series.dtype.is_integer() or (series.dtype.is_float() and (series % 1 == 0).all())):
+        return
+    whole = series.cast(polars.Int64, strict=False).drop_nulls()
+    if parse_compact_dates(whole) is not None and whole.n_unique() >= _FEWEST_DATES:
+        raise InputError(
+            f"{table.source}: column {series.name!r} holds numbers that are dates, {whole[0]} "
+            f"first. Name it with time={series.name!r}; if they are quantities, name the columns "
+            "of values with columns=."
+        )
 
 
 def _to_floats(series: "polars.Series") -> np.ndarray:

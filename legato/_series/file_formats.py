@@ -15,6 +15,8 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._series.csv import read_csv
+from legato._series.json_tables import read_json, read_json_lines
+from legato._series.packed_files import find_inner_suffix
 from legato._series.tables import ColumnRequest, Table, build_array_table, build_frame
 
 
@@ -25,7 +27,7 @@ class FileFormat:
     Attributes:
         read_table: reads a file as a table; None where it is a text or is refused.
         may_look_like_table: whether a text may be a table by its looks.
-        may_be_packed: whether ``.gz`` may follow the suffix.
+        may_be_packed: whether ``.gz``, ``.zip`` and such may follow the suffix.
         refusal: why such files are not read and what to do, a clause after the file's name.
     """
 
@@ -84,15 +86,20 @@ def _damaged_file(path: Path, name: str, error: BaseException) -> InputError:
 
 
 _CSV = FileFormat(read_csv, may_be_packed=True)
+_JSON_LINES = FileFormat(read_json_lines, may_be_packed=True)
 _PARQUET = FileFormat(read_parquet)
 _NUMPY = FileFormat(read_numpy)
 _WORKBOOK = FileFormat(refusal="is a workbook: save the sheet that is meant as CSV")
+_ARCHIVE = FileFormat(refusal="is an archive: unpack it, and name the file that is meant")
 TEXT = FileFormat(may_be_packed=True)
 FORMATS = {
     ".csv": _CSV,
     ".tsv": _CSV,
     ".tab": _CSV,
     ".psv": _CSV,
+    ".jsonl": _JSON_LINES,
+    ".ndjson": _JSON_LINES,
+    ".json": FileFormat(read_json, may_be_packed=True),
     ".parquet": _PARQUET,
     ".pq": _PARQUET,
     ".npy": _NUMPY,
@@ -100,12 +107,13 @@ FORMATS = {
     ".xlsx": _WORKBOOK,
     ".xls": _WORKBOOK,
     ".ods": _WORKBOOK,
+    **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
     ".text": FileFormat(may_look_like_table=True, may_be_packed=True),
 }
 
 
 def find_format(path: Path) -> FileFormat:
-    """Find the format of a file by its suffix, a last ``.gz`` left out.
+    """Find the format of a file by its suffix, that of a packing left out.
 
     Raises:
         InputError: there is no such file, it is empty or cannot be read, or its format is refused.
@@ -118,11 +126,10 @@ def find_format(path: Path) -> FileFormat:
         raise InputError(f"{path.name} is empty; a header and rows below it were expected.")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} cannot be read: you have no right to.")
-    is_packed = path.suffix.lower() == ".gz"
-    suffix = Path(path.stem).suffix if is_packed else path.suffix
-    found = FORMATS.get(suffix.lower(), TEXT)
+    suffix, is_packed = find_inner_suffix(path)
+    found = FORMATS.get(suffix, TEXT)
     if found.refusal is not None:
         raise InputError(f"{path.name} {found.refusal}.")
     if is_packed and not found.may_be_packed:
-        raise InputError(f"{path.name} is packed: unpack it first, with gunzip.")
+        raise InputError(f"{path.name} is packed: unpack it first.")
     return found

@@ -88,6 +88,8 @@ def parse_compact_dates(numbers: "polars.Series") -> "polars.Series | None":
     """
     import polars
 
+    if not numbers.is_between(_YEARS[0] * 100, _YEARS[-1] * 10**10 + 10**10).all():
+        return None  # before anything that is slow
     strings = numbers.drop_nulls().cast(polars.String)
     digits = strings.str.len_bytes().unique().to_list()
     if len(digits) != 1 or digits[0] not in _COMPACT_DATES:

@@ -5,7 +5,7 @@ read one at a time, in order of sequence and time, so that memory stays near the
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -45,9 +45,11 @@ def read(
     """Read sequences.
 
     Args:
-        source: the path of a CSV or TSV file (``.csv``, ``.tsv``, ``.tab``, also ``.gz``; UTF-8,
-            with a header), of Parquet (``.parquet``, ``.pq``) or NumPy (``.npy``, ``.npz``), or of
-            any other text, which is one sequence of characters. Or a frame of Polars or pandas,
+        source: the path of a CSV or TSV file (``.csv``, ``.tsv``, ``.tab``, ``.psv``; UTF-8, with a
+            header), of JSON (``.jsonl``, ``.ndjson``, ``.json``), Parquet (``.parquet``, ``.pq``)
+            or NumPy (``.npy``, ``.npz``), or of any other text, which is one sequence of
+            characters; CSV, JSON and texts also packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``). Or
+            a frame of Polars or pandas,
             columns by name, an array (time steps,), (time steps, columns) or (sequences, time
             steps, columns), or a list of arrays, a sequence each.
         group: the column with the sequence's identifier; default: all rows are one sequence.
@@ -119,7 +121,7 @@ def _sequences_from_table(
     times, order, notes = _sort_by_time(table, time, order, lengths)
     if table.index_time is not None:
         notes = (f"Times are those of the frame's index, as {time!r}.", *notes)
-    columns, values = _read_values(table, used, request.labels, order)
+    columns, values = _read_values(table, used, request, order)
     rows = table.rows if order is None else table.rows[order]
     kept, more = handle_missing(table, columns, values, rows, lengths, missing)
     if kept is not None:
@@ -241,13 +243,15 @@ def _sort_by_time(
 
 
 def _read_values(
-    table: Table, used: list[str], labels: Sequence[str], order: np.ndarray | None
+    table: Table, used: list[str], request: ColumnRequest, order: np.ndarray | None
 ) -> tuple[tuple[Column, ...], np.ndarray]:
     """Read the columns of values, their rows in a given order; NaN where one is missing."""
     values = np.empty((table.height, len(used)))
     columns = []
     for at, name in enumerate(used):
-        column, numbers = read_column(table, name, name in labels)
+        column, numbers = read_column(
+            table, name, name in request.labels, request.values is not None
+        )
         values[:, at] = numbers if order is None else numbers[order]
         columns.append(column)
     return tuple(columns), values

@@ -1,15 +1,25 @@
 """UTF-8 text files: read in blocks and checked by line, or whole as a sequence of characters."""
 
-import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._series.packed_files import open_unpacked
 from legato._series.sequences import Column, Sequences
 from legato._series.table_detection import SAMPLE_LINES, describe_table
 
+_NO_TEXT = (  # first bytes, what such a file is, and what to do
+    (b"PK\x03\x04", "a zip archive or a workbook", "name it .zip, or save the sheet as CSV"),
+    (b"\x1f\x8b", "packed with gzip", "let its name end in .gz"),
+    (b"BZh91AY&SY", "packed with bzip2", "let its name end in .bz2"),
+    (b"\xfd7zXZ\x00", "packed with xz", "let its name end in .xz"),
+    (b"\x28\xb5\x2f\xfd", "packed with Zstandard", "let its name end in .zst"),
+    (b"PAR1", "Parquet", "let its name end in .parquet"),
+    (b"\x93NUMPY", "a NumPy array", "let its name end in .npy"),
+    (b"\xd0\xcf\x11\xe0", "a workbook", "save the sheet that is meant as CSV"),
+)
 FIRST_BLOCK_BYTES, BLOCK_BYTES = 2**18, 2**23  # the first block read of a file; the largest one
 
 
@@ -25,8 +35,8 @@ def read_text(path: Path, may_be_table: bool = False) -> Sequences:
     """
     content = strip_byte_order_mark(b"".join(read_blocks(path)), path.name)
     check_utf8(content, 1, path.name)
-    lines = first_lines(content, SAMPLE_LINES)
-    looks = None if may_be_table or not lines else describe_table(lines)
+    sample = first_lines(content, SAMPLE_LINES)
+    looks = None if may_be_table or not sample else describe_table(sample)
     if looks is not None:
         raise InputError(
             f"{path.name} would be read as plain text, and looks like {looks[0]}. Let its name end "
@@ -49,21 +59,16 @@ def read_text(path: Path, may_be_table: bool = False) -> Sequences:
 
 
 def read_blocks(path: Path, most_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """Read a file in blocks that grow up to a size, unpacked if its name ends in ``.gz``.
+    """Read a file in blocks that grow up to a size, unpacked if its suffix says so.
 
     Raises:
         InputError: it cannot be read, or was cut short.
     """
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            size = min(FIRST_BLOCK_BYTES, most_bytes)
-            while block := file.read(size):
-                yield block
-                size = min(size * 5 // 4, most_bytes)
-    except EOFError as error:
-        raise InputError(f"{path.name} is not a whole gzip file: it was cut short.") from error
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
+    with open_unpacked(path) as file:
+        size = min(FIRST_BLOCK_BYTES, most_bytes)
+        while block := file.read(size):
+            yield block
+            size = min(size * 5 // 4, most_bytes)
 
 
 def check_utf8(content: bytes, line: int, source: str) -> None:
@@ -103,8 +108,12 @@ def strip_byte_order_mark(content: bytes, source: str) -> bytes:
     """The beginning of a file without the byte order mark of UTF-8.
 
     Raises:
-        InputError: the mark is that of UTF-16 or UTF-32.
+        InputError: the mark is that of UTF-16 or UTF-32, or the first bytes are those of a file
+            that is no text.
     """
+    for first, what, remedy in _NO_TEXT:
+        if content.startswith(first):
+            raise InputError(f"{source} is no text but {what} by its first bytes: {remedy}.")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{source} is UTF-16 text, and UTF-8 was expected: save as UTF-8.")
     return content.removeprefix(b"\xef\xbb\xbf")

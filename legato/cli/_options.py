@@ -13,7 +13,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the resul
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 Data = Annotated[
     Path,
-    typer.Argument(help="CSV, Parquet, NumPy or text file.", metavar="DATA", show_default=False),
+    typer.Argument(
+        help="CSV, JSON, Parquet, NumPy or text file.", metavar="DATA", show_default=False
+    ),
 ]
 ModelFile = Annotated[
     Path,

@@ -1,6 +1,10 @@
 """A small table of two shops, and files with it."""
 
+import bz2
 import gzip
+import json
+import lzma
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +57,28 @@ def csv_text(columns: dict) -> str:
     return polars.DataFrame(columns).write_csv()
 
 
+def json_rows(columns: dict) -> list[list]:
+    """Rows as JSON takes them, dates as text."""
+    frame = polars.DataFrame(columns).with_columns(polars.col("time").dt.to_string("iso:strict"))
+    return [list(row) for row in frame.iter_rows()]
+
+
+def json_text(columns: dict, kind=list) -> str:
+    """Columns by name, each a list, or, of kind ``dict``, an object by the number of the row."""
+    values = zip(columns, zip(*json_rows(columns), strict=True), strict=True)
+    rows = {name: list(each) for name, each in values}
+    if kind is dict:
+        rows = {name: dict(enumerate(each)) for name, each in rows.items()}
+    return json.dumps(rows)
+
+
+def write_zip(name: str, members: dict[str, str]) -> str:
+    with zipfile.ZipFile(name, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, text in members.items():
+            archive.writestr(member, text)
+    return name
+
+
 SOURCES = {
     "semicolons": lambda columns: as_csv(columns, "t.csv", separator=";"),
     "tabs": lambda columns: as_csv(columns, "t.tsv", separator="\t"),
@@ -66,6 +92,28 @@ SOURCES = {
         pandas.DataFrame(columns).to_csv(index=False)
     ),
     "gz": lambda columns: write_file(gzip.compress(csv_text(columns).encode()), "t.CSV.gz"),
+    "bz2": lambda columns: write_file(bz2.compress(csv_text(columns).encode()), "t.csv.bz2"),
+    "xz": lambda columns: write_file(lzma.compress(csv_text(columns).encode()), "t.csv.xz"),
+    "zip": lambda columns: write_zip("t.csv.zip", {"t.csv": csv_text(columns)}),
+    "zip of macOS": lambda columns: write_zip(
+        "t.zip", {"in/t.TSV": csv_text(columns).replace(",", "\t"), "__MACOSX/._t.TSV": "x"}
+    ),
+    "a line that names the separator": lambda columns: write_file(
+        "sep=;\r\n" + csv_text(columns).replace(",", ";")
+    ),
+    "JSON lines": lambda columns: polars.DataFrame(columns).write_ndjson("t.jsonl") or "t.jsonl",
+    "JSON lines, packed": lambda columns: write_file(
+        gzip.compress(polars.DataFrame(columns).write_ndjson().encode()), "t.ndjson.gz"
+    ),
+    "JSON": lambda columns: write_file(polars.DataFrame(columns).write_json(), "t.json"),
+    "JSON lines called JSON": lambda columns: write_file(
+        polars.DataFrame(columns).write_ndjson(), "t.json"
+    ),
+    "JSON by columns": lambda columns: write_file(json_text(columns), "t.json"),
+    "JSON by columns and rows": lambda columns: write_file(json_text(columns, dict), "t.json"),
+    "JSON, split": lambda columns: write_file(
+        json.dumps({"columns": list(columns), "data": json_rows(columns)}), "t.json"
+    ),
     "parquet": lambda columns: polars.DataFrame(columns).write_parquet("t.pq") or "t.pq",
     "npz": lambda columns: np.savez("t.npz", **columns) or "t.npz",
     "polars": polars.DataFrame,

@@ -100,3 +100,20 @@ def test_labels_of_many_looks_stay_labels(labels):
 
 def test_few_rows_may_all_differ():
     assert legato.read({"v": [f"name {at:x}" for at in range(5)]}).columns[0].categories
+
+
+@pytest.mark.parametrize(
+    "days", [[20240300 + at for at in range(1, 11)], [202300 + at for at in range(1, 11)]]
+)
+def test_numbers_that_are_dates_are_no_quantities(days):
+    for column in (days, np.array(days, float), list(map(str, days))):
+        with pytest.raises(
+            InputError, match=f"numbers that are dates, {days[0]} first. Name it wi"
+        ):
+            legato.read({"day": column, "x": np.arange(10.0)})
+    data = {"day": np.arange(10) * 0 + days[0], "x": np.arange(10.0)}
+    assert legato.read(data).columns[0].is_numeric
+    assert legato.read({"day": days}, columns="day", categorical="day").columns[0].categories
+    frame = {"day": days, "x": np.arange(10.0)}
+    assert legato.read(frame, time="day").times.dtype.kind == "M"
+    assert legato.read({"day": [20.0240301 * at for at in range(10)]}).columns[0].is_numeric

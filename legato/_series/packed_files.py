@@ -1,0 +1,103 @@
+"""Packed files: opens them unpacked, by their last suffix.
+
+``.gz``, ``.bz2``, ``.xz``; ``.zip`` with one file in it; ``.zst`` from Python 3.14 on, whose
+standard library has Zstandard.
+"""
+
+import bz2
+import gzip
+import importlib
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from legato._errors import InputError
+
+_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+PACKED_SUFFIXES = (*_OPENERS, ".zip", ".zst")
+
+
+def find_inner_suffix(path: Path) -> tuple[str, bool]:
+    """The suffix of a file without that of its packing, in small letters; and whether it is packed.
+
+    Raises:
+        InputError: it is an archive that does not hold one file.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in PACKED_SUFFIXES:
+        return suffix, False
+    inner = Path(path.stem).suffix.lower()
+    if suffix == ".zip":
+        with _refusing_damage(path), zipfile.ZipFile(path) as archive:
+            inner = PurePosixPath(_find_member(archive, path).filename).suffix.lower() or inner
+    if inner in PACKED_SUFFIXES:
+        raise InputError(f"{path.name} is packed twice: unpack it first.")
+    return inner, True
+
+
+@contextmanager
+def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to read its bytes, unpacked if its suffix says that it is packed.
+
+    Raises:
+        InputError: it cannot be read, also later while it is open: it is damaged, has a password,
+            or Python has no way to unpack it.
+    """
+    suffix = path.suffix.lower()
+    with _refusing_damage(path), ExitStack() as stack:
+        if suffix == ".zip":
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            yield stack.enter_context(archive.open(_find_member(archive, path)))
+        elif suffix == ".zst":
+            yield stack.enter_context(_find_zstandard(path).open(path))
+        else:
+            yield stack.enter_context(_OPENERS.get(suffix, open)(path, "rb"))
+
+
+def _find_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
+    """The only file of an archive; folders and what macOS adds are left out."""
+    members = [
+        each
+        for each in archive.infolist()
+        if not each.is_dir() and not each.filename.startswith("__MACOSX/")
+    ]
+    if len(members) != 1:
+        raise InputError(
+            f"{path.name} holds {len(members)} files, and one was expected: unpack it, and name "
+            "the file that is meant."
+        )
+    if members[0].flag_bits & 1:
+        raise InputError(f"{path.name} has a password: unpack it first.")
+    return members[0]
+
+
+def _find_zstandard(path: Path):
+    try:
+        return importlib.import_module("compression.zstd")
+    except ImportError as error:
+        raise InputError(
+            f"{path.name} is packed with Zstandard, which Python reads from version 3.14 on: "
+            "unpack it first, with unzstd."
+        ) from error
+
+
+@contextmanager
+def _refusing_damage(path: Path) -> Iterator[None]:
+    """Turn what damaged files raise into an InputError."""
+    name = path.suffix.lower().removeprefix(".")
+    kind = {"gz": "gzip", "bz2": "bzip2"}.get(name, name)
+    try:
+        yield
+    except EOFError as error:
+        raise InputError(f"{path.name} is not a whole {kind} file: it was cut short.") from error
+    except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise InputError(
+            f"{path.name} is not a whole {kind} file ({error}). It was cut short, altered, or is "
+            "something else: write it again."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error
