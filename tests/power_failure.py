@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MOST_CHOICES = 64  # of what survives at one moment; of more, a seeded sample
+MOST_CHOICES = 32  # of what survives at one moment; of more, a seeded sample
 Disk = dict[str, bytes]  # contents by path, relative to the recorded folder
 
 

@@ -219,9 +219,9 @@ class LogStore:
     def _check_log(self) -> None:
         if not self._has_log():
             raise OutputError(
-                f"{self._log} was removed or replaced while the pool is open, so no stream has "
-                f"moved. Close the pool, which writes all of them to {self._path} if nobody else "
-                "has written to it since, and open it again."
+                f"{self._log} was removed or replaced while the pool is open, so this change was "
+                f"not made. Close the pool, which writes all streams to {self._path} if nobody "
+                "else has written to it since, and open it again."
             )
 
     def _replace_log(self) -> None:
@@ -276,8 +276,8 @@ class LogStore:
             raise
         except OSError as error:
             raise OutputError(
-                f"{self._log} cannot be written ({error.strerror or error}), so no stream has "
-                "moved. Make room there, and feed again."
+                f"{self._log} cannot be written ({error.strerror or error}), so this change "
+                "was not made. Make room there, and repeat it."
             ) from error
 
     def _write_whole(self, content: bytes) -> None:

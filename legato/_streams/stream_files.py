@@ -96,7 +96,7 @@ class StreamFile:
             ) from error
         except (OSError, ValueError) as error:
             raise OutputError(
-                f"{path} cannot be written ({error}), so no stream has moved."
+                f"{path} cannot be written ({error}), so this change was not made."
             ) from error
 
     def read(

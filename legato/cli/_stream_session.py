@@ -149,8 +149,8 @@ class StreamSession:
             pairs = zip(valid, answered, strict=True)
             lines = _line_ranges([each.line for each, found in pairs if found is None])
             raise type(failure)(
-                f"{failure} Not answered, and not in any stream's state: {lines}. All lines before "
-                "and between have their answers, and their states are kept: send only these again."
+                f"{failure} Not answered, and not in any stream's state: {lines}. All other lines "
+                "up to there are answered and kept: send only these again, and those after them."
             ) from failure
         if failure is not None:
             raise failure

@@ -420,7 +420,7 @@ def test_on_a_full_disk_no_stream_changes(model, file, rng):
                 lambda: pool.fork("ada", "new"),
                 lambda: pool.put("bob", stream.fork()),
             ):
-                with pytest.raises(legato.OutputError, match="so no stream has moved"):
+                with pytest.raises(legato.OutputError, match="so this change was not made"):
                     act()
                 assert_same(pool, never)
                 assert log_of(file).read_bytes() == before
