@@ -119,6 +119,7 @@ def read_csv(path: Path, request: ColumnRequest) -> Table:
     if height < rows and len(names) > 1:
         notes += (f"{counted(rows - height, 'row')} without any value at the end: left out.",)
     frame = polars.DataFrame(whole).head(height)
+    _check_is_header(names, frame, f"{path.name}, line {header.line}")
     return Table(frame, path.name, np.concatenate(lines)[:height], notes=notes)
 
 
@@ -257,6 +258,27 @@ def _parse_header(header: TextPiece, separator: str, source: str) -> list[str]:
             "not the names of the columns. Write a line of names above it."
         )
     return names
+
+
+def _check_is_header(names: list[str], frame: "polars.DataFrame", place: str) -> None:
+    """Check that the names of columns are not values: numbers, dates, or labels of their columns.
+
+    Raises:
+        InputError: all are, and one is a number.
+    """
+    import polars
+
+    texts = [name for name in names if not _is_number(name)]
+    values = (
+        re.match(r"\d{4}-\d{2}-\d{2}", name)
+        or (frame[name].dtype == polars.String and (frame[name] == name).any())
+        for name in texts
+    )
+    if 0 < len(texts) < len(names) and all(values):
+        raise InputError(
+            f"{place}: the first line holds values ({names[0]} first) as the lines below it, and "
+            "not the names of the columns. Write a line of names above it."
+        )
 
 
 def _is_number(string: str) -> bool:

@@ -96,7 +96,7 @@ def check_holds_labels(series: "polars.Series", bad: "polars.Series", table: Tab
     marks = texts.str.to_lowercase().is_in(_MARKS)
     known = plain + count(like)
     several = _count_different(series.filter(~bad), numbers.fill_null(formatted))
-    enough = several >= _FEWEST_NUMBERS
+    enough = several >= _FEWEST_NUMBERS or (plain > 0 and bool(marks.all()))
     if 2 * (plain + count(formatted.is_not_null())) >= values or (
         enough and (2 * known >= values - count(marks) or int((~like).sum()) == 1)
     ):
@@ -168,6 +168,7 @@ def _describe_number_fault(
 def _advise(string: str, texts: "polars.Series", name: str) -> str:
     """What to write in place of a string that is not a number."""
     labels = f"or say that the column holds labels with categorical=[{name!r}]."
+    string = string.replace("\N{MINUS SIGN}", "-")
     found = re.search(r"[-+]?[\d.,][\d.,'’\s]*(?:[eE][-+]?\d+)?", string)
     written = found[0].strip() if found else ""
     if not re.search(r"\d", written):

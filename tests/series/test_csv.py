@@ -123,6 +123,17 @@ def test_blanks_separate_fields_where_every_line_has_as_many():
         legato.read(write_file("a b\n" + "1 2\n" * 203 + "1\n"))
 
 
+def test_values_in_place_of_the_header_are_refused():
+    for row in ("5.1,3.5,setosa\n", "2024-03-01,3.5\n"):
+        with pytest.raises(
+            InputError, match=r"line 1: the first line holds values .*Write a line of"
+        ):
+            legato.read(write_file(row * 4))
+    names = ["t", "0.1", "0.5", "2024-03-01"]
+    found = legato.read(write_file(",".join(names) + "\n1,2,3,4\n2,3,4,5\n"))
+    assert [column.name for column in found.columns] == names
+
+
 def test_an_unusual_separator_is_named():
     with pytest.raises(
         InputError, match=r"separated by ':'.*Write the line sep=: above the header"

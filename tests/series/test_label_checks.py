@@ -24,6 +24,8 @@ NUMBERS = {
         lambda at: "?" if at % 5 else str(at),
         "'\\?' is not a number.*empty if the value is miss"),
     "-": (lambda at: "-" if at % 5 else str(at), "'-' is not a number"),
+    "? and one number": (lambda at: "?" if at else "5", "'\\?' is not a number"),
+    "a minus sign": (lambda at: f"−{at % 5}", "Write it plainly, -0"),
     "Excel": (lambda at: "#N/A" if at % 5 else str(at), "'#N/A' is not a number"),
     "marks": (lambda at: ("?", "-", "n.d.")[at % 3] if at % 5 else str(at), "'-' is not a number"),
     "any mark": (lambda at: "absent" if at % 5 else str(at), "'absent' is not a number"),
