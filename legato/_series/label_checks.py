@@ -85,7 +85,7 @@ def check_holds_labels(series: "polars.Series", bad: "polars.Series", table: Tab
         raise InputError(
             f"{table.source}: column {series.name!r} holds times of day or durations, such as "
             f"{first!r}. Write them as numbers, of seconds say, or say that they are labels with "
-            f"categorical=[{series.name!r}]."
+            f"categorical={series.name!r}."
         )
     points = texts.str.contains(_POINT_THOUSANDS)
     formatted = texts.zip_with(~points, texts.str.replace_all(".", "", literal=True))
@@ -108,7 +108,7 @@ def check_holds_labels(series: "polars.Series", bad: "polars.Series", table: Tab
                 f"{table.source}: column {series.name!r} is text that differs in {different:,} of "
                 f"{values:,} rows, {texts[0]!r} first: a label for nearly every row, from which "
                 "nothing is learnt. Leave it out with columns=, write numbers, or say that it "
-                f"holds labels with categorical=[{series.name!r}]."
+                f"holds labels with categorical={series.name!r}."
             )
 
 
@@ -167,7 +167,7 @@ def _describe_number_fault(
 
 def _advise(string: str, texts: "polars.Series", name: str) -> str:
     """What to write in place of a string that is not a number."""
-    labels = f"or say that the column holds labels with categorical=[{name!r}]."
+    labels = f"or say that the column holds labels with categorical={name!r}."
     string = string.replace("\N{MINUS SIGN}", "-")
     found = re.search(r"[-+]?[\d.,][\d.,'’\s]*(?:[eE][-+]?\d+)?", string)
     written = found[0].strip() if found else ""

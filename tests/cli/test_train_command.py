@@ -127,6 +127,8 @@ FAULTS = {
     "no whole number": ("a,b\n" + LONG, ["--test", "1.5"], "test is 1.5; a share below 1 or"),
     "empty": ("", [], "d.csv is empty"),
     "a header": ("a,b\n", [], "has a header and no rows"),
+    "a unit": ("a,b\n1,5 kW\n2,6 kW\n3,7 kW\n", [],
+               "alone, 5, or say that the column holds labels with --categorical 'b'."),
     "missing": ("a,b\n1,\n2,3\n", [], "Leave such rows out with --missing 'drop'"),
 }  # fmt: skip
 
