@@ -9,11 +9,14 @@ folders.
 import errno
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
 from legato._errors import OutputError
+
+_UMASK = threading.Lock()  # two threads that set it at a time could leave it at 0
 
 
 def write_whole(path: str | os.PathLike, write: Callable[[Path], object]) -> Path:
@@ -90,6 +93,7 @@ def _beside(path: Path):
 
 def _umask() -> int:
     """The process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
+    with _UMASK:
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
