@@ -214,12 +214,16 @@ def _initial_memory(model_state: ModelState, state: State | None, rows: int) -> 
     if state is None:
         return model_state.memory_values(rows, fresh=True)
     variables = [each for memory in model_state.memories for each in memory.variables]
-    before = keras_private.values_of(variables)
-    try:
-        model_state.set_state(state)
-        return model_state.memory_values(rows)
-    finally:
-        model_state.set_memory_values(before)
+
+    def values() -> list:
+        before = keras_private.values_of(variables)
+        try:
+            model_state.set_state(state)
+            return model_state.memory_values(rows)
+        finally:
+            model_state.set_memory_values(before)
+
+    return model_state.lock.run("influence", values)
 
 
 # The map.

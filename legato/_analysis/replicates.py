@@ -98,12 +98,14 @@ class Replicates:
             X, batch_size, starts: as in ``predict``. To continue from a replicate's state, use
                 ``model(k).predict``.
         """
-        every = []
-        for content in self._contents:
+
+        def predict(content: ModelContent) -> Any:
             set_model_content(self._model, content)
             self._model.reset_states()
-            outputs = self._model.predict(X, batch_size, 0, starts=starts, advance=False)
-            every.append(outputs)
+            return self._model.predict(X, batch_size, 0, starts=starts, advance=False)
+
+        # The model is shared by all replicates, and by threads.
+        every = self._model._model_lock.run("predict", lambda: list(map(predict, self._contents)))
         return jax.tree.map(lambda *each: np.stack(each), *every)
 
     def best(self, metric: str = "loss", mode: str = "auto") -> int:

@@ -22,6 +22,7 @@ from legato._errors import InputError, LegatoError
 from legato._execution.compiled_loop import ENDLESS
 from legato._execution.samples import SampleArrays
 from legato._platform.checks import check_choice
+from legato._platform.locks import acting_for_this_thread
 from legato._recurrent.reset_rules import Reset, carries_between_batches
 
 ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at least an epoch's
@@ -157,10 +158,16 @@ class WholeData:
 
 
 class BackgroundReader:
-    """A thread that reads a source from beginning to end, as some sources require."""
+    """A thread that reads a source from beginning to end, as some sources require.
+
+    It may use the locks of the thread that makes it, which waits for it: a source may run the model
+    that it is read for.
+    """
 
     def __init__(self):
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="legato-feeding")
+        self._worker = ThreadPoolExecutor(
+            1, thread_name_prefix="legato-feeding", initializer=acting_for_this_thread()
+        )
 
     def __call__(self, do: Callable, *arguments):
         """The result of a function, called on the thread."""

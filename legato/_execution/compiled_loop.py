@@ -102,6 +102,28 @@ class LoopInputs(NamedTuple):
     validation: Any = None
 
 
+@dataclass
+class StepUpdates:
+    """The non-trainable variables that a step changes, such as the seeds of dropout in training.
+
+    Keras's steps return the others too, as they were.
+
+    Attributes:
+        is_known: whether a step was traced.
+        positions: of the variables that it changes.
+    """
+
+    is_known: bool = False
+    positions: tuple[int, ...] = ()
+
+    def record(self, before: list, after: list) -> None:
+        """Record the values of all non-trainable variables before and after a step."""
+        pairs = enumerate(zip(before, after, strict=True))
+        changed = {at for at, (old, new) in pairs if new is not old}
+        self.positions = tuple(sorted(changed.union(self.positions)))
+        self.is_known = True
+
+
 class CompiledLoop:
     """The compiled loop of one verb over one model.
 
@@ -114,6 +136,7 @@ class CompiledLoop:
     Attributes:
         prepared: the programs with their variables, by shapes; filled by ``ProgramCache``.
         runs: the programs without variables, by shapes; models that are built alike may share it.
+        updates: the non-trainable variables that the step changes; shared as ``runs`` are.
     """
 
     def __init__(
@@ -124,6 +147,7 @@ class CompiledLoop:
     ):
         self.prepared: dict[tuple, Any] = {}
         self.runs: dict[tuple, Callable] = {}
+        self.updates = StepUpdates()
         self._step = step
         self._kept = tuple(name for name in LoopValues._fields if name not in changed)
         self._variables = [variable for memory in memories for variable in memory.variables]
@@ -300,6 +324,7 @@ class CompiledLoop:
         with expecting_rows(self._variables, rows):
             given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])
             emitted, values = self._step(given, batch)
+            self.updates.record(given.non_trainable[:own], values.non_trainable[:own])
         after = values.non_trainable[own:]
         values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
         if rows < plan.rows:

@@ -31,6 +31,7 @@ from legato._execution.samples import (
 from legato._platform import keras_private
 from legato._platform.backend import device_share_bytes
 from legato._platform.checks import check_count
+from legato._platform.locks import TRACING
 from legato._recurrent.model_state import ModelState
 
 
@@ -191,20 +192,27 @@ class DataAdapter:
 
     def build_for(self, samples: SampleArrays, loss=True) -> None:
         """Create the variables that are missing; with ``loss``, those of ``compile`` too."""
-        if not self._is_ready(loss):
-            _check_first_layer(self._model, samples)
-            self.model_state.adopt()
-            shapes = jax.tree.map(
-                # No number of samples: Keras would take it for a declared batch size.
-                lambda each: keras.KerasTensor((None, *each.shape[1:]), str(each.dtype)),
-                (samples.x, samples.y, samples.weight),
+        if self._is_ready(loss):
+            return
+        with TRACING:
+            if not self._is_ready(loss):  # another thread may have built it meanwhile
+                self._build(samples, loss)
+
+    def _build(self, samples: SampleArrays, loss: bool) -> None:
+        """Create the variables, as ``build_for`` does."""
+        _check_first_layer(self._model, samples)
+        self.model_state.adopt()
+        shapes = jax.tree.map(
+            # No number of samples: Keras would take it for a declared batch size.
+            lambda each: keras.KerasTensor((None, *each.shape[1:]), str(each.dtype)),
+            (samples.x, samples.y, samples.weight),
+        )
+        keras_private.build_variables(self._model, *shapes, loss=loss and self._model.compiled)
+        if self._model.stateful and not self.model_state.memories:
+            raise StateError(
+                f"Model {self._model.name!r} has stateful layers that were not built by "
+                "running it once. Build the model first, by model.build(input_shape)."
             )
-            keras_private.build_variables(self._model, *shapes, loss=loss and self._model.compiled)
-            if self._model.stateful and not self.model_state.memories:
-                raise StateError(
-                    f"Model {self._model.name!r} has stateful layers that were not built by "
-                    "running it once. Build the model first, by model.build(input_shape)."
-                )
 
     def _is_ready(self, loss: bool) -> bool:
         """Whether all variables exist; with ``loss``, those of loss, metrics and optimizer too.

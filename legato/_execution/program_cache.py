@@ -22,6 +22,7 @@ from legato._execution.compiled_loop import (
     Verb,
 )
 from legato._platform import keras_private
+from legato._platform.locks import TRACING
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.reset_rules import Reset
 
@@ -89,11 +90,16 @@ class ProgramCache:
     def loop_of(self, verb: Verb) -> CompiledLoop:
         """The compiled loop of a verb; the model's ``compile`` drops it."""
         name = f"{verb}_function"
-        if not isinstance(getattr(self._model, name), CompiledLoop):
-            step = {"train": self._train, "test": self._test, "predict": self._predict}[verb]
-            program = CompiledLoop(step, self._model_state.memories, _CHANGED[verb])
-            setattr(self._model, name, program)
-        return getattr(self._model, name)
+        known = getattr(self._model, name)
+        if isinstance(known, CompiledLoop):
+            return known
+        with TRACING:
+            known = getattr(self._model, name)
+            if not isinstance(known, CompiledLoop):
+                step = {"train": self._train, "test": self._test, "predict": self._predict}[verb]
+                known = CompiledLoop(step, self._model_state.memories, _CHANGED[verb])
+                setattr(self._model, name, known)
+            return known
 
     def prepare(
         self,
@@ -121,13 +127,16 @@ class ProgramCache:
             validation.block.samples.shapes,
         )
         key = (rows, reset, *block[4:], len(block.order), block.samples.shapes, validation_key)
-        if key not in program.prepared:
-            variables = self.variables(verb)
-            if key not in program.runs:
-                plan = _plan(verb, block, rows, reset)
-                program.runs[key] = self._compile(program, verb, plan, variables, validation)
-            program.prepared[key] = PreparedProgram(variables, program.runs[key])
-        return program.prepared[key]
+        prepared = program.prepared.get(key)
+        if prepared is None:
+            with TRACING:
+                variables = self.variables(verb)
+                if key not in program.runs:
+                    plan = _plan(verb, block, rows, reset)
+                    program.runs[key] = self._compile(program, verb, plan, variables, validation)
+                prepared = PreparedProgram(variables, program.runs[key])
+                program.prepared[key] = prepared
+        return prepared
 
     def share(self, other: "ProgramCache") -> None:
         """Share all compiled programs with another model.
@@ -137,7 +146,8 @@ class ProgramCache:
         """
         verbs: tuple[Verb, ...] = ("train", "test", "predict")
         for verb in verbs:
-            self.loop_of(verb).runs = other.loop_of(verb).runs
+            mine, its = self.loop_of(verb), other.loop_of(verb)
+            mine.runs, mine.updates = its.runs, its.updates
 
     def _compile(
         self,

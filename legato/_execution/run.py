@@ -73,8 +73,10 @@ class Run:
             if replays_epochs(self._reset):
                 self.first_memory = self.first_memory or self.memory
         rows = self.model_state.check_batch(block.batch, self.rows)
-        self._variables, self._run = ProgramCache(self.model_state).prepare(
-            self._verb, block, rows, self._reset, self._program, self._validation
+        programs = ProgramCache(self.model_state)
+        self._loop = self._program or programs.loop_of(self._verb)
+        self._variables, self._run = programs.prepare(
+            self._verb, block, rows, self._reset, self._loop, self._validation
         )
         self._prepared = block.samples
         if self._values is None:
@@ -106,16 +108,33 @@ class Run:
     def write_back(self, memory: bool = True) -> None:
         """Set the model's variables and, with ``memory``, its recurrent state to the run's values.
 
-        A second call does nothing, so that changes that callbacks made in between stay.
+        A second call does nothing, so that changes that callbacks made in between stay. A
+        prediction sets only the variables that it changes: others may be trained meanwhile.
+
+        Raises:
+            UnsupportedError: a prediction changes variables, and ``fit`` runs in another thread.
         """
         if self._changed is None:
             return
-        for variables, values in zip(self._variables, self._changed, strict=True):
-            if values:  # they changed
-                keras_private.set_values(variables, values)
-        if memory:
-            self.model_state.set_memory_values(self.memory)
+        pairs = zip(self._variables, self._changed, strict=True)
+        if self._verb == "predict":
+            pairs = self._prediction_updates(self._changed)
+        with self.model_state.lock.values:
+            for variables, values in pairs:
+                if values:  # they changed
+                    keras_private.set_values(variables, values)
+            if memory:
+                self.model_state.set_memory_values(self.memory)
         self._changed = None
+
+    def _prediction_updates(self, changed: LoopValues) -> list[tuple[list, list]]:
+        """The variables that the prediction changes, if any, and their values."""
+        positions = self._loop.updates.positions
+        if not positions:
+            return []
+        self.model_state.lock.refuse_beside_fit(self._verb)
+        variables = [self._variables.non_trainable[at] for at in positions]
+        return [(variables, [changed.non_trainable[at] for at in positions])]
 
     def read_back(self, memory: bool = True) -> None:
         """Read the model's variables and recurrent state, which callbacks may have changed."""
@@ -128,26 +147,32 @@ class Run:
     def finalize(self, optimizer) -> None:
         """Let the optimizer replace the weights by averages, if it keeps any."""
         if self.memory is not None:
-            optimizer.finalize_variable_values(self._variables.trainable)
+            with self.model_state.lock.values:
+                optimizer.finalize_variable_values(self._variables.trainable)
 
     def repeatable(self, x: np.ndarray) -> "RepeatedPrediction":
         """A function that predicts another batch of the shape of the one that was just run."""
-        return RepeatedPrediction(self.model_state, self.rows, self._variables, self._run, x)
+        return RepeatedPrediction(
+            self.model_state, self.rows, self._variables, self._run, x, self._loop.updates.positions
+        )
 
     def _read(self) -> LoopValues:
-        return LoopValues(*map(keras_private.values_of, self._variables))
+        with self.model_state.lock.values:
+            return LoopValues(*map(keras_private.values_of, self._variables))
 
 
 class RepeatedPrediction:
     """Prediction of whole batches of one shape, with everything prepared.
 
-    Making the objects of a ``Run`` takes longer than computing a small network's output.
+    Making the objects of a ``Run`` takes longer than computing a small network's output. The
+    model's lock is held only if the prediction changes the model.
 
     Args:
         model_state: the state of the model.
         rows: samples in the batch.
         variables, run: the variables and the program that were prepared for the batch.
         x: the batch, after it was checked.
+        positions: of the non-trainable variables that a prediction changes.
     """
 
     def __init__(
@@ -157,25 +182,42 @@ class RepeatedPrediction:
         variables: LoopValues,
         run: Callable,
         x: np.ndarray,
+        positions: tuple[int, ...],
     ):
-        self._model_state, self._rows, self._dtype = model_state, rows, x.dtype
+        self._rows, self._dtype = rows, x.dtype
         self._variables, self._run = variables, run
         self._memories = model_state.memories
         self._memory = [each for memory in self._memories for each in memory.variables]
+        self._positions = positions
+        self._updated = [variables.non_trainable[at] for at in positions]
+        self._lock, self._changes_model = model_state.lock, bool(self._memory or positions)
 
     def __call__(self, x: np.ndarray, advance: bool):
-        """The outputs of a batch of that shape; None if it needs the checks of a full ``Run``."""
+        """The outputs of a batch of that shape; None if it needs the checks of a full ``Run``.
+
+        Raises:
+            UnsupportedError: it changes the model, and ``fit`` runs in another thread.
+        """
+        if self._changes_model:
+            return self._lock.run("predict", self._predict, x, advance)
+        return self._predict(x, advance)
+
+    def _predict(self, x: np.ndarray, advance: bool):
         if any(memory.rows != self._rows for memory in self._memories):
             return None
         x = x.astype(self._dtype, copy=False)
         if not np.isfinite(x).all():
             return None
-        values = LoopValues(*map(keras_private.values_of, self._variables))
+        with self._lock.values:
+            values = LoopValues(*map(keras_private.values_of, self._variables))
         memory = keras_private.values_of(self._memory)
         outputs, changed, memory = self._run(values, memory, (x,), None)
-        keras_private.set_values(self._variables.non_trainable, changed[1])
+        if self._positions:
+            updates = [changed.non_trainable[at] for at in self._positions]
+            keras_private.set_values(self._updated, updates)
         if advance and memory:
-            self._model_state.set_memory_values(memory)
+            with self._lock.values:
+                keras_private.set_values(self._memory, memory)  # as many rows as before
         return np.array(outputs)
 
 

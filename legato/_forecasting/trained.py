@@ -74,6 +74,9 @@ class Trained(Predictor):
         """
         if Path(path).suffix != ".keras":
             raise InputError(f"{path} does not end in .keras, as the file of a model must.")
+        self.model._model_lock.run("save", self._save, path)
+
+    def _save(self, path) -> None:
         kept = self.model.states
         self.model.reset_states()  # so that plain Keras opens it for one row
         set_training_record(

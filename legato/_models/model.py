@@ -32,12 +32,13 @@ class StateMethods(KerasVerbs):
 
         Raises:
             StateError: (when assigned) it is another model's: other layers, shapes or dtypes.
+            UnsupportedError: (when assigned) ``fit`` of the model runs in another thread.
         """
         return self._model_state.state()
 
     @states.setter
     def states(self, state: State) -> None:
-        self._model_state.set_state(state)
+        self._model_lock.run("states =", self._model_state.set_state, state)
 
     def initial_states(self, rows: int = 1) -> State:
         """The initial state of ``rows`` rows, as each cell's ``get_initial_state`` gives it.
@@ -58,8 +59,9 @@ class StateMethods(KerasVerbs):
 
         Raises:
             StateError: a row that the model does not remember.
+            UnsupportedError: ``fit`` of the model runs in another thread.
         """
-        self._model_state.reset(rows)
+        self._model_lock.run("reset_states", self._model_state.reset, rows)
 
     reset_state = reset_states
 

@@ -1,11 +1,14 @@
 """The parts that legato adds to a Keras model: its state, compiled programs and data adapter."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import keras
 
+from legato._execution.compiled_loop import CompiledLoop
 from legato._execution.data_adapter import DataAdapter
 from legato._execution.program_cache import ProgramCache
+from legato._platform.locks import ModelLock
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.stateful_layers import LayerRunner
 
@@ -26,8 +29,15 @@ class ModelParts(_KerasModel):
             runner = self.__dict__.setdefault(
                 "_legato_runner", LayerRunner(self._forget_programs, self._remembered_rows)
             )
-            model_state = self.__dict__["_legato_model_state"] = ModelState(self, runner)
+            model_state = self.__dict__.setdefault(
+                "_legato_model_state", ModelState(self, runner, self._model_lock)
+            )
         return model_state
+
+    @property
+    def _model_lock(self) -> ModelLock:
+        lock = self.__dict__.get("_legato_lock")
+        return self.__dict__.setdefault("_legato_lock", ModelLock()) if lock is None else lock
 
     @property
     def _programs(self) -> ProgramCache:
@@ -36,6 +46,27 @@ class ModelParts(_KerasModel):
     @property
     def _data_adapter(self) -> DataAdapter:
         return DataAdapter(self._model_state)
+
+    def _run_prediction(self, verb: str, call: Callable, program: CompiledLoop | None = None):
+        """Call a function that predicts, and return its result.
+
+        The model's lock is held if the prediction changes the model: its recurrent state, or other
+        variables that are not trained. Whether it changes those is known once it was traced.
+
+        Args:
+            verb: the method that was called.
+            call: the function, without arguments.
+            program: the compiled loop. Default: that of ``"predict"``.
+
+        Raises:
+            UnsupportedError: it changes the model, and ``fit`` runs in another thread.
+        """
+        updates = (program or self._programs.loop_of("predict")).updates
+        if self._model_state.memories or updates.positions:
+            return self._model_lock.run(verb, call)
+        if updates.is_known or not self.non_trainable_variables:
+            return call()
+        return self._model_lock.run(verb, call, beside_fit=True)
 
     def _remembered_rows(self) -> int:
         return self._model_state.agreed_rows()

@@ -5,6 +5,7 @@ loop over batches. Its docstring says how it changes the recurrent state.
 """
 
 import warnings
+from functools import partial
 
 import jax
 import keras
@@ -28,6 +29,7 @@ from legato._models.compiled_call import CompiledCall
 from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
 from legato._platform.checks import check_count, check_flag, check_share
+from legato._platform.locks import with_model_lock
 from legato._recurrent.reset_rules import (
     Reset,
     ValidationState,
@@ -42,6 +44,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
 
     # Training.
 
+    @with_model_lock
     def fit(
         self,
         x=None,
@@ -98,7 +101,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         Raises:
             InputError: data that do not fit, or ``shuffle=True`` with carried state.
             StateError: the model remembers another number of rows.
-            UnsupportedError: a ``keras.distribution`` is set.
+            UnsupportedError: a ``keras.distribution`` is set, or ``fit`` of the model runs in
+                another thread.
         """
         self._assert_compile_called("fit")
         check_reset(reset)
@@ -146,6 +150,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         training(initial_epoch, epochs)
         return self.history
 
+    @with_model_lock
     def train_on_batch(
         self,
         x,
@@ -173,6 +178,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
 
     # Evaluation.
 
+    @with_model_lock
     def evaluate(
         self,
         x=None,
@@ -207,6 +213,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         logs = self._run_pass("test", source, callbacks, verbose, advance)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
+    @with_model_lock
     def test_on_batch(
         self, x, y=None, sample_weight=None, return_dict=False, *, starts=None, advance=True
     ):
@@ -258,8 +265,10 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         source = self._data_adapter.for_single_pass(data, batch_size, steps, loss=False)
         if isinstance(source, WholeData) and source.steps == 1 and not callbacks:
             repeatable = x if batch_size is None else None
-            return self._predict_one_batch(source, advance, repeatable)
-        return self._run_pass("predict", source, callbacks, verbose, advance)
+            run = partial(self._predict_one_batch, source, advance, repeatable)
+        else:
+            run = partial(self._run_pass, "predict", source, callbacks, verbose, advance)
+        return self._run_prediction("predict", run)
 
     def predict_on_batch(self, x, *, starts=None, advance=True):
         """Compute the outputs of one batch, advancing the state unless ``advance=False``.
@@ -269,8 +278,9 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         """
         check_flag("advance", advance)
         samples = self._data_adapter.samples(x, starts=starts)
-        return self._predict_one_batch(
-            self._data_adapter.single_batch(samples, loss=False), advance
+        source = self._data_adapter.single_batch(samples, loss=False)
+        return self._run_prediction(
+            "predict_on_batch", partial(self._predict_one_batch, source, advance)
         )
 
     def _predict_one_batch(self, source: WholeData, advance: bool, repeatable=None):

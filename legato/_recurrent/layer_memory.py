@@ -18,6 +18,7 @@ import numpy as np
 from legato._errors import StateError
 from legato._platform import keras_private
 from legato._platform.jax_arrays import to_jax
+from legato._platform.locks import TRACING
 from legato._recurrent.reset_rules import start_of_rows
 
 
@@ -212,13 +213,17 @@ def row_count_message(remembered: int, came: int) -> str:
 
 @contextmanager
 def expecting_rows(variables: Iterable[StateVariable], rows: int):
-    """A context for tracing a step, in which state variables have the shape of ``rows`` rows."""
+    """A context for tracing a step, in which state variables have the shape of ``rows`` rows.
+
+    One thread at a time is in it, as Keras's layers and variables change while they are traced.
+    """
     variables = list(variables)
-    before = [variable.shape for variable in variables]
-    try:
-        for variable, shape in zip(variables, before, strict=True):
-            keras_private.resize(variable, (rows, *shape[1:]))
-        yield
-    finally:
-        for variable, shape in zip(variables, before, strict=True):
-            keras_private.resize(variable, shape)
+    with TRACING:
+        before = [variable.shape for variable in variables]
+        try:
+            for variable, shape in zip(variables, before, strict=True):
+                keras_private.resize(variable, (rows, *shape[1:]))
+            yield
+        finally:
+            for variable, shape in zip(variables, before, strict=True):
+                keras_private.resize(variable, shape)

@@ -10,6 +10,7 @@ import numpy as np
 
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform import keras_private
+from legato._platform.locks import TRACING, ModelLock
 from legato._recurrent.layer_memory import LayerMemory, memories_in_use, row_count_message
 from legato._recurrent.state import State, without_number
 from legato._recurrent.stateful_layers import LayerRunner, StatefulLayer, adopt
@@ -22,10 +23,14 @@ class ModelState:
         model: a ``legato.Model`` or ``legato.Sequential``.
         runner: registered with the layers, so that the model is called back when their ``stateful``
             is switched. It must live as long as the model.
+        lock: of the model.
+
+    Attributes:
+        model, lock: as given.
     """
 
-    def __init__(self, model, runner: LayerRunner):
-        self.model, self._runner = model, runner
+    def __init__(self, model, runner: LayerRunner, lock: ModelLock):
+        self.model, self._runner, self.lock = model, runner, lock
         self._memories: list[LayerMemory] | None = None
         self._inputs: list | None = None
 
@@ -48,8 +53,8 @@ class ModelState:
         """The memories of the layers that are built, in order, or those of ``using_memories``."""
         if (in_use := memories_in_use()) is not None:
             return in_use
-        if self._memories is not None:
-            return self._memories
+        if (known := self._memories) is not None:  # another thread may be in ``adopt``
+            return known
         layers = [
             each
             for each in keras_private.flatten_layers(self.model)
@@ -136,8 +141,9 @@ class ModelState:
     def set_memory_values(self, values: list) -> None:
         """Set all memory variables to values of any number of rows."""
         variables = [each for memory in self.memories for each in memory.variables]
-        for variable, value in zip(variables, values, strict=True):
-            variable.set_value(value)
+        with self.lock.values:
+            for variable, value in zip(variables, values, strict=True):
+                variable.set_value(value)
 
     @property
     def declared_rows(self) -> int | None:
@@ -155,6 +161,10 @@ class ModelState:
 
     def state(self) -> State:
         """The state of the model; fresh rows have the initial state that they will start from."""
+        with TRACING, self.lock.values:  # tracing changes shapes
+            return self._state()
+
+    def _state(self) -> State:
         self.agreed_rows()
         values, fresh = {}, {}
         for path, memory in self._by_path().items():

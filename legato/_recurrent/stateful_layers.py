@@ -20,6 +20,7 @@ from jax.core import Tracer
 
 from legato._errors import InputError, StateError
 from legato._platform import keras_private
+from legato._platform.locks import TRACING
 from legato._recurrent.kernels import run_over_time
 from legato._recurrent.layer_memory import LayerMemory, memory_in_use
 
@@ -95,7 +96,10 @@ class StatefulLayer(_KerasRNN):
             return None
         memory = self.__dict__.get("_legato_memory")
         if memory is None and self.built and not keras_private.in_stateless_scope():
-            memory = self.__dict__["_legato_memory"] = LayerMemory(self)
+            with TRACING:
+                memory = self.__dict__.get("_legato_memory")
+                if memory is None:
+                    memory = self.__dict__["_legato_memory"] = LayerMemory(self)
         return memory
 
     @property

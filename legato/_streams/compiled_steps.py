@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from legato._platform.locks import Lock, with_lock
 from legato._platform.single_function import ONE_ROW_WEIGHTS, jit_one_row, jit_several_rows
 from legato._streams.sampling import Sampler
 from legato._streams.step import ModelStep
@@ -47,6 +48,7 @@ class CompiledSteps:
         self._step = jit_several_rows(model_step.step, self._weights)
         self._one_row = jax.jit(model_step.step_one_row)
         self._bound: tuple[list, Callable] | None = None
+        self._lock = Lock()  # of the programs below
         self._advance_programs: dict[tuple, Callable] = {}
         self._generate_programs: dict[Any, Callable] = {}
         self.files = StreamFile(model_step)
@@ -150,6 +152,7 @@ class CompiledSteps:
         most = max((size for size in PROGRAM_STEPS if size * each <= _MAX_BYTES), default=1)
         return min(most, next((size for size in PROGRAM_STEPS if steps <= size), most))
 
+    @with_lock
     def _advance_program(self, every_word: bool, capacity: int, is_one_row: bool) -> Callable:
         key = (every_word, capacity, is_one_row)
         if key not in self._advance_programs:
@@ -201,6 +204,7 @@ class CompiledSteps:
             parts.append(np.asarray(chosen)[:steps])
         return rows, np.concatenate(parts)
 
+    @with_lock
     def _generate_program(self, sampler: Sampler, capacity: int) -> Callable:
         key = sampler.key
         if key is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import keras
 
+from legato._platform.locks import TRACING
 from legato._streams.batched_steps import MAX_BATCH
 from legato._streams.compiled_steps import CompiledSteps
 from legato._streams.folder_store import FolderStore
@@ -116,7 +117,8 @@ class StreamMethods(_KerasModel):
 def compiled_steps_of(model, window: LookBack, pad: float | None) -> CompiledSteps:
     """The compiled steps of a model, made once for each window and padding."""
     check_window(window, pad)
-    made = model.__dict__.setdefault("_legato_steppers", {})
-    if (window, pad) not in made:
-        made[window, pad] = CompiledSteps(ModelStep(model._model_state, window, pad))
-    return made[window, pad]
+    with TRACING:
+        made = model.__dict__.setdefault("_legato_steppers", {})
+        if (window, pad) not in made:
+            made[window, pad] = CompiledSteps(ModelStep(model._model_state, window, pad))
+        return made[window, pad]

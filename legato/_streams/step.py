@@ -88,6 +88,7 @@ class ModelStep:
     ):
         model_state.adopt()
         self._model_state, self.model = model_state, model_state.model
+        self._values_lock = model_state.lock.values
         inputs, steps = inputs_of(model_state)
         self.window, self.pad = self._choose_window(window, inputs, steps), pad
         if pad is not None and self.window is None:
@@ -314,8 +315,9 @@ class ModelStep:
         return tuple(x[:, 0] if each.in_time else x for each, x in pairs)
 
     def weights(self) -> list:
-        """The values of ``variables`` now."""
-        return keras_private.values_of(self.variables)
+        """The values of ``variables`` now, all from before or all from after a training step."""
+        with self._values_lock:
+            return keras_private.values_of(self.variables)
 
     def answers(self, rows: np.ndarray):
         """The answers in vectors (…, width of the answers), nested as the model's outputs."""

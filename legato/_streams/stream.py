@@ -14,6 +14,7 @@ import numpy as np
 
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
+from legato._platform.locks import Lock, with_lock
 from legato._platform.plain_arrays import check_keeps_meaning
 from legato._recurrent.state import State
 from legato._streams.compiled_steps import CompiledSteps, Emit
@@ -26,7 +27,7 @@ class Stream:
     """One live sequence of a model; made by ``model.stream()``.
 
     It neither reads nor changes the model's own state or another stream's. Each step uses the
-    model's current weights. One thread at a time feeds a stream; streams are independent.
+    model's current weights. Threads may share a stream: they take turns.
 
     Example:
         >>> import legato
@@ -44,6 +45,7 @@ class Stream:
 
     def __init__(self, compiled: CompiledSteps):
         self._compiled = compiled
+        self._lock = Lock()  # held from reading the state to writing it
         self.reset()
 
     def __repr__(self) -> str:
@@ -87,21 +89,18 @@ class Stream:
         model_step = self._compiled.model_step
         xs, steps = model_step.step_inputs.read(x)
         if steps is None and starts is None:
-            self._rows = self._compiled.step_one_row(self._rows, xs)
-            self._steps += 1
-            return self.answer
-        emitted, starts = self._advance(x, starts, "answers" if every else None)
+            with self._lock:
+                rows = self._rows = self._compiled.step_one_row(self._rows, xs)
+                self._steps += 1
+            return self._answer(rows)
+        emitted, starts, rows = self._advance(x, starts, "answers" if every else None)
         if not every and not len(starts):
             raise InputError("No steps came, so there is no last one to answer: give one or more.")
-        return model_step.answers(emitted) if every else self.answer
+        return model_step.answers(emitted) if every else self._answer(rows)
 
     def peek(self, x, *, every: bool = True, starts=None):
         """The answers that ``feed`` would return; the stream stays as it is."""
-        before = self._rows, self._steps
-        try:
-            return self.feed(x, every=every, starts=starts)
-        finally:
-            self._rows, self._steps = before
+        return self.fork().feed(x, every=every, starts=starts)
 
     def warm(self, history, *, starts=None) -> "Stream":
         """Feed a history without returning answers; returns the stream.
@@ -112,6 +111,7 @@ class Stream:
         self._advance(history, starts, None)
         return self
 
+    @with_lock
     def trace(self, x, *, starts=None) -> Trace:
         """Feed steps as ``feed`` does, and record the state of every layer after each of them.
 
@@ -125,26 +125,30 @@ class Stream:
             InputError: as ``feed`` does.
         """
         model_step, before = self._compiled.model_step, self.state
-        emitted, starts = self._advance(x, starts, "all")
+        emitted, starts, _ = self._advance(x, starts, "all")
         answers, initial = (
             model_step.answers(emitted[:, model_step.width :]),
             model_step.state(model_step.blank),
         )
         return Trace(answers, model_step.state(emitted), before, initial, starts, model_step.window)
 
-    def _advance(self, x, starts, emit: Emit) -> tuple[np.ndarray, np.ndarray]:
-        """Feed steps; returns what each emitted, (steps, width), and which began anew."""
+    def _advance(self, x, starts, emit: Emit) -> tuple[np.ndarray, np.ndarray, Any]:
+        """Feed steps; returns what each emitted, (steps, width), which began anew, and the state
+        and last answer after them."""
         xs, steps = self._compiled.model_step.step_inputs.read_several(x)
         starts = _check_starts(starts, steps)
         began = starts.nonzero()[0]
         flags = starts[None] if len(began) else None
         xs = tuple(each[None] for each in xs)
-        self._rows, emitted = self._compiled.advance(self._rows, xs, np.array([steps]), flags, emit)
-        self._steps = steps - int(began[-1]) if len(began) else self._steps + steps
-        return emitted[:, 0], starts
+        with self._lock:
+            rows, emitted = self._compiled.advance(self._rows, xs, np.array([steps]), flags, emit)
+            self._rows = rows
+            self._steps = steps - int(began[-1]) if len(began) else self._steps + steps
+        return emitted[:, 0], starts, rows
 
     # Generation.
 
+    @with_lock
     def generate(
         self, n: int, choose: Callable | None = None, *, encode: Callable | None = None
     ) -> np.ndarray:
@@ -227,8 +231,11 @@ class Stream:
     @property
     def answer(self):
         """The answer to the last step; NaN where there is none."""
+        return self._answer(self._rows)
+
+    def _answer(self, rows):
         model_step = self._compiled.model_step
-        return model_step.answers(np.asarray(self._rows)[0, model_step.width :])
+        return model_step.answers(np.asarray(rows)[0, model_step.width :])
 
     @property
     def state(self) -> State:
@@ -250,8 +257,10 @@ class Stream:
                 f"A stream is one sequence, and this state has {len(carried)} rows: choose one "
                 "with state.select([row])."
             )
-        self.at(carried, self._steps)
+        with self._lock:
+            self.at(carried, self._steps)
 
+    @with_lock
     def at(self, row: np.ndarray, steps: int) -> "Stream":
         """Continue from a row (1, width) of another stream of the same model."""
         rows = np.array(self._compiled.model_step.blank)
@@ -264,6 +273,7 @@ class Stream:
         """Bytes of the carried state and the last answer."""
         return self._compiled.model_step.blank.nbytes
 
+    @with_lock
     def reset(self) -> None:
         """Put the stream back to its beginning, as if it had been fed nothing."""
         self._rows: Any = self._compiled.model_step.blank
@@ -281,7 +291,10 @@ class Stream:
         """
         if n is not None:
             check_count("n", n, noun="a number of streams")
-        forks: list = [copy(self) for _ in range(n or 1)]
+        with self._lock:
+            forks: list = [copy(self) for _ in range(n or 1)]
+        for fork in forks:
+            fork._lock = Lock()
         return forks[0] if n is None else forks
 
     # Files.
@@ -292,7 +305,8 @@ class Stream:
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
-        record = StreamRecords([""], np.asarray(self._rows), np.array([self._steps]))
+        with self._lock:
+            record = StreamRecords([""], np.asarray(self._rows), np.array([self._steps]))
         self._compiled.files.write(path, record)
 
     def load(self, path: str | os.PathLike, *, other_weights: bool = False) -> "Stream":

@@ -30,21 +30,23 @@ class Fingerprint:
 
     def __init__(self, model):
         self._model = model
-        self._digest: str = ""
-        self._seen: list = []
+        self._known: tuple[str, list] = "", []  # the digest, and the values that it is of
 
     def __call__(self) -> str:
         """64 hexadecimal digits: SHA-256 of the weights' shapes, dtypes and bits, in order."""
-        values = keras_private.values_of(self._model.weights)
-        if len(values) != len(self._seen) or any(
-            known() is not value for known, value in zip(self._seen, values, strict=True)
+        with self._model._model_lock.values:
+            values = keras_private.values_of(self._model.weights)
+        digest, seen = self._known
+        if len(values) != len(seen) or any(
+            known() is not value for known, value in zip(seen, values, strict=True)
         ):
-            digest = hashlib.sha256()
+            sha = hashlib.sha256()
             for value in map(np.asarray, values):
-                digest.update(f"{value.shape} {value.dtype} ".encode())
-                digest.update(value.tobytes())
-            self._digest, self._seen = digest.hexdigest(), list(map(ref, values))
-        return self._digest
+                sha.update(f"{value.shape} {value.dtype} ".encode())
+                sha.update(value.tobytes())
+            digest = sha.hexdigest()
+            self._known = digest, list(map(ref, values))
+        return digest
 
 
 class StreamFile:

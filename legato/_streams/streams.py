@@ -15,6 +15,7 @@ import numpy as np
 
 from legato._errors import InputError, OutputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
+from legato._platform.locks import Lock, with_lock
 from legato._recurrent.state import State
 from legato._streams.batched_steps import feed_one_step, feed_several_steps
 from legato._streams.compiled_steps import CompiledSteps
@@ -29,7 +30,10 @@ _Method = TypeVar("_Method", bound=Callable)
 
 
 def _changes(method: _Method) -> _Method:
-    """Decorate a method that changes streams: it returns when the store keeps what it promises."""
+    """Decorate a method that changes streams: it returns when the store keeps what it promises.
+
+    It waits for that without the pool's lock, so that one wait serves several threads.
+    """
 
     @wraps(method)
     def run(self, *args, **kwargs):
@@ -44,7 +48,7 @@ def _changes(method: _Method) -> _Method:
 class Streams:
     """Many live sequences of a model; made by ``model.streams()``.
 
-    A name that was never fed begins a stream. One thread at a time uses a pool.
+    A name that was never fed begins a stream. Threads may share a pool: they take turns.
 
     Args:
         compiled: the compiled steps of the model.
@@ -70,6 +74,7 @@ class Streams:
         evicted: StreamStore | None = None,
     ):
         self._compiled, model_step = compiled, compiled.model_step
+        self._lock = Lock()  # held from reading states to writing them
         self._table = SlotTable(model_step.blank[0, : model_step.width], 1)
         self._table.limit = _DEFAULT_BYTES // self.bytes_each if limit is None else limit
         check_count("limit", self._table.limit, noun="a number of streams")
@@ -115,6 +120,7 @@ class Streams:
         """Bytes of all slots, those included that are free for more streams."""
         return self._table.nbytes
 
+    @with_lock
     def steps(self, name: Name) -> int:
         """How many steps a stream was fed.
 
@@ -123,6 +129,7 @@ class Streams:
         """
         return int(self._table.steps(np.array([self._table.slot_of(name)]))[0])
 
+    @with_lock
     def state(self, name: Name) -> State:
         """The state that a stream carries, one row.
 
@@ -131,6 +138,7 @@ class Streams:
         """
         return self._compiled.model_step.state(self._row(name))
 
+    @with_lock
     def idle(self, count: int) -> list[Name]:
         """The streams that were fed longest ago, these first; at most ``count``."""
         return self._table.idle(count)
@@ -138,6 +146,7 @@ class Streams:
     # Feeding.
 
     @_changes
+    @with_lock
     def feed(self, x: Mapping[Any, Any]) -> dict[Any, Any]:
         """Feed a step, or several, to each of some streams, as one batch.
 
@@ -156,6 +165,7 @@ class Streams:
         self._write(names, slots, rows, steps)
         return answers
 
+    @with_lock
     def peek(self, x: Mapping[Any, Any]) -> dict[Any, Any]:
         """The answers that ``feed`` would return; every stream stays as it is, and none begins."""
         return self._compute(x)[-1]
@@ -239,6 +249,7 @@ class Streams:
     # One stream at a time.
 
     @_changes
+    @with_lock
     def fork(self, name: Name, into: Name) -> None:
         """Copy a stream's state to another name, in the place of a stream of that name, if any.
 
@@ -249,6 +260,7 @@ class Streams:
         self._write([into], self._table.slots_of([into]), self._row(name), steps)
 
     @_changes
+    @with_lock
     def reset(self, name: Name) -> None:
         """Put a stream back to its beginning: as if it had been fed nothing.
 
@@ -259,6 +271,7 @@ class Streams:
         self._write([name], slot, model_step.blank[:, : model_step.width], np.zeros(1, np.int64))
 
     @_changes
+    @with_lock
     def drop(self, name: Name) -> None:
         """Forget a stream, in memory or evicted.
 
@@ -276,6 +289,7 @@ class Streams:
             self._store.drop([name])
         self._table.drop(name)
 
+    @with_lock
     def stream(self, name: Name) -> Stream:
         """A copy of a stream as a ``Stream``, to generate from or to trace; the original stays.
 
@@ -292,8 +306,10 @@ class Streams:
             StateError: it is another model's, or of another window.
             InputError: there is no room for more.
         """
+        stream = stream.fork()  # another thread may feed it
         row = self._compiled.model_step.rows_of(stream.state)
-        self._put(StreamRecords([name], row, np.array([stream.steps])))
+        with self._lock:
+            self._put(StreamRecords([name], row, np.array([stream.steps])))
 
     def _row(self, name: Name) -> np.ndarray:
         """The carried state of a stream, (1, width)."""
@@ -311,6 +327,7 @@ class Streams:
     # Files.
 
     @_changes
+    @with_lock
     def evict(self, names: Name | Iterable[Name]) -> None:
         """Move streams from memory to files in the pool's folder, whole or not at all.
 
@@ -335,6 +352,7 @@ class Streams:
             self._table.drop(name)
 
     @_changes
+    @with_lock
     def restore(self, name: Name) -> None:
         """Bring an evicted stream back into memory; its file goes.
 
@@ -348,6 +366,7 @@ class Streams:
             raise StateError(f"There is no stream file of {name!r} in {store}.")
         self._take_back(store, records)
 
+    @with_lock
     def save(self, path: str | os.PathLike) -> None:
         """Write all streams in memory to one safetensors file, whole or not at all.
 
@@ -357,6 +376,7 @@ class Streams:
         self._compiled.files.write(path, self._table.records())
 
     @_changes
+    @with_lock
     def load(
         self, path: str | os.PathLike, *, other_weights: bool = False, without_log: bool = False
     ) -> "Streams":
@@ -384,6 +404,7 @@ class Streams:
             )
         return self._evicted
 
+    @with_lock
     def close(self) -> None:
         """Finish the pool's file, so that others may open it; a pool without one stays usable.
 
