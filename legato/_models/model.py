@@ -7,7 +7,7 @@ This module has the classes, and the methods that read, set, reset and save the 
 
 import keras
 
-from legato._models.saving import register_model_class
+from legato._models.saving import convert_model, register_model_class
 from legato._models.verbs import KerasVerbs
 from legato._platform import keras_private
 from legato._platform.backend import set_up_jax
@@ -171,6 +171,7 @@ class Sequential(Model, keras.Sequential):
 register_model_class(Model, keras.Model)
 register_model_class(Functional, keras_private.Functional)
 register_model_class(Sequential, keras.Sequential)
+keras_private.convert_clones(Model, convert_model)
 
 
 def _is_functional(args: tuple, kwargs: dict) -> bool:

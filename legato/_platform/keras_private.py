@@ -6,6 +6,7 @@ that a change in a new Keras version fails there and not in a user's run.
 
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from keras.src import backend as _backend
 from keras.src.backend.common import global_state as _global_state
 from keras.src.backend.common import stateless_scope as _stateless_scope
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
+from keras.src.models import cloning as _cloning
 from keras.src.models.functional import Functional  # not exported by Keras
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR as _SEED_GENERATOR
 from keras.src.saving import object_registration as _registration
@@ -51,6 +53,29 @@ def register_saved_name(cls: type, keras_cls: type) -> None:
     else:
         known = _registration.GLOBAL_CUSTOM_NAMES
         known[cls] = known.get(keras_cls) or keras_cls.__name__
+
+
+def convert_clones(cls: type, convert: Callable) -> None:
+    """Convert what ``keras.models.clone_model`` makes of the models of a class.
+
+    Keras makes a ``keras.Sequential`` of each Sequential model, and a ``keras.Model`` of each
+    functional one whose class has a constructor of its own.
+
+    Args:
+        cls: the class of the models.
+        convert: called with each clone; its result is the clone that the user gets.
+    """
+    for name in ("_clone_sequential_model", "_clone_functional_model"):
+        setattr(_cloning, name, _converted(getattr(_cloning, name), cls, convert))
+
+
+def _converted(clone: Callable, cls: type, convert: Callable) -> Callable:
+    @wraps(clone)
+    def converted(model, *args, **kwargs):
+        made = clone(model, *args, **kwargs)
+        return convert(made) if isinstance(model, cls) else made
+
+    return converted
 
 
 def may_overwrite(path) -> bool:
