@@ -5,6 +5,7 @@ part. Each error is divided by the mean absolute change of its sequence from ste
 sequences of different variability share them.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -119,28 +120,41 @@ class Forecast:
         return cls(sequences.names, targets, values, times, ends, sequences)
 
     def columns(self) -> dict[str, list]:
-        """The forecast as a table: a row for each sequence and step ahead."""
+        """The forecast as a table: a row for each sequence and step ahead.
+
+        The group, the time and the targets keep their names. Other columns that would have the
+        name of one of them get another name.
+        """
         count, steps, _ = self.values.shape
         table: dict[str, list] = {}
+        taken = {*self.targets, self.before.group, self.before.time}
         if count > 1 or self.before.group:
             names = [name for name in self.names for _ in range(steps)]
-            table[self.before.group or "sequence"] = names
-        taken = {*self.targets, self.before.group, self.before.time}
-        step = "steps ahead" if "step" in taken else "step"
+            table[self.before.group or _free_name(taken, "sequence", "sequence name")] = names
+        step = _free_name(taken, "step", "steps ahead")
         table[step] = np.tile(np.arange(1, steps + 1), count).tolist()
         if self.times is not None:
-            table[self.before.time or "time"] = [
+            table[self.before.time or _free_name(taken, "time", "time ahead")] = [
                 format_time(each) for each in self.times.reshape(-1)
             ]
         for at, target in enumerate(self.targets):
             table[target] = _or_none(self.values[:, :, at])
-            of = f"{target} " if len(self.targets) > 1 else ""
             known = [] if self.ends is None else self.ends[..., at]
             for level, (low, high) in zip(self.levels, known, strict=False):
                 if not np.isnan(low).all():
-                    table[f"{of}low {100 * level:g} %"] = _or_none(low)
-                    table[f"{of}high {100 * level:g} %"] = _or_none(high)
+                    for end, values in (("low", low), ("high", high)):
+                        names = [f"{end} {100 * level:g} %", f"{target} {end} {100 * level:g} %"]
+                        several = len(self.targets) > 1
+                        table[_free_name(taken, *names[several:])] = _or_none(values)
         return table
+
+
+def _free_name(taken: set, *names: str) -> str:
+    """The first of some names for a column that no other column has, which is then taken."""
+    numbered = (f"{names[-1]} ({number})" for number in itertools.count(2))
+    name = next(each for each in itertools.chain(names, numbered) if each not in taken)
+    taken.add(name)
+    return name
 
 
 def _or_none(values: np.ndarray) -> list[float | None]:

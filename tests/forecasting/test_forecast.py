@@ -46,6 +46,23 @@ def test_a_column_named_step_does_not_hide_the_steps_ahead(table, group):
     assert columns["steps ahead"] == [1, 2, 3, 1, 2, 3]
 
 
+@pytest.mark.parametrize("targets", [("low 80 %",), ("sequence", "sequence low 80 %", "step")])
+def test_targets_named_like_other_columns_keep_their_names_and_values(targets):
+    before = legato.read([np.arange(9.0), np.arange(8.0)])  # whose own names do not matter here
+    values = np.arange(1.0, 1 + 2 * 3 * len(targets)).reshape(2, 3, -1)
+    ends = np.stack([np.stack([-values, 100 + values])] * 2)
+    forecast = Forecast.after(before, targets, values, ends)
+    columns = forecast.columns()
+    assert len(columns) == 2 + 5 * len(targets)
+    for at, target in enumerate(targets):
+        assert columns[target] == values[..., at].ravel().tolist()
+    names = [*columns]
+    assert names[0] == ("sequence name" if "sequence" in targets else "sequence")
+    assert names[1] == ("steps ahead" if "step" in targets else "step")
+    low = {"low 80 %": "low 80 % low 80 %", "sequence": "sequence low 80 % (2)"}[targets[0]]
+    assert columns[low] == (-values[..., 0]).ravel().tolist()
+
+
 def test_without_a_test_part_there_are_no_intervals():
     data = {"x": np.arange(20.0) ** 1.5}
     none = train(data, test=0, **TINY)
