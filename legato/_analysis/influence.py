@@ -23,6 +23,7 @@ from legato._execution.data_adapter import DataAdapter
 from legato._execution.progress import Progress
 from legato._models.model import Model, Sequential
 from legato._platform import keras_private
+from legato._platform.output_streams import OutputStream
 from legato._platform.wording import duration
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.state import State
@@ -144,7 +145,7 @@ def influence(
     samples = data.samples._replace(x=_as_floats(model_state, data.samples.x))
     run = DifferentiatedRun(model_state, samples, data.rows, memory, outputs, steps)
     _check_cost(run, samples.count)
-    progress = Progress(verbose, 1, run.batches, patience_s=2.0, stream=sys.stderr)
+    progress = Progress(verbose, 1, run.batches, patience_s=2.0, stream=OutputStream(sys.stderr))
     matrix = _influence_matrix(run, progress)
     matrix = matrix[: samples.count * run.output_axis.entries]
     matrix = matrix[:, : samples.count * run.input_axis.entries]

@@ -2,14 +2,16 @@
 
 ``verbose=1`` is one line for the whole run, ``2`` one line an epoch as Keras writes it, ``"auto"``
 is 1 at a terminal or in a notebook and 0 where the output is a file or a pipe; ``0`` shows nothing.
+A run never fails because its progress cannot be shown.
 """
 
 import os
 import sys
 import time
-from typing import IO
+from typing import Any
 
 from legato._errors import InputError
+from legato._platform.output_streams import OutputStream
 from legato._platform.wording import short_duration
 
 
@@ -35,7 +37,8 @@ class Progress:
         epochs: number of epochs of the run.
         steps: batches in an epoch; None while unknown.
         patience_s: seconds for which ``"auto"`` shows nothing, so that a short run leaves no line.
-        stream: the text stream to write to. Default: standard output.
+        stream: the text stream to write to, whatever ``OutputStream`` takes. Default: standard
+            output.
         unit: the word for an epoch; several runs can be shown as epochs of one, such as seeds.
     """
 
@@ -48,11 +51,11 @@ class Progress:
         epochs: int,
         steps: int | None,
         patience_s: float = 0.0,
-        stream: IO[str] | None = None,
+        stream: Any = None,
         unit: str = "epoch",
     ):
         check_verbose(verbose)
-        self._stream = stream or sys.stdout
+        self._stream = OutputStream(sys.stdout if stream is None else stream)
         self._rewrite = self._stream.isatty() or _in_notebook()
         self._verbose = int(self._rewrite) if verbose == "auto" else int(verbose)
         self._epochs, self._steps, self._unit = epochs, steps, unit
@@ -136,11 +139,11 @@ class Progress:
         self._stream.flush()
 
 
-def _columns(stream: IO[str]) -> int | None:
+def _columns(stream: OutputStream) -> int | None:
     """The characters that fit on a line of a terminal; None elsewhere."""
     try:
         return os.get_terminal_size(stream.fileno()).columns - 1
-    except (AttributeError, OSError, ValueError):
+    except Exception:  # the stream may be anything
         return None
 
 

@@ -25,6 +25,7 @@ from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trained import Trained
 from legato._forecasting.trainer import Trainer
 from legato._forecasting.training_set import plan_lanes
+from legato._platform.output_streams import printable_on_stdout
 from legato._series.frequency import format_time, infer_spacing
 from legato._series.lanes import Lanes
 from legato._series.reading import read
@@ -59,6 +60,7 @@ class Plan:
     _parts: Partition
     _reading: dict[str, Any]
 
+    @printable_on_stdout
     def __repr__(self) -> str:
         targets = ", ".join(column.name for column in self.task.targets)
         return f"<Plan: {self.task.kind} {targets}, {self.shape.cell} of {self.shape.units}>"

@@ -28,6 +28,7 @@ from legato._forecasting.task import Task
 from legato._models.loading import load_model
 from legato._models.saving import set_training_record, training_record
 from legato._platform.checks import check_count
+from legato._platform.output_streams import printable_on_stdout
 from legato._series.reading import read
 from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
@@ -46,6 +47,7 @@ class Trained(Predictor):
 
     known: dict[str, Any]
 
+    @printable_on_stdout
     def __repr__(self) -> str:
         targets = ", ".join(column.name for column in self.task.targets)
         return f"<Trained: {self.task.kind} {targets}, {self.shape.cell} of {self.shape.units}>"

@@ -14,6 +14,7 @@ from legato._execution.batches import Shuffle, check_shuffle
 from legato._models.model_parts import ModelParts
 from legato._platform import keras_private
 from legato._platform.checks import check_count, check_share
+from legato._platform.output_streams import printable_on_stdout
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.reset_rules import (
     Reset,
@@ -55,6 +56,7 @@ class Explanation:
     later: str
     warnings: tuple[str, ...]
 
+    @printable_on_stdout
     def __str__(self) -> str:
         count = len(self.reasons)
         width = max(6, len(str(count - 1)))

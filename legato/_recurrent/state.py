@@ -22,6 +22,7 @@ from legato._errors import StateError
 from legato._platform.array_files import read_arrays, write_arrays
 from legato._platform.checks import is_count
 from legato._platform.jax_arrays import to_jax
+from legato._platform.output_streams import printable_on_stdout
 
 _FORMAT = "legato.state"
 
@@ -92,6 +93,7 @@ class State(Mapping[str, tuple]):
     def __len__(self) -> int:
         return len(self._values)
 
+    @printable_on_stdout
     def __repr__(self) -> str:
         shapes = ", ".join(
             f"{path}: {' '.join(str(part.shape) for part in parts)}" for path, parts in self.items()

@@ -17,6 +17,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._platform.checks import check_count, is_count
+from legato._platform.output_streams import printable_on_stdout
 from legato._platform.padding import broadcast_padding
 from legato._platform.wording import counted
 from legato._series.sequences import expand_ranges
@@ -175,6 +176,7 @@ class Lanes:
             f"steps={self.steps}, batches={self.batches})"
         )
 
+    @printable_on_stdout
     def __str__(self) -> str:
         least, most, total = self.lengths.min(), self.lengths.max(), int(self.lengths.sum())
         span = counted(most, "step") if least == most else f"{least:,} to {most:,} steps"

@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.output_streams import printable_on_stdout
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,11 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @printable_on_stdout
     def __repr__(self) -> str:
         return f"<Sequences: {self}>"
 
+    @printable_on_stdout
     def __str__(self) -> str:
         shortest, longest = self.lengths.min(), self.lengths.max()
         spread = f"{longest:,}" if shortest == longest else f"{shortest:,} to {longest:,}"

@@ -15,6 +15,7 @@ import numpy as np
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
 from legato._platform.locks import Lock, with_lock
+from legato._platform.output_streams import printable_on_stdout
 from legato._platform.plain_arrays import check_keeps_meaning
 from legato._recurrent.state import State
 from legato._streams.compiled_steps import CompiledSteps, Emit
@@ -48,6 +49,7 @@ class Stream:
         self._lock = Lock()  # held from reading the state to writing it
         self.reset()
 
+    @printable_on_stdout
     def __repr__(self) -> str:
         return f"<Stream: {self._compiled.model_step}, {self._steps} steps>"
 

@@ -16,6 +16,7 @@ import numpy as np
 from legato._errors import InputError, OutputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
 from legato._platform.locks import Lock, with_lock
+from legato._platform.output_streams import printable_on_stdout
 from legato._recurrent.state import State
 from legato._streams.batched_steps import feed_one_step, feed_several_steps
 from legato._streams.compiled_steps import CompiledSteps
@@ -89,6 +90,7 @@ class Streams:
                 raise
             self._store = store
 
+    @printable_on_stdout
     def __repr__(self) -> str:
         size = f"{len(self):,} of at most {self.limit:,}, {self.bytes_each:,} bytes each"
         return f"<Streams: {self._compiled.model_step}; {size}>"

@@ -61,7 +61,7 @@ def count_perfect(scores: np.ndarray) -> str:
     return f"{(scores == 1).sum()} of {len(scores)} seeds"
 
 
-def prefix_sentence(prefix: str, sentence: object) -> str:
+def prefix_sentence(prefix: str, sentence: str | legato.Comparison) -> str:
     """The text of a sentence or ``Comparison``, with a prefix such as ``"No: "``."""
-    text = str(sentence)
+    text = sentence if isinstance(sentence, str) else sentence.as_numbers()["sentence"]
     return f"{prefix}{text[0].lower()}{text[1:]}" if prefix else text

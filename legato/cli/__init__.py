@@ -3,17 +3,28 @@
 Heavy imports stand inside the functions, so that ``--help`` loads neither Keras nor JAX.
 """
 
+import sys
 from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 
 from legato import __version__
+from legato._errors import OutputError
+from legato._platform.output_streams import safe_standard_streams
 from legato.cli import _alphabet_command, _stream_command, _train_command, _trained_commands
 
 
 class _Commands(TyperGroup):
     """A group whose commands have one word or two, such as ``legato alphabet questions``."""
+
+    def main(self, *args, **kwargs):
+        with safe_standard_streams():
+            try:
+                return super().main(*args, **kwargs)
+            except OutputError as error:  # of --help and --version
+                print(f"legato: {error}", file=sys.stderr)
+                sys.exit(2)
 
     def resolve_command(self, ctx, args):
         name = " ".join(args[:2])
@@ -39,7 +50,7 @@ def main() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        print(f"legato {__version__}")
+        print(f"legato {__version__}", flush=True)
         raise typer.Exit
 
 

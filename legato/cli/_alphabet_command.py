@@ -9,7 +9,7 @@ from legato.cli._alphabet_report import ReportPage
 from legato.cli._error_reporting import report_errors
 from legato.cli._interrupts import InterruptedAfterError
 from legato.cli._options import Debug, Json, Quiet, make_output_folder
-from legato.cli._output import print_json, show_status
+from legato.cli._output import print_json, print_written, show_status
 
 if TYPE_CHECKING:
     from legato.alphabet import Network
@@ -107,7 +107,7 @@ def alphabet(
         page.answer_questions(console, quiet)
         if out is not None:
             for path in report.write(outcomes, out):
-                print(f"wrote {path}")
+                print_written(path)
         page.write(outcomes, networks or [], seed)
 
 

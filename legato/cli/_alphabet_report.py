@@ -11,7 +11,7 @@ from legato._errors import InputError
 from legato._platform.wording import duration
 from legato.cli._interrupts import InterruptedAfterError
 from legato.cli._options import make_output_folder
-from legato.cli._output import show_status
+from legato.cli._output import print_written, show_status
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -96,4 +96,4 @@ class ReportPage:
         }
         looks = list(self._looks.values())
         for path in report.write_page(self._folder, outcomes, looks, self._answers, about):
-            print(f"wrote {path}")
+            print_written(path)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import typer
 
 from legato._errors import LegatoError
+from legato._platform.output_streams import make_printable
 from legato.cli._interrupts import InterruptedAfterError, exit_at_once, resent_interrupts
 
 _ARGUMENT = re.compile(
@@ -45,7 +46,7 @@ def report_errors(debug: bool):
     except Exception as error:
         if debug:
             raise
-        message = " ".join(str(error).split())
+        message = make_printable(" ".join(str(error).split()))
         print(
             f"legato: {type(error).__name__}: {message} (Unexpected: --debug shows where.)",
             file=sys.stderr,
@@ -55,6 +56,8 @@ def report_errors(debug: bool):
 
 def name_options(message: str) -> str:
     """A message on one line that names command-line options instead of Python arguments.
+
+    Control characters, such as those of a file's name, become Python's escapes.
 
     Example:
         >>> name_options("Name it with time='month', or leave it out with columns=.")
@@ -66,4 +69,4 @@ def name_options(message: str) -> str:
         value = "" if match[2] == "True" else match[2]
         return f"--{options.get(match[1], match[1])} {value}".rstrip()
 
-    return " ".join(_ARGUMENT.sub(option, message).split())
+    return make_printable(" ".join(_ARGUMENT.sub(option, message).split()))

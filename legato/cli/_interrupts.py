@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 
@@ -51,6 +51,7 @@ def _interrupt_main_thread() -> None:
 def exit_at_once(status: int, message: str = "") -> NoReturn:
     """End the process without clean-up: XLA's threads may still compile, and would crash it."""
     if message:
-        print(message, file=sys.stderr, flush=True)
-        sys.stdout.flush()
+        with suppress(OSError):
+            print(message, file=sys.stderr, flush=True)
+            sys.stdout.flush()
     os._exit(status)

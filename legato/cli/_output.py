@@ -5,7 +5,10 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from legato._platform.output_streams import OutputStream, make_printable
 
 
 @contextmanager
@@ -15,19 +18,34 @@ def show_status(message: str, quiet: bool) -> Iterator[Callable[[str], None]]:
     Yields:
         A function that changes the message.
     """
-    if quiet or not sys.stderr.isatty():
+    if quiet or not OutputStream(sys.stderr).isatty():
         yield lambda message: None
         return
     from rich.console import Console
     from rich.text import Text
 
-    with Console(stderr=True).status(Text(message)) as status:
-        yield lambda message: status.update(Text(message))
+    def one_line(message: str) -> Text:
+        return Text(make_printable(message))
+
+    with Console(stderr=True).status(one_line(message)) as status:
+        yield lambda message: status.update(one_line(message))
+
+
+def print_written(path: Path) -> None:
+    """Say on one line that a file was written."""
+    print(f"wrote {make_printable(str(path))}")
 
 
 def print_json(value: dict) -> None:
-    """Print one document; NaN and infinity, which JSON does not have, as null."""
-    print(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False))
+    """Print one document; NaN and infinity, which JSON does not have, as null.
+
+    Characters that standard output cannot encode are JSON's own escapes.
+    """
+    value = _finite(value)
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False)
+    if not OutputStream(sys.stdout).can_encode(text):
+        text = json.dumps(value, indent=1, allow_nan=False)
+    print(text)
 
 
 def _finite(value: Any) -> Any:

@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from legato._errors import InputError, LegatoError
+from legato._platform.output_streams import OutputStream, make_printable
 from legato._platform.wording import listed
 from legato.cli._error_reporting import name_options
 from legato.cli._line_formats import CsvLines, JsonLines, ParsedLine, detect_format
@@ -143,8 +144,7 @@ class StreamSession:
                     output.append(form.format_answer({**each.key, self._count: steps, **answer}))
             elif self._keep_going:
                 output.append(form.format_error(each.key, each.error))
-        sys.stdout.buffer.write("".join(output).encode("utf-8", "backslashreplace"))
-        sys.stdout.buffer.flush()
+        OutputStream(sys.stdout, required=True).write_utf8("".join(output))
         if isinstance(failure, LegatoError):
             pairs = zip(valid, answered, strict=True)
             lines = _line_ranges([each.line for each, found in pairs if found is None])
@@ -158,7 +158,7 @@ class StreamSession:
             if each.error and not self._keep_going:
                 raise InputError(f"Line {each.line}: {each.error}")
             if each.error:
-                print(f"legato: Line {each.line}: {each.error}", file=sys.stderr)
+                print(make_printable(f"legato: Line {each.line}: {each.error}"), file=sys.stderr)
 
     def _request(self, line: ParsedLine, new: set[str]) -> Request:
         """A line as a request; ``new`` holds the names of streams that the batch begins so far."""

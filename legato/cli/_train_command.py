@@ -13,7 +13,7 @@ import typer
 from legato import TrainConfig
 from legato.cli._error_reporting import report_errors
 from legato.cli._options import Data, Debug, Json, Quiet, check_is_no_model, check_output_file
-from legato.cli._output import print_json, show_status
+from legato.cli._output import print_json, print_written, show_status
 
 FLAGS = {"columns": "--column", "stateful": "--stateful/--stateless"}  # others: the field's name
 
@@ -86,7 +86,7 @@ def train(
             return
         if not quiet:
             report.print_summary(trained)
-        print(f"wrote {out}")
+        print_written(out)
 
 
 def _signature():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legato._errors import InputError
+from legato._platform.output_streams import make_printable
 from legato.cli._error_reporting import report_errors
 from legato.cli._options import (
     TABLE_SUFFIXES,
@@ -21,7 +22,7 @@ from legato.cli._options import (
     check_is_no_model,
     check_output_file,
 )
-from legato.cli._output import print_json, show_status
+from legato.cli._output import print_json, print_written, show_status
 
 if TYPE_CHECKING:
     from legato import Trained
@@ -72,7 +73,7 @@ def evaluate(
             print_json({**scores.as_numbers(), "notes": notes})
             return
         for note in notes:
-            print(note)
+            print(make_printable(note))
         report.print_scores(scores.as_numbers())
 
 
@@ -112,7 +113,7 @@ def forecast(
             with show_status(f"drawing {png}", json):
                 report.save_figure(report.forecast_figure(predicted), png)
             if not json:
-                print(f"wrote {png}")
+                print_written(png)
 
 
 def generate(
@@ -234,6 +235,6 @@ def _output_table(columns: dict[str, list], out: Path | None, json: bool) -> Non
     if json:
         print_json(columns)
     elif out is not None:
-        print(f"wrote {out}")
+        print_written(out)
     else:
         report.print_table(columns)

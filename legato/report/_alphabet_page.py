@@ -159,7 +159,7 @@ def _question_facts(answer: Answer, panel: Panel | None) -> dict[str, Any]:
         "quick": answer.quick,
         "seconds": f"{answer.seconds:.1f} s",
         "groups": [describe_group(each, answer) for each in answer.found.groups],
-        "comparisons": [str(each) for each in answer.found.comparisons],
+        "comparisons": [each.as_numbers()["sentence"] for each in answer.found.comparisons],
         "svg": Markup(inline_svg(panel)) if panel else "",
     }
 

@@ -59,7 +59,9 @@ def describe_group(group: Group, answer: Answer) -> str:
     if wrong:
         return f"{group.name}: {wrong} of {len(scores)} scores are not finite, so no mean is shown."
     mean = mean_with_interval(group, answer.question.unit)
-    return f"{group.name}: {mean or _describe_single(scores, answer.question.unit)}"
+    if mean is None:
+        return f"{group.name}: {_describe_single(scores, answer.question.unit)}"
+    return f"{group.name}: {mean.as_numbers()['sentence']}"
 
 
 def _describe_single(scores: np.ndarray, unit: str) -> str:

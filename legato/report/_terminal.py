@@ -6,13 +6,16 @@ each other. Output to a pipe is not wrapped.
 
 import math
 import os
+import sys
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from legato._platform.output_streams import OutputStream, make_printable
 
 PIPE_WIDTH = 100_000
 GAP, HEADING_WIDTH = 2, 10  # spaces between columns; width of a folded heading
@@ -26,17 +29,20 @@ class TextColumn(NamedTuple):
     numbers: bool = True
 
 
+class _Console(Console):
+    """rich's console, which leaves the end of a pipe to its caller."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704  called where the BrokenPipeError is handled
+
+
 def make_console() -> Console:
     """Standard output: in the width of the terminal, or without wrapping into a pipe."""
-    console = Console(highlight=False)
+    stdout: Any = OutputStream(sys.stdout, required=True)
+    console = _Console(file=stdout, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
     return console
-
-
-def make_printable(text: str) -> str:
-    """Text on one line; characters that cannot be printed as Python's escapes."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def shorten(text: str, most: int) -> str:

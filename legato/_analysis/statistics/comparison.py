@@ -25,6 +25,7 @@ from legato._analysis.statistics.permutation_tests import (
 )
 from legato._analysis.statistics.seed_scores import check_positive, significance_level
 from legato._errors import InputError
+from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
 
 MAX_SEEDS = 10**9
@@ -150,9 +151,10 @@ class Comparison:
             "level": self.level,
             "finding": self.finding,
             "seeds_needed": self.seeds_needed(),
-            "sentence": str(self),
+            "sentence": _sentence(self),
         }
 
+    @printable_on_stdout
     def __str__(self) -> str:
         return _sentence(self)
 

@@ -25,6 +25,7 @@ from legato._analysis.statistics.seed_scores import (
 )
 from legato._errors import InputError
 from legato._platform.checks import check_choice, check_count, is_count
+from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wilson_interval import wilson_interval
 
 RESAMPLES = 9_999
@@ -68,9 +69,13 @@ class Interval:
 
     def as_numbers(self) -> dict[str, Any]:
         """All attributes and the sentence, as types that JSON takes."""
-        return asdict(self) | {"otherwise": self.otherwise, "sentence": str(self)}
+        return asdict(self) | {"otherwise": self.otherwise, "sentence": self._sentence()}
 
+    @printable_on_stdout
     def __str__(self) -> str:
+        return self._sentence()
+
+    def _sentence(self) -> str:
         if self.low is None or self.high is None:
             form = score_format(self.unit)
             return (
@@ -113,9 +118,13 @@ class Proportion:
 
     def as_numbers(self) -> dict[str, Any]:
         """All attributes and the sentence, as types that JSON takes."""
-        return asdict(self) | {"share": self.share, "sentence": str(self)}
+        return asdict(self) | {"share": self.share, "sentence": self._sentence()}
 
+    @printable_on_stdout
     def __str__(self) -> str:
+        return self._sentence()
+
+    def _sentence(self) -> str:
         form = score_format("%", self.high - self.low)
         return (
             f"{self.successes:,} of {self.count:,} seeds {self.did}, {percent(self.level)} "
