@@ -84,6 +84,9 @@ DATA = {
     "lengths": (X, y[:5], InputError, "x has 6, y has 5. Axis 0 is the sample"),
     "empty": (X[:0], y[:0], InputError, "empty: x has no samples"),
     "empty list": ([], [], InputError, "empty: x has no samples"),
+    "no time steps": (
+        X[:, :0], y, InputError, r"x has shape \(6, 0, 3\): its samples have no time steps",
+    ),
     "NaN in x": (
         changed(X, (1, 2, 0), np.nan), y, InputError, r"x\[1, 2, 0\] is nan, and 0 other.*Masking",
     ),
@@ -109,6 +112,23 @@ def test_invalid_data_are_refused(model, case, verb):
     options = {"verbose": 0} if verb in ("fit", "evaluate") else {}
     with pytest.raises(error, match=message):
         getattr(model, verb)(x, target, **options)
+
+
+def test_samples_without_time_steps_are_refused_everywhere(model):
+    empty, unbuilt = X[:, :0], legato.Sequential([layers.LSTM(UNITS, stateful=True)])
+    unbuilt.compile("sgd", "mse")
+    for run in (
+        lambda: model(empty),
+        lambda: model.predict_on_batch(empty),
+        lambda: model.predict(iter([(empty,)]), verbose=0),
+        lambda: model.fit(iter([(empty, y)]), verbose=0),
+        lambda: model.explain(empty),
+        lambda: legato.influence(model, empty),
+        lambda: unbuilt.fit(empty, y, verbose=0),
+        lambda: unbuilt.predict(empty, verbose=0),
+    ):
+        with pytest.raises(InputError, match="its samples have no time steps"):
+            run()
 
 
 WITH_TARGETS = ("lengths", "inf in y", "nothing for an input")
@@ -141,6 +161,9 @@ OPTIONS = {
     "validation_data": ({"validation_data": X}, InputError, "validation_data is .x, y., "),
     "validation features": (
         {"validation_data": (X[:, :, :2], y)}, InputError, "2 features for 3",
+    ),
+    "validation without time steps": (
+        {"validation_data": (X[:, :0], y)}, InputError, "no time steps",
     ),
     "validation lengths": ({"validation_data": (X, y[:2])}, InputError, "x has 6, y has 2"),
     "validation rows": (

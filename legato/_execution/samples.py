@@ -99,6 +99,7 @@ def read_samples(
         raise InputError(_uneven(parts))
     if inputs is not None:
         check_shapes(x, inputs)
+    _check_has_steps(x, inputs)
     if check_values and not all(map(_is_finite, leaves)):
         raise InputError(_not_finite(parts))
     return SampleArrays(x, y, weight, starts, counts.pop())
@@ -281,6 +282,22 @@ def check_shapes(x, inputs: list) -> None:
             )
         if leaf is not None:
             _check_range(leaf, tensor)
+
+
+def _check_has_steps(x, inputs: list | None) -> None:
+    """Refuse samples without time steps, at which Keras fails in one of many ways.
+
+    Raises:
+        InputError: an array has none, and the model's input, if it is known, declares no such axis.
+    """
+    declared = {tensor.shape[1:2] for tensor in inputs or ()}
+    for leaf in jax.tree.leaves(x):
+        is_sequence = inputs is not None or leaf.ndim > 2 or leaf.dtype.kind in "iu"
+        if is_sequence and leaf.shape[1:2] == (0,) and (0,) not in declared:
+            raise InputError(
+                f"x has shape {leaf.shape}: its samples have no time steps (axis 1). At least one "
+                "is needed: leave out what is empty."
+            )
 
 
 def _check_range(array: np.ndarray, tensor) -> None:
