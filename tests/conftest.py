@@ -70,8 +70,9 @@ def _collected_once():
 
 
 @pytest.fixture
-def optimized():
+def optimized(monkeypatch):
     """Programs are compiled with all optimizations, as for users: for equality to the bit."""
+    monkeypatch.setattr("cells._FIRST", {})  # models of other tests, whose programs would be used
     jax.config.update("jax_disable_most_optimizations", False)
     yield
     less = os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] != "0"

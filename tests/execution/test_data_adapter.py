@@ -294,7 +294,7 @@ def test_batches_of_several_sizes_and_lengths():
 
 
 @pytest.mark.usefixtures("optimized")
-def test_validation_batches(expected):
+def test_validation_batches():
     options = {"epochs": 3, "shuffle": False, "verbose": 0}
     arrays = model().fit(
         X, y, batch_size=ROWS, validation_data=(X, y, WEIGHT), validation_batch_size=ROWS, **options
