@@ -116,7 +116,7 @@ class Trained(Predictor):
             task, shape = Task.from_numbers(record["task"]), Shape(**record["shape"])
             pad, known = float(record["pad"]), dict(record["known"])
             missing = NEEDED - known.keys()
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # there are many ways of not fitting together
             raise InputError(_damaged_record(path, repr(error))) from error
         if missing:
             raise InputError(_damaged_record(path, f"it lacks {', '.join(sorted(missing))}"))

@@ -5,8 +5,9 @@ other kinds are recognized first, so that the error can name the kind.
 """
 
 import os
+import re
 import zipfile
-import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -14,8 +15,22 @@ import keras
 
 from legato._errors import InputError, OutputError, StateError
 from legato._models.model import Model
-from legato._models.saving import MODEL_SUFFIXES, convert_model, load_seeds, load_training_record
+from legato._models.saving import (
+    MODEL_SUFFIXES,
+    check_members,
+    convert_model,
+    load_seeds,
+    load_training_record,
+)
+from legato._platform.input_files import check_is_regular, refusing_damage
 from legato._recurrent.state import State
+
+# Keras's messages
+_UNKNOWN = re.compile(r"(?:Could not locate|Could not deserialize|Unknown) (\w+):? '([^']*)'")
+
+
+class _UnknownNameError(InputError, TypeError):
+    """A model file needs a class or function that is not known; Keras's is a ``TypeError``."""
 
 
 def load_model(
@@ -41,9 +56,9 @@ def load_model(
 
     Raises:
         OutputError: there is no such file, or it cannot be read.
-        InputError: the file holds no model: it is truncated, a state, weights alone, or another
-            format.
-        TypeError: a class or function is not known (raised by Keras, with the remedy).
+        InputError: the file holds no model: it is damaged, a state, weights alone, another format,
+            no regular file, or larger than the limit when it is unpacked; or it has a ``lambda``.
+            Of a class or function that is not known it is also a ``TypeError``, as Keras's.
 
     Example:
         >>> import keras, legato
@@ -57,21 +72,46 @@ def load_model(
     local = isinstance(filepath, (str, os.PathLike)) and "://" not in str(filepath)
     if local:
         _check_file(Path(filepath))
-    try:
-        model = keras.saving.load_model(
-            filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
-        )
-    except (zipfile.BadZipFile, zlib.error, OSError) as error:
-        raise InputError(_damaged(filepath, error)) from error
-    except ValueError as error:
-        if local and Path(filepath).is_dir() and not (Path(filepath) / "config.json").exists():
-            raise InputError(f"{filepath} is a folder, and no model. Name a model file.") from error
-        raise
-    model = convert_model(model)
-    if local:
-        load_seeds(model, Path(filepath))
-        load_training_record(model, Path(filepath))
+    with _refusing_damage(filepath) if local else nullcontext():
+        try:
+            model = keras.saving.load_model(
+                filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
+            )
+        except (OSError, TypeError, ValueError) as error:
+            _explain(filepath, error)
+            raise
+        model = convert_model(model)
+        if local:
+            load_seeds(model, Path(filepath))
+            load_training_record(model, Path(filepath))
     return cast(Model, model)
+
+
+def _refusing_damage(path: str | os.PathLike):
+    return refusing_damage(path, "model file", "use a file that model.save wrote.")
+
+
+def _explain(path: str | os.PathLike, error: Exception) -> None:
+    """Raise an ``InputError`` for what Keras refuses although it is not damaged.
+
+    Raises:
+        InputError: it has code in it, needs a class or function that is not known, or is a folder
+            without a model.
+    """
+    message = str(error)
+    if Path(path).is_dir() and not (Path(path) / "config.json").exists():
+        raise InputError(f"{path} is a folder, and no model. Name a model file.") from error
+    if "safe_mode=False" in message:
+        raise InputError(
+            f"{path} holds Python code (lambda), which could do anything when it is loaded. If you "
+            "trust whoever wrote it, load it in Python: legato.load_model(path, safe_mode=False)."
+        ) from error
+    if found := _UNKNOWN.search(message):
+        raise _UnknownNameError(
+            f"{path} cannot be loaded: Could not locate {found[1]} {found[2]!r}. Decorate it with "
+            "@keras.saving.register_keras_serializable() and import it first, or load the file in "
+            f"Python: legato.load_model(path, custom_objects={{{found[2]!r}: …}})."
+        ) from error
 
 
 def _check_file(path: Path) -> None:
@@ -84,6 +124,7 @@ def _check_file(path: Path) -> None:
     if path.is_dir():
         return  # an unzipped model, or a checkpoint: Keras checks it
     try:
+        check_is_regular(path, "a model file")
         path.open("rb").close()
     except OSError as error:
         raise OutputError(
@@ -115,11 +156,9 @@ def _holds_state(path: Path) -> bool:
 
 
 def _check_archive(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            is_model = "config.json" in archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(_damaged(path, error)) from error
+    with _refusing_damage(path), zipfile.ZipFile(path) as archive:
+        is_model = "config.json" in archive.namelist()
+        check_members(archive, path)
     if not is_model:
         raise InputError(
             f"{path} is a zip archive, but not a Keras model: it has no config.json. Use a file "
@@ -130,20 +169,10 @@ def _check_archive(path: Path) -> None:
 def _check_hdf5(path: Path) -> None:
     import h5py
 
-    try:
-        with h5py.File(path) as file:
-            is_model = "model_config" in file.attrs
-    except OSError as error:
-        raise InputError(_damaged(path, error)) from error
+    with _refusing_damage(path), h5py.File(path) as file:
+        is_model = "model_config" in file.attrs
     if not is_model:
         raise InputError(
             f"{path} is an HDF5 file without a model in it. If it holds weights, make the model "
             "first, and then model.load_weights(path)."
         )
-
-
-def _damaged(path, error: Exception) -> str:
-    return (
-        f"{path} is not a whole model file ({error}). It was cut short, altered, or written by "
-        "something else: use a file that model.save wrote."
-    )

@@ -21,11 +21,19 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform import keras_private
 from legato._platform.atomic_files import write_whole
+from legato._platform.input_files import (
+    check_is_regular,
+    limit_message,
+    refusing_damage,
+    unpacked_limit,
+)
 from legato._recurrent.stateful_layers import StatefulLayer, adopt, with_rows
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 _HDF5 = (".h5", ".hdf5")
 _RECORD_FILE = "legato.json"  # the training record inside a .keras file
+_TEXT_MEMBERS = ("config.json", "metadata.json", _RECORD_FILE)
+_TEXT_SHARE = 16  # texts of a .keras file may have one so many-th of the limit, as JSON grows
 _LEGATO_CLASSES: dict[type, type] = {}  # Keras's model class → legato's
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mixin extends
@@ -38,7 +46,7 @@ def register_model_class(cls: type, keras_cls: type) -> None:
 
 
 class SaveMethods(_KerasModel):
-    """``save`` and ``save_weights``, mixed into Keras's model classes."""
+    """``save``, ``save_weights`` and ``load_weights``, mixed into Keras's model classes."""
 
     def save(self, filepath, overwrite=True, zipped=None, **kwargs) -> None:
         """Write the model to one file: layers, weights, compile options and optimizer state.
@@ -103,6 +111,31 @@ class SaveMethods(_KerasModel):
                 "first, by model.build(input_shape) or by running it once."
             )
         _write(path, overwrite, save)
+
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
+        """Read the weights of a file into the model, as Keras does.
+
+        Args:
+            filepath: a file of ``save_weights``, or a model file.
+            skip_mismatch, kwargs: as in Keras.
+
+        Raises:
+            InputError: the file is damaged, no regular file, larger than the limit when it is
+                unpacked, or has the weights of other layers.
+        """
+        load = super().load_weights
+        is_local = isinstance(filepath, (str, os.PathLike)) and not _is_address(filepath)
+        path = Path(filepath) if is_local else None
+        if path is None or path.is_dir() or not path.exists():
+            load(filepath, skip_mismatch=skip_mismatch, **kwargs)
+            return
+        check_is_regular(path, "a file of weights")
+        what, remedy = "file of weights for this model", "use one that a model like it wrote."
+        with refusing_damage(path, what, remedy):
+            if path.suffix == ".keras":
+                with zipfile.ZipFile(path) as archive:
+                    check_members(archive, path)
+            load(path, skip_mismatch=skip_mismatch, **kwargs)
 
     @classmethod
     def _unpickle_model(cls, bytesio):
@@ -208,12 +241,29 @@ def load_seeds(model, path: Path) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         comment = archive.comment
-    if not comment.startswith(b'{"legato"'):
+    if not comment.startswith(b'{"legato"'):  # none, or another program's
         return
     seeds, variables = json.loads(comment)["legato"]["seeds"], _seeds(model)
     if len(seeds) == len(variables):  # else the user's class has other layers than when saved
         for variable, seed in zip(variables, seeds, strict=True):
             variable.assign(np.array(seed, variable.dtype))
+
+
+def check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    """Check what the members of a ``.keras`` file take when they are unpacked, by its directory.
+
+    Weights are hardly packed at all, so all may take the limit more than the file; texts, which
+    become many times as large when they are parsed, a part of it.
+
+    Raises:
+        InputError: they take more.
+    """
+    limit, sizes = unpacked_limit(), {each.filename: each.file_size for each in archive.infolist()}
+    for name in _TEXT_MEMBERS:
+        if sizes.get(name, 0) > limit // _TEXT_SHARE:
+            raise InputError(limit_message(f"{name} in {path}", limit // _TEXT_SHARE, _TEXT_SHARE))
+    if sum(sizes.values()) > path.stat().st_size + limit:
+        raise InputError(limit_message(path, path.stat().st_size + limit))
 
 
 def training_record(model) -> dict | None:
@@ -248,7 +298,7 @@ def load_training_record(model, path: Path) -> None:
             record = json.loads(archive.read(_RECORD_FILE))
             if not isinstance(record, dict):
                 raise ValueError(f"it is a {type(record).__name__}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 f"The training record of {path} cannot be read ({error}): {_RECORD_FILE} in it was "
                 "altered. Use a file as legato wrote it."

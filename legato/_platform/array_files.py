@@ -19,6 +19,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform.atomic_files import write_whole
+from legato._platform.input_files import check_is_regular
 
 NO_MARK = "0" * 40
 _CHECKSUM, _MARK = b'"sha256":"', b'"mark":"'  # as safetensors writes them: quotes are escaped
@@ -80,6 +81,7 @@ def read_arrays(
     from safetensors import safe_open
 
     try:
+        check_is_regular(path, f"a {what} file", StateError)
         with safe_open(Path(path), "numpy") as file:
             about = file.metadata() or {}
             version = about.get("format")

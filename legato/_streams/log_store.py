@@ -45,6 +45,7 @@ import numpy as np
 from legato._errors import InputError, OutputError, StateError
 from legato._platform.atomic_files import sync_folder
 from legato._platform.checks import check_choice
+from legato._platform.input_files import check_is_regular
 from legato._streams.slots import SlotTable
 from legato._streams.store import Name, Snapshot, StreamRecords, checked_name
 from legato._streams.stream_files import StreamFile
@@ -75,6 +76,7 @@ class LogStore:
 
     Raises:
         InputError: ``sync`` is none of them.
+        StateError: the snapshot or the log is no regular file.
         OutputError: the log cannot be written, or another pool has it open.
     """
 
@@ -100,6 +102,9 @@ class LogStore:
         self._weights = ""  # fingerprint of those that the snapshot was written with
         self._sync_lock = Lock()  # held by the thread that forces the log onto the disk
         self._writes = self._synced_writes = 0  # since it was opened; those that are on the disk
+        for each, what in ((self._path, "a stream file"), (self._log, "the log of one")):
+            with suppress(OSError):  # it is missing
+                check_is_regular(each, what, StateError)
         self._file = _open_locked(self._log, self._path)
 
     def load(self, names: list[Name] | None = None, limit: int | None = None) -> StreamRecords:

@@ -699,7 +699,7 @@ def test_files_of_something_else_are_left_alone(model, file):
     assert "is not a whole stream file" in refusal_of(model, file)
     folder = file.with_name("folder")
     folder.mkdir()
-    assert "is not a whole stream file" in refusal_of(model, folder)
+    assert "is a folder; a stream file was expected" in refusal_of(model, folder)
     nowhere = file.with_name("no") / "users.state"
     assert "users.state.log cannot be written (No such file" in refusal_of(
         model, nowhere, legato.OutputError
