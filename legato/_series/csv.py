@@ -23,7 +23,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain, compress
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -31,13 +30,14 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.wording import counted
 from legato._series.parsing import concat_parts, narrow_type
+from legato._series.piped_files import DataFile
 from legato._series.table_detection import (
     BLANKS,
     SAMPLE_LINES,
     UNUSUAL_SEPARATORS,
     detect_separator,
 )
-from legato._series.tables import ColumnRequest, Table, check_names
+from legato._series.tables import ColumnRequest, Table, check_names, choose_columns, column_limit
 from legato._series.text import (
     BLOCK_BYTES,
     check_utf8,
@@ -66,7 +66,7 @@ class TextPiece(NamedTuple):
         return self.line + self.content.count(b"\n", 0, position)
 
 
-def read_csv(path: Path, request: ColumnRequest) -> Table:
+def read_csv(path: DataFile, request: ColumnRequest) -> Table:
     """Read a CSV file.
 
     Args:
@@ -91,13 +91,18 @@ def read_csv(path: Path, request: ColumnRequest) -> Table:
     header, first = _split_header(first, path.name)
     names = _parse_header(header, separator, path.name)
     strings = {*request.labels, request.group}
+    width, chosen = len(names), None
+    if width > column_limit():
+        wanted = set(choose_columns(names, request, path.name))
+        chosen = [at for at, name in enumerate(names) if name in wanted]
+        names = [names[at] for at in chosen]
     columns: list[list[polars.Series]] = [[] for _ in names]
     lines: list[np.ndarray] = []
     rows = height = 0  # read so far, and up to the last that is not a blank line
     for piece in chain([first], pieces):
         if not piece.content:
             continue
-        frame, row_lines = _parse_piece(piece, separator, len(names), path.name)
+        frame, row_lines = _parse_piece(piece, separator, width, path.name, chosen)
         if filled := _count_filled(frame):
             height = rows + filled
         rows += frame.height
@@ -137,7 +142,7 @@ def _leave_out_empty(
     return list(compress(names, kept)), list(compress(columns, kept)), (note,)
 
 
-def _read_pieces(path: Path) -> Iterator[TextPiece]:
+def _read_pieces(path: DataFile) -> Iterator[TextPiece]:
     """Read a file in pieces of whole records, checked to be UTF-8."""
     rest, line, is_first = b"", 1, True
     for block in read_blocks(path, PIECE_BYTES):
@@ -290,7 +295,11 @@ def _is_number(string: str) -> bool:
 
 
 def _parse_piece(
-    piece: TextPiece, separator: str, width: int, source: str
+    piece: TextPiece,
+    separator: str,
+    width: int,
+    source: str,
+    chosen: list[int] | None = None,
 ) -> tuple["polars.DataFrame", np.ndarray]:
     """Parse a piece.
 
@@ -299,6 +308,7 @@ def _parse_piece(
         separator: what is between fields.
         width: the number of fields that a record must have.
         source: the file's name, for messages.
+        chosen: the columns that are parsed; None: all.
 
     Returns:
         A frame of strings, and the line of each row. Blank lines are left out, but a blank line of
@@ -312,7 +322,10 @@ def _parse_piece(
     header = separator.join(map(str, range(width)))  # with one, blank lines below it are rows
     try:
         frame = polars.read_csv(
-            header.encode() + b"\n" + piece.content, separator=separator, infer_schema=False
+            header.encode() + b"\n" + piece.content,
+            columns=chosen,
+            separator=separator,
+            infer_schema=False,
         )
     except polars.exceptions.PolarsError as error:
         _check_records(piece, separator, width, source)
@@ -320,7 +333,7 @@ def _parse_piece(
         raise InputError(
             f"{source}: the rows from line {piece.line} cannot be parsed as CSV ({reason})."
         ) from error
-    if b'"' not in piece.content and not frame.to_series(-1).null_count():
+    if chosen is None and b'"' not in piece.content and not frame.to_series(-1).null_count():
         return frame, piece.line + np.arange(frame.height)
     lines, blank = _check_records(piece, separator, width, source)
     if width == 1 or not blank.any():

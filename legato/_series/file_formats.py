@@ -10,14 +10,39 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.input_files import (
+    describe_kind,
+    limit_message,
+    shown_reason,
+    unpacked_limit,
+)
 from legato._series.csv import read_csv
 from legato._series.json_tables import read_json, read_json_lines
 from legato._series.packed_files import find_inner_suffix
-from legato._series.tables import ColumnRequest, Table, build_array_table, build_frame
+from legato._series.piped_files import (
+    STANDARD_INPUT,
+    DataFile,
+    PipedFile,
+    read_pipe,
+    read_standard_input,
+    size_of,
+)
+from legato._series.table_detection import FEWEST_LINES, SAMPLE_LINES, describe_table
+from legato._series.tables import (
+    ColumnRequest,
+    Table,
+    build_array_table,
+    build_frame,
+    choose_columns,
+)
+from legato._series.text import first_lines, read_blocks
+
+_NUMBER_BYTES = 8  # of a value, about
 
 
 @dataclass(frozen=True)
@@ -31,29 +56,37 @@ class FileFormat:
         refusal: why such files are not read and what to do, a clause after the file's name.
     """
 
-    read_table: Callable[[Path, ColumnRequest], Table] | None = None
+    read_table: Callable[[Any, ColumnRequest], Table] | None = None
     may_look_like_table: bool = False
     may_be_packed: bool = False
     refusal: str | None = None
 
 
-def read_parquet(path: Path, request: ColumnRequest) -> Table:
+def read_parquet(path: DataFile, request: ColumnRequest) -> Table:
     """Read a Parquet file.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or takes more than the limit.
     """
     import polars
 
     damage = (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError)
     try:
         with path.open("rb") as file:
-            return Table(polars.read_parquet(file), path.name)
+            names = polars.read_parquet_schema(file)
+            chosen = choose_columns(list(names), request, path.name)
+            file.seek(0)
+            rows = polars.scan_parquet(file).select(polars.len()).collect().item()
+            limit = size_of(path) + unpacked_limit()
+            if rows * len(chosen) * _NUMBER_BYTES > limit:
+                raise InputError(limit_message(path.name, limit))
+            file.seek(0)
+            return Table(polars.read_parquet(file, columns=chosen), path.name)
     except damage as error:
         raise _damaged_file(path, "Parquet", error) from error
 
 
-def read_numpy(path: Path, request: ColumnRequest) -> Table:
+def read_numpy(path: DataFile, request: ColumnRequest) -> Table:
     """Read an array (``.npy``), or columns by name (``.npz``).
 
     Raises:
@@ -64,7 +97,11 @@ def read_numpy(path: Path, request: ColumnRequest) -> Table:
         file.seek(0)
         try:
             loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
+                _check_members(loaded, path)
             loaded = loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+        except InputError:
+            raise
         except Exception as error:  # zipfile's, zlib's and NumPy's own, and a parser's
             if is_pickle or "Object arrays" in str(error):
                 raise InputError(
@@ -77,11 +114,21 @@ def read_numpy(path: Path, request: ColumnRequest) -> Table:
     return build_array_table(loaded, path.name)
 
 
-def _damaged_file(path: Path, name: str, error: BaseException) -> InputError:
-    reason = " ".join(str(error).split())[:200]
+def _check_members(loaded: Any, path: DataFile) -> None:
+    """Check that the arrays of a ``.npz`` file do not take more than the limit.
+
+    Raises:
+        InputError: they do.
+    """
+    limit = size_of(path) + unpacked_limit()
+    if sum(each.file_size for each in loaded.zip.infolist()) > limit:
+        raise InputError(limit_message(path.name, limit))
+
+
+def _damaged_file(path: DataFile, name: str, error: BaseException) -> InputError:
     return InputError(
-        f"{path.name} is not a whole {name} file ({reason}). It was cut short, altered, or is "
-        "something else: write it again."
+        f"{path.name} is not a whole {name} file ({shown_reason(error)}). It was cut short, "
+        "altered, or is something else: write it again."
     )
 
 
@@ -112,20 +159,51 @@ FORMATS = {
 }
 
 
-def find_format(path: Path) -> FileFormat:
+def open_data(source: str | os.PathLike) -> DataFile:
+    """The file of a path; of a pipe, or of ``"-"`` for standard input, all that comes from it.
+
+    Raises:
+        InputError: there is no such file, it is a folder or a device, or it cannot be read.
+    """
+    if os.fspath(source) == STANDARD_INPUT:
+        return _with_inner_suffix(read_standard_input())
+    path = Path(source)
+    try:
+        kind = describe_kind(path)
+    except OSError as error:
+        raise InputError(f"There is no file {str(path)[:200]}.") from error
+    if kind not in ("", "a pipe"):
+        raise InputError(f"{path} is {kind}; a file was expected.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} cannot be read: you have no right to.")
+    return _with_inner_suffix(read_pipe(path)) if kind else path
+
+
+def _with_inner_suffix(file: PipedFile) -> PipedFile:
+    """A piped file whose suffix, or that below its packing, is found by what its text looks like.
+
+    The first lines decide, so that a fault in later ones is reported as that of a table.
+    """
+    if find_inner_suffix(file)[0]:
+        return file
+    sample = first_lines(next(read_blocks(file), b""), SAMPLE_LINES)
+    looks = sample and (describe_table(sample) or describe_table(sample[:FEWEST_LINES]))
+    if looks:
+        if file.suffix:
+            file.stem += looks[1]
+        else:
+            file.suffix = looks[1]
+    return file
+
+
+def find_format(path: DataFile) -> FileFormat:
     """Find the format of a file by its suffix, that of a packing left out.
 
     Raises:
-        InputError: there is no such file, it is empty or cannot be read, or its format is refused.
+        InputError: it is empty, or its format is refused.
     """
-    if not os.path.exists(path):  # accepts any string as a path
-        raise InputError(f"There is no file {str(path)[:200]}.")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; a file was expected.")
-    if not path.stat().st_size:
+    if not size_of(path):
         raise InputError(f"{path.name} is empty; a header and rows below it were expected.")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"{path} cannot be read: you have no right to.")
     suffix, is_packed = find_inner_suffix(path)
     found = FORMATS.get(suffix, TEXT)
     if found.refusal is not None:

@@ -5,19 +5,19 @@ The whole file is held in memory as Python objects, which takes several times it
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._series.piped_files import DataFile
 from legato._series.tables import ColumnRequest, Table, build_array_table, build_frame
-from legato._series.text import check_utf8, read_blocks, strip_byte_order_mark
+from legato._series.text import read_whole
 
 _EXPECTED = 'a list of objects, [{"t": 1, "x": 2.5}, …], or an object of lists was expected'
 
 
-def read_json_lines(path: Path, request: ColumnRequest) -> Table:
+def read_json_lines(path: DataFile, request: ColumnRequest) -> Table:
     """Read a file of JSON lines, an object on each.
 
     Returns:
@@ -26,10 +26,10 @@ def read_json_lines(path: Path, request: ColumnRequest) -> Table:
     Raises:
         InputError: a line is no JSON object.
     """
-    return _build_lines_table(_read_content(path), path.name)
+    return _build_lines_table(read_whole(path), path.name)
 
 
-def read_json(path: Path, request: ColumnRequest) -> Table:
+def read_json(path: DataFile, request: ColumnRequest) -> Table:
     """Read a JSON file: a list of objects, lists or numbers, or an object of lists, as of pandas.
 
     A file of JSON lines is read too.
@@ -37,7 +37,7 @@ def read_json(path: Path, request: ColumnRequest) -> Table:
     Raises:
         InputError: it is no JSON, or no table.
     """
-    content = _read_content(path)
+    content = read_whole(path)
     try:
         value = json.loads(content)
     except RecursionError as error:
@@ -63,12 +63,6 @@ def read_json(path: Path, request: ColumnRequest) -> Table:
         if not any(isinstance(each, (dict, str)) for each in value):
             return build_array_table(value, path.name)
     raise InputError(f"{path.name} holds no table; {_EXPECTED}.")
-
-
-def _read_content(path: Path) -> bytes:
-    content = strip_byte_order_mark(b"".join(read_blocks(path)), path.name)
-    check_utf8(content, 1, path.name)
-    return content
 
 
 def _is_object(line: bytes) -> bool:

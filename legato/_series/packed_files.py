@@ -16,12 +16,13 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from legato._errors import InputError
+from legato._series.piped_files import DataFile
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKED_SUFFIXES = (*_OPENERS, ".zip", ".zst")
 
 
-def find_inner_suffix(path: Path) -> tuple[str, bool]:
+def find_inner_suffix(path: DataFile) -> tuple[str, bool]:
     """The suffix of a file without that of its packing, in small letters; and whether it is packed.
 
     Raises:
@@ -32,7 +33,7 @@ def find_inner_suffix(path: Path) -> tuple[str, bool]:
         return suffix, False
     inner = Path(path.stem).suffix.lower()
     if suffix == ".zip":
-        with _refusing_damage(path), zipfile.ZipFile(path) as archive:
+        with _refusing_damage(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
             inner = PurePosixPath(_find_member(archive, path).filename).suffix.lower() or inner
     if inner in PACKED_SUFFIXES:
         raise InputError(f"{path.name} is packed twice: unpack it first.")
@@ -40,7 +41,7 @@ def find_inner_suffix(path: Path) -> tuple[str, bool]:
 
 
 @contextmanager
-def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
+def open_unpacked(path: DataFile) -> Iterator[IO[bytes]]:
     """Open a file to read its bytes, unpacked if its suffix says that it is packed.
 
     Raises:
@@ -49,16 +50,19 @@ def open_unpacked(path: Path) -> Iterator[IO[bytes]]:
     """
     suffix = path.suffix.lower()
     with _refusing_damage(path), ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
         if suffix == ".zip":
-            archive = stack.enter_context(zipfile.ZipFile(path))
+            archive = stack.enter_context(zipfile.ZipFile(file))
             yield stack.enter_context(archive.open(_find_member(archive, path)))
         elif suffix == ".zst":
-            yield stack.enter_context(_find_zstandard(path).open(path))
+            yield stack.enter_context(_find_zstandard(path).open(file))
+        elif suffix in _OPENERS:
+            yield stack.enter_context(_OPENERS[suffix](file, "rb"))
         else:
-            yield stack.enter_context(_OPENERS.get(suffix, open)(path, "rb"))
+            yield file
 
 
-def _find_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
+def _find_member(archive: zipfile.ZipFile, path: DataFile) -> zipfile.ZipInfo:
     """The only file of an archive; folders and what macOS adds are left out."""
     members = [
         each
@@ -75,7 +79,7 @@ def _find_member(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:
     return members[0]
 
 
-def _find_zstandard(path: Path):
+def _find_zstandard(path: DataFile):
     try:
         return importlib.import_module("compression.zstd")
     except ImportError as error:
@@ -86,7 +90,7 @@ def _find_zstandard(path: Path):
 
 
 @contextmanager
-def _refusing_damage(path: Path) -> Iterator[None]:
+def _refusing_damage(path: DataFile) -> Iterator[None]:
     """Turn what damaged files raise into an InputError."""
     name = path.suffix.lower().removeprefix(".")
     kind = {"gz": "gzip", "bz2": "bzip2"}.get(name, name)

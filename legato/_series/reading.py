@@ -7,23 +7,29 @@ read one at a time, in order of sequence and time, so that memory stays near the
 import os
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 
 from legato._errors import InputError
 from legato._platform.checks import check_choice
+from legato._platform.input_files import refusing_damage
 from legato._series.columns import check_spread, read_column
-from legato._series.file_formats import find_format
+from legato._series.file_formats import find_format, open_data
 from legato._series.missing_values import (
     MissingPolicy,
     check_no_missing,
     handle_missing,
     mark_missing,
 )
-from legato._series.sequences import Column, Sequences, suggest_columns
-from legato._series.tables import ColumnRequest, Table, build_table, check_table
+from legato._series.sequences import Column, Sequences
+from legato._series.tables import (
+    ColumnRequest,
+    Table,
+    build_table,
+    check_present,
+    check_table,
+)
 from legato._series.text import read_text
 from legato._series.time_column import (
     check_no_duplicates,
@@ -48,10 +54,10 @@ def read(
         source: the path of a CSV or TSV file (``.csv``, ``.tsv``, ``.tab``, ``.psv``; UTF-8, with a
             header), of JSON (``.jsonl``, ``.ndjson``, ``.json``), Parquet (``.parquet``, ``.pq``)
             or NumPy (``.npy``, ``.npz``), or of any other text, which is one sequence of
-            characters; CSV, JSON and texts also packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``). Or
-            a frame of Polars or pandas,
-            columns by name, an array (time steps,), (time steps, columns) or (sequences, time
-            steps, columns), or a list of arrays, a sequence each.
+            characters; CSV, JSON and texts also packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``). The
+            path of a pipe, or ``"-"`` for standard input, whose content says what it is. Or a frame
+            of Polars or pandas, columns by name, an array (time steps,), (time steps, columns) or
+            (sequences, time steps, columns), or a list of arrays, a sequence each.
         group: the column with the sequence's identifier; default: all rows are one sequence.
         time: the column of times: numbers, dates, or text in ISO 8601. Rows are sorted by it within
             each sequence. Default: the index of a pandas frame if it holds dates, as ``"time"``
@@ -83,19 +89,16 @@ def read(
         None if columns is None else _list_names(columns, "columns"),
         _list_names(categorical, "categorical"),
     )
-    if isinstance(source, (str, os.PathLike)):
-        path = Path(source)
-        file_format = find_format(path)
+    if not isinstance(source, (str, os.PathLike)):
+        return _sequences_from_table(build_table(source, request), request, missing)
+    file = open_data(source)
+    with refusing_damage(file.name, "file of data", "write it again."):
+        file_format = find_format(file)
         if file_format.read_table is None:
-            _check_no_columns(request, path.name)
-            return read_text(path, file_format.may_look_like_table)
-        table = file_format.read_table(path, request)
-    else:
-        table = build_table(source, request)
-    check_table(table)
-    if table.index_time is not None:
-        request = replace(request, time=table.index_time)
-    return _sequences_from_table(table, request, missing)
+            _check_no_columns(request, file.name)
+            return read_text(file, file_format.may_look_like_table)
+        table = file_format.read_table(file, request)
+        return _sequences_from_table(table, request, missing)
 
 
 def _check_no_columns(request: ColumnRequest, source: str) -> None:
@@ -115,6 +118,9 @@ def _sequences_from_table(
     table: Table, request: ColumnRequest, missing: MissingPolicy
 ) -> Sequences:
     """Sort a table's rows into sequences, read its columns and check them."""
+    check_table(table, request)
+    if table.index_time is not None:
+        request = replace(request, time=table.index_time)
     group, time = request.group, request.time
     used = _choose_value_columns(table, request)
     order, lengths, names = _group_rows(table, group)
@@ -166,11 +172,7 @@ def _choose_value_columns(table: Table, request: ColumnRequest) -> list[str]:
         InputError: a column is absent, or is named for two uses.
     """
     present, group, time = table.frame.columns, request.group, request.time
-    for name in (group, time, *(request.values or ()), *request.labels):
-        if name is not None and name not in present:
-            raise InputError(
-                f"{table.source} has no column {name!r}.{suggest_columns(name, present)}"
-            )
+    check_present(present, request, table.source)
     if group is not None and group == time:
         raise InputError(f"Column {group!r} cannot be both group= and time=.")
     for name in (*(request.values or ()), *request.labels):

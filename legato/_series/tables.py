@@ -6,13 +6,15 @@ Built from frames of Polars and pandas, columns by name and arrays; files are re
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.input_files import read_limit
 from legato._platform.plain_arrays import check_keeps_meaning, to_native, with_missing
+from legato._series.sequences import suggest_columns
 
 if TYPE_CHECKING:
     import polars
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
 
 _FINE_UNITS = ("ns", "ps", "fs", "as")  # of datetime64; Polars has none below nanoseconds
+_COLUMNS = 5_000  # that are read at most, if the environment does not say otherwise
+_COLUMNS_VARIABLE = "LEGATO_COLUMN_LIMIT"
 _INDEX_TIMES = ("time", "index")  # names of the column made from an index of dates without a name
 
 
@@ -72,13 +76,14 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
+        self.frame = (
+            self.frame.clone()
+        )  # columns are popped in place, since a copy for each is slow
         self.height = self.frame.height
 
     def pop(self, name: str) -> "polars.Series":
         """Take a column out of the table."""
-        column = self.frame[name]
-        self.frame = self.frame.drop(name)
-        return column
+        return self.frame.drop_in_place(name)
 
     @property
     def rows(self) -> np.ndarray:
@@ -123,12 +128,55 @@ def build_table(source: Any, request: ColumnRequest) -> Table:
     return build_array_table(source)
 
 
-def check_table(table: Table) -> None:
-    """Check that a table has rows, and columns with names of their own.
+def column_limit() -> int:
+    """The number of columns that are read at most: ``$LEGATO_COLUMN_LIMIT``.
+
+    Raises:
+        InputError: the variable is no whole number.
+    """
+    return read_limit(_COLUMNS_VARIABLE, _COLUMNS, "the number of columns that are read at most")
+
+
+def choose_columns(names: Sequence[str], request: ColumnRequest, source: str) -> list[str]:
+    """The columns to read of all that a source has: those that are asked for.
+
+    Raises:
+        InputError: one that is asked for is absent, or they are more than the limit.
+    """
+    check_present(names, request, source)
+    chosen, limit = [name for name in names if request.needs(name)], column_limit()
+    if len(chosen) > limit:
+        raise InputError(
+            f"{source} has {len(names):,} columns, and at most {limit:,} are read. Name those that "
+            f"are meant with columns=, or set the environment variable {_COLUMNS_VARIABLE} to a "
+            "larger number."
+        )
+    return chosen
+
+
+def check_present(names: Sequence[str], request: ColumnRequest, source: str) -> None:
+    """Check that a source has every column that is asked for.
+
+    Raises:
+        InputError: one is absent.
+    """
+    known = set(names)
+    for name in (request.group, request.time, *(request.values or ()), *request.labels):
+        if name is not None and name not in known:
+            raise InputError(
+                f"{source} has no column {name!r}.{suggest_columns(name, list(names))}"
+            )
+
+
+def check_table(table: Table, request: ColumnRequest) -> None:
+    """Check that a table has rows, and not too many columns, with names of their own.
 
     Raises:
         InputError: it does not.
     """
+    if table.frame.width > column_limit():
+        chosen = choose_columns(table.frame.columns, request, table.source)
+        table.frame = table.frame.select(chosen)
     check_names(table.frame.columns, table.source)
     if not table.frame.width or not table.frame.height:
         raise InputError(f"{table.source} has no rows; at least one is needed.")
@@ -145,12 +193,14 @@ def check_names(names: list[str], source: str) -> None:
             f"{source}: column {names.index('') + 1} of {len(names)} has no name. Name it in the "
             "header; pandas writes such a column for its index unless told index=False."
         )
-    for at, name in enumerate(names):
-        if name in names[:at]:
+    places: dict[str, int] = {}
+    for at, name in enumerate(names, 1):
+        if name in places:
             raise InputError(
-                f"{source}: the columns {names.index(name) + 1} and {at + 1} are both called "
-                f"{name!r}. Give each a name of its own."
+                f"{source}: the columns {places[name]} and {at} are both called {name!r}. Give "
+                "each a name of its own."
             )
+        places[name] = at
 
 
 def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
@@ -181,6 +231,11 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
     frame = frame.reset_index(level=wanted) if wanted else frame
     names = [str(name) for name in frame.columns]
     check_names(names, "the frame")
+    if len(names) > column_limit():
+        asked = replace(request, time=request.time or index_time)
+        wanted = set(choose_columns(names, asked, "the frame"))
+        frame = frame.loc[:, [name in wanted for name in names]]
+        names = [name for name in names if name in wanted]
     columns = {name: _plain_values(frame.iloc[:, at]) for at, name in enumerate(names)}
     return Table(build_frame(columns, "the frame"), "the frame", index_time=index_time)
 

@@ -1,12 +1,13 @@
 """UTF-8 text files: read in blocks and checked by line, or whole as a sequence of characters."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from legato._errors import InputError
-from legato._series.packed_files import open_unpacked
+from legato._platform.input_files import limit_message, unpacked_limit
+from legato._series.packed_files import PACKED_SUFFIXES, open_unpacked
+from legato._series.piped_files import DataFile, size_of
 from legato._series.sequences import Column, Sequences
 from legato._series.table_detection import SAMPLE_LINES, describe_table
 
@@ -21,9 +22,10 @@ _NO_TEXT = (  # first bytes, what such a file is, and what to do
     (b"\xd0\xcf\x11\xe0", "a workbook", "save the sheet that is meant as CSV"),
 )
 FIRST_BLOCK_BYTES, BLOCK_BYTES = 2**18, 2**23  # the first block read of a file; the largest one
+WHOLE_SHARE = 4  # packed files that are held whole may have one so many-th of the limit
 
 
-def read_text(path: Path, may_be_table: bool = False) -> Sequences:
+def read_text(path: DataFile, may_be_table: bool = False) -> Sequences:
     """Read a text as one sequence of characters, each its code point (int32).
 
     Args:
@@ -33,8 +35,7 @@ def read_text(path: Path, may_be_table: bool = False) -> Sequences:
     Raises:
         InputError: the file is empty, is not UTF-8, or looks like a table.
     """
-    content = strip_byte_order_mark(b"".join(read_blocks(path)), path.name)
-    check_utf8(content, 1, path.name)
+    content = read_whole(path)
     sample = first_lines(content, SAMPLE_LINES)
     looks = None if may_be_table or not sample else describe_table(sample)
     if looks is not None:
@@ -58,15 +59,37 @@ def read_text(path: Path, may_be_table: bool = False) -> Sequences:
     )
 
 
-def read_blocks(path: Path, most_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """Read a file in blocks that grow up to a size, unpacked if its suffix says so.
+def read_whole(path: DataFile) -> bytes:
+    """Read a file of UTF-8 text whole, unpacked if its suffix says so, without a byte order mark.
 
     Raises:
-        InputError: it cannot be read, or was cut short.
+        InputError: it cannot be read, is not UTF-8, or holds more than the limit.
     """
+    blocks = b"".join(read_blocks(path, share=WHOLE_SHARE))
+    content = strip_byte_order_mark(blocks, path.name)
+    check_utf8(content, 1, path.name)
+    return content
+
+
+def read_blocks(path: DataFile, most_bytes: int = BLOCK_BYTES, share: int = 1) -> Iterator[bytes]:
+    """Read a file in blocks that grow up to a size, unpacked if its suffix says so.
+
+    Args:
+        path: the file.
+        most_bytes: of a block.
+        share: the part of the limit of unpacked files that is taken, as a divisor.
+
+    Raises:
+        InputError: it cannot be read, was cut short, or holds more than the limit.
+    """
+    limit, total = unpacked_limit() // share, 0
+    is_packed = path.suffix.lower() in PACKED_SUFFIXES
     with open_unpacked(path) as file:
         size = min(FIRST_BLOCK_BYTES, most_bytes)
         while block := file.read(size):
+            total += len(block)
+            if is_packed and total > limit + size_of(path):
+                raise InputError(limit_message(path.name, limit + size_of(path), share))
             yield block
             size = min(size * 5 // 4, most_bytes)
 

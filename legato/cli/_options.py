@@ -14,7 +14,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, an
 Data = Annotated[
     Path,
     typer.Argument(
-        help="CSV, JSON, Parquet, NumPy or text file.", metavar="DATA", show_default=False
+        help="CSV, JSON, Parquet, NumPy or text file, or a pipe; - is standard input.",
+        metavar="DATA",
+        show_default=False,
     ),
 ]
 ModelFile = Annotated[

@@ -1,0 +1,95 @@
+"""Data from a pipe or standard input: read to the end, then read as a file of that content."""
+
+import io
+import sys
+import zipfile
+from pathlib import Path
+from typing import IO
+
+from legato._errors import InputError
+from legato._platform.input_files import limit_message, unpacked_limit
+
+STANDARD_INPUT = "-"  # the path that means it
+_BLOCK_BYTES = 2**20
+_SUFFIXES = {  # by a file's first bytes
+    b"PK\x03\x04": ".zip",
+    b"\x1f\x8b": ".gz",
+    b"BZh": ".bz2",
+    b"\xfd7zXZ\x00": ".xz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"PAR1": ".parquet",
+    b"\x93NUMPY": ".npy",
+}
+
+
+class PipedFile:
+    """What came from a pipe, with what readers of files use of a ``Path``.
+
+    Attributes:
+        content: all bytes that came.
+        name: the pipe's, for messages.
+        suffix, stem: as of a path; found by the first bytes where the name has no suffix.
+    """
+
+    def __init__(self, content: bytes, name: str, suffix: str = ""):
+        self.content, self.name = content, name
+        self.stem = Path(name).stem if suffix else name
+        self.suffix = suffix or _find_suffix(content)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, mode: str = "rb") -> IO[bytes]:
+        """The content as a file."""
+        return io.BytesIO(self.content)
+
+
+DataFile = Path | PipedFile
+
+
+def read_pipe(path: Path) -> PipedFile:
+    """Read a named pipe to its end; the name's suffix, if it has one, says what it is.
+
+    Raises:
+        InputError: it holds more than the limit.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as pipe:
+        return PipedFile(_read_to_end(pipe, str(path)), str(path), path.suffix)
+
+
+def read_standard_input() -> PipedFile:
+    """Read standard input to its end.
+
+    Raises:
+        InputError: it holds more than the limit.
+    """
+    return PipedFile(_read_to_end(sys.stdin.buffer, "standard input"), "standard input")
+
+
+def size_of(file: DataFile) -> int:
+    """The bytes of a file, packed as it is."""
+    return len(file.content) if isinstance(file, PipedFile) else file.stat().st_size
+
+
+def _read_to_end(pipe: IO[bytes], name: str) -> bytes:
+    blocks, size, limit = [], 0, unpacked_limit()
+    while block := pipe.read(_BLOCK_BYTES):
+        size += len(block)
+        if size > limit:
+            raise InputError(limit_message(name, limit))
+        blocks.append(block)
+    return b"".join(blocks)
+
+
+def _find_suffix(content: bytes) -> str:
+    suffix = next((each for first, each in _SUFFIXES.items() if content.startswith(first)), "")
+    if suffix == ".zip":
+        try:
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile:
+            names = []
+        if names and all(name.endswith(".npy") for name in names):
+            return ".npz"
+    return suffix

@@ -1,0 +1,133 @@
+"""Data from pipes and standard input; packed files, columns and arrays beyond the limits."""
+
+import bz2
+import gzip
+import io
+import os
+import sys
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import polars
+import pytest
+from shop_files import write_file, write_zip
+
+import legato
+from legato import InputError
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+ROWS = b"t,x\n" + b"".join(b"%d,%d.5\n" % (at, at) for at in range(20))
+
+
+def packed(write) -> bytes:
+    """What a function writes to a file."""
+    file = io.BytesIO()
+    write(file)
+    return file.getvalue()
+
+
+CONTENTS = {
+    "CSV": ROWS,
+    "gzip": gzip.compress(ROWS),
+    "bzip2": bz2.compress(ROWS),
+    "JSON lines": b"".join(b'{"t": %d, "x": %d.5}\n' % (at, at) for at in range(20)),
+    "Parquet": packed(
+        polars.DataFrame({"t": range(20), "x": [at + 0.5 for at in range(20)]}).write_parquet
+    ),
+    "npz": packed(lambda file: np.savez(file, t=np.arange(20), x=np.arange(20) + 0.5)),
+}
+
+
+def make_pipe(content: bytes, name: str = "pipe") -> str:
+    """A named pipe that a thread writes to."""
+    os.mkfifo(name)
+    threading.Thread(target=lambda: Path(name).write_bytes(content), daemon=True).start()
+    return name
+
+
+@pytest.mark.parametrize("kind", CONTENTS)
+def test_a_pipe_is_read_as_a_file_of_its_content(kind, monkeypatch):
+    expected = np.stack([np.arange(20), np.arange(20) + 0.5], 1)
+    np.testing.assert_array_equal(legato.read(make_pipe(CONTENTS[kind])).values, expected)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(CONTENTS[kind])))
+    piped = legato.read("-")
+    np.testing.assert_array_equal(piped.values, expected)
+    assert piped.source == "standard input"
+
+
+def test_the_name_of_a_pipe_may_say_what_it_is():
+    assert legato.read(make_pipe(b"a,b\n1,2\n", "p.csv")).values.tolist() == [[1, 2]]
+    assert len(legato.read(make_pipe(b"It was the best\nof times.\n", "p.txt")).values) == 26
+    with pytest.raises(InputError, match=r"^p, line 22: 3 fields came"):
+        legato.read(make_pipe(ROWS + b"1,2,3\n", "p"))
+    with pytest.raises(InputError, match=r"^empty is empty"):
+        legato.read(make_pipe(b"", "empty"))
+
+
+def test_devices_and_sockets_are_no_data():
+    os.symlink("/dev/zero", "zero.csv")
+    for path in ("zero.csv", "/dev/null"):
+        with pytest.raises(InputError, match=f"^{path} is a device; a file was expected"):
+            legato.read(path)
+
+
+LARGE = {
+    "gzip": lambda: write_file(gzip.compress(ROWS + b"9,9.5\n" * 40_000), "t.csv.gz"),
+    "zip": lambda: write_zip("t.zip", {"t.csv": ROWS + b"9,9.5\n" * 40_000}),
+    "text": lambda: write_file(bz2.compress(b"a b " * 50_000), "t.txt.bz2"),
+    "JSON": lambda: write_file(gzip.compress(b"[" + b"1," * 60_000 + b"1]"), "t.json.gz"),
+    "npz": lambda: np.savez_compressed("t.npz", x=np.zeros(40_000)) or "t.npz",
+    "Parquet": lambda: polars.DataFrame({"x": np.zeros(40_000)}).write_parquet("t.pq") or "t.pq",
+    "pipe": lambda: make_pipe(ROWS + b"9,9.5\n" * 40_000),
+}
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_files_that_unpack_to_more_than_the_limit_are_refused(kind, monkeypatch):
+    path = LARGE[kind]()
+    monkeypatch.setenv("LEGATO_UNPACKED_LIMIT", "200000")
+    with pytest.raises(InputError, match=r"takes more than .* bytes .*LEGATO_UNPACKED_LIMIT"):
+        legato.read(path)
+    monkeypatch.setenv("LEGATO_UNPACKED_LIMIT", "2000000")
+    if kind != "pipe":
+        assert len(legato.read(path).values) >= 40_000
+
+
+WIDE = [f"c{at}" for at in range(200)]
+TABLES = {
+    "CSV": lambda frame: frame.write_csv("t.csv") or "t.csv",
+    "Parquet": lambda frame: frame.write_parquet("t.parquet") or "t.parquet",
+    "JSON": lambda frame: frame.write_ndjson("t.jsonl") or "t.jsonl",
+    "npz": lambda frame: np.savez("t.npz", **frame.to_dict(as_series=False)) or "t.npz",
+    "polars": lambda frame: frame,
+    "pandas": lambda frame: __import__("pandas").DataFrame(frame.to_dict(as_series=False)),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_many_columns_are_refused_unless_those_that_are_meant_are_named(kind, monkeypatch, rng):
+    frame = polars.DataFrame({name: rng.normal(size=9) for name in WIDE})
+    source = TABLES[kind](frame)
+    monkeypatch.setenv("LEGATO_COLUMN_LIMIT", "20")
+    with pytest.raises(InputError, match=r"200 columns, and at most 20 are read. Name .*columns="):
+        legato.read(source)
+    with pytest.raises(InputError, match=r"no column 'c1x'. Did you mean 'c1"):
+        legato.read(source, columns="c1x")
+    found = legato.read(source, columns=["c7", "c199"])
+    np.testing.assert_allclose(found.values, frame.select("c7", "c199").to_numpy(), rtol=1e-12)
+    monkeypatch.setenv("LEGATO_COLUMN_LIMIT", "200")
+    assert legato.read(source).values.shape == (9, 200)
+    assert frame.columns == WIDE  # as it was
+
+
+def test_rows_of_many_columns_are_checked(monkeypatch):
+    monkeypatch.setenv("LEGATO_COLUMN_LIMIT", "2")
+    for row, count in (("1,2", 2), ("1,2,3,4", 4)):
+        write_file(f"a,b,c\n1,2,3\n{row}\n\n4,5,6\n", "t.csv")
+        with pytest.raises(InputError, match=f"t.csv, line 3: {count} fields came"):
+            legato.read("t.csv", columns=["a"])
+    write_file('a,b,c\n1,"2\n",3\n\n4,5,6\n', "t.csv")
+    assert legato.read("t.csv", columns=["c", "a"]).values.tolist() == [[3, 1], [6, 4]]
