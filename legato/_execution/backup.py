@@ -22,6 +22,7 @@ from legato._errors import StateError
 from legato._platform.array_files import read_arrays, write_arrays
 from legato._platform.atomic_files import make_folder
 from legato._platform.checks import is_count
+from legato._platform.input_files import refusing_damage
 from legato._platform.random_state import (
     check_random_state,
     global_random_state,
@@ -95,7 +96,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
     def _load_model(self):
         # Keras calls it when the run begins.
         if not self.path.exists():
-            return super()._load_model()
+            return self._load_model_of_keras()
         found = read_arrays(self.path, _FORMAT, "backup", _decode)
         if not self.training.restore(found):
             raise StateError(
@@ -107,6 +108,14 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         self._last_batch_seen = found["step"] - 1
         self._found = found
         return None
+
+    def _load_model_of_keras(self):
+        """Restore a backup that plain Keras made, if there is one."""
+        model: Any = self.model
+        if not model.built:
+            return super()._load_model()  # says what to do
+        with refusing_damage(self.backup_dir, "backup", "delete the folder to begin anew."):
+            return super()._load_model()
 
 
 def _decode(arrays: dict[str, np.ndarray], about: dict[str, str]) -> dict[str, Any]:

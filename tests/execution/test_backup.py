@@ -211,6 +211,15 @@ def test_a_backup_of_plain_keras_is_continued(tmp_path):
 # Invalid backups.
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[" * 100_000, '{"epoch"'])
+def test_a_damaged_backup_of_plain_keras_is_refused(content, tmp_path):
+    backup = BackupAndRestore(tmp_path)
+    backup.set_model(model(True, 1))
+    Path(backup._training_metadata_path).write_text(content)
+    with pytest.raises(legato.InputError, match=r"is not a whole backup .*delete the folder"):
+        backup._load_model()
+
+
 @cache
 def backup_bytes() -> bytes:
     """The file of a stopped run."""
