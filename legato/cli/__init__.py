@@ -18,11 +18,13 @@ from legato.cli import _alphabet_command, _stream_command, _train_command, _trai
 class _Commands(TyperGroup):
     """A group whose commands have one word or two, such as ``legato alphabet questions``."""
 
-    def main(self, *args, **kwargs):
+    def main(self, args=None, *more, **options):
         with safe_standard_streams():
             try:
-                return super().main(*args, **kwargs)
-            except OutputError as error:  # of --help and --version
+                return super().main(args, *more, **options)
+            except OutputError as error:  # of --help, --version or a command with --debug
+                if "--debug" in (sys.argv if args is None else args):
+                    raise
                 print(f"legato: {error}", file=sys.stderr)
                 sys.exit(2)
 
