@@ -22,6 +22,7 @@ _NO_TEXT = (  # first bytes, what such a file is, and what to do
     (b"\xd0\xcf\x11\xe0", "a workbook", "save the sheet that is meant as CSV"),
 )
 FIRST_BLOCK_BYTES, BLOCK_BYTES = 2**18, 2**23  # the first block read of a file; the largest one
+_MOST_DEFLATED = 1_032  # times a gzip file's size its content may have
 WHOLE_SHARE = 4  # packed files that are held whole may have one so many-th of the limit
 
 
@@ -82,16 +83,30 @@ def read_blocks(path: DataFile, most_bytes: int = BLOCK_BYTES, share: int = 1) -
     Raises:
         InputError: it cannot be read, was cut short, or holds more than the limit.
     """
-    limit, total = unpacked_limit() // share, 0
-    is_packed = path.suffix.lower() in PACKED_SUFFIXES
+    if path.suffix.lower() in PACKED_SUFFIXES:
+        _check_unpacked_size(path, share)
     with open_unpacked(path) as file:
         size = min(FIRST_BLOCK_BYTES, most_bytes)
         while block := file.read(size):
-            total += len(block)
-            if is_packed and total > limit + size_of(path):
-                raise InputError(limit_message(path.name, limit + size_of(path), share))
             yield block
             size = min(size * 5 // 4, most_bytes)
+
+
+def _check_unpacked_size(path: DataFile, share: int) -> None:
+    """Unpack a file without keeping anything, to refuse a too large one before it is parsed.
+
+    Raises:
+        InputError: it cannot be read, was cut short, or holds more than the limit.
+    """
+    limit = unpacked_limit() // share + size_of(path)
+    if path.suffix.lower() == ".gz" and size_of(path) * _MOST_DEFLATED < limit:
+        return
+    total = 0
+    with open_unpacked(path) as file:
+        while block := file.read(BLOCK_BYTES):
+            total += len(block)
+            if total > limit:
+                raise InputError(limit_message(path.name, limit, share))
 
 
 def check_utf8(content: bytes, line: int, source: str) -> None:

@@ -96,6 +96,16 @@ def test_files_that_unpack_to_more_than_the_limit_are_refused(kind, monkeypatch)
         assert len(legato.read(path).values) >= 40_000
 
 
+def test_a_packed_file_that_is_too_large_is_refused_before_its_rows_are_read(monkeypatch):
+    path = write_file(gzip.compress(b"x,y\n1,2,3\n" + b"1,2\n" * 100_000), "t.csv.gz")
+    monkeypatch.setenv("LEGATO_UNPACKED_LIMIT", "200000")
+    with pytest.raises(InputError, match="takes more than"):
+        legato.read(path)
+    monkeypatch.delenv("LEGATO_UNPACKED_LIMIT")
+    with pytest.raises(InputError, match="line 2"):
+        legato.read(path)
+
+
 WIDE = [f"c{at}" for at in range(200)]
 TABLES = {
     "CSV": lambda frame: frame.write_csv("t.csv") or "t.csv",
