@@ -67,9 +67,10 @@ SHOWN = {
 def printed(name: str) -> list[str]:
     """The lines an example prints in a process of its own."""
     paths = [str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]
+    paths = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env=os.environ | paths | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"},  # as for users
         capture_output=True,
         text=True,
         timeout=300,

@@ -32,6 +32,9 @@ from legato.alphabet._experiment import (
 )
 from legato.cli import app
 
+# Trainings here run longer than they compile.
+pytestmark = pytest.mark.usefixtures("optimized")
+
 NAMES = "window perceptron batch prefix cold rows runs series labels".split()
 
 
