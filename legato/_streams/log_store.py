@@ -2,23 +2,21 @@
 
 The snapshot is what ``Streams.save`` writes. Every change is appended to FILE.log in one write
 before it is answered, so it survives the process, however that ends. A record holds whole states,
-not differences, so that reading one twice does no harm, and is framed by its length and checksums,
-which tell a record that a kill cut short from one that was altered. When the log has grown long,
-and at the end, the snapshot is written anew and the log begins again; a record of the snapshot that
-a log follows keeps the log from being applied to another. When a log begins, its generation, a
-random number, is written into the snapshot, too, in place and before the first change: a snapshot
-whose log is missing, or is another, is at an old point and refused. Symbolic links are resolved
-first, so that there is one log and one lock for a file; a hard link is another file that has no log
-beside it.
+not differences, so that reading one twice does no harm (``log_records`` has their format). When the
+log has grown long, and at the end, the snapshot is written anew and the log begins again; a record
+of the snapshot that a log follows keeps the log from being applied to another. When a log begins,
+its generation, a random number, is written into the snapshot, too, in place and before the first
+change: a snapshot whose log is missing, or is another, is at an old point and refused. Symbolic
+links are resolved first, so that there is one log and one lock for a file; a hard link is another
+file that has no log beside it.
 
 What a loss of power may take depends on ``sync`` (``SYNC``). At every level the order is forced in
 which one copy replaces another: the log's header is on the disk before the snapshot's mark, that
 before the first change, a new snapshot before the log is emptied, and that before it begins again.
 
 Limits: with ``sync="off"`` and ``"close"``, a log that lost a part in the middle is noticed when
-the file is opened, and not mended. A record that was not forced is taken for cut short if the end
-of it is missing or all of it is zeros, and for altered otherwise. The store is opened by one pool
-at a time, where the system has ``flock``.
+the file is opened, and not mended. The store is opened by one pool at a time, where the system has
+``flock``.
 
 A table in SQLite (3.40, WAL mode) in place of log and snapshot was measured on 28 November 2026 (2
 cores of an AMD EPYC, Zen 4, busy; LSTM of 50 units, one step a feed, medians of 11 rounds in
@@ -30,15 +28,12 @@ import hashlib
 import json
 import os
 import secrets
-import struct
 import sys
-import zlib
-from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +41,7 @@ from legato._errors import InputError, OutputError, StateError
 from legato._platform.atomic_files import sync_folder
 from legato._platform.checks import check_choice
 from legato._platform.input_files import check_is_regular
+from legato._streams.log_records import MAGIC, damage_at, frame_record, read_records
 from legato._streams.slots import SlotTable
 from legato._streams.store import Name, Snapshot, StreamRecords, checked_name
 from legato._streams.stream_files import StreamFile
@@ -56,12 +52,8 @@ except ImportError:  # Windows: opening a file twice is not noticed
     fcntl = None
 
 SYNC = ("off", "close", "feed")  # when changes are forced onto the disk; see ``streams``
-MAGIC = b"legato.streams.log.1\n"
 MIN_LOG_BYTES = 2**24  # a shorter log is left as it is
 LOG_TO_SNAPSHOT = 4  # a log longer than so many snapshots is replaced by a new snapshot
-_FRAME = struct.Struct("<QI")  # a record's length and its checksum
-_CHECK = struct.Struct("<I")  # checksum of the frame: a wrong length would hide all that follows
-_encode_head = json.JSONEncoder(default=int).encode  # whole numbers of NumPy too
 
 
 class LogStore:
@@ -141,7 +133,7 @@ class LogStore:
         if records.names:
             steps = np.asarray(records.steps, np.int64)
             body = steps.tobytes() + records.rows.tobytes()
-            self._append(_frame_record({"put": records.names}, body))
+            self._append(frame_record({"put": records.names}, body))
 
     def drop(self, names: list[Name]) -> int:
         """See ``StreamStore``. The log is not searched: all names count as there.
@@ -152,7 +144,7 @@ class LogStore:
         """
         self._check_open()
         self._check_log()
-        self._append(b"".join(_frame_record({"gone": name}) for name in names))
+        self._append(b"".join(frame_record({"gone": name}) for name in names))
         return len(names)
 
     def commit(self, force: bool = False) -> None:
@@ -317,7 +309,7 @@ class LogStore:
         """Write the snapshot, and begin the log again."""
         records = records._replace(weights=self._files.fingerprint())
         if self._size:  # from here on this log fits the new snapshot as well
-            self._append(_frame_record({"follows": _digest_of(records)}))
+            self._append(frame_record({"follows": _digest_of(records)}))
             self._sync_log()
         self._files.write(self._path, records)
         self._synced_writes = self._writes
@@ -330,7 +322,7 @@ class LogStore:
         """Make the header of a log that follows the snapshot, which has no mark yet."""
         self._generation, self._is_marked = secrets.token_hex(16), False
         head = {"follows": _digest_of(snapshot), "generation": self._generation}
-        self._header = MAGIC + _frame_record(head)
+        self._header = MAGIC + frame_record(head)
         self._weights = snapshot.weights
 
     # Reading.
@@ -403,13 +395,13 @@ class LogStore:
         followed: list[str] = []
         has_later = False
         with self._log.open("rb") as file:
-            for at, payload in self._read_records(file):
+            for begin, end, payload in read_records(file, self._log):
                 count = len(followed)
                 try:
                     self._apply_record(payload, table, followed)
                 except Exception as error:  # there are many ways of not fitting together
-                    raise self._damage_at(at) from error
-                has_later = len(followed) == count
+                    raise damage_at(begin, self._log) from error
+                self._size, has_later = end, len(followed) == count
         return followed, has_later
 
     def _apply_record(self, payload: bytes, table: SlotTable, followed: list[str]) -> None:
@@ -436,51 +428,6 @@ class LogStore:
         elif value in table:
             table.drop(value)
 
-    def _read_records(self, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-        """Yield the payloads of all whole records, each with the byte at which its record begins.
-
-        Raises:
-            StateError: one was altered, or this is no log.
-        """
-        magic = file.read(len(MAGIC))
-        if not MAGIC.startswith(magic):
-            if not any(magic) and _has_only_zeros(file):
-                return
-            raise StateError(
-                f"{self._log} is something else than the log of streams: take it away, or keep the "
-                "streams in another file."
-            )
-        size = os.fstat(file.fileno()).st_size
-        while len(frame := file.read(_FRAME.size + _CHECK.size)) == _FRAME.size + _CHECK.size:
-            length, checksum = _FRAME.unpack_from(frame)
-            if _CHECK.unpack_from(frame, _FRAME.size)[0] != zlib.crc32(frame[: _FRAME.size]):
-                at = file.tell() - len(frame)
-                if not any(frame) and _has_only_zeros(file):
-                    return
-                raise self._damage_at(at)
-            if length > size - file.tell():
-                return
-            payload = file.read(length)
-            if zlib.crc32(payload) != checksum:
-                raise self._damage_at(file.tell() - len(frame) - length)
-            self._size = file.tell()
-            yield file.tell() - len(frame) - length, payload
-
-    def _damage_at(self, at: int) -> StateError:
-        return StateError(
-            f"{self._log} was altered since it was written: the record at byte {at:,} of it is "
-            "damaged. Use the file as legato wrote it, or keep only what it says up to there by "
-            f"cutting it off: truncate -s {at} {self._log}."
-        )
-
-
-def _has_only_zeros(file: BinaryIO) -> bool:
-    """Whether the rest of a file is zeros, as a loss of power leaves what was not forced."""
-    while block := file.read(MIN_LOG_BYTES):
-        if any(block):
-            return False
-    return True
-
 
 def _checked_text(value: Any) -> str:
     """A text that was read from a record.
@@ -499,17 +446,6 @@ def _digest_of(records: StreamRecords) -> str:
     for array in (records.rows, records.steps):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _frame_record(head: dict[str, Any], body: bytes = b"") -> bytes:
-    """A record as the log has it: frame, its checksum, a line of JSON, and the body."""
-    return frame_payload(_encode_head(head).encode() + b"\n" + body)
-
-
-def frame_payload(payload: bytes) -> bytes:
-    """A record of a payload: its length and checksum, their checksum, and the payload."""
-    frame = _FRAME.pack(len(payload), zlib.crc32(payload))
-    return frame + _CHECK.pack(zlib.crc32(frame)) + payload
 
 
 def _open_locked(log: Path, path: Path) -> FileIO:

@@ -24,7 +24,8 @@ from damage import assert_flips_refused, rewrite_as_version_1, with_flipped_bits
 import legato
 from legato import layers
 from legato._streams import log_store
-from legato._streams.log_store import _CHECK, _FRAME, MAGIC, LogStore, frame_payload
+from legato._streams.log_records import _CHECK, _FRAME, MAGIC, frame_payload
+from legato._streams.log_store import LogStore
 from legato._streams.stream_files import Fingerprint, StreamFile
 
 NAMES = ["ada", "bob", "", "a/../b", "ö🎻", "\ud800", 7, -(2**70), "long" * 999]
