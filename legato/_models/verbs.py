@@ -29,7 +29,7 @@ from legato._models.compiled_call import CompiledCall
 from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
 from legato._platform.checks import check_count, check_flag, check_share
-from legato._platform.locks import with_model_lock
+from legato._platform.locks import with_fit_lock, with_model_lock
 from legato._recurrent.reset_rules import (
     Reset,
     ValidationState,
@@ -44,7 +44,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
 
     # Training.
 
-    @with_model_lock
+    @with_fit_lock
     def fit(
         self,
         x=None,

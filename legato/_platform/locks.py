@@ -148,9 +148,17 @@ def with_model_lock(method: Method) -> Method:
     @wraps(method)
     def run(self, *args, **kwargs):
         call = partial(method, self, *args, **kwargs)
-        if method.__name__ == "fit":
-            return self._model_lock.run_fit(call)
         return self._model_lock.run(method.__name__, call)
+
+    return cast("Method", run)
+
+
+def with_fit_lock(method: Method) -> Method:
+    """Decorate the method of models that trains for long: see ``ModelLock.run_fit``."""
+
+    @wraps(method)
+    def run(self, *args, **kwargs):
+        return self._model_lock.run_fit(partial(method, self, *args, **kwargs))
 
     return cast("Method", run)
 

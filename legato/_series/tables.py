@@ -64,7 +64,7 @@ class Table:
         lengths: (sequences,) the rows of each, if the source is several sequences by itself.
         index_time: the column made from the dates that index a pandas frame, if no column of times
             was asked for; else None.
-        notes: findings while it was read, a sentence each.
+        notes: what was left out or changed when it was read, a sentence each.
         height: the number of rows.
     """
 

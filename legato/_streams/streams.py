@@ -8,14 +8,14 @@ outlive the process are in a store (``store``).
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import wraps
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import jax
 import numpy as np
 
 from legato._errors import InputError, OutputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
-from legato._platform.locks import Lock, with_lock
+from legato._platform.locks import Lock, Method, with_lock
 from legato._platform.output_streams import printable_on_stdout
 from legato._recurrent.state import State
 from legato._streams.batched_steps import feed_one_step, feed_several_steps
@@ -27,10 +27,7 @@ from legato._streams.stream import Stream
 _DEFAULT_BYTES = 2**30  # of all streams, where no limit is given
 
 
-_Method = TypeVar("_Method", bound=Callable)
-
-
-def _changes(method: _Method) -> _Method:
+def _changes(method: Method) -> Method:
     """Decorate a method that changes streams: it returns when the store keeps what it promises.
 
     It waits for that without the pool's lock, so that one wait serves several threads.
@@ -43,7 +40,7 @@ def _changes(method: _Method) -> _Method:
             self._store.commit()
         return result
 
-    return cast("_Method", run)
+    return cast("Method", run)
 
 
 class Streams:
