@@ -19,7 +19,7 @@ import numpy as np
 
 from legato._errors import StateError
 from legato._platform.atomic_files import write_whole
-from legato._platform.input_files import check_is_regular
+from legato._platform.input_files import check_is_regular, shown_reason
 
 NO_MARK = "0" * 40
 _CHECKSUM, _MARK = b'"sha256":"', b'"mark":"'  # as safetensors writes them: quotes are escaped
@@ -106,7 +106,7 @@ def read_arrays(
         raise StateError(f"There is no {what} file {path}.") from error
     except Exception as error:  # there are many ways of not fitting together
         raise StateError(
-            f"{path} is not a whole {what} file ({str(error) or type(error).__name__}). It was cut "
+            f"{path} is not a whole {what} file ({shown_reason(error)}). It was cut "
             "short, altered, or written by something else: use a file as legato wrote it."
         ) from error
 
