@@ -1,6 +1,7 @@
 """Data from a pipe or standard input: read to the end, then read as a file of that content."""
 
 import io
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -11,14 +12,15 @@ from legato._platform.input_files import limit_message, unpacked_limit
 
 STANDARD_INPUT = "-"  # the path that means it
 _BLOCK_BYTES = 2**20
-_SUFFIXES = {  # by a file's first bytes
-    b"PK\x03\x04": ".zip",
-    b"\x1f\x8b": ".gz",
-    b"BZh": ".bz2",
-    b"\xfd7zXZ\x00": ".xz",
-    b"\x28\xb5\x2f\xfd": ".zst",
-    b"PAR1": ".parquet",
-    b"\x93NUMPY": ".npy",
+_FIRST_BYTES = {
+    ".zip": rb"PK\x03\x04",
+    ".gz": rb"\x1f\x8b",
+    ".bz2": rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)",  # of some content, or of none
+    ".xz": rb"\xfd7zXZ\x00",
+    ".zst": rb"\x28\xb5\x2f\xfd",
+    ".parquet": rb"PAR1",
+    ".npy": rb"\x93NUMPY",
+    ".xls": rb"\xd0\xcf\x11\xe0",
 }
 
 
@@ -82,8 +84,14 @@ def _read_to_end(pipe: IO[bytes], name: str) -> bytes:
     return b"".join(blocks)
 
 
+def recognize_suffix(content: bytes) -> str:
+    """The suffix of files that begin with such bytes; "" if they may be text."""
+    found = (suffix for suffix, first in _FIRST_BYTES.items() if re.match(first, content))
+    return next(found, "")
+
+
 def _find_suffix(content: bytes) -> str:
-    suffix = next((each for first, each in _SUFFIXES.items() if content.startswith(first)), "")
+    suffix = recognize_suffix(content)
     if suffix == ".zip":
         try:
             with zipfile.ZipFile(io.BytesIO(content)) as archive:

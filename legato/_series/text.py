@@ -7,20 +7,20 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.input_files import limit_message, unpacked_limit
 from legato._series.packed_files import PACKED_SUFFIXES, open_unpacked
-from legato._series.piped_files import DataFile, size_of
+from legato._series.piped_files import DataFile, recognize_suffix, size_of
 from legato._series.sequences import Column, Sequences
 from legato._series.table_detection import SAMPLE_LINES, describe_table
 
-_NO_TEXT = (  # first bytes, what such a file is, and what to do
-    (b"PK\x03\x04", "a zip archive or a workbook", "name it .zip, or save the sheet as CSV"),
-    (b"\x1f\x8b", "packed with gzip", "let its name end in .gz"),
-    (b"BZh91AY&SY", "packed with bzip2", "let its name end in .bz2"),
-    (b"\xfd7zXZ\x00", "packed with xz", "let its name end in .xz"),
-    (b"\x28\xb5\x2f\xfd", "packed with Zstandard", "let its name end in .zst"),
-    (b"PAR1", "Parquet", "let its name end in .parquet"),
-    (b"\x93NUMPY", "a NumPy array", "let its name end in .npy"),
-    (b"\xd0\xcf\x11\xe0", "a workbook", "save the sheet that is meant as CSV"),
-)
+_NO_TEXT = {  # what a file of such a suffix is, and what to do
+    ".zip": ("a zip archive or a workbook", "name it .zip, or save the sheet as CSV"),
+    ".gz": ("packed with gzip", "let its name end in .gz"),
+    ".bz2": ("packed with bzip2", "let its name end in .bz2"),
+    ".xz": ("packed with xz", "let its name end in .xz"),
+    ".zst": ("packed with Zstandard", "let its name end in .zst"),
+    ".parquet": ("Parquet", "let its name end in .parquet"),
+    ".npy": ("a NumPy array", "let its name end in .npy"),
+    ".xls": ("a workbook", "save the sheet that is meant as CSV"),
+}
 FIRST_BLOCK_BYTES, BLOCK_BYTES = 2**18, 2**23  # the first block read of a file; the largest one
 _MOST_DEFLATED = 1_032  # times a gzip file's size its content may have
 WHOLE_SHARE = 4  # packed files that are held whole may have one so many-th of the limit
@@ -149,9 +149,9 @@ def strip_byte_order_mark(content: bytes, source: str) -> bytes:
         InputError: the mark is that of UTF-16 or UTF-32, or the first bytes are those of a file
             that is no text.
     """
-    for first, what, remedy in _NO_TEXT:
-        if content.startswith(first):
-            raise InputError(f"{source} is no text but {what} by its first bytes: {remedy}.")
+    if suffix := recognize_suffix(content):
+        what, remedy = _NO_TEXT[suffix]
+        raise InputError(f"{source} is no text but {what} by its first bytes: {remedy}.")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{source} is UTF-16 text, and UTF-8 was expected: save as UTF-8.")
     return content.removeprefix(b"\xef\xbb\xbf")

@@ -16,6 +16,7 @@ from shop_files import write_file, write_zip
 
 import legato
 from legato import InputError
+from legato._series.piped_files import recognize_suffix
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -141,3 +142,9 @@ def test_rows_of_many_columns_are_checked(monkeypatch):
             legato.read("t.csv", columns=["a"])
     write_file('a,b,c\n1,"2\n",3\n\n4,5,6\n', "t.csv")
     assert legato.read("t.csv", columns=["c", "a"]).values.tolist() == [[3, 1], [6, 4]]
+
+
+def test_bzip2_is_recognized_whatever_its_level_and_text_is_not_taken_for_it():
+    packed = [bz2.compress(b"a", 1), bz2.compress(b"a", 9), bz2.compress(b"")]
+    assert [recognize_suffix(each) for each in packed] == [".bz2"] * 3
+    assert recognize_suffix(b"BZhang,Li\n1,2\n") == ""
