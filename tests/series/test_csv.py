@@ -13,6 +13,7 @@ from shop_files import quick, write_file
 import legato
 from legato import InputError
 from legato._series import csv as csv_module
+from legato._series import csv_records
 from legato._series.tables import ColumnRequest
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -29,7 +30,7 @@ WORDS = st.text(st.sampled_from('ab1,;"\n é'), max_size=5)
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
 )
 def test_fields_and_lines_are_those_of_the_csv_module(rows, size, end, quoting, monkeypatch):
-    monkeypatch.setattr(csv_module, "PIECE_BYTES", size)
+    monkeypatch.setattr(csv_records, "PIECE_BYTES", size)
     table = io.StringIO(newline="")
     csv.writer(table, lineterminator=end, quoting=quoting).writerows([("p", "q", "r"), *rows])
     found = csv_module.read_csv(
@@ -53,7 +54,7 @@ def test_fields_and_lines_are_those_of_the_csv_module(rows, size, end, quoting, 
     end=st.sampled_from(["\n", "\n\n", "\r\n"]),
 )
 def test_a_row_with_missing_fields_is_an_error(cells, at, fields, size, end, monkeypatch):
-    monkeypatch.setattr(csv_module, "PIECE_BYTES", size)
+    monkeypatch.setattr(csv_records, "PIECE_BYTES", size)
     lines = ["a,b,c", *map(",".join, cells)]
     at = min(at, len(cells)) + 1
     lines.insert(at, ",".join(["1"] * fields))
@@ -62,7 +63,7 @@ def test_a_row_with_missing_fields_is_an_error(cells, at, fields, size, end, mon
 
 
 def test_a_column_that_is_numbers_in_one_piece_only_is_words(monkeypatch):
-    monkeypatch.setattr(csv_module, "PIECE_BYTES", 16)
+    monkeypatch.setattr(csv_records, "PIECE_BYTES", 16)
     found = legato.read(write_file("x,y\n" + "1,1\n" * 5 + "p,2\nq,3\n" * 9))
     assert found.columns[0].categories == ("1", "p", "q")
     late = write_file("x,y\n" + "1,1\n" * 15 + ",2\nn/a,3\n" * 3)
