@@ -43,6 +43,7 @@ from legato._series.table_detection import (
     SAMPLE_LINES,
     UNUSUAL_SEPARATORS,
     detect_separator,
+    is_number,
 )
 from legato._series.tables import ColumnRequest, Table, check_names, choose_columns, column_limit
 from legato._series.text import first_lines
@@ -171,7 +172,7 @@ def _parse_header(header: TextPiece, separator: str, source: str) -> list[str]:
     except csv.Error as error:
         raise InputError(f"{source}, line {header.line}: this is no header ({error}).") from None
     positions = {tuple(map(str, range(first, first + len(names)))) for first in (0, 1)}
-    if all(_is_number(name) for name in names) and tuple(names) not in positions:
+    if all(is_number(name) for name in names) and tuple(names) not in positions:
         raise InputError(
             f"{source}, line {header.line}: the first line holds numbers ({names[0]} first) and "
             "not the names of the columns. Write a line of names above it."
@@ -187,7 +188,7 @@ def _check_is_header(names: list[str], frame: "polars.DataFrame", place: str) ->
     """
     import polars
 
-    texts = [name for name in names if not _is_number(name)]
+    texts = [name for name in names if not is_number(name)]
     values = (
         re.match(r"\d{4}-\d{2}-\d{2}", name)
         or (frame[name].dtype == polars.String and (frame[name] == name).any())
@@ -198,14 +199,6 @@ def _check_is_header(names: list[str], frame: "polars.DataFrame", place: str) ->
             f"{place}: the first line holds values ({names[0]} first) as the lines below it, and "
             "not the names of the columns. Write a line of names above it."
         )
-
-
-def _is_number(string: str) -> bool:
-    try:
-        float(string)
-    except ValueError:
-        return False
-    return True
 
 
 def _parse_piece(

@@ -54,11 +54,18 @@ def split_fields(line: str, separator: str) -> list[str]:
     return [each.strip() for each in next(csv.reader([line], delimiter=separator))]
 
 
-def _are_numbers(cells: Sequence[str]) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number as Python writes it."""
     try:
-        return bool([float(each) for each in cells if each])
+        float(cell)
     except ValueError:
         return False
+    return True
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    filled = [each for each in cells if each]
+    return bool(filled) and all(map(is_number, filled))
 
 
 def describe_table(lines: Sequence[str]) -> tuple[str, str] | None:
