@@ -11,7 +11,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._series.label_checks import check_holds_labels
 from legato._series.missing_values import mark_missing
-from legato._series.parsing import parse_compact_dates, parse_numbers
+from legato._series.parsing import as_integers, parse_compact_dates, parse_numbers
 from legato._series.sequences import Column
 from legato._series.tables import Table
 
@@ -94,11 +94,10 @@ def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "pola
 
 def _check_are_no_dates(series: "polars.Series", table: Table) -> None:
     """Raise an InputError if numbers are compact dates, of which several differ."""
-    import polars
-
-    if not (series.dtype.is_integer() or (series.dtype.is_float() and (series % 1 == 0).all())):
+    whole = as_integers(series)
+    if whole is None:
         return
-    whole = series.cast(polars.Int64, strict=False).drop_nulls()
+    whole = whole.drop_nulls()
     if parse_compact_dates(whole) is not None and whole.n_unique() >= _FEWEST_DATES:
         raise InputError(
             f"{table.source}: column {series.name!r} holds numbers that are dates, {whole[0]} "

@@ -80,6 +80,16 @@ def _parse_dates(
     return dates.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
+def as_integers(series: "polars.Series") -> "polars.Series | None":
+    """Whole numbers as 64-bit integers, null beyond their range; None for any other column."""
+    import polars
+
+    dtype = series.dtype
+    if dtype.is_integer() or (dtype.is_float() and (series % 1 == 0).all()):
+        return series.cast(polars.Int64, strict=False)
+    return None
+
+
 def parse_compact_dates(numbers: "polars.Series") -> "polars.Series | None":
     """Whole numbers such as 20240331, 202403 or 20240331235959 as dates, in microseconds.
 

@@ -98,7 +98,7 @@ def read(
             _check_no_columns(request, file.name)
             return read_text(file, file_format.may_look_like_table)
         table = file_format.read_table(file, request)
-        return _sequences_from_table(table, request, missing)
+    return _sequences_from_table(table, request, missing)
 
 
 def _check_no_columns(request: ColumnRequest, source: str) -> None:

@@ -76,9 +76,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
-        self.frame = (
-            self.frame.clone()
-        )  # columns are popped in place, since a copy for each is slow
+        self.frame = self.frame.clone()  # ``pop`` changes it in place
         self.height = self.frame.height
 
     def pop(self, name: str) -> "polars.Series":

@@ -9,7 +9,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._series.frequency import format_step, format_time, infer_spacing, same_sequence
 from legato._series.missing_values import check_no_missing, mark_missing
-from legato._series.parsing import parse_compact_dates, parse_times
+from legato._series.parsing import as_integers, parse_compact_dates, parse_times
 from legato._series.tables import Table
 
 
@@ -45,8 +45,7 @@ def read_times(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
             series.dtype == polars.Datetime("ns") and (series.to_physical() % 1000 != 0).any()
         )
         return (series if needs_fine else series.cast(polars.Datetime("us"))).to_numpy(), ()
-    is_whole = series.dtype.is_integer() or (series.dtype.is_float() and (series % 1 == 0).all())
-    whole = series.cast(polars.Int64, strict=False) if is_whole else None
+    whole = as_integers(series)
     if whole is not None and not whole.null_count():
         dates = parse_compact_dates(whole)
         if dates is not None:
