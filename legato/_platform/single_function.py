@@ -21,7 +21,6 @@ from jax.extend.core import subjaxprs
 
 _ONE_FUNCTION = {"xla_cpu_small_call": "true", "inlineable": "false"}
 _ONE_FUNCTION_OPTIONS = {
-    "xla_backend_optimization_level": 1,
     "xla_cpu_experimental_ynn_fusion_type": "",  # its products cannot be part of one function
     "xla_cpu_prefer_vector_width": "512",  # bits, or what the processor has; XLA's default is 256
 }
@@ -85,7 +84,7 @@ class SingleFunctionProgram:
             results = inner(*arguments)
             return jax.tree.map(lambda each: set_xla_metadata(each, **_ONE_FUNCTION), results)
 
-        return jax.jit(run, compiler_options=_ONE_FUNCTION_OPTIONS)
+        return jax.jit(run, compiler_options=_options())
 
 
 def jit_one_row(run: Callable, weights: int) -> Callable:
@@ -100,22 +99,28 @@ def jit_one_row(run: Callable, weights: int) -> Callable:
 
 def jit_several_rows(run: Callable, weights: int) -> Callable:
     """``jit`` of a step, or of steps, of several rows; as for ``jit_one_row``."""
-    options = _supported_options() if _is_small_step(weights) else None
-    return jax.jit(run, compiler_options=options)
+    small = _is_small_step(weights) and _are_options_supported()
+    return jax.jit(run, compiler_options=_options() if small else None)
 
 
 def _is_small_step(weights: int) -> bool:
     return jax.default_backend() == "cpu" and weights <= ONE_ROW_WEIGHTS
 
 
+def _options() -> dict:
+    """The compiler options; level 0 where JAX is set to compile with few optimizations."""
+    level = 0 if jax.config.read("jax_disable_most_optimizations") else 1
+    return {"xla_backend_optimization_level": level, **_ONE_FUNCTION_OPTIONS}
+
+
 @cache
-def _supported_options() -> dict:
-    """The compiler options for small steps; none if this XLA does not support one of them."""
+def _are_options_supported() -> bool:
+    """Whether this XLA knows all of the options."""
     try:
-        jax.jit(lambda x: x + 1, compiler_options=_ONE_FUNCTION_OPTIONS)(np.float32(0))
+        jax.jit(lambda x: x + 1, compiler_options=_options())(np.float32(0))
     except jax.errors.JaxRuntimeError:
-        return {}
-    return _ONE_FUNCTION_OPTIONS
+        return False
+    return True
 
 
 def is_small(rows: int, weights: int, training: bool) -> bool:

@@ -16,11 +16,11 @@ from legato._execution import run as run_module
 from legato._execution.batches import WholeData
 from legato._execution.samples import read_samples
 from legato._platform.single_function import (
-    _ONE_FUNCTION_OPTIONS,
     _SUPPORTED_OPERATIONS,
     SingleFunctionProgram,
+    _are_options_supported,
     _operations,
-    _supported_options,
+    _options,
     jit_several_rows,
 )
 
@@ -149,14 +149,20 @@ def test_run_eagerly_shows_a_step_its_values():
 
 
 def test_options_unknown_to_xla_are_left_out(monkeypatch):
-    _supported_options.cache_clear()
-    assert _supported_options() == _ONE_FUNCTION_OPTIONS
+    _are_options_supported.cache_clear()
+    assert _are_options_supported()
     monkeypatch.setattr(
         "legato._platform.single_function._ONE_FUNCTION_OPTIONS", {"xla_no_such_option": True}
     )
-    _supported_options.cache_clear()
+    _are_options_supported.cache_clear()
     try:
-        assert _supported_options() == {}
+        assert not _are_options_supported()
         assert float(jit_several_rows(lambda x: 2 * x, 1)(np.float32(3))) == 6
     finally:
-        _supported_options.cache_clear()
+        _are_options_supported.cache_clear()
+
+
+def test_jaxs_setting_for_few_optimizations_is_kept(optimized):
+    assert _options()["xla_backend_optimization_level"] == 1
+    jax.config.update("jax_disable_most_optimizations", True)
+    assert _options()["xla_backend_optimization_level"] == 0
