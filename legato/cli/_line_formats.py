@@ -8,6 +8,7 @@ parsed becomes a ``ParsedLine`` with an error: the caller stops, or continues un
 import csv
 import io
 import json
+import select
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -61,6 +62,23 @@ def read_line_batches(source) -> Iterator[list[tuple[int, bytes]]]:
             )
     if rest:
         yield [(number, rest.removeprefix(_BYTE_ORDER_MARK) if number == 1 else rest)]
+
+
+def has_input(source) -> bool:
+    """Whether more has arrived, or the end, so that reading returns at once.
+
+    Args:
+        source: as for ``read_line_batches``. False where the system does not tell, as of a pipe in
+            Windows.
+    """
+    try:
+        descriptor = source.fileno()
+    except io.UnsupportedOperation:  # in memory
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], 0)[0])
+    except (OSError, ValueError):
+        return False
 
 
 def detect_format(first: bytes) -> "JsonLines | CsvLines":

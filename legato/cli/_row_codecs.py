@@ -58,13 +58,17 @@ class TrainedModelCodec:
 
 
 class PlainModelCodec:
-    """For any other model: numbers in, numbers out."""
+    """For any other model: numbers in, numbers out.
+
+    Attributes:
+        stream: a stream of the model; it is fed nothing.
+    """
 
     output_names = ("y",)
 
     def __init__(self, stream: "Stream"):
-        self._stream = stream
-        self._names = list(self._stream.takes)
+        self.stream = stream
+        self._names = list(self.stream.takes)
         self._columns: list[str] | None = None  # of a CSV
 
     def output_columns(self, names: list[str]) -> list[str]:
@@ -75,8 +79,8 @@ class PlainModelCodec:
         """
         import numpy as np
 
-        (name, shape), *others = self._stream.takes.items()
-        answer = self._stream.answer
+        (name, shape), *others = self.stream.takes.items()
+        answer = self.stream.answer
         if others or not isinstance(answer, np.ndarray):
             raise InputError(
                 "The model has several inputs or outputs, for which a row of a CSV has no places: "
@@ -104,7 +108,7 @@ class PlainModelCodec:
         else:
             x = row
         try:
-            arrays, steps = self._stream.read(x)
+            arrays, steps = self.stream.read(x)
         except LegatoError:
             if _has_null(x):
                 raise InputError(

@@ -2,13 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from legato._errors import InputError
 from legato.cli._error_reporting import report_errors
-from legato.cli._line_formats import read_line_batches
+from legato.cli._line_formats import has_input, read_line_batches
 from legato.cli._options import Debug, check_is_no_model
 from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
 from legato.cli._stream_session import StreamSession
@@ -25,6 +25,14 @@ def stream(
         Path | None,
         typer.Option(
             help="File that keeps the states of all streams; a later run continues from it."
+        ),
+    ] = None,
+    sync: Annotated[
+        Literal["off", "close", "feed"] | None,
+        typer.Option(
+            help="When the states are forced onto the disk, for a loss of power: hardly ever, at "
+            "the end (default), or before every answer.",
+            show_default=False,
         ),
     ] = None,
     key: Annotated[
@@ -71,7 +79,8 @@ def stream(
     `{"x": [0.1, 0.2]}`, or a CSV row.
 
     With **--state**, the state behind every answer is saved, even if the process is killed. With
-    **--key**, each value of that column is a stream with a state of its own. The first bad line
+    **--key**, each value of that column is a stream with a state of its own; while a line of many
+    thousand steps is fed, lines of other streams are answered before it. The first bad line
     ends the command with an error; with **--keep-going** it produces an error record instead, and
     processing continues.
 
@@ -84,13 +93,19 @@ def stream(
     with report_errors(debug):
         if state is not None:
             check_is_no_model(state)
+        elif sync is not None:
+            raise InputError("--sync is about the file of --state, and none is given: name one.")
         options: dict[str, Any] = {"window": window, "pad": pad}
         options = {name: value for name, value in options.items() if value is not None}
         loaded = _load(model)
-        with loaded.streams(limit, file=state, other_weights=other_weights, **options) as streams:
+        with loaded.streams(
+            limit, file=state, sync=sync or "close", other_weights=other_weights, **options
+        ) as streams:
             session = StreamSession(_codec_for(loaded, options), streams, key, keep_going)
-            for lines in read_line_batches(sys.stdin.buffer):
+            source = sys.stdin.buffer
+            for lines in read_line_batches(source):
                 session.answer(lines)
+                session.catch_up(until=lambda: has_input(source))
             session.finish()
 
 

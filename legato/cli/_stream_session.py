@@ -2,49 +2,33 @@
 
 The lines of a batch are fed together, and their states are kept before their answers are written:
 one line is answered at once, many take few calls, and no answer is written whose state could be
-lost. Answers come in the order of the lines. If the disk is full after some lines of a batch, these
+lost. Answers come in the order of the lines, except to long lines of one stream among several,
+which are fed in pieces (``_long_lines``). If the disk is full after some lines of a batch, these
 are answered and the error names the others. The size of a batch may change the last digits of an
 answer, as in ``predict``.
 """
 
 import sys
+from collections.abc import Callable
 from itertools import dropwhile
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from legato._errors import InputError, LegatoError
 from legato._platform.output_streams import OutputStream, make_printable
 from legato._platform.wording import listed
 from legato.cli._error_reporting import name_options
 from legato.cli._line_formats import CsvLines, JsonLines, ParsedLine, detect_format
+from legato.cli._long_lines import Request, WaitingLines
 from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
 
 if TYPE_CHECKING:
-    from legato import Streams
+    from legato import Stream, Streams
 
 Answer = tuple[dict[str, Any], int]  # decoded, and how many steps its stream has then seen
 _RANGES_SHOWN = 20  # of lines, in an error
 _ERROR_CHARACTERS = 400  # of an error that are shown
 _MIN_STEPS = 4  # of a stream, for which a program that takes several steps is compiled
-
-
-class Request(NamedTuple):
-    """A line as a request to one stream.
-
-    Attributes:
-        line: its number.
-        key: the value that names the stream, by the key's column; empty without a key.
-        name: of the stream.
-        x, steps: the input, and its number of steps; None means one step without a time axis.
-        error: why it cannot be answered; "" if it can.
-    """
-
-    line: int
-    key: dict[str, Any]
-    name: str
-    x: Any = None
-    steps: int | None = None
-    error: str = ""
 
 
 class StreamSession:
@@ -69,6 +53,7 @@ class StreamSession:
     ):
         self._codec, self._streams, self._key, self._keep_going = codec, streams, key, keep_going
         self._format: JsonLines | CsvLines | None = None
+        self._waiting = WaitingLines()
         self._count = "steps seen" if "steps" in codec.output_names else "steps"
         self._check_key([self._count, "error", *codec.output_names])
 
@@ -95,9 +80,24 @@ class StreamSession:
         parsed = self._format.parse(lines)
         self._answer(self._format, parsed, self._header(self._format))
 
+    def catch_up(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Feed the steps of long lines, piece by piece, and answer those that are fed.
+
+        Args:
+            until: whether to stop after a piece; asked unless too many lines wait already.
+
+        Raises:
+            OutputError: as ``answer`` does.
+        """
+        while self._waiting:
+            self._feed_piece()
+            if self._waiting.have_room and until():
+                return
+
     def finish(self) -> None:
         """Answer the lines left when the input ends."""
         if self._format is not None:
+            self.catch_up()
             self._answer(self._format, self._format.finish())
 
     def _header(self, form: JsonLines | CsvLines) -> str:
@@ -123,11 +123,34 @@ class StreamSession:
         self, form: JsonLines | CsvLines, parsed: list[ParsedLine], header: str = ""
     ) -> None:
         requests: list[Request] = []
-        new: set[str] = set()
+        new = {name for name in self._waiting if name not in self._streams}
         for line in parsed:
             requests.append(self._request(line, new))
             if requests[-1].error and not self._keep_going:
                 break
+        self._feed_and_write(form, self._without_waiting(requests), header)
+        if requests and requests[-1].error and not self._keep_going:
+            self.catch_up()
+            raise InputError(f"Line {requests[-1].line}: {requests[-1].error}")
+        for each in requests:
+            if each.error:
+                print(make_printable(f"legato: Line {each.line}: {each.error}"), file=sys.stderr)
+
+    def _without_waiting(self, requests: list[Request]) -> list[Request]:
+        """The requests to be fed now; the others are put among those that wait."""
+        if self._key is None:
+            return requests
+        now = []
+        for each in requests:
+            if not each.error and (each.is_long or each.name in self._waiting):
+                self._waiting.append(each)
+            else:
+                now.append(each)
+        return now
+
+    def _feed_and_write(
+        self, form: JsonLines | CsvLines, requests: list[Request], header: str = ""
+    ) -> None:
         valid = [each for each in requests if not each.error]
         answered: list[Answer | None] = [None] * len(valid)
         failure = None
@@ -140,25 +163,52 @@ class StreamSession:
         for each in requests:
             if not each.error:
                 if (found := next(answers)) is not None:
-                    answer, steps = found
-                    output.append(form.format_answer({**each.key, self._count: steps, **answer}))
+                    output.append(self._format_answer(form, each, *found))
             elif self._keep_going:
                 output.append(form.format_error(each.key, each.error))
         OutputStream(sys.stdout, required=True).write_utf8("".join(output))
         if isinstance(failure, LegatoError):
             pairs = zip(valid, answered, strict=True)
-            lines = _line_ranges([each.line for each, found in pairs if found is None])
-            raise type(failure)(
-                f"{failure} Not answered, and not in any stream's state: {lines}. All other lines "
-                "up to there are answered and kept: send only these again, and those after them."
-            ) from failure
+            lines = [each.line for each, found in pairs if found is None]
+            raise self._not_answered(failure, lines) from failure
         if failure is not None:
             raise failure
-        for each in requests:
-            if each.error and not self._keep_going:
-                raise InputError(f"Line {each.line}: {each.error}")
-            if each.error:
-                print(make_printable(f"legato: Line {each.line}: {each.error}"), file=sys.stderr)
+
+    def _format_answer(
+        self, form: JsonLines | CsvLines, request: Request, answer: dict[str, Any], steps: int
+    ) -> str:
+        return form.format_answer({**request.key, self._count: steps, **answer})
+
+    def _not_answered(self, failure: LegatoError, lines: list[int]) -> LegatoError:
+        """The error that says which lines are not answered: these, and those that wait."""
+        numbers = _line_ranges(sorted([*lines, *self._waiting.numbers]))
+        return type(failure)(
+            f"{failure} Not answered, and not in any stream's state: {numbers}. All other lines up "
+            "to there are answered and kept: send only these again, and those after them."
+        )
+
+    def _copy_of_stream(self, name: str) -> "Stream":
+        if name in self._streams:
+            return self._streams.stream(name)
+        assert isinstance(self._codec, PlainModelCodec)  # of the other, a line is one step
+        return self._codec.stream.fork()
+
+    def _feed_piece(self) -> None:
+        """Feed a piece of a long line; after the last one, answer it and the lines behind it."""
+        assert self._format is not None
+        long = self._waiting.next_long(self._copy_of_stream)
+        if not long.feed_piece():
+            return
+        request, stream = long.request, long.stream
+        try:
+            self._streams.put(request.name, stream)
+        except LegatoError as error:
+            raise self._not_answered(error, []) from error
+        answer = self._codec.decode(long.answer())
+        behind = self._waiting.finish(long)
+        output = self._format_answer(self._format, request, answer, stream.steps)
+        OutputStream(sys.stdout, required=True).write_utf8(output)
+        self._feed_and_write(self._format, behind)
 
     def _request(self, line: ParsedLine, new: set[str]) -> Request:
         """A line as a request; ``new`` holds the names of streams that the batch begins so far."""

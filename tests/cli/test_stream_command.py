@@ -170,6 +170,29 @@ def test_states_of_other_weights_are_refused_or_taken(plain, tmp_path):
     assert "is a model by its name" in stream_error(plain, "--state", plain, lines="")
 
 
+@pytest.mark.parametrize(("sync", "times"), [([], 1), (["--sync", "feed"], 3 + 1)])  # 1: at the end
+def test_states_are_forced_onto_the_disk_as_chosen(plain, tmp_path, monkeypatch, sync, times):
+    monkeypatch.setattr(_line_formats, "BATCH_LINES", 1)
+    forced, sync_log = [], LogStore._sync_log
+
+    def count(self):
+        forced.append(self)
+        sync_log(self)
+
+    monkeypatch.setattr(LogStore, "_sync_log", count)
+    lines = to_json(random_steps(3).tolist())
+    answers_to(plain, "--state", tmp_path / "a.state", *sync, lines=lines)
+    assert len(forced) == times
+
+
+def test_when_states_are_forced_onto_the_disk_is_checked(plain, tmp_path):
+    message = stream_error(plain, "--sync", "feed", lines="")
+    assert message == "--sync is about the file of --state, and none is given: name one.\n"
+    result = run_stream(plain, "--state", tmp_path / "a.state", "--sync", "always", lines="")
+    assert result.exit_code == 2
+    assert "--sync" in result.stderr
+
+
 def lines_of(users) -> list[dict]:
     steps = random_steps(len(users)).tolist()
     return [{"user": user, "x": step} for user, step in zip(users, steps, strict=True)]
