@@ -11,7 +11,8 @@ which Keras does not save. Limits: a model file has no recurrent state; ``save_s
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,7 @@ class SaveMethods(_KerasModel):
         _write(path, overwrite, save)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
-        """Read the weights of a file into the model, as Keras does.
+        """Read the weights of a file into the model, as Keras does; whole or not at all.
 
         Args:
             filepath: a file of ``save_weights``, or a model file.
@@ -135,12 +136,27 @@ class SaveMethods(_KerasModel):
             if path.suffix == ".keras":
                 with zipfile.ZipFile(path) as archive:
                     check_members(archive, path)
-            load(path, skip_mismatch=skip_mismatch, **kwargs)
+            with _keeping_variables(self):
+                load(path, skip_mismatch=skip_mismatch, **kwargs)
 
     @classmethod
     def _unpickle_model(cls, bytesio):
         """A copied or unpickled model as legato's; Keras makes a plain one."""
         return convert_model(super()._unpickle_model(bytesio))
+
+
+@contextmanager
+def _keeping_variables(model: keras.Model) -> Iterator[None]:
+    """Put all variables back to their values if something fails, or is interrupted."""
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer else [])]
+    values = [each.value for each in variables]
+    try:
+        yield
+    except BaseException:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        raise
 
 
 def convert_model(model):

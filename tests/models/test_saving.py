@@ -471,6 +471,21 @@ def test_a_clone_of_a_plain_model_stays_plain():
 # Weights.
 
 
+def test_weights_that_do_not_fit_change_nothing(tmp_path):
+    def network(classes):
+        return legato.Sequential(
+            [layers.Input((None, 2)), layers.SimpleRNN(3), layers.Dense(classes)]
+        )
+
+    network(5).save_weights(tmp_path / "five.weights.h5")  # the first layer's weights fit
+    model = network(4)
+    before = model.get_weights()
+    with pytest.raises(InputError, match="not a whole file of weights for this model"):
+        model.load_weights(tmp_path / "five.weights.h5")
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("name", ["Sequential", "Bidirectional", "functional-in-Sequential"])
 def test_weights_are_saved_and_loaded_both_ways(saved, name, tmp_path):
     model, plain = made(name), keras.saving.load_model(saved / f"{name}.keras")
