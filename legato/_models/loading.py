@@ -1,7 +1,7 @@
 """``load_model``: loads a model file of legato or plain Keras as a legato model.
 
-Keras loads the file, with all its checks, and ``saving.convert_model`` converts the model. Files of
-other kinds are recognized first, so that the error can name the kind.
+Keras loads the file, with all its checks, and ``conversion`` converts the model. Files of other
+kinds are recognized first, so that the error can name the kind.
 """
 
 import os
@@ -14,11 +14,11 @@ from typing import cast
 import keras
 
 from legato._errors import InputError, OutputError, StateError
+from legato._models.conversion import convert_model
 from legato._models.model import Model
 from legato._models.saving import (
     MODEL_SUFFIXES,
     check_members,
-    convert_model,
     load_seeds,
     load_training_record,
 )

@@ -7,7 +7,7 @@ This module has the classes, and the methods that read, set, reset and save the 
 
 import keras
 
-from legato._models.saving import convert_model, register_model_class
+from legato._models.conversion import convert_model, register_model_class
 from legato._models.verbs import KerasVerbs
 from legato._platform import keras_private
 from legato._platform.backend import set_up_jax

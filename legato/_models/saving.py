@@ -1,11 +1,10 @@
-"""Saves models as Keras model files, and converts models that Keras has loaded.
+"""Saves models as Keras model files, and their weights.
 
-The files are Keras's own: legato's open in plain Keras, and a model that Keras has loaded is
-converted in place, every layer and variable staying the same object. legato adds three things:
-files are written whole or not at all; they hold the number of rows, without which plain Keras opens
-no stateful layer (in ``.keras`` files as part of the layer, see
-``StatefulLayer.get_build_config``); and they hold the states of the layers' random generators,
-which Keras does not save. Limits: a model file has no recurrent state; ``save_states`` writes that.
+The files are Keras's own, and open in plain Keras. legato adds three things: files are written
+whole or not at all; they hold the number of rows, without which plain Keras opens no stateful layer
+(in ``.keras`` files as part of the layer, see ``StatefulLayer.get_build_config``); and they hold
+the states of the layers' random generators, which Keras does not save. Limits: a model file has no
+recurrent state; ``save_states`` writes that.
 """
 
 import json
@@ -20,6 +19,7 @@ import keras
 import numpy as np
 
 from legato._errors import InputError
+from legato._models.conversion import convert_model
 from legato._platform import keras_private
 from legato._platform.atomic_files import write_whole
 from legato._platform.input_files import (
@@ -28,22 +28,15 @@ from legato._platform.input_files import (
     refusing_damage,
     unpacked_limit,
 )
-from legato._recurrent.stateful_layers import StatefulLayer, adopt, with_rows
+from legato._recurrent.stateful_layers import StatefulLayer, with_rows
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 _HDF5 = (".h5", ".hdf5")
 _RECORD_FILE = "legato.json"  # the training record inside a .keras file
 _TEXT_MEMBERS = ("config.json", "metadata.json", _RECORD_FILE)
 _TEXT_SHARE = 16  # texts of a .keras file may have one so many-th of the limit, as JSON grows
-_LEGATO_CLASSES: dict[type, type] = {}  # Keras's model class → legato's
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mixin extends
-
-
-def register_model_class(cls: type, keras_cls: type) -> None:
-    """Save ``cls`` under the name of the Keras class it extends; load that class as ``cls``."""
-    keras_private.register_saved_name(cls, keras_cls)
-    _LEGATO_CLASSES[keras_cls] = cls
 
 
 class SaveMethods(_KerasModel):
@@ -157,41 +150,6 @@ def _keeping_variables(model: keras.Model) -> Iterator[None]:
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
         raise
-
-
-def convert_model(model):
-    """Convert a Keras model, and every model and recurrent layer inside it, to legato's classes.
-
-    The objects are changed in place. A user's subclass of a Keras model class keeps its own methods
-    and gets legato's as an additional base class.
-
-    Returns:
-        The same model.
-    """
-    layers = keras_private.flatten_layers(model)
-    for each in layers:
-        if isinstance(each, keras.Model) and not isinstance(each, SaveMethods):
-            each.__class__ = _legato_class(type(each))
-    adopt(model)
-    inputs = keras_private.known_inputs(model)
-    if inputs and inputs[0].shape[0] is None:
-        for each in layers:
-            if isinstance(each, StatefulLayer):
-                keras_private.change_built_shapes(
-                    each, lambda shape: with_rows(shape, None, over=True)
-                )
-    return model
-
-
-def _legato_class(keras_cls: type) -> type:
-    """legato's class for a Keras model class, or for a user's subclass of one."""
-    if keras_cls not in _LEGATO_CLASSES:
-        kinds = (keras_private.Functional, keras.Sequential, keras.Model)
-        kind = next(each for each in kinds if issubclass(keras_cls, each))
-        names = {"__module__": keras_cls.__module__, "__qualname__": keras_cls.__qualname__}
-        cls = type(keras_cls.__name__, (keras_cls, _LEGATO_CLASSES[kind]), names)
-        register_model_class(cls, keras_cls)
-    return _LEGATO_CLASSES[keras_cls]
 
 
 def _is_address(filepath) -> bool:
