@@ -98,7 +98,8 @@ def _check_are_no_dates(series: "polars.Series", table: Table) -> None:
     if whole is None:
         return
     whole = whole.drop_nulls()
-    if parse_compact_dates(whole) is not None and whole.n_unique() >= _FEWEST_DATES:
+    dates = parse_compact_dates(whole, has_days_of_years=False)
+    if dates is not None and whole.n_unique() >= _FEWEST_DATES:
         raise InputError(
             f"{table.source}: column {series.name!r} holds numbers that are dates, {whole[0]} "
             f"first. Name it with time={series.name!r}; if they are quantities, name the columns "

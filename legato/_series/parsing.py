@@ -7,6 +7,8 @@ from legato._series.missing_values import mark_missing
 if TYPE_CHECKING:
     import polars
 
+_YEARS = range(1800, 2200)  # of dates that are recognized as such
+_CENTURIES = r"(?:1[89]|2[01])"  # of these years
 _WEEK = "%G-W%V"
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%H:%M:%S%.f%#z", "%H:%M%#z")
 _TIME_FORMATS = (
@@ -15,20 +17,27 @@ _TIME_FORMATS = (
     "%Y-%m",
     "%Y/%m/%d",
     *(f"%Y/%m/%d {clock}" for clock in _CLOCKS),
-    "%Y%m%dT%H%M%S%.f",
-    "%Y%m%dT%H%M%S%.f%#z",
+    *(f"%Y%m%dT{clock}" for clock in ("%H%M%S%.f", "%H%M", "%H%M%S%.f%#z", "%H%M%#z")),
     _WEEK,
     f"{_WEEK}-%u",
+    "%Y-%j",
 )
 _FINE = r"[.,]\d{6}\d*[1-9]"  # digits of a second that microseconds do not hold
+_FOUR_DIGITS = r"^\s*\d{4}"  # of a year; Polars reads 01-03-24 as a day of the year 1
+_MONTHS_WITH_POINT = (  # 03.2024 and 2024.03, which are no numbers
+    rf"^(?:0?[1-9]|1[0-2])\.{_CENTURIES}\d\d$",
+    rf"^{_CENTURIES}\d\d\.(?:0[1-9]|1[0-2])$",
+)
+_MIDNIGHT = r"([T ])24:?00(?::?00)?(?:\.0+)?(Z|[-+].*|)$"  # the end of a day
+_DAY_OF_YEAR_DIGITS = 7
 _COMPACT_DATES = {  # digits → what is added to them, and the format of both
     6: ("01", "%Y%m%d"),
+    _DAY_OF_YEAR_DIGITS: ("", "%Y%j"),
     8: ("", "%Y%m%d"),
     10: ("00", "%Y%m%d%H%M"),
     12: ("", "%Y%m%d%H%M"),
     14: ("", "%Y%m%d%H%M%S"),
 }
-_YEARS = range(1800, 2200)  # of compact dates
 
 
 def parse_numbers(strings: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
@@ -43,15 +52,17 @@ def parse_times(strings: "polars.Series", is_usual: bool = False) -> "polars.Ser
     """Strings as times: integers, numbers or UTC dates; null where one is not a time.
 
     Dates are in microseconds, in nanoseconds if they matter; a week is its Monday, a month its
-    first day. Unless ``is_usual``, small letters, decimal commas and hours without minutes are read
-    too.
+    first day. Unless ``is_usual``, small letters, decimal commas, hours without minutes, 24:00 and
+    weeks without hyphens are read too.
     """
     import polars
 
     for kind in (polars.Int64, polars.Float64):
         numbers = strings.cast(kind, strict=False)
         if numbers.null_count() == strings.null_count():
-            return numbers
+            return numbers.clear(len(numbers)) if _are_months(strings) else numbers
+    strings = strings.set(~strings.str.contains(_FOUR_DIGITS).fill_null(True), None)
+    missing = strings.null_count()
     first = strings.drop_nulls().head(1)
     times = None
     unit = "ns" if strings.str.contains(_FINE).any() else "us"
@@ -59,14 +70,28 @@ def parse_times(strings: "polars.Series", is_usual: bool = False) -> "polars.Ser
     for time_format in formats:
         more = _parse_dates(strings, time_format, unit)
         times = more if times is None else times.zip_with(times.is_not_null(), more)
-        if times.null_count() == strings.null_count():
+        if times.null_count() == missing:
             break
     assert times is not None
-    if times.null_count() == strings.null_count() or is_usual:
+    if times.null_count() == missing or is_usual:
         return times
+    is_end = strings.str.contains(_MIDNIGHT)
     usual = strings.str.to_uppercase().str.replace(",", ".", literal=True)
+    usual = usual.str.replace(_MIDNIGHT, "${1}00:00${2}")
     usual = usual.str.replace(r"(\d[T ]\d\d)(Z|[-+].*|)$", "${1}:00${2}")
-    return times.zip_with(times.is_not_null(), parse_times(usual, is_usual=True))
+    usual = usual.str.replace(r"^(\d{4})W(\d\d)", "${1}-W${2}")
+    usual = usual.str.replace(r"(-W\d\d)(\d)$", "${1}-${2}")
+    more = parse_times(usual, is_usual=True)
+    if more.dtype != times.dtype:
+        return times  # numbers with commas
+    more = more.zip_with(~is_end.fill_null(False), more.dt.offset_by("1d"))
+    return times.zip_with(times.is_not_null(), more)
+
+
+def _are_months(strings: "polars.Series") -> bool:
+    """Whether strings are months with a point, 03.2024 or 2024.03, which numbers would disorder."""
+    known = strings.drop_nulls()
+    return bool(len(known)) and any(known.str.contains(each).all() for each in _MONTHS_WITH_POINT)
 
 
 def _parse_dates(
@@ -90,8 +115,14 @@ def as_integers(series: "polars.Series") -> "polars.Series | None":
     return None
 
 
-def parse_compact_dates(numbers: "polars.Series") -> "polars.Series | None":
+def parse_compact_dates(
+    numbers: "polars.Series", has_days_of_years: bool = True
+) -> "polars.Series | None":
     """Whole numbers such as 20240331, 202403 or 20240331235959 as dates, in microseconds.
+
+    Args:
+        numbers: the numbers.
+        has_days_of_years: whether 2024366, the last day of a year, is one too.
 
     Returns:
         The dates; None unless all have the same number of digits and are dates of 1800 to 2199.
@@ -103,6 +134,8 @@ def parse_compact_dates(numbers: "polars.Series") -> "polars.Series | None":
     strings = numbers.drop_nulls().cast(polars.String)
     digits = strings.str.len_bytes().unique().to_list()
     if len(digits) != 1 or digits[0] not in _COMPACT_DATES:
+        return None
+    if digits[0] == _DAY_OF_YEAR_DIGITS and not has_days_of_years:
         return None
     added, time_format = _COMPACT_DATES[digits[0]]
     years = strings.str.slice(0, 4).cast(polars.Int64, strict=False)

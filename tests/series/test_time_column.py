@@ -54,6 +54,13 @@ ISO = {
     "20240301T070000Z": "2024-03-01T07",
     "2024-W09-5": "2024-03-01",
     "2024-W09": "2024-02-26",
+    "2024W095": "2024-03-01",
+    "2024W09": "2024-02-26",
+    "2024-061": "2024-03-01",
+    "20240301T0930": "2024-03-01T09:30",
+    "20240301T0930Z": "2024-03-01T09:30",
+    "2024-02-29T24:00": "2024-03-01",
+    "2024-02-29 24:00:00Z": "2024-03-01",
     "2024-03-01T00:00:00.0000001": "2024-03-01T00:00:00.000000100",
     "2024-03-01T00:00:00.000000100Z": "2024-03-01T00:00:00.000000100",
 }
@@ -69,6 +76,7 @@ NEXT = {
     "days": ([20240330, 20240331], "2024-04-01"),
     "months": ([202211, 202212], "2023-01"),
     "hours": ([2024033122, 2024033123], "2024-04-01"),
+    "days of the year": ([2023364, 2023365], "2024-01-01"),
     "minutes": ([202403312358, 202403312359], "2024-04-01"),
     "seconds": ([20240331235958, 20240331235959], "2024-04-01"),
 }
@@ -85,7 +93,21 @@ def test_whole_numbers_that_are_dates_go_on_as_dates(case, kind):
     assert found.notes[0].startswith(f"Numbers in 't' are dates: {times[0]} is 202")
 
 
-@pytest.mark.parametrize("times", [[20240331, 20240332], [202212, 202213], [2020, 2021], [1, 2]])
+NO_TIMES = ["01/03/24", "1-3-24", "01.03.2024", "3.2024", "2024.03", "12:30", "2024,5"]
+
+
+@pytest.mark.parametrize("text", NO_TIMES)
+def test_what_is_no_time_is_refused(text):
+    for source in ({"t": [text], "x": [1.0]}, write_file(f"t;x\n{text};1\n")):
+        with pytest.raises(legato.InputError, match=f"'{text}' is no time.*ISO 8601"):
+            legato.read(source, time="t")
+
+
+def test_decimal_years_are_numbers():
+    assert legato.read({"t": ["2024.00", "2024.08"], "x": [1, 2]}, time="t").times[1] == 2024.08
+
+
+@pytest.mark.parametrize("times", [[20240331, 20240332], [2023365, 2023366], [202212, 202213], [2020, 2021], [1, 2]])
 def test_other_whole_numbers_are_numbers(times):
     found = legato.read({"t": times, "x": [1.0, 2.0]}, time="t")
     assert (found.times.tolist(), found.notes) == (times, ())
