@@ -100,6 +100,7 @@ def read_numpy(path: DataFile, request: ColumnRequest) -> Table:
             if isinstance(loaded, np.lib.npyio.NpzFile):
                 _check_members(loaded, path)
             loaded = loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+            _check_shapes(loaded, path)
         except InputError:
             raise
         except Exception as error:  # zipfile's, zlib's and NumPy's own, and a parser's
@@ -122,6 +123,21 @@ def _check_members(loaded: Any, path: DataFile) -> None:
     """
     limit = size_of(path) + unpacked_limit()
     if sum(each.file_size for each in loaded.zip.infolist()) > limit:
+        raise InputError(limit_message(path.name, limit))
+
+
+def _check_shapes(loaded: np.ndarray | dict[str, np.ndarray], path: DataFile) -> None:
+    """Check that arrays do not take more than the limit as numbers: items of 0 bytes take none.
+
+    Raises:
+        InputError: they do.
+    """
+    limit = size_of(path) + unpacked_limit()
+    arrays = loaded.values() if isinstance(loaded, dict) else [loaded]
+    sizes = (
+        each.size for each in arrays if isinstance(each, np.ndarray) and not each.dtype.itemsize
+    )
+    if sum(sizes) * _NUMBER_BYTES > limit:
         raise InputError(limit_message(path.name, limit))
 
 

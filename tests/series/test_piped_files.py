@@ -97,6 +97,15 @@ def test_files_that_unpack_to_more_than_the_limit_are_refused(kind, monkeypatch)
         assert len(legato.read(path).values) >= 40_000
 
 
+@pytest.mark.parametrize("dtype", ["V0", "U0", "S0"])
+def test_items_of_zero_bytes_take_memory_as_numbers(dtype):
+    header = f"{{'descr': '<{dtype}', 'fortran_order': False, 'shape': (10000000000,)}}".ljust(117)
+    content = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.encode() + b"\n"
+    for name in (write_file(content, "t.npy"), write_zip("t.npz", {"x.npy": content})):
+        with pytest.raises(InputError, match=f"{name} takes more than"):
+            legato.read(name)
+
+
 def test_a_packed_file_that_is_too_large_is_refused_before_its_rows_are_read(monkeypatch):
     path = write_file(gzip.compress(b"x,y\n1,2,3\n" + b"1,2\n" * 100_000), "t.csv.gz")
     monkeypatch.setenv("LEGATO_UNPACKED_LIMIT", "200000")
