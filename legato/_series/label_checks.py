@@ -6,10 +6,11 @@ is one in which nearly every row would be a label of its own. Text in a column t
 ``categorical=`` is labels, whatever it looks like.
 """
 
-import re
 from typing import TYPE_CHECKING
 
 from legato._errors import InputError
+from legato._series.date_looks import CLOCKS, DATES
+from legato._series.number_advice import MARKS, PLAIN_SIGNS, POINT_THOUSANDS, advise
 from legato._series.parsing import parse_times
 from legato._series.tables import Table
 
@@ -18,41 +19,27 @@ if TYPE_CHECKING:
 
 _FORMATTED = r"[,'’\s%$€£¥]"  # in and around numbers that are formatted for people
 _NUMBER = r"[-+]?(?:\d[\d,'’\s]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_CURRENCIES = (  # and words such as "about", that no name of a label ends with
+    "eur usd gbp chf jpy cny rmb inr aud cad nzd sek nok dkk pln czk huf brl rub try zar krw mxn "
+    "sgd hkd rs fr kr ca circa approx about"
+).replace(" ", "|")
 # A number between what is before it, signs or words, and a unit or a mark behind it; "#7" has none.
 _DECORATED = (
-    rf"^([^\p{{L}}\d.+\-,#@№_]*|\p{{L}}[^\d]*[\s:=])({_NUMBER})([^\d.,:/\-]\S*.{{0,12}}|/\d+|)$"
+    rf"^([^\p{{L}}\d.+\-,#@№§_]*|-?\p{{L}}{{0,3}}\p{{Sc}}\s?|(?i:{_CURRENCIES})\.?\s?|"
+    rf"\p{{L}}[^\d]*[\s:=]|\p{{L}}[\w.]*\()({_NUMBER})([^\d.,:/\-]\S*.{{0,12}}|/\d+|-|)$"
+)
+_CURRENCY = rf"^-?(?:\p{{L}}{{0,3}}\p{{Sc}}|(?i:{_CURRENCIES})\.?)\n"
+_PREFIX = r"\n[kKMGTPmµun](\p{L})"  # of a unit, such as that of kW
+_MAGNITUDE = r"\n(?i:k|m|b|g|t|bn|mn|mio\.?|mrd\.?|tsd\.?|thousand|million|billion)$"
+_SEVERAL = r"^[\[(].*[,;].*[\])]$"  # an interval or a tuple
+_CODE = r"^\d{3} \d{2}$"  # a postal code of Sweden, Greece or Slovakia
+_PAIR = (
+    r"^[\[({]?\s*([-+]?\d+(?:\.\d+)?)\s*(?:[-–/;,x×|]|to|\.\.)\s*([-+]?\d+(?:\.\d+)?)\s*[\])}]?$"
 )
 _FEWEST_NUMBERS = 3  # different ones; "4wd" and "2wd" are labels
-_MARKS = (  # of missing values, in small letters, apart from those that are read as missing
-    "? - -- --- – — . .. ... * n/a na n.a. n.d. nd nil none null missing unknown <na> (null) "
-    "#n/a #na #div/0! #value! #ref! #num! #null! #name?"
-).split()
-_MONTHS = "|".join(  # English, German, French, Spanish, Italian, Portuguese
-    "jan january januar janv janvier janeiro ene enero gen gennaio feb february februar fev "
-    "févr février fevereiro febrero febbraio mar march mär märz mars marzo março apr april avr "
-    "avril abr abril aprile may mai mayo mag maggio maio jun june juni juin junio giu giugno "
-    "junho jul july juli juil juillet julio lug luglio julho aug august août aout ago agosto "
-    "sep sept september septembre septiembre set settembre setembro oct october okt oktober "
-    "octobre octubre ott ottobre out outubro nov november novembre noviembre novembro dec "
-    "december dez dezember déc décembre dic diciembre dicembre dezembro".split()
-)
-_DATES = (
-    r"^(?i:(?:\p{L}{2,10}\.?,? )?(?:"  # a day of the week may be before it
-    r"\d{4}[-/]\d{1,2}(?:[-/]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}|\d{4}\.\d{1,2}\.\d{1,2}|"
-    r"\d{8}T\d{4,6}|\d{4}-?W\d{2}(?:-?\d)?|\d{4}[- ]?Q[1-4]|Q[1-4][- /]?\d{4}|"
-    rf"\d{{1,2}}\.?[-/ ]?(?:de )?(?:{_MONTHS})\.?[-/, ]*(?:de )?(?:\d{{4}}|\d{{2}})|"
-    rf"\d{{4}}[-/ ](?:{_MONTHS})\.?(?:[-/ ]\d{{1,2}})?|"
-    rf"(?:{_MONTHS})\.?[-/ ](?:\d{{1,2}},? )?(?:\d{{4}}|'?\d{{2}})"
-    r")(?:,?[T ].*|Z)?)$"
-)
-_CLOCKS = (
-    r"^(?i:[-+]?(?:\d+ ?d(?:ays?)?,? )?\d{1,3}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[ap]\.?m\.?)?|"
-    r"P(?:\d+[YMWD])+(?:T[\d.]+[HMS].*)?|PT[\d.]+[HMS].*|"
-    r"(?:\d+ ?h(?:ours?)? ?)?\d+ ?m(?:in)? ?\d+ ?s(?:ec)?)$"
-)
-_COMMA_THOUSANDS = r"^[^\d.]*[1-9]\d{0,2}(?:(?:,\d{3}){2,}|(?:,\d{3})+\.\d+)\D*$"
-_COMMA_DECIMALS = r",(?:\d{1,2}|\d{4,})\D*$|^\D*0+,\d|\d\.\d{3},\d|,\d+[eE]"
-_POINT_THOUSANDS = r"^\D*[1-9]\d{0,2}(?:\.\d{3}){2,}\D*$"
+_FEWEST_BEHIND_WORDS = 8  # "USB 2.0" and "USB 3.1" are labels
+_FEWEST_IN_UNITS = 5  # with decimals and different units; "1.4 TSI" and "2.0 TDI" are labels
+_FEWEST_PAIRS, _FEWEST_DECIMAL_PAIRS = 20, 8  # scores such as 2-1 are labels, 120/80 is not
 _OWN_LABELS_ROWS, _OWN_LABELS_SHARE = 20, 0.9
 
 
@@ -74,26 +61,29 @@ def check_holds_labels(series: "polars.Series", bad: "polars.Series", table: Tab
     strings = (series.drop_nulls() if bad.all() else series.filter(bad)).rename("text").to_frame()
     kinds = strings.group_by("text", maintain_order=True).len("count")
     texts, counts = kinds["text"], kinds["count"]
+    plain_texts = texts.str.replace_many(list(PLAIN_SIGNS), list(PLAIN_SIGNS.values()))
 
     def count(where: "polars.Series") -> int:
         return int(counts.filter(where.fill_null(False)).sum() or 0)
 
-    if 2 * count(texts.str.contains(_DATES)) >= values:
+    if bad.all() and texts.str.contains(_CODE).all():
+        return
+    if 2 * count(texts.str.contains(DATES)) >= values:
         raise InputError(_describe_dates(series, texts, table))
-    if 2 * count(texts.str.contains(_CLOCKS)) >= values:
-        first = texts.filter(texts.str.contains(_CLOCKS))[0]
+    if 2 * count(texts.str.contains(CLOCKS)) >= values:
+        first = texts.filter(texts.str.contains(CLOCKS))[0]
         raise InputError(
             f"{table.source}: column {series.name!r} holds times of day or durations, such as "
             f"{first!r}. Write them as numbers, of seconds say, or say that they are labels with "
             f"categorical={series.name!r}."
         )
-    points = texts.str.contains(_POINT_THOUSANDS)
-    formatted = texts.zip_with(~points, texts.str.replace_all(".", "", literal=True))
+    points = plain_texts.str.contains(POINT_THOUSANDS)
+    formatted = plain_texts.zip_with(~points, plain_texts.str.replace_all(".", "", literal=True))
     formatted = formatted.str.replace_all(_FORMATTED, "").cast(polars.Float64, strict=False)
     plain = values - int(bad.sum())
-    numbers = _strip_decoration(texts, counts)
+    numbers = _strip_decoration(plain_texts, counts)
     like = formatted.is_not_null() | numbers.is_not_null()
-    marks = texts.str.to_lowercase().is_in(_MARKS)
+    marks = texts.str.to_lowercase().is_in(MARKS)
     known = plain + count(like)
     several = _count_different(series.filter(~bad), numbers.fill_null(formatted))
     enough = several >= _FEWEST_NUMBERS or (plain > 0 and bool(marks.all()))
@@ -101,6 +91,13 @@ def check_holds_labels(series: "polars.Series", bad: "polars.Series", table: Tab
         enough and (2 * known >= values - count(marks) or int((~like).sum()) == 1)
     ):
         raise InputError(_describe_number_fault(series, bad, texts, table))
+    pairs = _find_pairs(plain_texts)
+    if pairs is not None and 2 * count(pairs) >= values:
+        raise InputError(
+            f"{table.source}: column {series.name!r} holds two numbers in a cell, such as "
+            f"{texts.filter(pairs)[0]!r}. Make a column of each, or say that they are labels with "
+            f"categorical={series.name!r}."
+        )
     if values >= _OWN_LABELS_ROWS:
         different = series.n_unique() - bool(series.null_count())
         if different >= _OWN_LABELS_SHARE * values:
@@ -113,21 +110,61 @@ def check_holds_labels(series: "polars.Series", bad: "polars.Series", table: Tab
 
 
 def _strip_decoration(texts: "polars.Series", counts: "polars.Series") -> "polars.Series":
-    """The numbers that are left where the most frequent decoration is taken off; null elsewhere."""
+    """The numbers that are left where decorations of one kind are taken off; null elsewhere.
+
+    Of one kind are equal ones, and units that differ in prefix or magnitude only, kW and W; where
+    most numbers have decimals, all that is behind a number.
+    """
     import polars
 
     groups = texts.str.extract_groups(_DECORATED)
     before, number, behind = (groups.struct.field(name) for name in ("1", "2", "3"))
-    decoration = before.str.strip_chars() + "\n" + behind.str.strip_chars()
-    frame = polars.DataFrame({"decoration": decoration, "count": counts}).drop_nulls()
-    sums = frame.group_by("decoration").agg(polars.col("count").sum()).sort("count", "decoration")
-    if not sums.height:
-        return number.cast(polars.Float64, strict=False)
-    chosen = sums["decoration"][-1]
     plain = number.str.replace_all(_FORMATTED, "").cast(polars.Float64, strict=False)
-    plain = plain.set(~(decoration == chosen).fill_null(False), None)
-    is_name = chosen[:1].isalpha() and (plain.drop_nulls() % 1 == 0).all()  # "machine 7"
-    return plain.clear(len(plain)) if is_name else plain
+    plain = plain.set(texts.str.contains(_SEVERAL), None)
+    decoration = before.str.strip_chars() + "\n" + behind.str.strip_chars()
+    kind = decoration.str.replace(_PREFIX, "\n$1").str.replace(_MAGNITUDE, "\n")
+    frame = polars.DataFrame({"kind": kind, "count": counts, "number": plain}).drop_nulls()
+    if not frame.height:
+        return plain
+    sums = frame.group_by("kind").agg(polars.col("count").sum()).sort("count", "kind")
+    chosen = sums["kind"][-1]
+    found = plain.set(~(kind == chosen).fill_null(False), None)
+    different = found.n_unique() - bool(found.null_count())
+    has_name = chosen[:1].isalpha() and not polars.Series([chosen]).str.contains(_CURRENCY)[0]
+    if has_name and (different < _FEWEST_BEHIND_WORDS or (found.drop_nulls() % 1 == 0).all()):
+        return plain.clear(len(plain))  # "machine 7", "USB 3.1"
+    behind_only = plain.set((before.str.strip_chars() != "").fill_null(True), None)
+    different = behind_only.n_unique() - bool(behind_only.null_count())
+    with_decimals = counts.filter(behind_only.is_not_null() & number.str.contains(r"\.\d"))
+    of_units = counts.filter(behind_only.is_not_null())
+    if different >= max(
+        _FEWEST_IN_UNITS, kind.filter(behind_only.is_not_null()).n_unique() + 1
+    ) and 2 * (with_decimals.sum() or 0) >= of_units.sum() > (sums["count"][-1] or 0):
+        return behind_only
+    return found
+
+
+def _find_pairs(texts: "polars.Series") -> "polars.Series | None":
+    """Where texts are two numbers, such as 120/80; None if they are names or ranges of classes.
+
+    Classes do not overlap, as 10-20 and 20-30.
+    """
+    import polars
+
+    groups = texts.str.extract_groups(_PAIR)
+    numbers = polars.DataFrame(
+        {name: groups.struct.field(name).cast(polars.Float64) for name in ("1", "2")}
+    )
+    known = numbers.drop_nulls()
+    is_pair = numbers["1"].is_not_null()
+    few = _FEWEST_PAIRS
+    if texts.filter(is_pair).str.contains(r"\d\.\d").all():
+        few = _FEWEST_DECIMAL_PAIRS
+    if known.height < few:
+        return None
+    ends = known.select(low=polars.min_horizontal("1", "2"), high=polars.max_horizontal("1", "2"))
+    ends = ends.sort("low", "high")
+    return is_pair if (ends["low"] < ends["high"].shift(1)).any() else None
 
 
 def _count_different(plain: "polars.Series", others: "polars.Series") -> int:
@@ -142,7 +179,7 @@ def _describe_dates(series: "polars.Series", texts: "polars.Series", table: Tabl
     """The message on a column of dates: whether they can be read as they are."""
     column = f"{table.source}: column {series.name!r} holds dates"
     name_it = f"time={series.name!r}, or leave it out with columns=."
-    dates = texts.filter(texts.str.contains(_DATES))
+    dates = texts.filter(texts.str.contains(DATES))
     unread = dates.filter(parse_times(dates).is_null())
     if not len(unread):
         return f"{column}. Name it with {name_it}"
@@ -161,50 +198,5 @@ def _describe_number_fault(
     others = f", the first of {count:,} such" if count > 1 else ""
     return (
         f"{table.describe_cell(at, series.name)}: {string!r} is not a number{others}, and the "
-        f"column looks like one of numbers. {_advise(string, texts, series.name)}"
-    )
-
-
-def _advise(string: str, texts: "polars.Series", name: str) -> str:
-    """What to write in place of a string that is not a number."""
-    labels = f"or say that the column holds labels with categorical={name!r}."
-    string = string.replace("\N{MINUS SIGN}", "-")
-    found = re.search(r"[-+]?[\d.,][\d.,'’\s]*(?:[eE][-+]?\d+)?", string)
-    written = found[0].strip() if found else ""
-    if not re.search(r"\d", written):
-        return f"Mend it, leave the field empty if the value is missing, {labels}"
-    around = string.replace(written, " ", 1).split()
-    number = re.sub(r"['’\s]", "", written)
-    if "," in number or re.search(_POINT_THOUSANDS, number):
-        return _advise_on_separators(number, texts, bool(around))
-    if around:
-        minus = f", or -{number} if brackets say so" if around == ["(", ")"] else ""
-        return f"Write the number alone, {number}{minus}, {labels}"
-    if re.search(r"\d\s", written) and not re.search(r"^\S{1,4}(\s\d{3})+$", written):
-        return "It holds several: separate the columns by commas, in the header too."
-    return f"Write it plainly, {number}."
-
-
-def _advise_on_separators(number: str, texts: "polars.Series", is_decorated: bool) -> str:
-    """What to write in place of a number with commas, or with points between thousands.
-
-    Args:
-        number: without what is around it.
-        texts: all strings of the column that are no numbers, which show what its commas are.
-        is_decorated: whether something is around it.
-    """
-    if "," not in number:
-        return f"Its points separate thousands: leave them out, {number.replace('.', '')}."
-    plain, decimal = number.replace(",", ""), number.replace(".", "").replace(",", ".")
-    thousands = bool(texts.str.contains(_COMMA_THOUSANDS).any())
-    decimals = bool(texts.str.contains(_COMMA_DECIMALS).any())
-    if thousands and not decimals:
-        return f"Its commas separate thousands: leave them out, {plain}."
-    if decimals and not thousands:
-        if is_decorated:
-            return f"Write the number alone, with a decimal point: {decimal}."
-        return f"Write decimals with a point, {decimal}, and thousands plainly."
-    return (
-        f"If its commas separate thousands, leave them out: {plain}. If they are decimal commas, "
-        f"write points: {decimal}."
+        f"column looks like one of numbers. {advise(string, texts, series.name)}"
     )

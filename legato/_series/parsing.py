@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 _YEARS = range(1800, 2200)  # of dates that are recognized as such
 _CENTURIES = r"(?:1[89]|2[01])"  # of these years
 _WEEK = "%G-W%V"
+_DAY_OF_YEAR = "%Y-%j"  # of three digits: 2024-13 may be a week
 _CLOCKS = ("%H:%M:%S%.f", "%H:%M", "%H:%M:%S%.f%#z", "%H:%M%#z")
 _TIME_FORMATS = (
     "%Y-%m-%d",
@@ -20,7 +21,7 @@ _TIME_FORMATS = (
     *(f"%Y%m%dT{clock}" for clock in ("%H%M%S%.f", "%H%M", "%H%M%S%.f%#z", "%H%M%#z")),
     _WEEK,
     f"{_WEEK}-%u",
-    "%Y-%j",
+    _DAY_OF_YEAR,
 )
 _FINE = r"[.,]\d{6}\d*[1-9]"  # digits of a second that microseconds do not hold
 _FOUR_DIGITS = r"^\s*\d{4}"  # of a year; Polars reads 01-03-24 as a day of the year 1
@@ -99,6 +100,8 @@ def _parse_dates(
 ) -> "polars.Series":
     if time_format == _WEEK:
         strings, time_format = strings + "-1", f"{_WEEK}-%u"
+    if time_format == _DAY_OF_YEAR:
+        strings = strings.set(~strings.str.contains(r"-\d{3}$").fill_null(True), None)
     dates = strings.str.to_datetime(time_format, strict=False, time_unit=unit, ambiguous="null")
     if getattr(dates.dtype, "time_zone", None) is None:
         return dates

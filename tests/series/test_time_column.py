@@ -93,7 +93,8 @@ def test_whole_numbers_that_are_dates_go_on_as_dates(case, kind):
     assert found.notes[0].startswith(f"Numbers in 't' are dates: {times[0]} is 202")
 
 
-NO_TIMES = ["01/03/24", "1-3-24", "01.03.2024", "3.2024", "2024.03", "12:30", "2024,5"]
+NO_TIMES = ["01/03/24", "1-3-24", "01.03.2024", "3.2024", "2024.03", "12:30", "2024,5",
+            "2024-13", "1990-91"]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", NO_TIMES)
@@ -107,7 +108,9 @@ def test_decimal_years_are_numbers():
     assert legato.read({"t": ["2024.00", "2024.08"], "x": [1, 2]}, time="t").times[1] == 2024.08
 
 
-@pytest.mark.parametrize("times", [[20240331, 20240332], [2023365, 2023366], [202212, 202213], [2020, 2021], [1, 2]])
+@pytest.mark.parametrize(
+    "times", [[20240331, 20240332], [2023365, 2023366], [202212, 202213], [2020, 2021], [1, 2]]
+)
 def test_other_whole_numbers_are_numbers(times):
     found = legato.read({"t": times, "x": [1.0, 2.0]}, time="t")
     assert (found.times.tolist(), found.notes) == (times, ())
