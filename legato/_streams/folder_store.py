@@ -29,7 +29,7 @@ class FolderStore:
     """
 
     def __init__(self, path: str | os.PathLike, files: StreamFile):
-        self._path, self._files = Path(path), files
+        self._path, self._files = Path(path).absolute(), files  # also if the process moves on
         try:
             make_folder(self._path)
         except OSError as error:
@@ -41,7 +41,16 @@ class FolderStore:
         return f"the folder {self._path}"
 
     def load(self, names: list[Name] | None = None, limit: int | None = None) -> StreamRecords:
-        """See ``StreamStore``."""
+        """See ``StreamStore``.
+
+        Raises:
+            StateError: also if the folder was removed or moved, and the streams in it with it.
+        """
+        if not self._path.is_dir():
+            raise StateError(
+                f"The folder {self._path} of evicted streams is gone. Put it back; or make an "
+                "empty one, and the streams that were in it begin anew."
+            )
         if names is None:
             paths = sorted(self._path.glob("[!.]*.state"))  # no temporary file of a killed process
             found = list(map(self._read, paths))
@@ -61,12 +70,22 @@ class FolderStore:
             self._files.write(self._file(name), record)
 
     def drop(self, names: list[Name]) -> int:
-        """See ``StreamStore``; the files are not read, so that damaged ones can go too."""
+        """See ``StreamStore``; the files are not read, so that damaged ones can go too.
+
+        Raises:
+            OutputError: a file cannot be removed.
+        """
         there = [path for path in map(self._file, names) if path.exists()]
-        for path in there:
-            path.unlink()
-        if there:
-            sync_folder(self._path)
+        try:
+            for path in there:
+                path.unlink()
+            if there:
+                sync_folder(self._path)
+        except OSError as error:
+            raise OutputError(
+                f"An evicted stream in {self._path} cannot be removed ({error.strerror or error}). "
+                "Use a folder that you may write to."
+            ) from error
         return len(there)
 
     def commit(self, force: bool = False) -> None:

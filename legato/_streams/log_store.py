@@ -425,7 +425,7 @@ class LogStore:
             table.put(value, table.slots_of(value), rows.reshape(len(value), len(blank)), steps)
         elif kind != "gone":
             raise ValueError(f"it is {kind!r}")
-        elif value in table:
+        elif checked_name(value) in table:
             table.drop(value)
 
 

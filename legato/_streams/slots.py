@@ -3,7 +3,7 @@
 It grows by doubling up to a limit; the slots of streams that were dropped are used again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import repeat
 
 import numpy as np
@@ -12,6 +12,7 @@ from legato._errors import InputError
 from legato._streams.store import Name, StreamRecords, checked_name
 
 _MIN_SLOTS = 16
+_NAME_TYPES = frozenset((str, int))
 
 
 class SlotTable:
@@ -41,7 +42,8 @@ class SlotTable:
         return len(self._slots)
 
     def __contains__(self, name) -> bool:
-        return name in self._slots
+        is_name = isinstance(name, (str, int, np.integer)) and not isinstance(name, bool)
+        return is_name and name in self._slots
 
     @property
     def names(self) -> list[Name]:
@@ -53,22 +55,27 @@ class SlotTable:
         """Bytes of all slots, free ones included."""
         return len(self._rows) * self.bytes_each
 
-    def slots_of(self, names: Iterable[Name]) -> np.ndarray:
-        """The slot of each stream; -1 where there is no such stream."""
+    def slots_of(self, names: Collection[Name]) -> np.ndarray:
+        """The slot of each stream; -1 where there is no such stream.
+
+        Raises:
+            InputError: a name is neither a text nor a whole number. True and 1.0, say, would be
+                found as 1, and written to a store as something else.
+        """
+        if not _NAME_TYPES.issuperset(map(type, names)):
+            names = list(map(checked_name, names))
         return np.fromiter(map(self._slots.get, names, repeat(-1)), np.int64)
 
     def slot_of(self, name: Name) -> int:
         """The slot of one stream.
 
         Raises:
-            InputError: there is no such stream.
+            InputError: there is no such stream, or ``name`` is no name of one.
         """
-        try:
-            return self._slots[name]
-        except (KeyError, TypeError):
-            raise InputError(
-                f"There is no stream {name!r} among the {len(self)} in memory."
-            ) from None
+        slot = self._slots.get(checked_name(name))
+        if slot is None:
+            raise InputError(f"There is no stream {name!r} among the {len(self)} in memory.")
+        return slot
 
     def gather(self, slots: np.ndarray, size: int) -> np.ndarray:
         """Copy states into a batch.

@@ -184,8 +184,11 @@ class StepInputs:
             return None
         try:
             check_keeps_meaning("x", steps)
+            array = np.asarray(steps)
+            if array.dtype.kind not in "fiub":  # text or dates, say, that NumPy would convert
+                return None
             with np.errstate(over="ignore"):
-                array = np.array(steps, self._dtype)
+                array = array.astype(self._dtype, copy=False)
         except (TypeError, ValueError):  # an InputError too
             return None
         # Beyond 32 bits an integer may not be exact, and NaN and infinity are refused.

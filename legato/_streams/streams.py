@@ -339,9 +339,11 @@ class Streams:
             InputError: there is no such stream, or the pool has no folder.
             OutputError: the folder cannot be written; the streams are still in memory.
         """
-        names = [names] if isinstance(names, (str, int)) else list(names)
+        several = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
+        names = list(names) if several else [cast("Name", names)]
         for name in names:
             self._table.slot_of(name)
+        names = list(dict.fromkeys(names))  # each once
         store = self._evicted_store()
         records = self._table.records(names)
         store.put(records._replace(names=list(map(checked_name, records.names))))

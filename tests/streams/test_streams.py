@@ -1,5 +1,8 @@
 """Pools of streams by name: any subset is fed, forked, evicted, restored, within a limit."""
 
+from decimal import Decimal
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -109,6 +112,41 @@ def test_names_are_strings_or_integers(model):
     assert len(pool) == len(hostile) + 1
 
 
+@pytest.mark.parametrize("name", [True, 1.0, 1 + 0j, np.float64(1), np.True_])
+def test_what_is_equal_to_a_name_and_is_none_names_no_stream(model, name):
+    """Python finds it as 1, and a log would have it as ``true`` or ``1.0``."""
+    pool = model.streams()
+    pool.feed({1: step()})
+    for use in (
+        lambda: pool.feed({name: step()}),
+        lambda: pool.feed({"ada": step(), name: step()}),
+        lambda: pool.peek({name: step()}),
+        lambda: pool.fork(1, name),
+        lambda: pool.put(name, model.stream()),
+        *(partial(use, name) for use in (pool.reset, pool.drop, pool.evict, pool.steps)),
+    ):
+        with pytest.raises(InputError, match=r"cannot be named .*a text or a whole number"):
+            use()
+    assert (list(pool), pool.steps(1), name in pool) == ([1], 1, False)
+
+
+def test_inputs_that_a_stream_refuses_are_refused_by_a_pool(model):
+    pool = model.streams()
+    for x in (
+        ["1.5", "2"],
+        np.array([b"1.5", b"2"]),
+        np.array([1 + 2j, 1]),
+        np.array([1, 2], "datetime64[s]"),
+        np.array([1, 2], "timedelta64[s]"),
+        [Decimal("1.5"), 2],
+        np.array([1.5, 2], object),
+    ):
+        for feed in (model.stream().feed, lambda x: pool.feed({"ada": x, "bob": step()})):
+            with pytest.raises(InputError, match=r"x holds .*numbers or booleans were expected"):
+                feed(x)
+    assert not len(pool)
+
+
 @pytest.mark.parametrize("x", [[step()], step(), None, {1: 2}.items()])
 def test_only_mappings_are_fed(model, x):
     with pytest.raises(InputError, match="A mapping of names to steps was expected"):
@@ -195,6 +233,41 @@ def test_a_stream_with_another_window_cannot_be_put(model):
 
 
 # On disk.
+
+
+def test_one_name_of_numpy_and_a_name_that_comes_twice_are_evicted(model, tmp_path):
+    pool = model.streams(folder=tmp_path)
+    pool.feed({7: step(), "ada": step(), "bob": step()})
+    pool.evict(np.int64(7))
+    pool.evict(["ada", "bob", "ada"])
+    assert not len(pool)
+    pool.feed({7: step(), "ada": step()})
+    assert (pool.steps(7), pool.steps("ada")) == (2, 2)
+
+
+def test_evicted_streams_are_found_from_another_working_folder(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pool = model.streams(folder="evicted")
+    pool.feed({"ada": step()})
+    pool.evict("ada")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    pool.feed({"ada": step()})
+    assert pool.steps("ada") == 2
+
+
+def test_a_folder_of_evicted_streams_that_was_moved_is_noticed(model, tmp_path):
+    pool = model.streams(folder=tmp_path / "states")
+    pool.feed({"ada": step(), "bob": step()})
+    pool.evict("ada")
+    (tmp_path / "states").rename(tmp_path / "moved")
+    for use in (pool.feed, pool.peek):
+        with pytest.raises(StateError, match=r"states of evicted streams is gone\. Put it back"):
+            use({"ada": step()})
+    pool.feed({"bob": step()})
+    (tmp_path / "moved").rename(tmp_path / "states")
+    pool.feed({"ada": step()})
+    assert (pool.steps("ada"), pool.steps("bob")) == (2, 2)
 
 
 def test_evicted_streams_are_restored_when_fed(model, tmp_path):
