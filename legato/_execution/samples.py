@@ -14,7 +14,7 @@ import numpy as np
 
 from legato._errors import InputError, UnsupportedError
 from legato._platform import keras_private
-from legato._platform.jax_arrays import as_jax_keeps
+from legato._platform.jax_arrays import as_jax_keeps, check_is_numeric
 from legato._platform.plain_arrays import check_keeps_meaning
 
 _DENSE = ("toarray", "todense")  # how sparse arrays of SciPy and of JAX are made dense
@@ -177,12 +177,7 @@ def read_array(name: str, value) -> np.ndarray:
         ) from error
     if array.dtype == object and hasattr(value, "columns"):  # a frame of nullable numbers
         array = _numbers(name, value)
-    floating = jax.numpy.issubdtype(array.dtype, np.floating)  # bfloat16 too
-    if not floating and array.dtype.kind not in "iub":
-        raise InputError(
-            f"{name} holds {array.dtype} values; numbers or booleans were expected. Encode text as "
-            "integers first, and one-hot with keras.utils.to_categorical if need be."
-        )
+    check_is_numeric(name, array)
     if array.ndim == 0:
         raise InputError(f"{name} is a single number, {array}; axis 0 must be the sample.")
     array = as_jax_keeps(name, array, keras.config.floatx())
@@ -213,7 +208,8 @@ def _numbers(name: str, frame) -> np.ndarray:
 def _read_flags(starts) -> np.ndarray:
     check_keeps_meaning("starts", starts)
     flags = np.asarray(starts)
-    if flags.ndim != 1 or not (flags.dtype == bool or np.isin(flags, (0, 1)).all()):
+    is_number = flags.dtype.kind in "iuf"
+    if flags.ndim != 1 or not (flags.dtype == bool or (is_number and np.isin(flags, (0, 1)).all())):
         raise InputError(
             f"starts has shape {flags.shape} and dtype {flags.dtype}; one boolean a sample was "
             "expected, True where a sample begins a new sequence."

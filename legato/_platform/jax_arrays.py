@@ -57,18 +57,37 @@ def as_jax_keeps(name: str, array: np.ndarray, float_type: str) -> np.ndarray:
     return floats
 
 
+def check_is_numeric(name: str, array: np.ndarray) -> None:
+    """Check that an array holds real numbers or booleans, bfloat16 among them.
+
+    Raises:
+        InputError: it holds text, dates or other objects.
+    """
+    if array.dtype.kind not in "iub" and not jnp.issubdtype(array.dtype, np.floating):
+        raise InputError(
+            f"{name} holds {array.dtype} values; numbers or booleans were expected. Encode text as "
+            "integers first, and one-hot with keras.utils.to_categorical if need be."
+        )
+
+
 def to_jax(name: str, value: Any) -> jax.Array:
     """A value as a JAX array, without loss as in ``as_jax_keeps``; double precision is rounded.
 
     Raises:
-        InputError: it has masked values, a unit, or integers beyond 32 bits that are not exact.
+        InputError: it is no array of numbers, or has masked values, a unit, or integers beyond 32
+            bits that are not exact.
     """
     if isinstance(value, jax.Array):
         return value
     check_keeps_meaning(name, value)
     if hasattr(value, "__jax_array__"):  # a Keras variable
         return jnp.asarray(value)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{name} cannot be made into one array ({error}).") from error
+    if array.dtype.kind != "c":  # the state of some cells is complex
+        check_is_numeric(name, array)
     return jnp.asarray(as_jax_keeps(name, array, keras.config.floatx()))
 
 

@@ -57,7 +57,9 @@ class State(Mapping[str, tuple]):
             path: tuple(to_jax(f"State[{path!r}]", part) for part in parts)
             for path, parts in values.items()
         }
-        rows = {path: sorted({part.shape[0] for part in parts}) for path, parts in arrays.items()}
+        rows = {
+            path: sorted({_row_count(part) for part in parts}) for path, parts in arrays.items()
+        }
         counts = {count for each in rows.values() for count in each}
         if len(counts) > 1:
             raise StateError(
@@ -66,7 +68,10 @@ class State(Mapping[str, tuple]):
             )
         count = counts.pop() if counts else 0
         given = fresh or {}
-        flags = {path: jnp.asarray(given.get(path, np.zeros(count, bool))) for path in arrays}
+        flags = {
+            path: to_jax(f"fresh[{path!r}]", given.get(path, np.zeros(count, bool)))
+            for path in arrays
+        }
         for path, flag in flags.items():
             if flag.shape != (count,):
                 raise StateError(
@@ -258,6 +263,12 @@ class State(Mapping[str, tuple]):
         object.__setattr__(self, "_values", MappingProxyType(dict(zip(paths, values, strict=True))))
         object.__setattr__(self, "_fresh", MappingProxyType(dict(zip(paths, fresh, strict=True))))
         return self
+
+
+def _row_count(array: jax.Array) -> int:
+    if not array.ndim:
+        raise StateError(f"A state has arrays of shape (rows, …), and {array} is a single number.")
+    return len(array)
 
 
 def without_number(path: str) -> str:

@@ -125,6 +125,70 @@ def test_masked_values_are_refused_and_unmasked_arrays_are_taken(model):
             call()
 
 
+class Missing:
+    """As ``pandas.NA``: whatever it is compared with, nobody knows."""
+
+    def __eq__(self, other):
+        return self
+
+    def __bool__(self):
+        raise TypeError("boolean value of NA is ambiguous")
+
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    "starts",
+    [
+        np.array([True, Missing()], object),
+        np.array([1, 0], "timedelta64[s]"),
+        np.array([True, False], object),
+        [b"1", b"0"],
+    ],
+)
+def test_starts_that_are_no_booleans_are_refused(model, starts):
+    for call in (
+        lambda: model.predict(np.ones((2, 3, 1)), starts=starts),
+        lambda: model.train_on_batch(np.ones((2, 3, 1)), np.ones((2, 1)), starts=starts),
+        lambda: model.stream().feed(np.ones((2, 1)), starts=starts),
+    ):
+        with pytest.raises(InputError, match=r"starts has shape \(2,\) and dtype .*one boolean"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.array([["1.5"]]),
+        np.array([[1.5]], object),
+        np.array([[1]], "datetime64[s]"),
+        [[None]],
+        {1.5},
+    ],
+)
+def test_states_take_numbers_alone(model, values):
+    layer = model.layers[0]
+    before = fresh(model).states
+    for call in (
+        lambda: legato.State({"rnn": [values]}),
+        lambda: layer.reset_states(states=[np.asarray(values)]),
+        lambda: layer.states[0].assign(values),
+        lambda: legato.State({"rnn": [[[1.5]]]}, fresh={"rnn": np.ravel(np.asarray(values))}),
+    ):
+        with pytest.raises(InputError, match=r"holds .*numbers or booleans were expected"):
+            call()
+    assert model.states == before
+
+
+def test_arrays_that_are_no_states_are_refused():
+    with pytest.raises(InputError, match=r"State\['rnn'\] cannot be made into one array"):
+        legato.State({"rnn": [[[1.0], [1.0, 2.0]]]})
+    with pytest.raises(legato.StateError, match=r"1\.5 is a single number"):
+        legato.State({"rnn": [1.5]})
+    with pytest.raises(InputError, match=r"fresh\['rnn'\] is a masked array"):
+        legato.State({"rnn": [[[1.5]]]}, fresh={"rnn": np.ma.array([True], mask=True)})
+
+
 def test_quantities_are_refused(model):
     with pytest.raises(InputError, match=r"x is a Quantity in kilowatt"):
         model.predict(Quantity())
