@@ -7,6 +7,7 @@ the states of the layers' random generators, which Keras does not save. Limits: 
 recurrent state; ``save_states`` writes that.
 """
 
+import io
 import json
 import os
 import zipfile
@@ -71,10 +72,13 @@ class SaveMethods(_KerasModel):
         path = _checked_path(filepath, MODEL_SUFFIXES, "model")
 
         def write(temporary: Path) -> None:
-            save(temporary, zipped=zipped, **kwargs)
             if path.suffix in _HDF5:
-                _declare_rows(self, temporary)
+                content = _MemoryFile(temporary)
+                save(content, zipped=zipped, **kwargs)
+                _declare_rows(self, content)
+                temporary.write_bytes(content.getbuffer())
             else:
+                save(temporary, zipped=zipped, **kwargs)
                 _write_seeds(self, temporary)
                 _write_training_record(self, temporary)
 
@@ -104,7 +108,13 @@ class SaveMethods(_KerasModel):
                 f"Model {self.name!r} is not built, so it has no weights to save yet: build it "
                 "first, by model.build(input_shape) or by running it once."
             )
-        _write(path, overwrite, save)
+
+        def write(temporary: Path) -> None:
+            content = _MemoryFile(temporary)
+            save(content)
+            temporary.write_bytes(content.getbuffer())
+
+        _write(path, overwrite, write)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs) -> None:
         """Read the weights of a file into the model, as Keras does; whole or not at all.
@@ -180,7 +190,24 @@ def _write(path: Path, overwrite: bool, write: Callable[[Path], object]) -> None
         write_whole(path, write)
 
 
-def _declare_rows(model, path: Path) -> None:
+class _MemoryFile(io.BytesIO):
+    """A file in memory that has a path, by whose suffix Keras chooses the format.
+
+    The HDF5 library is given no file on a disk: when the disk is full, it leaves objects that it
+    cannot close, of which the process crashes later.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._path = str(path)
+
+    def __fspath__(self) -> str:
+        return self._path
+
+    __str__ = __fspath__
+
+
+def _declare_rows(model, content: io.BytesIO) -> None:
     """Set the batch size of the inputs in an HDF5 model file, which has no other place for it.
 
     Plain Keras opens stateful layers only with a batch size: the number of rows remembered, else 1.
@@ -193,7 +220,7 @@ def _declare_rows(model, path: Path) -> None:
         return
     import h5py
 
-    with h5py.File(path, "r+") as file:
+    with h5py.File(content, "r+") as file:
         config = json.loads(str(file.attrs["model_config"]))
         for inputs in _input_configs(config):
             inputs["batch_shape"] = with_rows(inputs["batch_shape"], max(rows))

@@ -79,12 +79,17 @@ def make_folder(path: Path) -> None:
     """Make a folder and all above it that are missing, and force their names onto the disk.
 
     Raises:
-        OSError: one cannot be made.
+        OutputError: one cannot be made.
     """
-    missing = [each for each in (path, *path.parents) if not each.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for each in missing:
-        sync_folder(each.parent)
+    try:
+        missing = [each for each in (path, *path.parents) if not each.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            sync_folder(each.parent)
+    except OSError as error:
+        raise OutputError(
+            f"The folder {path} cannot be made ({error.strerror or error}). Name another."
+        ) from error
 
 
 @contextmanager

@@ -30,12 +30,7 @@ class FolderStore:
 
     def __init__(self, path: str | os.PathLike, files: StreamFile):
         self._path, self._files = Path(path).absolute(), files  # also if the process moves on
-        try:
-            make_folder(self._path)
-        except OSError as error:
-            raise OutputError(
-                f"The folder {path} cannot be made ({error.strerror or error}). Name another."
-            ) from error
+        make_folder(self._path)
 
     def __str__(self) -> str:
         return f"the folder {self._path}"

@@ -7,13 +7,14 @@ outlive the process are in a store (``store``).
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import wraps
 from typing import Any, cast
 
 import jax
 import numpy as np
 
-from legato._errors import InputError, OutputError, StateError, UnsupportedError
+from legato._errors import InputError, LegatoError, OutputError, StateError, UnsupportedError
 from legato._platform.checks import check_count
 from legato._platform.locks import Lock, Method, with_lock
 from legato._platform.output_streams import printable_on_stdout
@@ -339,16 +340,23 @@ class Streams:
             InputError: there is no such stream, or the pool has no folder.
             OutputError: the folder cannot be written; the streams are still in memory.
         """
-        several = isinstance(names, Iterable) and not isinstance(names, (str, bytes))
-        names = list(names) if several else [cast("Name", names)]
+        if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+            names = [cast("Name", names)]
+        names = list(names)
         for name in names:
             self._table.slot_of(name)
         names = list(dict.fromkeys(names))  # each once
         store = self._evicted_store()
         records = self._table.records(names)
-        store.put(records._replace(names=list(map(checked_name, records.names))))
-        if self._store is not None:
-            self._store.drop(names)
+        evicted = list(map(checked_name, records.names))
+        try:
+            store.put(records._replace(names=evicted))
+            if self._store is not None:
+                self._store.drop(names)
+        except Exception:  # they stay in memory: what was written of them would grow old
+            with suppress(LegatoError):
+                store.drop(evicted)
+            raise
         for name in names:
             self._table.drop(name)
 

@@ -193,6 +193,13 @@ def test_a_second_fit_begins_at_epoch_0(tmp_path):
     assert made.fit(X, y, ROWS, 3, verbose=0).epoch == [0, 1, 2]
 
 
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    backup = keras.callbacks.BackupAndRestore(tmp_path / "file" / "below")
+    with pytest.raises(legato.OutputError, match="below cannot be made"):
+        fit(RUNS["stateful"], backup)
+
+
 def test_a_backup_of_plain_keras_is_continued(tmp_path):
     plain = keras.Sequential([keras.Input((STEPS, FEATURES)), keras.layers.LSTM(UNITS)])
     plain.compile("sgd", "mse")

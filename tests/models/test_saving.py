@@ -21,6 +21,7 @@ import keras
 import numpy as np
 import pytest
 from cells import assert_same_states
+from full_disk import file_size_limit
 from plain_keras import HalfCell
 
 import legato
@@ -603,6 +604,20 @@ def test_checkpoints_of_keras_are_written_atomically(tmp_path):
     keep = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss")
     model.fit(data(model)[0], np.zeros((ROWS, UNITS)), callbacks=[keep], verbose=0)
     assert legato.load_model(tmp_path / "best.keras").optimizer.iterations == 1
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])
+def test_on_a_full_disk_the_old_file_stays(name, tmp_path):
+    """The HDF5 library itself would crash the process, at one size or another."""
+    model = made("Sequential")
+    save = model.save_weights if "weights" in name else model.save
+    save(tmp_path / name)
+    old = (tmp_path / name).read_bytes()
+    for size in range(0, len(old), len(old) // 5):
+        with file_size_limit(size), pytest.raises(OutputError, match=r"cannot be written \(File"):
+            save(tmp_path / name)
+        assert [each.name for each in tmp_path.iterdir()] == [name]
+        assert (tmp_path / name).read_bytes() == old
 
 
 # Invalid files.

@@ -4,10 +4,8 @@ The oracle is a pool in memory to which the same happens. A kill is simulated by
 the files at that moment, and done for real to a process.
 """
 
-import contextlib
 import hashlib
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -20,6 +18,7 @@ import numpy as np
 import pytest
 from cells import FEATURES, assert_same_states, set_weights, spread
 from damage import assert_flips_refused, rewrite_as_version_1, with_flipped_bits
+from full_disk import file_size_limit
 
 import legato
 from legato import layers
@@ -391,17 +390,6 @@ def test_a_pool_continues_if_its_file_cannot_be_rewritten(model, file, monkeypat
 
 
 # A full disk.
-
-
-@contextlib.contextmanager
-def file_size_limit(size: int):
-    """Limit the size of files: longer writes are cut short."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_on_a_full_disk_no_stream_changes(model, file, rng):

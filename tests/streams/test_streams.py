@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from full_disk import file_size_limit
 
 import legato
 from legato import InputError, OutputError, StateError, layers
@@ -243,6 +244,24 @@ def test_one_name_of_numpy_and_a_name_that_comes_twice_are_evicted(model, tmp_pa
     assert not len(pool)
     pool.feed({7: step(), "ada": step()})
     assert (pool.steps(7), pool.steps("ada")) == (2, 2)
+
+
+def test_what_cannot_be_evicted_whole_leaves_no_file_that_grows_old(model, tmp_path):
+    folder, file = tmp_path / "states", tmp_path / "pool.state"
+    with model.streams(folder=folder, file=file) as pool:
+        pool.feed({"ada": step(), "x" * 5000: step()})
+        before = {name: pool.state(name) for name in pool}
+        with file_size_limit(4000), pytest.raises(OutputError, match="cannot be written"):
+            pool.evict(list(pool))  # the second file is longer
+        assert {name: pool.state(name) for name in pool} == before
+        assert list(folder.iterdir()) == []
+        log = tmp_path / "pool.state.log"
+        log.rename(tmp_path / "away")
+        with pytest.raises(OutputError, match="was removed or replaced"):
+            pool.evict("ada")
+        (tmp_path / "away").rename(log)
+        assert {name: pool.state(name) for name in pool} == before
+        assert list(folder.iterdir()) == []
 
 
 def test_evicted_streams_are_found_from_another_working_folder(model, tmp_path, monkeypatch):
