@@ -69,7 +69,9 @@ def unexpected_errors(
     seed: int = 14,
     wrap: Callable[[bytes], bytes] = bytes,
 ) -> list[str]:
-    """``errors_of`` for mutations of a content, from which ``wrap`` makes the file's."""
+    """``errors_of`` for mutations of a content that is read, of which ``wrap`` makes the file's."""
+    path.write_bytes(wrap(whole))
+    load(path)
     return errors_of(path, map(wrap, mutations(whole, count, seed)), load)
 
 

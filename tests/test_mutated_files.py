@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import polars
 import pytest
@@ -70,7 +71,7 @@ def saved(tmp_path_factory) -> Path:
             legato.layers.Dense(1),
         ]
     )
-    model.compile("adam", "mse")
+    model.compile("adam", keras.losses.MeanSquaredError())
     model.save(folder / "m.keras")
     model.save(folder / "m.h5")
     model.save_weights(folder / "m.weights.h5")

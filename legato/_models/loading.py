@@ -17,6 +17,7 @@ from legato._errors import InputError, OutputError, StateError
 from legato._models.conversion import convert_model
 from legato._models.model import Model
 from legato._models.saving import (
+    HDF5_SUFFIXES,
     MODEL_SUFFIXES,
     check_members,
     load_seeds,
@@ -26,6 +27,9 @@ from legato._platform.input_files import check_is_regular, refusing_damage
 from legato._recurrent.state import State
 
 # Keras's messages
+_SHORT_NAME = re.compile(
+    r"Could not deserialize '(?:\w+\.)*(\w+)' because it is not a KerasSaveable subclass"
+)
 _UNKNOWN = re.compile(r"(?:Could not locate|Could not deserialize|Unknown) (\w+):? '([^']*)'")
 
 
@@ -95,8 +99,8 @@ def _explain(path: str | os.PathLike, error: Exception) -> None:
     """Raise an ``InputError`` for what Keras refuses although it is not damaged.
 
     Raises:
-        InputError: it has code in it, needs a class or function that is not known, or is a folder
-            without a model.
+        InputError: it has code in it, needs a class or function that is not known, was compiled
+            with a name that Keras does not find again, or is a folder without a model.
     """
     message = str(error)
     if Path(path).is_dir() and not (Path(path) / "config.json").exists():
@@ -105,6 +109,12 @@ def _explain(path: str | os.PathLike, error: Exception) -> None:
         raise InputError(
             f"{path} holds Python code (lambda), which could do anything when it is loaded. If you "
             "trust whoever wrote it, load it in Python: legato.load_model(path, safe_mode=False)."
+        ) from error
+    if Path(path).suffix in HDF5_SUFFIXES and (found := _SHORT_NAME.search(message)):
+        raise InputError(
+            f"{path} was compiled with {found[1]!r}, a short name that Keras does not find again "
+            "in this format. Load it in Python without that: legato.load_model(path, "
+            "compile=False); save it as .keras from then on."
         ) from error
     if found := _UNKNOWN.search(message):
         raise _UnknownNameError(

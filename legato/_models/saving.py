@@ -32,7 +32,7 @@ from legato._platform.input_files import (
 from legato._recurrent.stateful_layers import StatefulLayer, with_rows
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
-_HDF5 = (".h5", ".hdf5")
+HDF5_SUFFIXES = (".h5", ".hdf5")
 _RECORD_FILE = "legato.json"  # the training record inside a .keras file
 _TEXT_MEMBERS = ("config.json", "metadata.json", _RECORD_FILE)
 _TEXT_SHARE = 16  # texts of a .keras file may have one so many-th of the limit, as JSON grows
@@ -65,14 +65,14 @@ class SaveMethods(_KerasModel):
             >>> legato.load_model("small.keras").output_shape
             (None, 2)
         """
-        save = super().save
+        save = keras_private.keep_compile_config(self, super().save)
         if zipped is False or _is_address(filepath):
             save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
             return
         path = _checked_path(filepath, MODEL_SUFFIXES, "model")
 
         def write(temporary: Path) -> None:
-            if path.suffix in _HDF5:
+            if path.suffix in HDF5_SUFFIXES:
                 content = _MemoryFile(temporary)
                 save(content, zipped=zipped, **kwargs)
                 _declare_rows(self, content)

@@ -83,6 +83,26 @@ def may_overwrite(path) -> bool:
     return _io.ask_to_proceed_with_overwrite(str(path))
 
 
+def keep_compile_config(model, save: Callable) -> Callable:
+    """A function that saves a model, and leaves it with the compile options that it had.
+
+    Keras takes the optimizer out of them when it writes the HDF5 format, so that later files of the
+    model lack it and are loaded with the default one.
+    """
+
+    @wraps(save)
+    def keeping(*arguments, **options):
+        config = getattr(model, "_compile_config", None)
+        before = None if config is None else dict(config.config)
+        try:
+            return save(*arguments, **options)
+        finally:
+            if config is not None:
+                config.config = before
+
+    return keeping
+
+
 def flatten_layers(layer) -> list:
     """The layer and every layer below it, however deeply nested, in order."""
     return list(layer._flatten_layers())

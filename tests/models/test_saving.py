@@ -733,3 +733,32 @@ def test_the_old_format_keeps_the_rest_of_the_file(saved):
         config = json.loads(file.attrs["model_config"])
     shapes = [each["batch_shape"] for each in saving._input_configs(config)]
     assert shapes == [[1, STEPS, FEATURES]]
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".hdf5"])
+def test_saving_in_the_old_format_leaves_the_model_compiled_as_it_was(suffix, tmp_path):
+    """Keras takes the optimizer out of the compile options, and a later file would lack it."""
+    model = legato.Sequential([layers.Input((STEPS, FEATURES)), layers.LSTM(UNITS)])
+    model.compile(keras.optimizers.SGD(0.5), keras.losses.MeanSquaredError())
+    before = model.get_compile_config()
+    model.save(tmp_path / f"m{suffix}")
+    assert model.get_compile_config() == before
+    model.save(tmp_path / "m.keras")
+    for name in (f"m{suffix}", "m.keras"):
+        again = legato.load_model(tmp_path / name)
+        assert isinstance(again.optimizer, keras.optimizers.SGD)
+        assert float(again.optimizer.learning_rate) == 0.5
+
+
+def test_a_loss_that_keras_cannot_read_back_from_the_old_format_is_named(tmp_path):
+    """Keras finds no loss of this name; the file is whole."""
+    model, path = legato.Sequential([layers.Input((2, 1)), layers.LSTM(1)]), tmp_path / "m.h5"
+    model.compile("adam", "mse")
+    model.save(path)
+    with pytest.raises(InputError, match=r"m\.h5 was compiled with 'mse'.*compile=False") as raised:
+        legato.load_model(path)
+    assert "altered" not in str(raised.value)
+    again = legato.load_model(path, compile=False)
+    again.compile("adam", "mse")
+    x = np.ones((1, 2, 1))
+    np.testing.assert_array_equal(predict(again, [x]), predict(model, [x]))

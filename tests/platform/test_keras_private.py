@@ -202,3 +202,14 @@ def test_variables_without_values_get_them_back():
 @pytest.mark.parametrize("optional", [False, True])
 def test_an_input_says_whether_it_is_optional(optional):
     assert keras_private.is_optional(keras.Input((3,), optional=optional)) == optional
+
+
+def test_the_optimizer_stays_in_the_compile_options_when_the_old_format_is_written(tmp_path):
+    """If Keras leaves it there itself one day, ``keep_compile_config`` can go."""
+    plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    plain.compile("sgd", "mse")
+    before = plain.get_compile_config()
+    keras_private.keep_compile_config(plain, plain.save)(tmp_path / "m.h5")
+    assert plain.get_compile_config() == before
+    plain.save(tmp_path / "m.h5")
+    assert "optimizer" not in plain.get_compile_config()
