@@ -43,7 +43,9 @@ from legato._series.table_detection import (
     SAMPLE_LINES,
     UNUSUAL_SEPARATORS,
     detect_separator,
+    find_rows,
     is_number,
+    name_separator,
 )
 from legato._series.tables import ColumnRequest, Table, check_names, choose_columns, column_limit
 from legato._series.text import first_lines
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     import polars
 
 SEPARATORS = "\t;,|"
+_MARKUP = rb"\s*<(?:!doctype|html|\?xml|table)\b"
 _SEPARATOR_LINE = rb'[\r\n]*"?sep=([^\w"\r\n\x80-\xff])"?\r?\n'
 
 
@@ -113,8 +116,9 @@ def read_csv(path: DataFile, request: ColumnRequest) -> Table:
     if height < rows and len(names) > 1:
         notes += (f"{counted(rows - height, 'row')} without any value at the end: left out.",)
     frame = polars.DataFrame(whole).head(height)
-    _check_is_header(names, frame, f"{path.name}, line {header.line}")
-    return Table(frame, path.name, np.concatenate(lines)[:height], notes=notes)
+    row_lines = np.concatenate(lines)[:height]
+    _check_is_header(names, frame, f"{path.name}, line {header.line}", row_lines)
+    return Table(frame, path.name, row_lines, notes=notes)
 
 
 def _leave_out_empty(
@@ -144,21 +148,37 @@ def _find_separator(piece: TextPiece, source: str) -> tuple[str, TextPiece]:
     found = re.match(_SEPARATOR_LINE, piece.content, re.IGNORECASE)
     if found is not None:
         end = found.end()
-        return found[1].decode(), TextPiece(piece.content[end:], piece.line_at(end))
+        separator, rest = found[1].decode(), TextPiece(piece.content[end:], piece.line_at(end))
+        other = detect_separator(first_lines(rest.content, SAMPLE_LINES), SEPARATORS)
+        if other is not None and not find_outside_quotes(rest.content, separator)[0].size:
+            raise InputError(
+                f"{source} has the line sep={separator}, and looks like a table separated by "
+                f"{name_separator(other)}: take the line out."
+            )
+        return separator, rest
     header, _ = split_header(piece, source)
     counts = [len(each) for each in find_outside_quotes(header.content, *SEPARATORS)]
     if any(counts):
         return SEPARATORS[int(np.argmax(counts))], piece
+    if re.match(_MARKUP, header.content, re.IGNORECASE):
+        raise InputError(f"{source} is HTML or XML by its first line: save its table as CSV.")
     bare = TextPiece(re.sub(rb"\A([\r\n]*)#", rb"\1", piece.content, count=1), piece.line)
-    separator = detect_separator(
-        first_lines(bare.content, SAMPLE_LINES), BLANKS + UNUSUAL_SEPARATORS
-    )
+    lines = first_lines(bare.content, SAMPLE_LINES)
+    separator = detect_separator(lines, BLANKS + UNUSUAL_SEPARATORS)
     if separator is None:
+        if (rows := find_rows(lines, SEPARATORS)) is not None:
+            raise InputError(
+                f"{source}, line {header.line}: the first line has 1 field, and most lines have "
+                f"{rows[1]}, separated by {name_separator(rows[0])}. Take out what is above the "
+                "line of the columns' names, such as a title or comments, and lines between rows."
+            )
         return ",", piece
     if separator != BLANKS:
+        is_written = separator.isascii() and separator.isprintable()
+        remedy = f"Write the line sep={separator} above the header."
         raise InputError(
             f"{source} looks like a table separated by {separator!r}, and a comma, semicolon, tab, "
-            f"bar or blanks were expected. Write the line sep={separator} above the header."
+            f"bar or blanks were expected. {remedy if is_written else 'Write tabs in its place.'}"
         )
     return separator, bare
 
@@ -172,29 +192,47 @@ def _parse_header(header: TextPiece, separator: str, source: str) -> list[str]:
     except csv.Error as error:
         raise InputError(f"{source}, line {header.line}: this is no header ({error}).") from None
     positions = {tuple(map(str, range(first, first + len(names)))) for first in (0, 1)}
-    if all(is_number(name) for name in names) and tuple(names) not in positions:
+    numbers = [name for name in names if is_number(name)]
+    are_numbers = len(numbers) == len(names) and tuple(names) not in positions
+    if are_numbers or len(set(numbers)) < len(numbers):
         raise InputError(
-            f"{source}, line {header.line}: the first line holds numbers ({names[0]} first) and "
+            f"{source}, line {header.line}: the first line holds numbers ({numbers[0]} first) and "
             "not the names of the columns. Write a line of names above it."
         )
     return names
 
 
-def _check_is_header(names: list[str], frame: "polars.DataFrame", place: str) -> None:
+def _check_is_header(
+    names: list[str], frame: "polars.DataFrame", place: str, lines: np.ndarray
+) -> None:
     """Check that the names of columns are not values: numbers, dates, or labels of their columns.
 
     Raises:
-        InputError: all are, and one is a number.
+        InputError: all are, and one is a number or there are several; or they come again as a row.
     """
     import polars
 
     texts = [name for name in names if not is_number(name)]
-    values = (
-        re.match(r"\d{4}-\d{2}-\d{2}", name)
-        or (frame[name].dtype == polars.String and (frame[name] == name).any())
+    if len(names) < 2 or not texts:
+        return
+    same = {
+        name: (frame[name] == name).alias(name)
         for name in texts
-    )
-    if 0 < len(texts) < len(names) and all(values):
+        if frame[name].dtype == polars.String
+    }
+    has_number = len(texts) < len(names)
+    if len(same) == len(names):
+        again = polars.DataFrame(list(same.values())).select(polars.all_horizontal(polars.all()))
+        rows = again.to_series().fill_null(False)
+        if rows.any():
+            raise InputError(
+                f"{place}: the first line comes again in line {lines[rows.arg_max()]}. If it holds "
+                "the names of the columns, take it out there; else write a line of names above it."
+            )
+    if all(
+        (has_number and re.match(r"\d{4}-\d{2}-\d{2}", name)) or (name in same and same[name].any())
+        for name in texts
+    ):
         raise InputError(
             f"{place}: the first line holds values ({names[0]} first) as the lines below it, and "
             "not the names of the columns. Write a line of names above it."

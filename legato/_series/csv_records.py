@@ -14,6 +14,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.wording import counted
 from legato._series.piped_files import DataFile
+from legato._series.table_detection import FEWEST_LINES
 from legato._series.text import BLOCK_BYTES, check_utf8, read_blocks, strip_byte_order_mark
 
 PIECE_BYTES = BLOCK_BYTES
@@ -35,7 +36,7 @@ def read_pieces(path: DataFile) -> Iterator[TextPiece]:
     """Read a file in pieces of whole records, checked to be UTF-8."""
     rest, line, is_first = b"", 1, True
     for block in read_blocks(path, PIECE_BYTES):
-        content = rest + (strip_byte_order_mark(block, path.name) if is_first else block)
+        content = rest + (strip_byte_order_mark(block, path) if is_first else block)
         is_first = False
         end = _find_last_end(content)
         if not end and len(content) > PIECE_BYTES:
@@ -116,10 +117,14 @@ def check_records(
                 f"{source}, line {lines[wrong[0]]}: the line ends in {separator!r}, and the header "
                 "does not: take it out, or write it at the end of the header too."
             )
+        alike, count = int((fields[~blank] == found).sum()), int((~blank).sum())
+        is_usual = count >= FEWEST_LINES and 2 * alike > count
+        above = "Take out what is above the header, such as a title or comments. "
         raise InputError(
-            f"{source}, line {lines[wrong[0]]}: {counted(found, 'field')} came, and the header has "
-            f"{width}. Put a field that holds {separator!r} in quotation marks, and write every "
-            "field, an empty one too."
+            f"{source}, line {lines[wrong[0]]}: {counted(found, 'field')} came"
+            f"{', as in most lines' * is_usual}, and the header has {width}. {above * is_usual}"
+            f"Put a field that holds {separator!r} in quotation marks, and write every field, an "
+            "empty one too."
         )
     return lines, blank
 

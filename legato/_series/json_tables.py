@@ -4,21 +4,30 @@ The whole file is held in memory as Python objects, which takes several times it
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.wording import counted
 from legato._series.piped_files import DataFile
-from legato._series.tables import ColumnRequest, Table, build_array_table, build_frame
+from legato._series.table_detection import is_number
+from legato._series.tables import (
+    ColumnRequest,
+    Table,
+    build_array_table,
+    build_frame,
+    check_names,
+)
 from legato._series.text import read_whole
 
 _EXPECTED = 'a list of objects, [{"t": 1, "x": 2.5}, …], or an object of lists was expected'
 
 
 def read_json_lines(path: DataFile, request: ColumnRequest) -> Table:
-    """Read a file of JSON lines, an object on each.
+    """Read a file of JSON lines, an object on each, or a list.
 
     Returns:
         A table with the line of each row; a value that an object lacks is missing.
@@ -43,37 +52,84 @@ def read_json(path: DataFile, request: ColumnRequest) -> Table:
     except RecursionError as error:
         raise InputError(f"{path.name} is nested too deeply; {_EXPECTED}.") from error
     except ValueError as error:
-        if _is_object(content.lstrip().partition(b"\n")[0]):
+        if _is_row(content.lstrip().partition(b"\n")[0]):
             return _build_lines_table(content, path.name)
-        raise InputError(f"{path.name} is no JSON ({error}).") from error
-    if isinstance(value, dict) and isinstance(value.get("data"), list):  # pandas' split and table
-        names, value = value.get("columns"), value["data"]
-        if isinstance(names, list):
-            value = [dict(zip(map(str, names), row, strict=False)) for row in value]
-    if isinstance(value, dict) and all(isinstance(each, (list, dict)) for each in value.values()):
-        columns = {
-            name: list(each.values()) if isinstance(each, dict) else each
-            for name, each in value.items()
-        }
-        if columns:
-            return Table(build_frame(columns, path.name), path.name)
-    if isinstance(value, list) and value:
-        if all(isinstance(each, dict) for each in value):
-            return Table(build_frame(_collect_columns(value), path.name), path.name)
-        if not any(isinstance(each, (dict, str)) for each in value):
-            return build_array_table(value, path.name)
-    raise InputError(f"{path.name} holds no table; {_EXPECTED}.")
+        raise InputError(f"{path.name} is no JSON ({_short_reason(error)}).") from error
+    table = _build_columns(value, path.name) if isinstance(value, dict) else value
+    if isinstance(table, list) and table:
+        if all(isinstance(each, dict) for each in table):
+            table = Table(build_frame(_collect_columns(table), path.name), path.name)
+        elif not any(isinstance(each, (dict, str)) for each in table):
+            table = build_array_table(table, path.name)
+    if not isinstance(table, Table):
+        raise InputError(f"{path.name} holds no table; {_EXPECTED}.")
+    return table
 
 
-def _is_object(line: bytes) -> bool:
+def _build_columns(value: dict[str, Any], source: str) -> Table | list | None:
+    """A table of an object of columns; a list of rows of other objects; None if it is neither."""
+    if isinstance(value.get("data"), list):  # pandas' split and table
+        names, rows = value.get("columns"), value["data"]
+        return (
+            _name_values(list(map(str, names)), rows, source) if isinstance(names, list) else rows
+        )
+    parts = list(value.values())
+    if parts and all(isinstance(each, dict) for each in parts):
+        return parts if _are_rows(value) else Table(build_frame(_align_rows(value), source), source)
+    if parts and all(isinstance(each, list) for each in parts):
+        return Table(build_frame(value, source), source)
+    return None
+
+
+def _name_values(names: list[str], rows: list, source: str) -> list[dict]:
+    """Rows as objects, from the names of their values.
+
+    Raises:
+        InputError: a name comes twice, or a row has another number of values.
+    """
+    check_names(names, source)
+    for at, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(names):
+            raise InputError(
+                f"{source}, row {at} (counted from 0): a list of {counted(len(names), 'value')} "
+                "was expected, one of each column."
+            )
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _are_rows(objects: Mapping[str, Mapping]) -> bool:
+    """Whether objects by name are rows, as pandas writes them with ``orient="index"``.
+
+    The numbers or dates of rows are the names of the objects, and not those of their values.
+    """
+    inner = [name for each in objects.values() for name in each]
+    return all(map(_is_row_name, objects)) and not all(map(_is_row_name, inner))
+
+
+def _is_row_name(name: str) -> bool:
+    return is_number(name) or re.match(r"\d{4}-\d{2}-\d{2}", name) is not None
+
+
+def _align_rows(columns: Mapping[str, Mapping]) -> dict[str, list]:
+    """Columns of values by the names of rows, as lists; None where a column lacks a row."""
+    rows = dict.fromkeys(name for each in columns.values() for name in each)
+    return {name: [each.get(row) for row in rows] for name, each in columns.items()}
+
+
+def _is_row(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(json.loads(line), (dict, list))
     except (ValueError, RecursionError):
         return False
 
 
+def _short_reason(error: Exception) -> str:
+    """What an error says, without advice on Python's settings."""
+    return str(error).partition(";")[0]
+
+
 def _build_lines_table(content: bytes, source: str) -> Table:
-    records: list[dict] = []
+    records: list = []
     lines = []
     for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
@@ -81,9 +137,9 @@ def _build_lines_table(content: bytes, source: str) -> Table:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            reason = str(error).partition(":")[0]
+            reason = _short_reason(error).partition(":")[0]
             raise InputError(f"{source}, line {number}: this is no JSON ({reason}).") from error
-        if not isinstance(record, dict):
+        if not isinstance(record, type(records[0]) if records else (dict, list)):
             raise InputError(
                 f"{source}, line {number}: this is no JSON object. On every line one was expected, "
                 'such as {"t": 1, "x": 2.5}.'
@@ -92,6 +148,13 @@ def _build_lines_table(content: bytes, source: str) -> Table:
         lines.append(number)
     if not records:
         raise InputError(f"{source} is empty; a JSON object on every line was expected.")
+    if isinstance(records[0], list):
+        if len(records) == 1:
+            raise InputError(
+                f"{source} has a list on its only line, and an object on every line was expected. "
+                "Let its name end in .json."
+            )
+        return build_array_table(records, source)
     return Table(build_frame(_collect_columns(records), source), source, np.array(lines))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from legato._errors import InputError
+from legato._platform.input_files import shown_reason
 from legato._series.piped_files import DataFile
 
 _OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
@@ -104,4 +105,9 @@ def _refusing_damage(path: DataFile) -> Iterator[None]:
             "something else: write it again."
         ) from error
     except OSError as error:
+        if error.errno is None:  # of gzip and bzip2, about the content
+            raise InputError(
+                f"{path.name} is not a whole {kind} file ({shown_reason(error)}). It was altered, "
+                f"or is not packed: write it again, or leave {path.suffix} out of its name."
+            ) from error
         raise InputError(f"{path} cannot be read ({error.strerror or error}).") from error

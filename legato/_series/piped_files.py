@@ -21,6 +21,16 @@ _FIRST_BYTES = {
     ".parquet": rb"PAR1",
     ".npy": rb"\x93NUMPY",
     ".xls": rb"\xd0\xcf\x11\xe0",
+    ".feather": rb"ARROW1",
+    ".h5": rb"\x89HDF\r\n",
+    ".sqlite": rb"SQLite format 3\x00",
+    ".avro": rb"Obj\x01",
+    ".orc": rb"ORC[\x00-\x1f]",
+    ".pickle": rb"\x80[\x02-\x05][\x95cX\x8c}\]]",
+    ".pdf": rb"%PDF-\d",
+    ".7z": rb"7z\xbc\xaf|Rar!\x1a\x07",
+    ".lz4": rb"\x04\x22\x4d\x18",
+    ".lfs": rb"version https://git-lfs\.github\.com/spec/",
 }
 
 

@@ -63,7 +63,8 @@ def read(
             each sequence. Default: the index of a pandas frame if it holds dates, as ``"time"``
             unless it has a name; else the rows' own order.
         columns: the columns of values; default: all others.
-        categorical: columns of numbers that are labels, such as a weekday; text always is.
+        categorical: columns of numbers that are labels, such as a weekday; text always is, and so
+            are the categories of Polars and pandas.
         missing: how to handle missing values (empty, NA, N/A, NaN, null, None, masked):
             ``"error"``; ``"drop"`` leaves their rows out; ``"forward"`` fills in the last known
             value of the same sequence and leaves out rows before the first.
@@ -210,14 +211,17 @@ def _group_rows(
         raise InputError("This input already has several sequences: leave out group=.")
     series = mark_missing(table.pop(group))
     check_no_missing(table, series)
-    if series.dtype.is_nested():
+    try:
+        if series.dtype.is_nested():
+            raise TypeError("it is nested")
+        if series.dtype.is_float() and (series == series.round()).all():
+            series = series.cast(polars.Int64)
+        keys = series.cast(polars.String)
+    except (TypeError, polars.exceptions.PolarsError) as error:
         raise InputError(
             f"{table.source}: column {group!r} holds {series.dtype}, which cannot identify "
             "sequences."
-        )
-    if series.dtype.is_float() and (series == series.round()).all():
-        series = series.cast(polars.Int64)
-    keys = series.cast(polars.String)
+        ) from error
     names = keys.unique(maintain_order=True)
     group_index = keys.cast(polars.Enum(names)).to_physical().to_numpy()
     in_order = bool((group_index[1:] >= group_index[:-1]).all())
@@ -248,12 +252,15 @@ def _read_values(
     table: Table, used: list[str], request: ColumnRequest, order: np.ndarray | None
 ) -> tuple[tuple[Column, ...], np.ndarray]:
     """Read the columns of values, their rows in a given order; NaN where one is missing."""
+    import polars
+
     values = np.empty((table.height, len(used)))
     columns = []
+    types = (polars.Categorical, polars.Enum)
+    labels = {name for name in used if table.frame[name].dtype in types}
+    labels.update(request.labels, table.labels)
     for at, name in enumerate(used):
-        column, numbers = read_column(
-            table, name, name in request.labels, request.values is not None
-        )
+        column, numbers = read_column(table, name, name in labels, request.values is not None)
         values[:, at] = numbers if order is None else numbers[order]
         columns.append(column)
     return tuple(columns), values

@@ -64,6 +64,7 @@ class Table:
         lengths: (sequences,) the rows of each, if the source is several sequences by itself.
         index_time: the column made from the dates that index a pandas frame, if no column of times
             was asked for; else None.
+        labels: columns that hold labels by their type, as pandas' categories do.
         notes: what was left out or changed when it was read, a sentence each.
         height: the number of rows.
     """
@@ -73,6 +74,7 @@ class Table:
     lines: np.ndarray | None = None
     lengths: np.ndarray | None = None
     index_time: str | None = None
+    labels: Sequence[str] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -235,7 +237,11 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
         frame = frame.loc[:, [name in wanted for name in names]]
         names = [name for name in names if name in wanted]
     columns = {name: _plain_values(frame.iloc[:, at]) for at, name in enumerate(names)}
-    return Table(build_frame(columns, "the frame"), "the frame", index_time=index_time)
+    labels = [
+        name for name, dtype in zip(names, frame.dtypes, strict=True) if dtype.name == "category"
+    ]
+    table = build_frame(columns, "the frame")
+    return Table(table, "the frame", index_time=index_time, labels=labels)
 
 
 def _plain_values(column: Any) -> Any:
@@ -250,9 +256,14 @@ def _plain_values(column: Any) -> Any:
 
 
 def build_frame(columns: Mapping, source: str) -> "polars.DataFrame":
-    """Build a frame from columns by name."""
+    """Build a frame from columns by name.
+
+    Raises:
+        InputError: a name is empty or comes twice, columns differ in length, or one is of no type.
+    """
     import polars
 
+    check_names([str(name) for name in columns], source)
     series = [_build_series(str(name), values, source) for name, values in columns.items()]
     if len({len(each) for each in series}) > 1:
         lengths = ", ".join(f"{each.name!r} {len(each)}" for each in series)

@@ -11,15 +11,27 @@ from legato._series.piped_files import DataFile, recognize_suffix, size_of
 from legato._series.sequences import Column, Sequences
 from legato._series.table_detection import SAMPLE_LINES, describe_table
 
+_PACKED = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "Zstandard"}
 _NO_TEXT = {  # what a file of such a suffix is, and what to do
     ".zip": ("a zip archive or a workbook", "name it .zip, or save the sheet as CSV"),
-    ".gz": ("packed with gzip", "let its name end in .gz"),
-    ".bz2": ("packed with bzip2", "let its name end in .bz2"),
-    ".xz": ("packed with xz", "let its name end in .xz"),
-    ".zst": ("packed with Zstandard", "let its name end in .zst"),
     ".parquet": ("Parquet", "let its name end in .parquet"),
     ".npy": ("a NumPy array", "let its name end in .npy"),
     ".xls": ("a workbook", "save the sheet that is meant as CSV"),
+    ".feather": ("Arrow", "write the table as Parquet or CSV"),
+    ".h5": ("HDF5", "write the table as Parquet or CSV"),
+    ".sqlite": ("a database of SQLite", "write the table as Parquet or CSV"),
+    ".avro": ("Avro", "write the table as Parquet or CSV"),
+    ".orc": ("ORC", "write the table as Parquet or CSV"),
+    ".pickle": ("pickled Python objects", "write the table as Parquet or CSV"),
+    ".pdf": ("PDF", "copy its table into CSV"),
+    ".7z": ("an archive", "unpack it first"),
+    ".lz4": ("packed with LZ4", "unpack it first"),
+    ".lfs": ("a pointer of Git LFS", "fetch the file itself with git lfs pull"),
+}
+_MARK = b"\xef\xbb\xbf"
+_OTHER_MARKS = {
+    "UTF-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+    "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
 }
 FIRST_BLOCK_BYTES, BLOCK_BYTES = 2**18, 2**23  # the first block read of a file; the largest one
 _MOST_DEFLATED = 1_032  # times a gzip file's size its content may have
@@ -40,9 +52,13 @@ def read_text(path: DataFile, may_be_table: bool = False) -> Sequences:
     sample = first_lines(content, SAMPLE_LINES)
     looks = None if may_be_table or not sample else describe_table(sample)
     if looks is not None:
+        packing = path.suffix.lower() if path.suffix.lower() in PACKED_SUFFIXES else ""
+        its_name = "the name of the file in it" if packing == ".zip" else "its name"
+        packing = packing.removesuffix(".zip")
         raise InputError(
-            f"{path.name} would be read as plain text, and looks like {looks[0]}. Let its name end "
-            f"in {looks[1]} to read it as such, or in .text if its characters are meant."
+            f"{path.name} would be read as plain text, and looks like {looks[0]}. Let {its_name} "
+            f"end in {looks[1]}{packing} to read it as such, or in .text{packing} if its "
+            "characters are meant."
         )
     text = content.replace(b"\r\n", b"\n").decode()
     if not text:
@@ -67,7 +83,7 @@ def read_whole(path: DataFile) -> bytes:
         InputError: it cannot be read, is not UTF-8, or holds more than the limit.
     """
     blocks = b"".join(read_blocks(path, share=WHOLE_SHARE))
-    content = strip_byte_order_mark(blocks, path.name)
+    content = strip_byte_order_mark(blocks, path)
     check_utf8(content, 1, path.name)
     return content
 
@@ -142,16 +158,30 @@ def first_lines(content: bytes, count: int) -> list[str]:
     return lines[: min(count, max(1, len(lines) - (len(content) > FIRST_BLOCK_BYTES)))]
 
 
-def strip_byte_order_mark(content: bytes, source: str) -> bytes:
+def strip_byte_order_mark(content: bytes, path: DataFile) -> bytes:
     """The beginning of a file without the byte order mark of UTF-8.
 
     Raises:
         InputError: the mark is that of UTF-16 or UTF-32, or the first bytes are those of a file
             that is no text.
     """
-    if suffix := recognize_suffix(content):
+    suffix = recognize_suffix(content)
+    if suffix and path.suffix.lower() in PACKED_SUFFIXES:
+        raise InputError(
+            f"{path.name} holds no text by the first bytes of what is packed in it, but a "
+            f"{suffix} file: unpack it first."
+        )
+    if packed := _PACKED.get(suffix):
+        raise InputError(
+            f"{path.name} is packed with {packed} by its first bytes: let its name end in "
+            f"{path.suffix}{suffix}."
+        )
+    if suffix:
         what, remedy = _NO_TEXT[suffix]
-        raise InputError(f"{source} is no text but {what} by its first bytes: {remedy}.")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{source} is UTF-16 text, and UTF-8 was expected: save as UTF-8.")
-    return content.removeprefix(b"\xef\xbb\xbf")
+        raise InputError(f"{path.name} is no text but {what} by its first bytes: {remedy}.")
+    for name, mark in _OTHER_MARKS.items():
+        if content.startswith(mark):
+            raise InputError(f"{path.name} is {name} text, and UTF-8 was expected: save as UTF-8.")
+    while content.startswith(_MARK):  # one more of each program that wrote it
+        content = content.removeprefix(_MARK)
+    return content

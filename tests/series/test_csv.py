@@ -135,7 +135,47 @@ def test_values_in_place_of_the_header_are_refused():
     assert [column.name for column in found.columns] == names
 
 
+def test_a_header_that_comes_again_and_a_row_of_labels_in_its_place_are_refused():
+    with pytest.raises(InputError, match=r"line 1: the first line comes again in line 4\. If"):
+        legato.read(write_file("a,b\n1,2\n3,4\na,b\n5,6\n"))
+    with pytest.raises(InputError, match=r"first line holds values \(p first\) .*Write a line of"):
+        legato.read(write_file("p,x\nq,x\np,y\nq,y\n"))
+    with pytest.raises(InputError, match=r"first line holds numbers \(0 first\) and not the names"):
+        legato.read(write_file("0,0,a\n1,2,b\n"))
+
+
+ABOVE = {
+    "a title": (
+        "My data\na;b\n1;2\n3;4\n5;6\n",
+        "has 1 field, and most lines have 2, separated by",
+    ),
+    "comments": ("# of x\n# y\na,b\n1,2\n3,4\n5,6\n7,8\n", "line 1: the first line has 1 field"),
+    "a title with commas": (
+        "Data, of 2024\na,b,c\n1,2,3\n4,5,6\n",
+        "line 2: 3 fields came, as in most lines, and the header has 2. Take out what is above",
+    ),
+    "sep=": (
+        "sep=;\na,b\n1,2\n3,4\n",
+        "has the line sep=;, and looks like a table separated by ','",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ABOVE)
+def test_what_is_above_the_header_is_to_be_taken_out(case):
+    text, message = ABOVE[case]
+    with pytest.raises(InputError, match=message):
+        legato.read(write_file(text))
+
+
+@pytest.mark.parametrize("labels", ["machine 1\nmachine 2\nmachine 3\n", '"a;b"\n"c;d"\ne\n'])
+def test_one_column_of_labels_is_no_table_of_several(labels):
+    assert len(legato.read(write_file(f"name\n{labels}")).columns[0].categories) == 3
+
+
 def test_an_unusual_separator_is_named():
+    with pytest.raises(InputError, match=r"separated by '\\x01'.*Write tabs in its place"):
+        legato.read(write_file("a\x01b\n1\x012\n3\x014\n"))
     with pytest.raises(
         InputError, match=r"separated by ':'.*Write the line sep=: above the header"
     ):

@@ -56,6 +56,17 @@ LOOK_LIKE_TABLES = {
     "colons": ("a:b\n1:2\n3:4\n", "separated by ':'"),
     "numbers": ("1.5\n2.5\n-3\n", "a table of one column, a number in every line"),
     "a name": ("load\n1.5\n2.5\n-3\n", "a table of one column"),
+    "control characters": ("a\x01b\n1\x012\n3\x014\n", r"separated by '\\x01'"),
+    "a title": ("My data\n\na,b\n1,2\n3,4\n5,6\n", "2 fields in most lines separated by ','"),
+    "comments": ("# of x\n# y\nt x\n1 2\n3 4\n5 6\n", "2 fields in most lines separated by blanks"),
+    "a sum": ("a;b\n1;2\n3;4\n5;6\nSum\n", "2 fields in most lines separated by ';'"),
+    "of a database": (
+        " t | x\n---+---\n 1 | 2\n 3 | 4\n(2 rows)\n",
+        r"2 fields in most lines separated by '\|'",
+    ),
+    "a list of JSON": ("[1, 2.5, 3]\n", r"looks like JSON\. Let its name end in .json"),
+    "lists of JSON": ('["a", 1]\n["b", 2]\n', r"looks like JSON lines"),
+    "columns of JSON": ('{"t": [1, 2], "x": [2, 3]}\n', r"looks like JSON\. .*in .json to read"),
     "JSON lines": ('{"a": 1}\n{"a": 2}\n', r"looks like JSON lines. Let its name end in .jsonl"),
     "JSON": ('[\n {"a": 1},\n {"a": 2}\n]\n', r"looks like JSON. Let its name end in .json"),
 }
@@ -76,7 +87,8 @@ TEXTS = [
     "Ada Lovelace\nAlan Turing\nGrace Hopper\n",
     "1:1 In the beginning\n1:2 And the earth\n1:3 And\n",
     "[1] A. Turing\n[2] G. Hopper\n", "{braces} in prose\n", "for x in y:\n    print(x)\n",
-    "a,b\n1,2\n",
+    "a,b\n1,2\n", "[1] Turing\n", "Chapter 1\nIt was 5, 6 or 7.\nChapter 2\nIt was not.\n",
+    "Eggs, 3\nMilk\nBread, 2\nButter\nSalt\n",
 ]  # fmt: skip
 
 
@@ -116,14 +128,47 @@ NOT_READ = {
     "tar": (lambda: write_file(b"a", "t.tar.gz"), "is an archive: unpack it"),
     "zip as CSV": (lambda: write_file(Path(write_zip("t.zip", {"a": "b"})).read_bytes()),
                    "t.csv is no text but a zip archive or a workbook by its first bytes: name it"),
-    "gzip as text": (lambda: write_file(gzip.compress(b"a"), "t.txt"), "end in .gz"),
+    "gzip as text": (
+        lambda: write_file(gzip.compress(b"a"), "t.txt"),
+        r"let its name end in \.txt\.gz"),
     "no zip": (lambda: write_file(b"a,b", "t.csv.zip"), "t.csv.zip is not a whole zip file"),
+    "gzip in gzip": (
+        lambda: write_file(gzip.compress(gzip.compress(b"a")), "t.csv.gz"),
+        r"by the first bytes of what is packed in it, but a \.gz file: unpack it first"),
+    "a table in gzip": (
+        lambda: write_file(gzip.compress(b"a,b\n1,2\n3,4\n"), "t.gz"),
+        r"Let its name end in \.csv\.gz to read it as such, or in \.text\.gz"),
+    "a table in zip": (
+        lambda: write_zip("t.zip", {"t.txt": "a,b\n1,2\n3,4\n"}),
+        r"Let the name of the file in it end in \.csv to read"),
+    "Arrow": (lambda: write_file(b"ARROW1\0\0", "t.arrow"), "is no text but Arrow by its first"),
+    "HDF5": (lambda: write_file(b"\x89HDF\r\n\x1a\n"), "is no text but HDF5 .*as Parquet or CSV"),
+    "pickle": (lambda: write_file(b"\x80\x04\x95\0", "t.pkl"), "is no text but pickled Python"),
+    "PDF": (lambda: write_file(b"%PDF-1.4\n1 0 obj\n"), "is no text but PDF by its first bytes"),
+    "Git LFS": (
+        lambda: write_file("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"),
+        "is no text but a pointer of Git LFS .*git lfs pull"),
+    "HTML": (lambda: write_file("<!DOCTYPE html>\n<p>404</p>\n"), "t.csv is HTML or XML by its"),
+    "UTF-32": (lambda: write_file("a,b\n1,2\n".encode("utf-32")), "t.csv is UTF-32 text"),
     "a line": (
         lambda: write_file('{"a": 1}\n\n{"a": \n', "t.jsonl"),
         "t.jsonl, line 3: this is no"),
     "no object": (
         lambda: write_file('{"a": 1}\n[2]\n', "t.jsonl"),
         "line 2: this is no JSON object"),
+    "a name twice": (
+        lambda: write_file('{"columns": ["t", "t"], "data": [[1, 2]]}', "t.json"),
+        "t.json: the columns 1 and 2 are both called 't'"),
+    "a row too short": (
+        lambda: write_file('{"columns": ["t", "x"], "data": [[1, 2], [3]]}', "t.json"),
+        r"row 1 \(counted from 0\): a list of 2 values was expected, one of each"),
+    "a list in lines": (
+        lambda: write_file('[{"t": 1}, {"t": 2}]', "t.jsonl"),
+        "a list on its only line, and .* Let its name end in .json"),
+    "no name": (lambda: write_file('[{"": 1, "x": 2}]', "t.json"), "column 1 of 2 has no name"),
+    "a long number": (
+        lambda: write_file(f'[{{"t": 1{"0" * 5000}}}]', "t.json"),
+        r"t.json is no JSON \(Exceeds the limit [^;]*\)\.$"),
     "deep lines": (lambda: write_file("[" * 99999, "t.jsonl"), "line 1: this is no JSON"),
     "deep": (lambda: write_file("[" * 99999, "t.json"), "t.json is nested too deeply"),
     "no JSON": (lambda: write_file("a,b\n1,2\n", "t.json"), "t.json is no JSON"),
@@ -153,7 +198,33 @@ def test_zstandard_is_refused_where_python_does_not_read_it():
         legato.read(write_file(b"\x28\xb5\x2f\xfd", "t.csv.zst"))
 
 
+ROWS_BY_NAME = {
+    "rows of pandas": '{"0": {"t": 1, "x": 2.5}, "1": {"t": 2, "x": 3.5}}',
+    "rows by date": '{"2024-03-01": {"t": 1, "x": 2.5}, "2024-03-02": {"t": 2, "x": 3.5}}',
+    "columns of pandas": '{"t": {"0": 1, "1": 2}, "x": {"0": 2.5, "1": 3.5}}',
+    "in another order": '{"t": {"0": 1, "1": 2}, "x": {"1": 3.5, "0": 2.5}}',
+}
+
+
+@pytest.mark.parametrize("case", ROWS_BY_NAME)
+def test_rows_of_json_are_those_of_one_name(case):
+    found = legato.read(write_file(ROWS_BY_NAME[case], "t.json"))
+    assert [column.name for column in found.columns] == ["t", "x"]
+    assert found.values.tolist() == [[1, 2.5], [2, 3.5]]
+
+
+def test_a_row_that_a_column_of_json_lacks_is_missing():
+    name = write_file('{"t": {"0": 1, "1": 2}, "x": {"0": 2.5, "2": 3.5}}', "t.json")
+    with pytest.raises(InputError, match="the value is missing"):
+        legato.read(name)
+    assert legato.read(name, missing="drop").values.tolist() == [[1, 2.5]]
+
+
 def test_lists_of_numbers_in_json_are_arrays():
+    assert legato.read(write_file("[1, 2.5]\n[3, 4]\n", "t.jsonl")).values.tolist() == [
+        [1, 2.5],
+        [3, 4],
+    ]
     assert legato.read(write_file("[[1, 2.5], [3, 4]]", "t.json")).values.tolist() == [
         [1, 2.5],
         [3, 4],

@@ -253,7 +253,7 @@ INVALID_SOURCES = {
     "cut gz": (
         lambda: write_file(gzip.compress(b"a,b\n1,2\n" * 99)[:-12], "t.csv.gz"),
         "not a whole gzip file"),
-    "no gz": (lambda: write_file(b"a,b\n1,2\n", "t.csv.gz"), "cannot be read"),
+    "no gz": (lambda: write_file(b"a,b\n1,2\n", "t.csv.gz"), "or leave .gz out of"),
     "packed": (lambda: write_file(b"a", "t.npy.gz"), "t.npy.gz is packed: unpack it"),
     "no npy": (lambda: write_file(b"a", "t.npy"), "t.npy is not a whole NumPy file"),
     "no npz": (lambda: write_file(b"PK\x03\x04", "t.npz"), "t.npz is not a whole NumPy file"),
@@ -307,3 +307,37 @@ def test_the_allocator_of_polars_still_reads_its_settings():
         [sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True
     )
     assert "jemalloc statistics" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda labels: pandas.DataFrame({"v": pandas.Categorical(labels), "x": 1.5}),
+        lambda labels: pandas.DataFrame(
+            {"v": pandas.Categorical(list(map(int, labels))), "x": 1.5}
+        ),
+        lambda labels: polars.DataFrame({"v": polars.Series(labels, dtype=polars.Categorical)}),
+        lambda labels: polars.DataFrame({"v": polars.Series(labels, dtype=polars.Enum("123"))}),
+    ],
+)
+def test_categories_of_frames_are_labels_even_if_they_are_numbers(source):
+    assert legato.read(source(["1", "3", "1", "2"])).columns[0].categories == ("1", "2", "3")
+
+
+def test_categories_of_frames_may_look_like_quantities():
+    frame = pandas.DataFrame({"v": pandas.Categorical([f"{at % 5} kW" for at in range(30)])})
+    assert len(legato.read(frame).columns[0].categories) == 5
+
+
+@pytest.mark.parametrize(
+    "values",
+    [polars.Series([1, 2], dtype=polars.Duration), polars.Series([b"\xff", b"a"]), [1e30, 2.0]],
+)
+def test_what_cannot_identify_sequences_is_refused(values):
+    with pytest.raises(InputError, match=r"'g' holds .*, which cannot identify sequences"):
+        legato.read({"g": values, "x": [1.0, 2.0]}, group="g")
+
+
+def test_names_that_are_the_same_as_text_are_refused():
+    with pytest.raises(InputError, match="columns 1 and 2 are both called '1'"):
+        legato.read({1: [1, 2], "1": [3, 4]})
