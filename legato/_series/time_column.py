@@ -34,7 +34,7 @@ def read_times(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
             raise InputError(
                 f"{table.describe_cell(at, name)}: {strings[at]!r} is no time, the first of "
                 f"{count:,}. Write dates as ISO 8601 has them, 2001-03-31 or 2001-03-31 18:30:00, "
-                "or write numbers."
+                "or write numbers; take out rows that are no time steps, such as totals."
             )
     if series.dtype == polars.Date:
         series = series.cast(polars.Datetime("us"))

@@ -207,7 +207,7 @@ FAULTS = {
         r"no row would be left with missing='drop'"),
     "no time": (
         "a,b\n2001-01-31,1\n31/12/2001,2\n", {"time": "a"},
-        r"line 3, column 'a': '31/12/2001' is no time, the first of 1.*ISO 8601"),
+        r"line 3, column 'a': '31/12/2001' is no time, the first of 1.*ISO 8601.*totals"),
     "infinite time": ("a,b\n1.5,1\ninf,2\n", {"time": "a"}, r"line 3, column 'a': the time is inf"),
     "twice": (
         "t,b\n2001-01,1\n2001-02,2\n2001-01,3\n", {"time": "t"},
