@@ -1,7 +1,8 @@
 """The spacing of times: steps between them, following times, and a likely season.
 
 Months and years have no constant length: where no step is shorter than 28 days and no month comes
-twice in a sequence, steps are counted in calendar months.
+twice in a sequence, steps are counted in calendar months. Where days leave out every Saturday and
+Sunday, steps are counted in weekdays.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ class Spacing:
 
     Attributes:
         steps: the steps within sequences, (times that have one before them,), in ``unit``.
-        unit: ``"month"``, a unit of ``datetime64`` such as ``"us"``, or ``""`` for plain numbers.
+        unit: ``"month"``, ``"weekday"``, a unit of ``datetime64`` such as ``"us"``, or ``""`` for
+            plain numbers.
     """
 
     steps: np.ndarray
@@ -46,9 +48,11 @@ class Spacing:
     def season(self) -> int | None:
         """The steps of the season that such times suggest; None if they suggest none.
 
-        12 for months, 4 for quarters, 52 for weeks, 7 for days, 24 for hours, 48 for half hours,
-        60 for minutes. It is a guess: days without weekends have a season of 5.
+        12 for months, 4 for quarters, 52 for weeks, 7 for days, 5 for weekdays, 24 for hours, 48
+        for half hours, 60 for minutes. It is a guess.
         """
+        if self.unit == "weekday":
+            return 5
         if self.unit == "month":
             return 12 // int(self.common) if self.common in (1, 2, 3, 4, 6) else None
         return SEASONS.get(int(self.common) / _TICKS[self.unit]) if self.unit else None
@@ -60,6 +64,9 @@ class Spacing:
         last days.
         """
         ahead = np.arange(1, count + 1) * self.common
+        if self.unit == "weekday":
+            days = last.astype("M8[D]")
+            return np.busday_offset(days[:, None], ahead.astype(int)) + (last - days)[:, None]
         if self.unit != "month":
             return last[:, None] + (ahead.astype(f"m8[{self.unit}]") if self.unit else ahead)
         days, start = last.astype("M8[D]"), last.astype("M8[M]")
@@ -98,10 +105,29 @@ def infer_spacing(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
         months = np.diff(times.astype("M8[M]").astype(int))[inner]
         if months.min() > 0:
             return Spacing(months, "month")
+    weekdays = _count_weekdays(times, inner)
+    if weekdays is not None:
+        return Spacing(weekdays, "weekday")
     unit = np.datetime_data(times.dtype)[0]
     if unit not in _TICKS:
         steps, unit = steps.astype("m8[s]"), "s"
     return Spacing(steps.view(np.int64), unit)
+
+
+def _count_weekdays(times: np.ndarray, inner: np.ndarray) -> np.ndarray | None:
+    """The steps in weekdays, where days leave out at least two weekends and are never on one.
+
+    Args:
+        times: (time steps of all sequences,), ``datetime64``.
+        inner: whether the next time step is of the same sequence.
+    """
+    days = times.astype("M8[D]")
+    clock = times - days
+    if (clock != clock[0]).any() or not np.is_busday(days).all():
+        return None
+    steps = np.busday_count(days[:-1], days[1:])[inner]
+    weekends = int((steps < np.diff(days).astype(int)[inner]).sum())
+    return steps if weekends >= 2 and 2 * (steps == 1).sum() > len(steps) else None
 
 
 def same_sequence(lengths: np.ndarray) -> np.ndarray:
@@ -115,7 +141,9 @@ def format_step(step: Any, unit: str) -> str:
     """A step as text, in the largest unit of which it is a whole number."""
     if not unit:
         return f"{step:.6g}"
-    if unit == "month":
+    if unit == "weekday":
+        name, size = unit, 1
+    elif unit == "month":
         name, size = ("year", 12) if step % 12 == 0 else ("month", 1)
     else:
         step = step / _TICKS[unit]

@@ -57,6 +57,34 @@ def test_months_continue_by_the_calendar(last, after):
     ]
 
 
+def test_days_without_weekends_continue_without_them():
+    days = np.arange("2024-01-01", "2024-02-03", dtype="datetime64[D]")
+    weekdays = days[np.is_busday(days)].astype("datetime64[us]") + np.timedelta64(16, "h")
+    kept = np.delete(weekdays, [3, 11])  # two holidays
+    spacing = known(infer_spacing(kept, np.array([len(kept)])))
+    assert (str(spacing), spacing.season, spacing.unit) == ("1 weekday", 5, "weekday")
+    assert np.unique(spacing.steps, return_counts=True)[1].tolist() == [len(kept) - 3, 2]
+    ahead = spacing.after(kept[-1:], 6)[0]
+    assert [format_time(each) for each in ahead[[0, 4, 5]]] == [
+        "2024-02-05T16:00", "2024-02-09T16:00", "2024-02-12T16:00",
+    ]  # fmt: skip
+    assert format_step(2, "weekday") == "2 weekdays"
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "step", "described"),
+    [
+        ("2024-01-01", "2024-01-13", 1, "1 day"),  # one weekend left out may be a gap
+        ("2024-01-01", "2024-03-01", 7, "7 days"),  # Mondays
+        ("2024-01-02", "2024-01-06", 1, "1 day"),
+    ],
+)
+def test_few_weekdays_are_days(begin, end, step, described):
+    days = np.arange(begin, end, dtype="datetime64[D]")[::step]
+    times = days[np.is_busday(days)].astype("datetime64[us]")
+    assert str(infer_spacing(times, np.array([len(times)]))) == described
+
+
 def test_numbers_continue_and_have_no_season():
     times = np.array([0.1, 0.2, 0.3, 5.0, 5.1])
     spacing = known(infer_spacing(times, np.array([3, 2])))
