@@ -11,6 +11,7 @@ import typer
 
 from legato._errors import InputError
 from legato._platform.output_streams import make_printable
+from legato._platform.wording import counted
 from legato.cli._error_reporting import report_errors
 from legato.cli._options import (
     TABLE_SUFFIXES,
@@ -25,7 +26,7 @@ from legato.cli._options import (
 from legato.cli._output import print_json, print_written, show_status
 
 if TYPE_CHECKING:
-    from legato import Trained
+    from legato import Forecast, Trained
 
 
 def evaluate(
@@ -83,7 +84,11 @@ def forecast(
     steps: Annotated[
         int | None,
         typer.Option(
-            "--steps", "-n", help="Number of steps ahead; default: the horizon of training.", min=1
+            "--steps",
+            "-n",
+            help="Number of steps ahead; default: the horizon of training, beyond which forecasts "
+            "are made from forecasts.",
+            min=1,
         ),
     ] = None,
     out: TableFile = None,
@@ -114,6 +119,26 @@ def forecast(
                 report.save_figure(report.forecast_figure(predicted), png)
             if not json:
                 print_written(png)
+        if not json:
+            for note in _describe_reach(predicted, trained.task.horizon):
+                print(note)
+
+
+def _describe_reach(predicted: "Forecast", horizon: int) -> list[str]:
+    """Notes on steps ahead that a model was not trained for, and on those without intervals."""
+    steps = predicted.values.shape[1]
+    notes = []
+    if steps > horizon:
+        notes.append(
+            f"Beyond {counted(horizon, 'step')} ahead, forecasts are made from forecasts, and "
+            f"errors grow: to forecast {steps:,} steps directly, train with --horizon {steps}."
+        )
+    if predicted.ends is not None:
+        is_known = predicted.ends == predicted.ends  # not NaN
+        known = int(is_known.any((0, 1, 2, 4)).sum())
+        if 0 < known < steps:
+            notes.append(f"Intervals are known up to {counted(known, 'step')} ahead.")
+    return notes
 
 
 def generate(

@@ -17,6 +17,11 @@ from command_runs import SMALL, error_of, output_of, write_file
 
 import legato
 
+NOTE = (
+    "Beyond 1 step ahead, forecasts are made from forecasts, and errors grow: to forecast {0} "
+    "steps directly, train with --horizon {0}.\nIntervals are known up to 2 steps ahead.\n"
+)
+
 pytestmark = pytest.mark.usefixtures("in_shop")
 
 
@@ -48,8 +53,17 @@ def test_a_forecast_is_printed_written_and_given_as_json(tmp_path):
     }.items():
         out = tmp_path / name
         words = ["-n", "3", "-o", out]
-        assert output_of("forecast", "sales.keras", "sales.csv", *words) == f"wrote {out}\n"
+        output = output_of("forecast", "sales.keras", "sales.csv", *words)
+        assert output == f"wrote {out}\n{NOTE.format(3)}"
         assert read(out).to_dict(as_series=False) == table
+
+
+def test_a_forecast_beyond_the_horizon_says_what_it_is_made_of():
+    words = ["forecast", "sales.keras", "sales.csv"]
+    assert "forecasts" not in output_of(*words)
+    assert "Intervals" not in output_of(*words, "-n", "2")
+    assert output_of(*words, "-n", "3").endswith(NOTE.format(3))
+    assert json.loads(output_of(*words, "-n", "3", "--json"))
 
 
 def test_a_forecast_of_several_sequences_is_drawn(tmp_path):
