@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     import polars
 
 _FORMATTED = r"[,'’\s%$€£¥]"  # in and around numbers that are formatted for people
-_NUMBER = r"[-+]?(?:\d[\d,'’\s]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = (
+    r"[-+]?(?:\d{1,3}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}|"  # points between thousands
+    r"\d[\d,'’\s]*(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+)
 _CURRENCIES = (  # and words such as "about", that no name of a label ends with
     "eur usd gbp chf jpy cny rmb inr aud cad nzd sek nok dkk pln czk huf brl rub try zar krw mxn "
     "sgd hkd rs fr kr ca circa approx about"
@@ -32,6 +35,7 @@ _CURRENCY = rf"^-?(?:\p{{L}}{{0,3}}\p{{Sc}}|(?i:{_CURRENCIES})\.?)\n"
 _PREFIX = r"\n[kKMGTPmµun](\p{L})"  # of a unit, such as that of kW
 _MAGNITUDE = r"\n(?i:k|m|b|g|t|bn|mn|mio\.?|mrd\.?|tsd\.?|thousand|million|billion)$"
 _SEVERAL = r"^[\[(].*[,;].*[\])]$"  # an interval or a tuple
+_IN_BRACKETS = r"^\(\d{1,3}(?:,\d{3})+(?:\.\d+)?\)$"  # a number, of accounts
 _CODE = r"^\d{3} \d{2}$"  # a postal code of Sweden, Greece or Slovakia
 _PAIR = (
     r"^[\[({]?\s*([-+]?\d+(?:\.\d+)?)\s*(?:[-–/;,x×|]|to|\.\.)\s*([-+]?\d+(?:\.\d+)?)\s*[\])}]?$"
@@ -119,8 +123,11 @@ def _strip_decoration(texts: "polars.Series", counts: "polars.Series") -> "polar
 
     groups = texts.str.extract_groups(_DECORATED)
     before, number, behind = (groups.struct.field(name) for name in ("1", "2", "3"))
+    points = number.str.contains(r"\.\d{3}[.,]").fill_null(False)
+    number = number.zip_with(~points, number.str.replace_all(".", "", literal=True))
     plain = number.str.replace_all(_FORMATTED, "").cast(polars.Float64, strict=False)
-    plain = plain.set(texts.str.contains(_SEVERAL), None)
+    is_several = texts.str.contains(_SEVERAL) & ~texts.str.contains(_IN_BRACKETS)
+    plain = plain.set(is_several, None)
     decoration = before.str.strip_chars() + "\n" + behind.str.strip_chars()
     kind = decoration.str.replace(_PREFIX, "\n$1").str.replace(_MAGNITUDE, "\n")
     frame = polars.DataFrame({"kind": kind, "count": counts, "number": plain}).drop_nulls()

@@ -4,6 +4,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
+from legato._series.date_looks import CLOCKS, DATES
+
 if TYPE_CHECKING:
     import polars
 
@@ -19,7 +21,7 @@ PLAIN_SIGNS = {
     **dict.fromkeys("٫．·", "."),
     **dict.fromkeys("٬，", ","),
     **dict.fromkeys("\u200b\u200e\u200f\u2060\ufeff", ""),  # which are not seen
-}  # of numbers, and what Python has in their place_TO_PLAIN = str.maketrans(PLAIN_SIGNS)
+}  # of numbers, and what Python has in their place
 _TO_PLAIN = str.maketrans(PLAIN_SIGNS)
 _COMMA_THOUSANDS = r"^[^\d.]*[1-9]\d{0,2}(?:(?:,\d{2,3})+,\d{3}|(?:,\d{3})+\.\d+)(?:\.\d+)?\D*$"
 _COMMA_DECIMALS = r",(?:\d{1,2}|\d{4,})\D*$|^\D*0+,\d|\d\.\d{3},\d|,\d+[eE]"
@@ -29,6 +31,7 @@ _PLAIN = r"[-+]?(?:\d+(?:[.,]\d*)?|\.\d+)"
 _POWER = rf"({_PLAIN})(?:\s*[x×·*]\s*10(?:\^|\*\*)?|\s*[eEdD])\s*\(?([-+]?[\d⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+)\)?"
 _CALL = rf"[^\W\d][\w.]*\(\s*({_PLAIN}(?:[eE][-+]?\d+)?)\s*\)"  # np.float64(2.5)
 _FRACTION = r"([-+]?)(?:(\d+)\s+)?(\d+)\s*/\s*(\d+)"
+_FACTORS = "k K M Mio Mio. Mrd Mrd. mn bn Tsd Tsd. thousand million billion".split()
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 
 
@@ -47,7 +50,7 @@ def advise(string: str, texts: "polars.Series", name: str) -> str:
     labels = f"or say that the column holds labels with categorical={name!r}."
     plain = re.sub(r"^–(?=\s*[\d.])", "-", string.translate(_TO_PLAIN))
     found = re.search(_WRITTEN, plain)
-    if found is None or string.lower() in MARKS:
+    if found is None or string.lower() in MARKS or _is_time(string):
         return f"Mend it, leave the field empty if the value is missing, {labels}"
     if value := _compute(plain):
         return f"{value}, {labels}"
@@ -58,16 +61,28 @@ def advise(string: str, texts: "polars.Series", name: str) -> str:
         before, number = before[:-1].rstrip(), f"-{number}"
     elif before.startswith("-") or behind == "-":
         before, behind, number = before.removeprefix("-"), behind.rstrip("-"), f"-{number}"
+    in_brackets = before.startswith("(") and behind.endswith(")") and number[0].isdigit()
     if "," in number or re.search(POINT_THOUSANDS, number):
-        return f"{_advise_on_separators(number, texts, bool(before or behind))}, {labels}"
+        advice = _advise_on_separators(number, texts, bool(before or behind))
+        return f"{advice}{', with a minus if brackets say so' * in_brackets}, {labels}"
     if re.search(r"\d['’\s]+\d", written) and not re.search(r"^\S{1,4}(['’\s]\d{3})+", written):
         return f"It holds several: separate the columns by commas, in the header too, {labels}"
     if not (before or behind):
         return f"Write it plainly, {number}, {labels}"
-    in_brackets = before.startswith("(") and behind.endswith(")") and number[0].isdigit()
     minus = f", or -{number} if brackets say so" if in_brackets else ""
     unit = ", in the same unit in every row" if _has_units(texts) else ""
+    factor = next((word for word in f"{before} {behind}".split() if word in _FACTORS), None)
+    if factor and not unit:
+        unit = f" (in full, if {factor!r} stands for thousands or more)"
     return f"Write the number alone, {number}{minus}{unit}, {labels}"
+
+
+def _is_time(string: str) -> bool:
+    """Whether a string is a date or a time of day."""
+    import polars
+
+    text = polars.Series([string])
+    return bool(text.str.contains(DATES)[0] or text.str.contains(CLOCKS)[0])
 
 
 def _compute(text: str) -> str | None:

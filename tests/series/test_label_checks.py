@@ -68,6 +68,18 @@ NUMBERS = {
     "of Eurostat": (lambda at: ":" if at % 5 else str(at), "empty if the value is missing, or say"),
     "pairs": (lambda at: f"{110 + at}/{70 + at}", "two numbers in a cell, such as '110/70'. Make"),
     "tuples": (lambda at: f"({at % 9}.5, {at % 8}.5)", r"two numbers in a cell, such as '\(0.5"),
+    "brackets and commas": (
+        lambda at: f"(1,{166 + at}.50)" if at % 3 else str(at),
+        r"leave them out, 1167\.50, with a minus if brackets say so, or say"),
+    "points and a unit": (
+        lambda at: f"1.{166 + at % 5},5 kW",
+        r"alone, with a decimal point: 1166\.5, or say"),
+    "many points": (
+        lambda at: f"2.001.{166 + at % 5},5 EUR",
+        r"alone, with a decimal point: 2001166\.5, or say"),
+    "a factor": (lambda at: f"{at % 5 + 1}k", r"alone, 1 \(in full, if 'k' stands for thousands"),
+    "a date": (lambda at: "1.5.2024" if at == 4 else f"{at}.5", "'1.5.2024' is .* Mend it, leave"),
+    "a clock": (lambda at: "12:30" if at == 4 else f"{at}.5", "'12:30' is not .* Mend it, leave"),
     "several": (
         lambda at: f"{at} {at % 7} {at % 3}",
         "It holds several: separate the columns by comm"),
