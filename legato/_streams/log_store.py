@@ -44,7 +44,7 @@ from legato._platform.input_files import check_is_regular
 from legato._streams.log_records import MAGIC, damage_at, frame_record, read_records
 from legato._streams.slots import SlotTable
 from legato._streams.store import Name, Snapshot, StreamRecords, checked_name
-from legato._streams.stream_files import StreamFile
+from legato._streams.stream_files import KEPT, StreamFile
 
 try:
     import fcntl
@@ -87,6 +87,7 @@ class LogStore:
         self._files, self._snapshot, self._other_weights = files, snapshot, other_weights
         self._header = b""  # the magic bytes, and a record of the snapshot that the log follows
         self._generation = ""  # of the log
+        self._identity: tuple[int, ...] | None = None  # of the snapshot
         self._is_marked = False  # whether the snapshot may say that a log follows it
         self._size = 0  # bytes of the log that are whole records
         self._has_torn_tail = False  # whether there may be more bytes after them
@@ -98,6 +99,7 @@ class LogStore:
             with suppress(OSError):  # it is missing
                 check_is_regular(each, what, StateError)
         self._file = _open_locked(self._log, self._path)
+        KEPT[self._path] = KEPT[self._log] = self
 
     def load(self, names: list[Name] | None = None, limit: int | None = None) -> StreamRecords:
         """See ``StreamStore``; called once, before anything is put. A refused file stays as it is.
@@ -123,7 +125,7 @@ class LogStore:
             OutputError: the log cannot be written, or was removed; it is as it was.
         """
         self._check_open()
-        self._check_log()
+        self._check_files()
         if self._files.fingerprint() != self._weights:
             self._compact()
         elif self._size > self._compact_at:
@@ -143,7 +145,7 @@ class LogStore:
             OutputError: the log cannot be written.
         """
         self._check_open()
-        self._check_log()
+        self._check_files()
         self._append(b"".join(frame_record({"gone": name}) for name in names))
         return len(names)
 
@@ -188,7 +190,10 @@ class LogStore:
             return
         try:
             if self._is_marked:
-                if not self._has_log():
+                identity, has_log = _identity_of(self._path), self._has_log()
+                if not has_log or identity not in (self._identity, None):
+                    self._check_nobody_wrote()
+                if not has_log:
                     self._replace_log()
                 self._compact()
             elif self._size:  # of a header alone
@@ -213,30 +218,56 @@ class LogStore:
         """The generation of the log that follows the file, as the file says."""
         return self._files.read(self._path, other_weights=True, without_log=True).log
 
-    def _check_log(self) -> None:
-        if not self._has_log():
-            raise OutputError(
-                f"{self._log} was removed or replaced while the pool is open, so this change was "
-                f"not made. Close the pool, which writes all streams to {self._path} if nobody "
-                "else has written to it since, and open it again."
-            )
+    def _check_files(self) -> None:
+        """Check that file and log are still those of this pool, with all that it wrote.
 
-    def _replace_log(self) -> None:
-        """Lock a new log in the place of one that was removed.
+        A kill after the next answer would lose it otherwise.
+
+        Raises:
+            OutputError: one of them was removed, replaced, cut or written to.
+        """
+        if not self._has_whole_log():
+            changed = self._log
+        elif _identity_of(self._path) != self._identity:
+            changed = self._path
+        else:
+            return
+        raise OutputError(
+            f"{changed} was removed, replaced or altered while the pool is open, so this change "
+            f"was not made. Close the pool, which writes all streams to {self._path} if nobody "
+            "else has written to it since, and open it again."
+        )
+
+    def _has_whole_log(self) -> bool:
+        """Whether the log is there, and as long as what was written; ``logrotate`` empties it."""
+        if not self._has_log():
+            return False
+        size = os.fstat(self._file.fileno()).st_size
+        return size == self._size or (self._has_torn_tail and size > self._size)
+
+    def _check_nobody_wrote(self) -> None:
+        """Check that file and log are not those of another pool.
 
         Raises:
             OutputError: another pool has written to the file since, or has it open.
         """
         try:
-            if self._log.exists():
+            if self._log.exists() and not self._has_log():
                 raise StateError("there is another log now")
             if self._log_followed() != self._generation:
                 raise StateError("it was written to since")
         except StateError as error:
             raise OutputError(
-                f"{self._path} is left as it is, since {self._log} was removed or replaced while "
-                f"the pool was open ({error}). Save the streams elsewhere: pool.save(path)."
+                f"{self._path} is left as it is, since it or {self._log} was removed or replaced "
+                f"while the pool was open ({error}). Save the streams elsewhere: pool.save(path)."
             ) from error
+
+    def _replace_log(self) -> None:
+        """Lock a new log in the place of one that was removed.
+
+        Raises:
+            OutputError: another pool has the file open.
+        """
         removed, self._file = self._file, _open_locked(self._log, self._path)
         removed.close()
         self._size, self._has_torn_tail = 0, False
@@ -255,6 +286,8 @@ class LogStore:
                 self._log.unlink()
         with self._sync_lock:
             self._file.close()
+        for path in (self._path, self._log):
+            KEPT.pop(path, None)
 
     # Writing.
 
@@ -312,6 +345,7 @@ class LogStore:
             self._append(frame_record({"follows": _digest_of(records)}))
             self._sync_log()
         self._files.write(self._path, records)
+        self._identity = _identity_of(self._path)
         self._synced_writes = self._writes
         self._begin_log(records)
         self._compact_at = max(MIN_LOG_BYTES, LOG_TO_SNAPSHOT * self._path.stat().st_size)
@@ -331,6 +365,7 @@ class LogStore:
         """Read the snapshot, apply the log, and write a new snapshot if that changed anything."""
         saved = None
         table = SlotTable(self._files.blank, sys.maxsize)  # the log may drop streams again
+        self._identity = _identity_of(self._path)
         if self._path.exists():
             saved = self._files.read(self._path, self._other_weights, without_log=True)
             rows = saved.rows[:, : len(self._files.blank)]
@@ -446,6 +481,15 @@ def _digest_of(records: StreamRecords) -> str:
     for array in (records.rows, records.steps):
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _identity_of(path: Path) -> tuple[int, ...] | None:
+    """What tells a file from one that took its place; None if there is none."""
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino, about.st_size
 
 
 def _open_locked(log: Path, path: Path) -> FileIO:

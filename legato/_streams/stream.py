@@ -21,6 +21,7 @@ from legato._recurrent.state import State
 from legato._streams.compiled_steps import CompiledSteps, Emit
 from legato._streams.sampling import Sampler
 from legato._streams.store import StreamRecords
+from legato._streams.stream_files import check_is_not_kept
 from legato._streams.trace import Trace
 
 
@@ -305,8 +306,9 @@ class Stream:
         """Write state, last answer and number of steps to a safetensors file, whole or not at all.
 
         Raises:
-            OutputError: the folder is missing or cannot be written.
+            OutputError: the folder is missing or cannot be written, or the file is an open pool's.
         """
+        check_is_not_kept(path)
         with self._lock:
             record = StreamRecords([""], np.asarray(self._rows), np.array([self._steps]))
         self._compiled.files.write(path, record)

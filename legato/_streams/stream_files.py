@@ -11,7 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from weakref import ref
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary, ref
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from legato._streams.step import ModelStep
 from legato._streams.store import StreamRecords, checked_name
 
 FORMAT = "legato.streams"
+KEPT: WeakValueDictionary[Path, Any] = WeakValueDictionary()  # files of open pools → their stores
 _DIGITS_SHOWN = 12  # of a fingerprint, in messages
 
 
@@ -162,6 +165,20 @@ class StreamFile:
         widths = len(self.blank), len(blank)  # without the last answer, and with it
         if rows.shape not in [(len(names), width) for width in widths] or rows.dtype != blank.dtype:
             raise ValueError(f"it has no state for each of {len(names)} names")
+
+
+def check_is_not_kept(path: str | os.PathLike) -> None:
+    """Refuse to save over a file, or a log, that an open pool of this process writes to.
+
+    Raises:
+        OutputError: it is one.
+    """
+    if Path(os.path.realpath(path)) in KEPT:
+        raise OutputError(
+            f"{path} belongs to an open pool, which keeps its streams there by itself: every "
+            "answered feed is in it. Close the pool so that all is in the one file, or save "
+            "elsewhere."
+        )
 
 
 def _listed(carried: Iterable) -> str:

@@ -24,6 +24,7 @@ from legato._streams.compiled_steps import CompiledSteps
 from legato._streams.slots import SlotTable
 from legato._streams.store import Name, Snapshot, StreamRecords, StreamStore, checked_name
 from legato._streams.stream import Stream
+from legato._streams.stream_files import check_is_not_kept
 
 _DEFAULT_BYTES = 2**30  # of all streams, where no limit is given
 
@@ -380,8 +381,9 @@ class Streams:
         """Write all streams in memory to one safetensors file, whole or not at all.
 
         Raises:
-            OutputError: the folder is missing or cannot be written.
+            OutputError: the folder is missing or cannot be written, or the file is an open pool's.
         """
+        check_is_not_kept(path)
         self._compiled.files.write(path, self._table.records())
 
     @_changes

@@ -5,6 +5,7 @@ the files at that moment, and done for real to a process.
 """
 
 import hashlib
+import os
 import re
 import shutil
 import signal
@@ -619,7 +620,7 @@ def test_a_log_that_is_removed_is_noticed_before_the_next_answer(model, file, rn
         lambda: pool.reset(name),
         lambda: pool.drop(name),
     ):
-        with pytest.raises(legato.OutputError, match=r"users\.state\.log was removed or replaced"):
+        with pytest.raises(legato.OutputError, match=r"users\.state\.log was removed, replaced"):
             act()
     assert_same(pool, pool_in_memory(model, [5]))
     if replaced:
@@ -631,6 +632,80 @@ def test_a_log_that_is_removed_is_noticed_before_the_next_answer(model, file, rn
         pool.close()
         with model.streams(file=file) as again:
             assert_same(again, pool)
+
+
+def another_file(model, file: Path) -> bytes:
+    """The content of a saved pool of one stream."""
+    pool = model.streams()
+    pool.put("other", model.stream())
+    pool.save(file.with_name("saved"))
+    return file.with_name("saved").read_bytes()
+
+
+def append(path: Path, content: bytes) -> None:
+    with path.open("ab") as file:
+        file.write(content)
+
+
+CHANGES = {
+    "emptied, as by logrotate": lambda file: os.truncate(log_of(file), 0),
+    "cut": lambda file: os.truncate(log_of(file), log_of(file).stat().st_size - 5),
+    "written to": lambda file: append(log_of(file), b"12:00 all is well"),
+    "renamed file": lambda file: file.rename(file.with_name("renamed")),
+    "replaced by a copy": lambda file: Path(shutil.copy(file, "a copy")).rename(file),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_or_log_that_is_changed_is_noticed_before_the_next_answer(
+    model, file, rng, change, monkeypatch
+):
+    """A kill after it would leave a log that is refused, or that lacks changes."""
+    monkeypatch.chdir(file.parent)
+    pool = model.streams(file=file)
+    apply_event(pool, 5)
+    CHANGES[change](file)
+    name = next(iter(pool))
+    for act in (
+        lambda: pool.feed({name: spread(rng, FEATURES)}),
+        lambda: pool.reset(name),
+        lambda: pool.drop(name),
+    ):
+        with pytest.raises(legato.OutputError, match="was removed, replaced or altered while"):
+            act()
+    assert_same(pool, pool_in_memory(model, [5]))
+    pool.close()  # by its memory, all is whole
+    with model.streams(file=file) as again:
+        assert_same(again, pool)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_file_that_others_wrote_while_the_pool_was_open_is_left_to_them(model, file, in_place):
+    pool, content = model.streams(file=file), another_file(model, file)
+    apply_event(pool, 5)
+    if not in_place:
+        file.unlink()
+    file.write_bytes(content)
+    with pytest.raises(legato.OutputError, match=r"users\.state was removed, replaced or altered"):
+        pool.reset(next(iter(pool)))
+    with pytest.raises(legato.OutputError, match=r"is left as it is.*it was written to since"):
+        pool.close()
+    assert file.read_bytes() == content
+
+
+def test_nothing_is_saved_over_the_file_of_an_open_pool(model, file, monkeypatch):
+    monkeypatch.chdir(file.parent)
+    pool, other = model.streams(file=file), model.streams()
+    apply_event(pool, 5)
+    for save in (pool.save, other.save, model.stream().save):
+        for path in (file, Path(file.name), log_of(file)):
+            with pytest.raises(legato.OutputError, match="belongs to an open pool"):
+                save(path)
+    pool.close()
+    other.save(file)
+    del pool
+    with model.streams(file=file) as again:
+        assert not len(again)
 
 
 def test_a_pool_whose_log_was_removed_leaves_the_file_to_others(model, file):

@@ -257,7 +257,7 @@ def test_what_cannot_be_evicted_whole_leaves_no_file_that_grows_old(model, tmp_p
         assert list(folder.iterdir()) == []
         log = tmp_path / "pool.state.log"
         log.rename(tmp_path / "away")
-        with pytest.raises(OutputError, match="was removed or replaced"):
+        with pytest.raises(OutputError, match="was removed, replaced"):
             pool.evict("ada")
         (tmp_path / "away").rename(log)
         assert {name: pool.state(name) for name in pool} == before
