@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from legato._forecasting.forecast_metrics import residual_quantiles
+from legato._platform.wording import counted
 from legato._series.frequency import format_time, infer_spacing
 from legato._series.sequences import Sequences
 
@@ -101,6 +102,10 @@ class Forecast:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        ahead, before = self.values.shape[1], counted(len(self), "sequence")
+        return f"<Forecast: {', '.join(self.targets)}; {counted(ahead, 'step')} ahead of {before}>"
 
     @classmethod
     def after(

@@ -6,6 +6,7 @@ A model that ``legato train`` wrote has columns with names; any other takes and 
 from typing import TYPE_CHECKING, Any
 
 from legato._errors import InputError, LegatoError
+from legato._platform.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,8 +90,9 @@ class PlainModelCodec:
         expected = [len(names) if each is None else each for each in shape]
         if np.prod(expected, dtype=int) != len(names):
             raise InputError(
-                f"The header has {len(names)} columns besides the key, {', '.join(names[:8])}, and "
-                f"a step of {name!r} is {int(np.prod(expected))} numbers: send these columns alone."
+                f"The first line, read as the header of a CSV, has {counted(len(names), 'column')} "
+                f"for a step, {', '.join(names[:8])}, and a step of {name!r} is "
+                f"{counted(int(np.prod(expected)), 'number')}: send as many columns, or JSON."
             )
         self._columns, self._shape = names, expected
         return [f"y{at}" for at in range(answer.size)]

@@ -108,8 +108,9 @@ def test_the_answer_to_an_invalid_line_has_its_key(plain):
 @pytest.mark.parametrize(
     ("words", "lines", "message"),
     [
-        ([], "a,b\n1,2\n", "The header has 2 columns besides the key, a, b, and a step of 'input"),
-        (["--key", "a"], "a,b,c\n1,2,3\n", "The header has 2 columns besides the key, b, c, and"),
+        ([], "a,b\n1,2\n", "has 2 columns for a step, a, b, and a step of 'input"),
+        (["--key", "a"], "a,b,c\n1,2,3\n", "has 2 columns for a step, b, c, and a step of"),
+        ([], "hello\n", "The first line, read as the header of a CSV, has 1 column for a step, he"),
         (["--key", "A"], "a,b,c,d\n", "The header has no column 'A', which --key names. Did you m"),
         ([], "a,b,a\n", "Line 1 begins a CSV with the names of its columns, and 'a' comes twice."),
         ([], "\na,,b\n", "Line 2 begins a CSV with the names of its columns, and one is empty."),

@@ -28,6 +28,7 @@ def test_columns_of_a_forecast(sales_file, forecaster):
     assert table["month"] == after
     assert table["sold"] == forecast.values[:, :, 1].ravel().tolist()
     assert json.loads(json.dumps(table)) == table
+    assert repr(forecast) == "<Forecast: stock, sold; 3 steps ahead of 3 sequences>"
     np.testing.assert_array_equal(forecaster.forecast(sales_file).values, forecast.values[:, :2])
 
 
