@@ -23,6 +23,9 @@ ModelFile = Annotated[
     Path,
     typer.Argument(help="Model file written by legato train.", metavar="MODEL", show_default=False),
 ]
+AnyModelFile = Annotated[
+    Path, typer.Argument(help="Any model file.", metavar="MODEL", show_default=False)
+]
 TableFile = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="File for the result; ends in .csv, .parquet or .json."),

@@ -9,7 +9,7 @@ import typer
 from legato._errors import InputError
 from legato.cli._error_reporting import report_errors
 from legato.cli._line_formats import has_input, read_line_batches
-from legato.cli._options import Debug, check_is_no_model
+from legato.cli._options import AnyModelFile, Debug, check_is_no_model
 from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
 from legato.cli._stream_session import StreamSession
 
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def stream(
-    model: Annotated[
-        Path, typer.Argument(help="Any model file.", metavar="MODEL", show_default=False)
-    ],
+    model: AnyModelFile,
     state: Annotated[
         Path | None,
         typer.Option(

@@ -15,6 +15,7 @@ from legato._platform.wording import counted
 from legato.cli._error_reporting import report_errors
 from legato.cli._options import (
     TABLE_SUFFIXES,
+    AnyModelFile,
     Data,
     Debug,
     Json,
@@ -207,7 +208,7 @@ def classify(
         _output_table(labels.columns(), out, json)
 
 
-def show(model: ModelFile, json: Json = False, debug: Debug = False) -> None:
+def show(model: AnyModelFile, json: Json = False, debug: Debug = False) -> None:
     """Show a model's inputs, its training data, its scores and the sizes of its states.
 
     A model that does not record what it was trained on, such as one saved by plain Keras, is shown
