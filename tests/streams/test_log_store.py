@@ -6,37 +6,32 @@ the files at that moment, and done for real to a process.
 
 import hashlib
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cells import FEATURES, assert_same_states, set_weights, spread
-from damage import assert_flips_refused, rewrite_as_version_1, with_flipped_bits
+from cells import FEATURES, set_weights, spread
+from damage import assert_flips_refused, rewrite_as_version_1
 from full_disk import file_size_limit
+from kept_pools import (
+    apply_event,
+    assert_same,
+    copy_as_killed,
+    log_of,
+    made,
+    pool_in_memory,
+    refusal_of,
+)
 
 import legato
-from legato import layers
 from legato._streams import log_store
-from legato._streams.log_records import _CHECK, _FRAME, MAGIC, frame_payload
 from legato._streams.log_store import LogStore
 from legato._streams.stream_files import Fingerprint, StreamFile
-
-NAMES = ["ada", "bob", "", "a/../b", "ö🎻", "\ud800", 7, -(2**70), "long" * 999]
-
-
-def made(units: int = 4, seed: int = 3):
-    model = legato.Sequential(
-        [layers.Input((None, FEATURES)), layers.LSTM(units), layers.Dense(2, activation="softmax")]
-    )
-    set_weights(model, seed)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -47,68 +42,6 @@ def model():
 @pytest.fixture
 def file(tmp_path) -> Path:
     return tmp_path / "users.state"
-
-
-def log_of(file: Path) -> Path:
-    return Path(f"{file}.log")
-
-
-def apply_event(pool, number: int) -> bytes:
-    """Apply one of the operations on a pool, the same for the same number; return its outputs."""
-    rng = np.random.default_rng(number)
-    there = list(pool)
-    some = there[rng.integers(len(there))] if there else None
-    kind = rng.integers(10)
-    if kind == 0 and some is not None:
-        pool.reset(some)
-    elif kind == 1 and some is not None:
-        pool.drop(some)
-    elif kind == 2 and some is not None:
-        pool.fork(some, NAMES[rng.integers(len(NAMES))])
-    elif kind == 3 and some is not None:
-        pool.put("put", pool.stream(some).warm(spread(rng, 2, FEATURES)))
-    else:
-        chosen = rng.permutation(len(NAMES))[: rng.integers(1, len(NAMES))]
-        steps = [() if kind < 8 else (rng.integers(1, 4),) for _ in chosen]
-        steps_by_name = {
-            NAMES[at]: spread(rng, *count, FEATURES)
-            for at, count in zip(chosen, steps, strict=True)
-        }
-        return b"".join(each.tobytes() for each in pool.feed(steps_by_name).values())
-    return b""
-
-
-def pool_in_memory(model, numbers):
-    """A pool in memory after some of the operations."""
-    pool = model.streams()
-    for number in numbers:
-        apply_event(pool, number)
-    return pool
-
-
-def assert_same(one, other):
-    assert set(one) == set(other)
-    for name in one:
-        assert one.steps(name) == other.steps(name)
-        assert_same_states(one.state(name), other.state(name))
-
-
-def copy_as_killed(file: Path, folder: str) -> Path:
-    """Copy the files as a kill now would leave them."""
-    copy = file.parent / folder / file.name
-    copy.parent.mkdir()
-    for path in (file, log_of(file)):
-        if path.exists():
-            shutil.copy(path, copy.parent)
-    return copy
-
-
-def split_frames(content: bytes) -> Iterator[bytes]:
-    """The records of a log, without the magic bytes before them."""
-    while content:
-        end = _FRAME.size + _CHECK.size + _FRAME.unpack_from(content)[0]
-        yield content[:end]
-        content = content[end:]
 
 
 # Reopened pools.
@@ -194,92 +127,6 @@ def test_numbers_of_numpy_are_names(model, file, rng):
 # Killed.
 
 
-def test_a_record_cut_short_anywhere_is_ignored(model, file):
-    pool, sizes = model.streams(file=file), []
-    unmarked = file.read_bytes()
-    for number in (5, 6):
-        apply_event(pool, number)
-        sizes.append(log_of(file).stat().st_size)
-    copy = copy_as_killed(file, "copy")
-    pool.close()
-    whole, marked = log_of(copy).read_bytes(), copy.read_bytes()
-    header = len(MAGIC) + len(next(split_frames(whole[len(MAGIC) :])))
-    before = [pool_in_memory(model, []), pool_in_memory(model, [5]), pool_in_memory(model, [5, 6])]
-    for end in range(sizes[-1] + 1):
-        log_of(copy).write_bytes(whole[:end])
-        if end <= header:  # the file is marked once the log's header is whole
-            copy.write_bytes(unmarked)
-            with model.streams(file=copy) as other:
-                assert_same(other, before[0])
-            log_of(copy).write_bytes(whole[:end])
-        copy.write_bytes(marked)
-        if end < header:
-            log_of(copy).write_bytes(whole[:end] or whole[:1])
-            assert "is missing or empty" in refusal_of(model, copy)
-        else:
-            with model.streams(file=copy) as other:
-                assert_same(other, before[sum(end >= size for size in sizes)])
-
-
-def test_an_altered_byte_anywhere_in_the_log_is_detected(model, file):
-    with model.streams(file=file) as pool:
-        for number in (5, 6):
-            apply_event(pool, number)
-        copy = copy_as_killed(file, "copy")
-    whole = log_of(copy).read_bytes()
-    for at in range(len(whole)):
-        altered = bytearray(whole)
-        altered[at] ^= 1 << at % 8
-        log_of(copy).write_bytes(altered)
-        with pytest.raises(legato.StateError, match=r"was altered|something else") as error:
-            model.streams(file=copy)
-        assert log_of(copy).read_bytes() == altered
-    found = re.search(r"truncate -s (\d+) ", str(error.value))
-    assert found is not None
-    log_of(copy).write_bytes(whole[: int(found[1])])  # as the message advises
-    with model.streams(file=copy) as pool:
-        assert_same(pool, pool_in_memory(model, [5]))
-
-
-def test_a_flipped_bit_anywhere_in_the_log_is_refused(model, file, rng):
-    with model.streams(file=file) as pool:
-        for _ in range(2):
-            pool.feed({name: spread(rng, FEATURES) for name in ("ada", "bob")})
-        copy = copy_as_killed(file, "copy")
-    for _ in with_flipped_bits(log_of(copy)):
-        with pytest.raises(legato.StateError, match=r"users\.state\.log"):
-            model.streams(file=copy)
-    with model.streams(file=copy) as again:
-        assert_same(again, pool)
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        b'{"put": ["ada", "ada"]}\n' + bytes(2 * (8 + 4 * 9)),
-        b'{"put": ["ada", "bob"]}\n' + bytes(8 + 4 * 9),
-        b'{"put": ["ada"]}\n' + bytes(3),
-        b'{"put": [1.5]}\n' + bytes(8 + 4 * 9),
-        b'{"put": 7}\n',
-        b'{"gone": ["ada"]}\n',
-        b'{"follows": []}\n',
-        b'{"went": "ada"}\n',
-        b"{}\n",
-        b"[]\n",
-        b'{"gone": "a',
-        b"[" * 100_000,
-        b"\xff",
-    ],
-)
-def test_a_record_that_does_not_parse_is_refused(record, model, file):
-    with model.streams(file=file) as pool:
-        apply_event(pool, 5)
-        copy = copy_as_killed(file, "copy")
-    with log_of(copy).open("ab") as log:
-        log.write(frame_payload(record))
-    assert "users.state.log was altered since it was written" in refusal_of(model, copy)
-
-
 def test_a_kill_while_the_file_is_rewritten_loses_nothing(model, file, monkeypatch):
     copies, pool = [], model.streams(file=file)
     write, cut = StreamFile.write, LogStore._truncate
@@ -308,7 +155,7 @@ KEEPS_ON = """
 import hashlib, itertools, sys
 import legato
 from legato._streams import log_store
-from streams.test_log_store import apply_event
+from kept_pools import apply_event
 
 log_store.MIN_LOG_BYTES = 3000  # so that the file is often written anew
 pool = legato.load_model(sys.argv[1]).streams(file=sys.argv[2])
@@ -422,18 +269,6 @@ def test_on_a_full_disk_no_stream_changes(model, file, rng):
 
 
 # Errors.
-
-
-def refusal_of(model, file: Path, error=legato.StateError, **options) -> str:
-    """The error's message; a refused file is neither altered nor locked."""
-    paths = [path for path in (file, log_of(file)) if path.is_file()]
-    before = [path.read_bytes() for path in paths]
-    for _ in range(2):
-        with pytest.raises(error) as raised:
-            model.streams(file=file, **options)
-    assert [path.read_bytes() for path in paths] == before
-    assert log_of(file).exists() == (log_of(file) in paths)
-    return str(raised.value)
 
 
 @pytest.mark.parametrize("closed", [True, False])
