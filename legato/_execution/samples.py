@@ -6,6 +6,7 @@ Double precision and bfloat16 are converted to Keras's float type, sparse arrays
 Big-endian arrays become native, and integers beyond 32 bits the float type where it has them.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -379,5 +380,22 @@ def class_weights(y, weights: dict) -> np.ndarray:
         )
     classes = y.argmax(-1) if y.ndim == 2 and y.shape[1] > 1 else np.rint(y.reshape(-1)).astype(int)
     found, places = np.unique(classes, return_inverse=True)
-    table = [weights.get(int(index), 1.0) for index in found]
+    table = [_class_weight(weights, int(index)) for index in found]
     return np.array(table, keras.config.floatx())[places]
+
+
+def _class_weight(weights: dict, index: int) -> float:
+    """The weight of a class.
+
+    Raises:
+        InputError: it is no finite number.
+    """
+    weight = weights.get(index, 1.0)
+    check_keeps_meaning(f"class_weight[{index}]", weight)
+    try:
+        number = math.nan if isinstance(weight, (str, bytes)) else float(weight)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"class_weight[{index}] is {weight!r}; a finite number was expected.")
+    return number

@@ -3,6 +3,7 @@
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.plain_arrays import check_keeps_meaning
 
 
 def broadcast_padding(pad, values: np.ndarray) -> np.ndarray:
@@ -18,6 +19,7 @@ def broadcast_padding(pad, values: np.ndarray) -> np.ndarray:
     Raises:
         InputError: that dtype cannot hold ``pad``, or its shape is not that of a step.
     """
+    check_keeps_meaning("pad", pad)
     given, shape = np.asarray(pad), values.shape[1:]
     with np.errstate(all="ignore"):
         step = given.astype(values.dtype)

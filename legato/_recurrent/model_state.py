@@ -11,6 +11,7 @@ import numpy as np
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._platform import keras_private
 from legato._platform.locks import TRACING, ModelLock
+from legato._platform.plain_arrays import check_keeps_meaning
 from legato._recurrent.layer_memory import LayerMemory, memories_in_use, row_count_message
 from legato._recurrent.state import State, without_number
 from legato._recurrent.stateful_layers import LayerRunner, StatefulLayer, adopt
@@ -317,6 +318,7 @@ def described_parts(parts: list[tuple]) -> str:
 
 def _indices(rows, count: int) -> list[int]:
     """Row indices out of indices, one index, or a mask of the right length."""
+    check_keeps_meaning("rows", rows)
     array = np.atleast_1d(np.asarray(rows))
     if array.dtype == bool:
         if len(array) != count:
@@ -324,6 +326,6 @@ def _indices(rows, count: int) -> list[int]:
                 f"A mask of {len(array)} rows was given, and the model remembers {count}."
             )
         return [int(row) for row in array.nonzero()[0]]
-    if array.size and not np.issubdtype(array.dtype, np.integer):
+    if array.size and array.dtype.kind not in "iu":
         raise InputError(f"Rows are given as indices or a boolean mask; {rows!r} came.")
     return [int(row) for row in array]

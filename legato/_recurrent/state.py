@@ -23,6 +23,7 @@ from legato._platform.array_files import read_arrays, write_arrays
 from legato._platform.checks import is_count
 from legato._platform.jax_arrays import to_jax
 from legato._platform.output_streams import printable_on_stdout
+from legato._platform.plain_arrays import check_keeps_meaning
 
 _FORMAT = "legato.state"
 
@@ -155,6 +156,7 @@ class State(Mapping[str, tuple]):
             StateError: an index is outside the state.
         """
         if not isinstance(rows, slice):
+            check_keeps_meaning("rows", rows)
             rows = np.atleast_1d(np.asarray(rows))
             rows = rows.astype(int) if rows.size == 0 else rows
             if rows.dtype == bool:

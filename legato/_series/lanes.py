@@ -19,6 +19,7 @@ from legato._errors import InputError
 from legato._platform.checks import check_count, is_count
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.padding import broadcast_padding
+from legato._platform.plain_arrays import check_keeps_meaning
 from legato._platform.wording import counted
 from legato._series.sequences import expand_ranges
 
@@ -161,6 +162,7 @@ class Lanes:
         Raises:
             InputError: another number of samples or steps.
         """
+        check_keeps_meaning("outputs", outputs)
         outputs = np.asarray(outputs)
         if outputs.shape[:2] != (self.samples, self.steps):
             raise InputError(
@@ -219,6 +221,7 @@ def _check_count(name: str, count) -> int | None:
 
 def _check_values(values, total: int, count: int) -> np.ndarray:
     """The values of all time steps as an array, checked."""
+    check_keeps_meaning("values", values)
     try:
         values = np.asarray(values)
     except ValueError:  # sequences of different lengths, side by side

@@ -19,6 +19,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.checks import check_count, is_count
 from legato._platform.padding import broadcast_padding
+from legato._platform.plain_arrays import check_keeps_meaning
 from legato._platform.wording import counted
 
 Layout = Literal["steps", "features", "prefix", "runs"]
@@ -182,6 +183,7 @@ def _gather_steps(values: np.ndarray, index: np.ndarray, first: np.ndarray, padd
 
 def _check_sequences(sequence) -> list[np.ndarray]:
     """The sequences as a list, (time steps, features) each, checked."""
+    check_keeps_meaning("sequence", sequence)
     listed = isinstance(sequence, (list, tuple))
     if not listed or all(isinstance(each, str) or not np.iterable(each) for each in sequence):
         return [_check_sequence("The sequence", sequence)]

@@ -134,7 +134,8 @@ class Missing:
     def __bool__(self):
         raise TypeError("boolean value of NA is ambiguous")
 
-    __hash__ = None
+    def __hash__(self):
+        return 0
 
 
 @pytest.mark.parametrize(
@@ -187,6 +188,51 @@ def test_arrays_that_are_no_states_are_refused():
         legato.State({"rnn": [1.5]})
     with pytest.raises(InputError, match=r"fresh\['rnn'\] is a masked array"):
         legato.State({"rnn": [[[1.5]]]}, fresh={"rnn": np.ma.array([True], mask=True)})
+
+
+MASKED = np.ma.array([1.0, -9999.0, 2.0], mask=[False, True, False])
+
+
+class Length(np.ndarray):
+    """As astropy's: an array with a unit."""
+
+    unit = "m"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda values: legato.frame(values, window=1),
+        lambda values: legato.frame([[1.0, 2.0], values], window=1),
+        lambda values: legato.Lanes([2, 1], steps=1).lay(values),
+        lambda values: legato.Lanes([3], steps=3).gather(values[None]),
+        lambda values: legato.Lanes([1, 2], steps=2).lay(np.ones((3, 3)), pad=values),
+        legato.interval,
+        lambda values: legato.compare(values, [1.0, 2.0, 3.0]),
+        lambda values: legato.proportion(values == 1),
+        lambda values: legato.State({"rnn": [values]}),
+        lambda values: legato.State({"rnn": [[1.0]] * 1}).select(values),
+    ],
+)
+def test_no_door_drops_masks_and_units(call):
+    with pytest.raises(InputError, match=r"is a masked array"):
+        call(MASKED)
+    with pytest.raises(InputError, match=r"is a Length in m"):
+        call(np.ones(3).view(Length))
+
+
+def test_rows_and_weights_of_classes_are_whole_too(model):
+    fresh(model).predict(np.ones((2, 1, 1)))
+    with pytest.raises(InputError, match="rows is a masked array"):
+        model.reset_states(np.ma.array([0, 1], mask=[False, True]))
+    with pytest.raises(InputError, match="Rows are given as indices"):
+        model.reset_states(np.array([1], "timedelta64[s]"))
+    data = np.ones((2, 1, 1)), np.array([0, 1])
+    for weight in (np.nan, np.inf, "2", None):
+        with pytest.raises(InputError, match=r"class_weight\[1\] is .* a finite number was"):
+            model.fit(*data, class_weight={0: 1.0, 1: weight}, verbose=0)
+    with pytest.raises(InputError, match=r"class_weight\[1\] is a masked array"):
+        model.fit(*data, class_weight={0: 1.0, 1: np.ma.masked}, verbose=0)
 
 
 def test_quantities_are_refused(model):

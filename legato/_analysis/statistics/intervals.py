@@ -26,6 +26,7 @@ from legato._analysis.statistics.seed_scores import (
 from legato._errors import InputError
 from legato._platform.checks import check_choice, check_count, is_count
 from legato._platform.output_streams import printable_on_stdout
+from legato._platform.plain_arrays import check_keeps_meaning
 from legato._platform.wilson_interval import wilson_interval
 
 RESAMPLES = 9_999
@@ -229,6 +230,7 @@ def _exact_interval(successes: int, count: int, level: float) -> tuple[float, fl
 def _successes_and_count(successes, count: int | None) -> tuple[int, int]:
     """The number of successes and of seeds, from these numbers or from booleans."""
     if count is None:
+        check_keeps_meaning("successes", successes)
         flags = np.asarray(successes)
         if flags.ndim != 1 or flags.dtype != bool or not flags.size:
             raise InputError(

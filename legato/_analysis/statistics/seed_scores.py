@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.plain_arrays import check_keeps_meaning
 from legato._platform.wording import listed
 
 ROUNDING = 2.0**-22  # relative to the largest score: the rounding of scores computed in float32
@@ -27,6 +28,7 @@ def seed_scores(name: str, scores, unit: str) -> np.ndarray:
         InputError: fewer than two scores, not one number per seed, NaN or infinite numbers, or
             shares outside 0 to 1.
     """
+    check_keeps_meaning("scores", scores)
     try:
         values = np.asarray(scores)
         if values.dtype.kind in "bcmMOSU":
