@@ -112,7 +112,7 @@ def read_numpy(path: DataFile, request: ColumnRequest) -> Table:
             raise _damaged_file(path, "NumPy", error) from error
     if isinstance(loaded, dict):
         return Table(build_frame(loaded, path.name), path.name)
-    return build_array_table(loaded, path.name)
+    return build_array_table(loaded, request, path.name)
 
 
 def _check_members(loaded: Any, path: DataFile) -> None:

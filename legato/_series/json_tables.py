@@ -5,12 +5,13 @@ The whole file is held in memory as Python objects, which takes several times it
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.input_files import limit_message, unpacked_limit
 from legato._platform.wording import counted
 from legato._series.piped_files import DataFile
 from legato._series.table_detection import is_number
@@ -20,9 +21,11 @@ from legato._series.tables import (
     build_array_table,
     build_frame,
     check_names,
+    choose_columns,
 )
 from legato._series.text import read_whole
 
+_VALUE_BYTES = 8  # of a value in a list, at least
 _EXPECTED = 'a list of objects, [{"t": 1, "x": 2.5}, …], or an object of lists was expected'
 
 
@@ -35,7 +38,7 @@ def read_json_lines(path: DataFile, request: ColumnRequest) -> Table:
     Raises:
         InputError: a line is no JSON object.
     """
-    return _build_lines_table(read_whole(path), path.name)
+    return _build_lines_table(read_whole(path), path.name, request)
 
 
 def read_json(path: DataFile, request: ColumnRequest) -> Table:
@@ -53,20 +56,23 @@ def read_json(path: DataFile, request: ColumnRequest) -> Table:
         raise InputError(f"{path.name} is nested too deeply; {_EXPECTED}.") from error
     except ValueError as error:
         if _is_row(content.lstrip().partition(b"\n")[0]):
-            return _build_lines_table(content, path.name)
+            return _build_lines_table(content, path.name, request)
         raise InputError(f"{path.name} is no JSON ({_short_reason(error)}).") from error
-    table = _build_columns(value, path.name) if isinstance(value, dict) else value
+    table = _build_columns(value, path.name, request) if isinstance(value, dict) else value
     if isinstance(table, list) and table:
         if all(isinstance(each, dict) for each in table):
-            table = Table(build_frame(_collect_columns(table), path.name), path.name)
+            columns = _collect_columns(table, path.name, request)
+            table = Table(build_frame(columns, path.name), path.name)
         elif not any(isinstance(each, (dict, str)) for each in table):
-            table = build_array_table(table, path.name)
+            table = build_array_table(table, request, path.name)
     if not isinstance(table, Table):
         raise InputError(f"{path.name} holds no table; {_EXPECTED}.")
     return table
 
 
-def _build_columns(value: dict[str, Any], source: str) -> Table | list | None:
+def _build_columns(
+    value: dict[str, Any], source: str, request: ColumnRequest
+) -> Table | list | None:
     """A table of an object of columns; a list of rows of other objects; None if it is neither."""
     if isinstance(value.get("data"), list):  # pandas' split and table
         names, rows = value.get("columns"), value["data"]
@@ -74,10 +80,14 @@ def _build_columns(value: dict[str, Any], source: str) -> Table | list | None:
             _name_values(list(map(str, names)), rows, source) if isinstance(names, list) else rows
         )
     parts = list(value.values())
-    if parts and all(isinstance(each, dict) for each in parts):
-        return parts if _are_rows(value) else Table(build_frame(_align_rows(value), source), source)
-    if parts and all(isinstance(each, list) for each in parts):
-        return Table(build_frame(value, source), source)
+    if not parts or not all(isinstance(each, type(parts[0])) for each in parts):
+        return None
+    if isinstance(parts[0], dict) and _are_rows(value):
+        return parts
+    if isinstance(parts[0], (dict, list)):
+        chosen = {name: value[name] for name in choose_columns(list(value), request, source)}
+        columns = _align_rows(chosen, source) if isinstance(parts[0], dict) else chosen
+        return Table(build_frame(columns, source), source)
     return None
 
 
@@ -110,9 +120,14 @@ def _is_row_name(name: str) -> bool:
     return is_number(name) or re.match(r"\d{4}-\d{2}-\d{2}", name) is not None
 
 
-def _align_rows(columns: Mapping[str, Mapping]) -> dict[str, list]:
-    """Columns of values by the names of rows, as lists; None where a column lacks a row."""
+def _align_rows(columns: Mapping[str, Mapping], source: str) -> dict[str, list]:
+    """Columns of values by the names of rows, as lists; None where a column lacks a row.
+
+    Raises:
+        InputError: they take more than the limit.
+    """
     rows = dict.fromkeys(name for each in columns.values() for name in each)
+    _check_size(len(rows), len(columns), source)
     return {name: [each.get(row) for row in rows] for name, each in columns.items()}
 
 
@@ -128,7 +143,17 @@ def _short_reason(error: Exception) -> str:
     return str(error).partition(";")[0]
 
 
-def _build_lines_table(content: bytes, source: str) -> Table:
+def _check_size(rows: int, columns: int, source: str) -> None:
+    """Check that a table is not too large: where names differ from row to row it may be.
+
+    Raises:
+        InputError: it takes more than the limit.
+    """
+    if rows * columns * _VALUE_BYTES > unpacked_limit():
+        raise InputError(limit_message(source, unpacked_limit()))
+
+
+def _build_lines_table(content: bytes, source: str, request: ColumnRequest) -> Table:
     records: list = []
     lines = []
     for number, line in enumerate(content.split(b"\n"), 1):
@@ -154,12 +179,20 @@ def _build_lines_table(content: bytes, source: str) -> Table:
                 f"{source} has a list on its only line, and an object on every line was expected. "
                 "Let its name end in .json."
             )
-        return build_array_table(records, source)
-    return Table(build_frame(_collect_columns(records), source), source, np.array(lines))
+        return build_array_table(records, request, source)
+    columns = _collect_columns(records, source, request)
+    return Table(build_frame(columns, source), source, np.array(lines))
 
 
-def _collect_columns(records: Iterable[Mapping[str, Any]]) -> dict[str, list]:
-    """Objects as columns by name; None where an object lacks a name."""
-    records = list(records)
-    names = dict.fromkeys(name for record in records for name in record)
+def _collect_columns(
+    records: Sequence[Mapping[str, Any]], source: str, request: ColumnRequest
+) -> dict[str, list]:
+    """Objects as columns by name, those that are asked for; None where an object lacks a name.
+
+    Raises:
+        InputError: they are too many, or take more than the limit.
+    """
+    known = dict.fromkeys(name for record in records for name in record)
+    names = choose_columns(list(known), request, source)
+    _check_size(len(records), len(names), source)
     return {name: [record.get(name) for record in records] for name in names}

@@ -125,7 +125,7 @@ def build_table(source: Any, request: ColumnRequest) -> Table:
         return _build_pandas_table(source, request)
     if isinstance(source, Mapping):
         return Table(build_frame(source, "the dictionary"), "the dictionary")
-    return build_array_table(source)
+    return build_array_table(source, request)
 
 
 def column_limit() -> int:
@@ -329,11 +329,12 @@ def _mixes_numbers(values: list) -> bool:
     return numbers and len(kinds) > 1 and bool not in kinds
 
 
-def build_array_table(source: Any, name: str = "the array") -> Table:
+def build_array_table(source: Any, request: ColumnRequest, name: str = "the array") -> Table:
     """Build a table from an array, or from a list of arrays, a sequence each.
 
     An array is (rows,), (rows, columns) or (sequences, rows, columns); those in a list are of the
-    first two shapes. One column is called ``"value"``, several ``"0"``, ``"1"`` and so on.
+    first two shapes. One column is called ``"value"``, several ``"0"``, ``"1"`` and so on; of more
+    than the limit, only those that are asked for are in the table.
     """
     several = isinstance(source, (list, tuple)) and any(hasattr(each, "ndim") for each in source)
     try:
@@ -363,5 +364,8 @@ def build_array_table(source: Any, name: str = "the array") -> Table:
         )
     values = np.concatenate(arrays) if several else arrays[0]
     names = ["value"] if widths == [1] else [str(at) for at in range(widths[0])]
-    columns = {each: values[:, at] for at, each in enumerate(names)}
+    columns = {each: at for at, each in enumerate(names)}
+    if len(names) > column_limit():
+        columns = {each: columns[each] for each in choose_columns(names, request, name)}
+    columns = {each: values[:, at] for each, at in columns.items()}
     return Table(build_frame(columns, name), name, lengths=lengths if several else None)

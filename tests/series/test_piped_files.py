@@ -116,6 +116,27 @@ def test_a_packed_file_that_is_too_large_is_refused_before_its_rows_are_read(mon
         legato.read(path)
 
 
+@pytest.mark.parametrize("name", ["t.jsonl", "t.json"])
+def test_objects_of_many_names_are_refused_before_they_are_columns(name, monkeypatch):
+    rows = [f'{{"k{at}": {at}, "x": 1}}' for at in range(400)]
+    text = "\n".join(rows) if name == "t.jsonl" else f"[{','.join(rows)}]"
+    assert legato.read(write_file(text, name), columns="x").values.shape == (400, 1)
+    monkeypatch.setenv("LEGATO_UNPACKED_LIMIT", "200000")
+    with pytest.raises(InputError, match=f"{name} takes more than 200,000 bytes"):
+        legato.read(name)
+    monkeypatch.setenv("LEGATO_COLUMN_LIMIT", "20")
+    with pytest.raises(InputError, match="401 columns, and at most 20 are read"):
+        legato.read(name)
+
+
+def test_arrays_of_many_columns_are_refused_unless_some_are_named(monkeypatch):
+    monkeypatch.setenv("LEGATO_COLUMN_LIMIT", "20")
+    array = np.arange(600.0).reshape(2, 300)
+    with pytest.raises(InputError, match="the array has 300 columns, and at most 20 are read"):
+        legato.read(array)
+    assert legato.read(array, columns=["7", "299"]).values.tolist() == [[7, 299], [307, 599]]
+
+
 WIDE = [f"c{at}" for at in range(200)]
 TABLES = {
     "CSV": lambda frame: frame.write_csv("t.csv") or "t.csv",
