@@ -15,11 +15,11 @@ import keras
 
 from legato._errors import InputError, OutputError, StateError
 from legato._models.conversion import convert_model
+from legato._models.file_limits import check_datasets, check_members
 from legato._models.model import Model
 from legato._models.saving import (
     HDF5_SUFFIXES,
     MODEL_SUFFIXES,
-    check_members,
     load_seeds,
     load_training_record,
 )
@@ -181,6 +181,7 @@ def _check_hdf5(path: Path) -> None:
 
     with _refusing_damage(path), h5py.File(path) as file:
         is_model = "model_config" in file.attrs
+        check_datasets(path, path)
     if not is_model:
         raise InputError(
             f"{path} is an HDF5 file without a model in it. If it holds weights, make the model "

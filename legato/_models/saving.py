@@ -21,21 +21,14 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._models.conversion import convert_model
+from legato._models.file_limits import RECORD_FILE, check_datasets, check_members
 from legato._platform import keras_private
 from legato._platform.atomic_files import write_whole
-from legato._platform.input_files import (
-    check_is_regular,
-    limit_message,
-    refusing_damage,
-    unpacked_limit,
-)
+from legato._platform.input_files import check_is_regular, refusing_damage
 from legato._recurrent.stateful_layers import StatefulLayer, with_rows
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 HDF5_SUFFIXES = (".h5", ".hdf5")
-_RECORD_FILE = "legato.json"  # the training record inside a .keras file
-_TEXT_MEMBERS = ("config.json", "metadata.json", _RECORD_FILE)
-_TEXT_SHARE = 16  # texts of a .keras file may have one so many-th of the limit, as JSON grows
 
 _KerasModel = keras.Model if TYPE_CHECKING else object  # the class that the mixin extends
 
@@ -139,6 +132,8 @@ class SaveMethods(_KerasModel):
             if path.suffix == ".keras":
                 with zipfile.ZipFile(path) as archive:
                     check_members(archive, path)
+            else:
+                check_datasets(path, path)
             with _keeping_variables(self):
                 load(path, skip_mismatch=skip_mismatch, **kwargs)
 
@@ -250,23 +245,6 @@ def load_seeds(model, path: Path) -> None:
             variable.assign(np.array(seed, variable.dtype))
 
 
-def check_members(archive: zipfile.ZipFile, path: Path) -> None:
-    """Check what the members of a ``.keras`` file take when they are unpacked, by its directory.
-
-    Weights are hardly packed at all, so all may take the limit more than the file; texts, which
-    become many times as large when they are parsed, a part of it.
-
-    Raises:
-        InputError: they take more.
-    """
-    limit, sizes = unpacked_limit(), {each.filename: each.file_size for each in archive.infolist()}
-    for name in _TEXT_MEMBERS:
-        if sizes.get(name, 0) > limit // _TEXT_SHARE:
-            raise InputError(limit_message(f"{name} in {path}", limit // _TEXT_SHARE, _TEXT_SHARE))
-    if sum(sizes.values()) > path.stat().st_size + limit:
-        raise InputError(limit_message(path, path.stat().st_size + limit))
-
-
 def training_record(model) -> dict | None:
     """The record of a model's training, as JSON types; saved and loaded with the model."""
     return model.__dict__.get("_legato_training_record")
@@ -281,7 +259,7 @@ def _write_training_record(model, path: Path) -> None:
     record = training_record(model)
     if record is not None:
         with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(_RECORD_FILE, json.dumps(record, ensure_ascii=False))
+            archive.writestr(RECORD_FILE, json.dumps(record, ensure_ascii=False))
 
 
 def load_training_record(model, path: Path) -> None:
@@ -293,15 +271,15 @@ def load_training_record(model, path: Path) -> None:
     if path.suffix != ".keras" or not path.is_file():
         return
     with zipfile.ZipFile(path) as archive:
-        if _RECORD_FILE not in archive.namelist():
+        if RECORD_FILE not in archive.namelist():
             return
         try:
-            record = json.loads(archive.read(_RECORD_FILE))
+            record = json.loads(archive.read(RECORD_FILE))
             if not isinstance(record, dict):
                 raise ValueError(f"it is a {type(record).__name__}")
         except (ValueError, RecursionError) as error:
             raise InputError(
-                f"The training record of {path} cannot be read ({error}): {_RECORD_FILE} in it was "
+                f"The training record of {path} cannot be read ({error}): {RECORD_FILE} in it was "
                 "altered. Use a file as legato wrote it."
             ) from error
     set_training_record(model, record)

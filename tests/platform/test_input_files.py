@@ -2,8 +2,10 @@
 
 import os
 import socket
+import warnings
 import zipfile
 
+import h5py
 import numpy as np
 import pytest
 
@@ -109,3 +111,33 @@ def test_model_files_that_unpack_to_more_than_the_limit_are_refused(tmp_path, mo
             legato.load_model(tmp_path / "big.keras")
         monkeypatch.setenv("LEGATO_UNPACKED_LIMIT", str(2**24))
         legato.load_model(tmp_path / "big.keras")
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.h5", "m.weights.h5"])
+def test_arrays_that_take_more_than_the_limit_are_refused(name, tmp_path):
+    model = legato.Sequential([legato.layers.Input((3, 1)), legato.layers.Dense(1)])
+    path = hdf5 = tmp_path / name
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras: the format is old
+        model.save_weights(path) if name == "m.weights.h5" else model.save(path)
+    members = {}
+    if name == "m.keras":
+        with zipfile.ZipFile(path) as archive:
+            members = {each: archive.read(each) for each in archive.namelist()}
+        hdf5 = tmp_path / "weights.h5"
+        hdf5.write_bytes(members["model.weights.h5"])
+    load = model.load_weights if name == "m.weights.h5" else legato.load_model
+    for options, message in (
+        ({"shape": (10**6, 10**3)}, r"takes more than .* bytes .*LEGATO_UNPACKED_LIMIT"),
+        ({"shape": (9,), "external": [("other", 0, 36)]}, "has an array in another file, 'extra'"),
+    ):
+        with h5py.File(hdf5, "r+") as file:
+            file.pop("extra", None)
+            file.create_dataset("extra", dtype="f4", **options)
+        if members:
+            with zipfile.ZipFile(path, "w") as archive:
+                for each, content in (members | {"model.weights.h5": hdf5.read_bytes()}).items():
+                    archive.writestr(each, content)
+        for file_load in {load, model.load_weights}:
+            with pytest.raises(InputError, match=f"{name} {message}"):
+                file_load(path)
