@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from legato._errors import InputError
+from legato._platform.hdf5_files import check_heaps, check_heaps_of
 from legato._platform.input_files import limit_message, unpacked_limit
 
 RECORD_FILE = "legato.json"  # the training record inside a .keras file
@@ -48,9 +49,15 @@ def check_datasets(file: str | os.PathLike | IO[bytes], path: Path) -> None:
     Raises:
         InputError: they take the limit more than the file, or are in other files.
         OSError: it is no HDF5 file.
+        ValueError: HDF5 would never end reading it.
     """
     import h5py
 
+    if isinstance(file, (str, os.PathLike)):
+        check_heaps_of(Path(file))
+    else:
+        check_heaps(file.read())
+        file.seek(0)
     total = 0
 
     def add(name: str, item: h5py.Group | h5py.Dataset) -> None:

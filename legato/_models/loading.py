@@ -179,9 +179,10 @@ def _check_archive(path: Path) -> None:
 def _check_hdf5(path: Path) -> None:
     import h5py
 
-    with _refusing_damage(path), h5py.File(path) as file:
-        is_model = "model_config" in file.attrs
+    with _refusing_damage(path):
         check_datasets(path, path)
+        with h5py.File(path) as file:
+            is_model = "model_config" in file.attrs
     if not is_model:
         raise InputError(
             f"{path} is an HDF5 file without a model in it. If it holds weights, make the model "

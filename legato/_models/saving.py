@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -225,24 +226,38 @@ def _declare_rows(model, content: io.BytesIO) -> None:
 def _write_seeds(model, path: Path) -> None:
     """Write the random generators' states as the archive's comment, which Keras ignores."""
     seeds = [variable.numpy().tolist() for variable in _seeds(model)]
-    comment = json.dumps({"legato": {"seeds": seeds}}).encode()
+    comment = json.dumps({"legato": {"seeds": seeds, "crc32": _checksum(seeds)}}).encode()
     if seeds and len(comment) <= zipfile.ZIP_MAX_COMMENT:
         with zipfile.ZipFile(path, "a") as archive:
             archive.comment = comment
 
 
 def load_seeds(model, path: Path) -> None:
-    """Set the random generators to their states when the model was saved, if the file has them."""
+    """Set the random generators to their states when the model was saved, if the file has them.
+
+    Raises:
+        ValueError, LookupError, TypeError: the states are not as they were written. A zip archive
+            has a checksum of each member, but none of its comment; earlier versions wrote none.
+    """
     if path.suffix != ".keras" or not path.is_file():
         return
     with zipfile.ZipFile(path) as archive:
         comment = archive.comment
-    if not comment.startswith(b'{"legato"'):  # none, or another program's
-        return
-    seeds, variables = json.loads(comment)["legato"]["seeds"], _seeds(model)
+    is_own = comment.startswith(b'{"legato"') or (b'"seeds"' in comment and b'"crc32"' in comment)
+    if not is_own:
+        return  # none, or another program's
+    found, variables = json.loads(comment)["legato"], _seeds(model)
+    seeds = found["seeds"]
+    if found.get("crc32", _checksum(seeds)) != _checksum(seeds):
+        raise ValueError("the checksum of its random states differs")
     if len(seeds) == len(variables):  # else the user's class has other layers than when saved
         for variable, seed in zip(variables, seeds, strict=True):
             variable.assign(np.array(seed, variable.dtype))
+
+
+def _checksum(seeds: list) -> int:
+    """The checksum of random generators' states."""
+    return zlib.crc32(json.dumps(seeds).encode())
 
 
 def training_record(model) -> dict | None:

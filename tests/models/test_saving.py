@@ -762,3 +762,62 @@ def test_a_loss_that_keras_cannot_read_back_from_the_old_format_is_named(tmp_pat
     again.compile("adam", "mse")
     x = np.ones((1, 2, 1))
     np.testing.assert_array_equal(predict(again, [x]), predict(model, [x]))
+
+
+def test_a_flipped_bit_in_the_random_states_of_a_model_file_is_refused(tmp_path):
+    model = legato.Sequential([layers.Input((2, 1)), layers.Dropout(0.5)])
+    path = tmp_path / "m.keras"
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        comment = archive.comment
+    before = [np.asarray(each) for each in saving._seeds(model)]
+    assert len(before) == 1
+    for bit in range(8 * len(comment)):
+        altered = bytearray(comment)
+        altered[bit // 8] ^= 1 << bit % 8
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.comment = bytes(altered)
+        for variable in saving._seeds(model):
+            variable.assign(np.zeros_like(variable))
+        try:
+            saving.load_seeds(model, path)
+        except Exception:  # which load_model turns into an InputError
+            continue
+        np.testing.assert_array_equal([np.asarray(each) for each in saving._seeds(model)], before)
+
+
+def test_random_states_of_an_earlier_version_have_no_checksum(tmp_path):
+    model = legato.Sequential([layers.Input((2, 1)), layers.Dropout(0.5)])
+    path = tmp_path / "m.keras"
+    model.save(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.comment = json.dumps({"legato": {"seeds": [[1, 2]]}}).encode()
+    again = legato.load_model(path)
+    np.testing.assert_array_equal([np.asarray(each) for each in saving._seeds(again)], [[1, 2]])
+
+
+def _with_endless_heap(content: bytes) -> bytes:
+    """An HDF5 file in whose first global heap the free object takes no room."""
+    at = content.index(b"GCOL") + 16
+    while index := int.from_bytes(content[at : at + 2], "little"):
+        at += 16 + -(-int.from_bytes(content[at + 8 : at + 16], "little") // 8) * 8
+    assert index == 0
+    return content[: at + 8] + bytes(8) + content[at + 16 :]
+
+
+@pytest.mark.parametrize("name", ["m.h5", "m.weights.h5", "m.keras"])
+def test_a_file_whose_reading_would_never_end_is_refused(name, tmp_path):
+    model, path = legato.Sequential([layers.Input((2, 1)), layers.LSTM(1)]), tmp_path / name
+    (model.save_weights if "weights" in name else model.save)(path)
+    if name == "m.keras":
+        with zipfile.ZipFile(path) as archive:
+            members = {each: archive.read(each) for each in archive.namelist()}
+        members["model.weights.h5"] = _with_endless_heap(members["model.weights.h5"])
+        with zipfile.ZipFile(path, "w") as archive:
+            for member, content in members.items():
+                archive.writestr(member, content)
+    else:
+        path.write_bytes(_with_endless_heap(path.read_bytes()))
+    for load in (model.load_weights, *([] if "weights" in name else [legato.load_model])):
+        with pytest.raises(InputError, match=rf"{name} is not a whole .*takes no room"):
+            load(path)
