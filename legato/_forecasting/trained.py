@@ -24,17 +24,18 @@ from legato._forecasting.forecast import Forecast, Intervals
 from legato._forecasting.forecast_metrics import Scores
 from legato._forecasting.network import Shape
 from legato._forecasting.predictor import Predictor
+from legato._forecasting.record_checks import check_known, check_shape, check_task
 from legato._forecasting.task import Task
 from legato._models.loading import load_model
 from legato._models.saving import set_training_record, training_record
 from legato._platform.checks import check_count
+from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
 from legato._series.reading import read
 from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
 
 FORMAT = "legato.trained.1"
-NEEDED = {"read", "season", "label_counts", "seen"}  # keys of the record
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +116,11 @@ class Trained(Predictor):
         try:
             task, shape = Task.from_numbers(record["task"]), Shape(**record["shape"])
             pad, known = float(record["pad"]), dict(record["known"])
-            missing = NEEDED - known.keys()
+            check_task(task)
+            check_shape(shape)
+            check_known(known, task)
         except Exception as error:  # there are many ways of not fitting together
-            raise InputError(_damaged_record(path, repr(error))) from error
-        if missing:
-            raise InputError(_damaged_record(path, f"it lacks {', '.join(sorted(missing))}"))
+            raise InputError(_damaged_record(path, shown_reason(error))) from error
         return cls(model, task, shape, pad, known)
 
     # Evaluation and prediction.

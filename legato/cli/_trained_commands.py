@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from legato._errors import InputError
+from legato._errors import InputError, LegatoError
+from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import make_printable
 from legato._platform.wording import counted
 from legato.cli._error_reporting import report_errors
@@ -232,10 +233,18 @@ def show(model: AnyModelFile, json: Json = False, debug: Debug = False) -> None:
             else:
                 report.print_model(plain, str(error))
             return
-        if json:
-            print_json(report.facts(trained))
-        else:
-            report.print_summary(trained)
+        try:
+            if json:
+                print_json(report.facts(trained))
+            else:
+                report.print_summary(trained)
+        except LegatoError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InputError(
+                f"The record of the training in {model} cannot be shown ({shown_reason(error)}): "
+                "it was altered, or written by another version. Train again."
+            ) from error
 
 
 def _load_trained(model: Path, quiet: bool, data: Path | None = None) -> "Trained":

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
-from command_runs import SMALL, error_of, output_of, write_file
+from command_runs import SMALL, error_of, output_of, run_legato, write_file
 
 import legato
 
@@ -140,6 +140,24 @@ def test_show_describes_any_model(tmp_path):
     facts = json.loads(output_of("show", path, "--json"))
     assert facts["states"] == {"g": [[1, 5]]}
     assert [layer["parameters"] for layer in facts["layers"]] == [150, 12]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda known: known.pop("data"),
+        lambda known: known["training"].update(course=None),
+        lambda known: known.update(scores={"model": [3]}),
+    ],
+)
+def test_a_record_that_cannot_be_shown_is_an_error(change):
+    trained = legato.Trained.load("sales.keras")
+    change(trained.known)
+    trained.save("altered.keras")
+    result = run_legato("show", "altered.keras")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("legato: The record of the training in altered.keras cannot be")
+    assert result.stderr.count("\n") == 1
 
 
 # Unusual names.

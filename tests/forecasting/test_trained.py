@@ -164,7 +164,7 @@ def with_record(path: Path, to: Path, text: str | None) -> Path:
         (lambda record: "{}", "has no record of its training"),
         (lambda record: record | {"format": "legato.trained.9"},
          "has no record of its training"),
-        (lambda record: {"format": record["format"]}, r"cannot be read \(KeyError\('task'\)\)"),
+        (lambda record: {"format": record["format"]}, r"cannot be read \(KeyError 'task'\)"),
         (lambda record: record | {"task": []}, "cannot be read .*: it was altered, or written"),
         (lambda record: record | {"shape": {"wings": 2}}, "cannot be read .*wings"),
         (lambda record: record | {"pad": None}, "cannot be read "),
@@ -178,6 +178,44 @@ def test_an_altered_record_is_refused(alter, message, forecaster_file, folder):
     text = record if record is None or isinstance(record, str) else json.dumps(record)
     path = with_record(forecaster_file, folder / "altered.keras", text)
     with pytest.raises(InputError, match=message):
+        Trained.load(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "name"),
+    [
+        (("task", "kind"), "guess", "task"),
+        (("task", "horizon"), 2.5, "horizon"),
+        (("task", "horizon"), 0, "horizon"),
+        (("task", "whole"), "lstm", "whole"),
+        (("task", "inputs"), [], "inputs"),
+        (("task", "inputs", 0, "name"), None, "inputs"),
+        (("task", "targets", 0, "categories"), ["a"], "targets"),
+        (("task", "targets", 0, "numbers"), [1.0], "targets"),
+        (("shape", "cell"), "wing", "cell"),
+        (("shape", "steps"), True, "steps"),
+        (("shape", "stateful"), 1, "stateful"),
+        (("shape", "framing"), None, "framing"),
+        (("known", "read"), {}, "read"),
+        (("known", "read", "group"), 7, "group"),
+        (("known", "read", "columns"), 7, "columns"),
+        (("known", "season"), -1, "season"),
+        (("known", "label_counts"), [3], "label_counts"),
+        (("known", "seen"), [[True, "a", "b"]], "seen"),
+        (("known", "seen"), 2.5, "not iterable"),
+        (("known", "intervals", "shape"), [3], "reshape"),
+    ],
+)
+def test_a_record_with_a_wrong_value_is_refused(place, value, name, forecaster_file, folder):
+    with zipfile.ZipFile(forecaster_file) as archive:
+        record = json.loads(archive.read("legato.json"))
+    *way, last = place
+    holder = record
+    for key in way:
+        holder = holder[key]
+    holder[last] = value
+    path = with_record(forecaster_file, folder / "wrong.keras", json.dumps(record))
+    with pytest.raises(InputError, match=rf"wrong\.keras cannot be read \(.*{name}.*was altered"):
         Trained.load(path)
 
 
