@@ -81,6 +81,15 @@ class StateMethods(KerasVerbs):
         """
         self.states = State.load(path)
 
+    def __deepcopy__(self, memo):
+        """A copy with the same weights and state. Keras copies by its file, which has no state."""
+        rebuild, content = self.__reduce__()
+        copied = rebuild(*content)
+        state = self.states
+        if state.rows:
+            copied.states = state
+        return copied
+
     @property
     def non_trainable_variables(self) -> list:
         """Keras's non-trainable variables, followed by those that hold recurrent state.
