@@ -61,10 +61,7 @@ def read_column(
         places = series.cast(polars.Enum(labels)).to_physical()
         return Column(name, tuple(labels), tuple(map(float, range(len(labels))))), places.to_numpy()
     if not (series.dtype.is_numeric() or series.dtype == polars.Boolean):
-        raise InputError(
-            f"{table.source}: column {name!r} holds {series.dtype}; numbers, text or booleans were "
-            "expected. Leave it out with columns=."
-        )
+        raise type_error(table.source, name, series.dtype)
     if not (is_labels or is_asked):
         _check_are_no_dates(series, table)
     values = _to_floats(series)
@@ -75,6 +72,14 @@ def read_column(
         return Column(name, tuple(BOOLEANS), tuple(BOOLEANS.values())), values
     numbers = np.unique(values[~np.isnan(values)]).tolist()
     return Column(name, tuple(map(format_label, numbers)), tuple(numbers)), values
+
+
+def type_error(source: str, name: str, dtype: "polars.DataType") -> InputError:
+    """The error on a column of a type that is not read."""
+    return InputError(
+        f"{source}: column {name!r} holds {dtype}; numbers, text or booleans were expected. Leave "
+        "it out with columns=."
+    )
 
 
 def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "polars.Series":

@@ -21,6 +21,7 @@ from legato._platform.input_files import (
     shown_reason,
     unpacked_limit,
 )
+from legato._series.columns import type_error
 from legato._series.csv import read_csv
 from legato._series.json_tables import read_json, read_json_lines
 from legato._series.packed_files import find_inner_suffix
@@ -73,15 +74,22 @@ def read_parquet(path: DataFile, request: ColumnRequest) -> Table:
     damage = (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError)
     try:
         with path.open("rb") as file:
-            names = polars.read_parquet_schema(file)
-            chosen = choose_columns(list(names), request, path.name)
+            types = polars.read_parquet_schema(file)
+            chosen = choose_columns(list(types), request, path.name)
+            if nested := [name for name in chosen if types[name].is_nested()]:
+                raise type_error(path.name, nested[0], types[nested[0]])
             file.seek(0)
             rows = polars.scan_parquet(file).select(polars.len()).collect().item()
             limit = size_of(path) + unpacked_limit()
             if rows * len(chosen) * _NUMBER_BYTES > limit:
                 raise InputError(limit_message(path.name, limit))
             file.seek(0)
-            return Table(polars.read_parquet(file, columns=chosen), path.name)
+            frame = polars.read_parquet(file, columns=chosen)
+            texts = (each for each in frame if each.dtype == polars.String)
+            sizes = (each.str.len_bytes().cast(polars.Int64).sum() for each in texts)
+            if sum(sizes) > limit:  # a text of many rows is in the file, and in memory, once
+                raise InputError(limit_message(path.name, limit))
+            return Table(frame, path.name)
     except damage as error:
         raise _damaged_file(path, "Parquet", error) from error
 
