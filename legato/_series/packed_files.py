@@ -7,20 +7,63 @@ standard library has Zstandard.
 import bz2
 import gzip
 import importlib
+import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, cast
 
 from legato._errors import InputError
 from legato._platform.input_files import shown_reason
 from legato._series.piped_files import DataFile
 
-_OPENERS = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-PACKED_SUFFIXES = (*_OPENERS, ".zip", ".zst")
+_DECOMPRESSORS = {".bz2": bz2.BZ2Decompressor, ".xz": lzma.LZMADecompressor}
+PACKED_SUFFIXES = (".gz", *_DECOMPRESSORS, ".zip", ".zst")
+_BLOCK_BYTES = 2**16
+
+
+class _Streams(io.RawIOBase):
+    """What streams of bzip2 or xz hold, one after another, zero bytes between and behind them.
+
+    Python's own readers end where a stream does not begin as it should, as if the file ended there:
+    of files in many streams, as parallel programs write them, a damaged one would cut the rest.
+    """
+
+    def __init__(self, file: IO[bytes], make_decompressor: Callable[[], Any]):
+        super().__init__()
+        self._file, self._make = file, make_decompressor
+        self._decompressor: Any = None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill a buffer from its beginning; returns the number of bytes, 0 at the end."""
+        content = b""
+        while not content:
+            if self._decompressor is None or self._decompressor.eof:
+                packed = self._find_stream()
+                if not packed:
+                    return 0
+                self._decompressor = self._make()
+            else:
+                packed = self._file.read(_BLOCK_BYTES) if self._decompressor.needs_input else b""
+                if self._decompressor.needs_input and not packed:
+                    raise EOFError
+            content = self._decompressor.decompress(packed, len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def _find_stream(self) -> bytes:
+        """Bytes from the beginning of the next stream on; empty if there is none."""
+        rest = self._decompressor.unused_data if self._decompressor else b""
+        rest = rest.lstrip(b"\0")
+        while not rest and (block := self._file.read(_BLOCK_BYTES)):
+            rest = block.lstrip(b"\0")
+        return rest
 
 
 def find_inner_suffix(path: DataFile) -> tuple[str, bool]:
@@ -57,8 +100,10 @@ def open_unpacked(path: DataFile) -> Iterator[IO[bytes]]:
             yield stack.enter_context(archive.open(_find_member(archive, path)))
         elif suffix == ".zst":
             yield stack.enter_context(_find_zstandard(path).open(file))
-        elif suffix in _OPENERS:
-            yield stack.enter_context(_OPENERS[suffix](file, "rb"))
+        elif suffix == ".gz":
+            yield cast(IO[bytes], stack.enter_context(gzip.open(file, "rb")))
+        elif suffix in _DECOMPRESSORS:
+            yield stack.enter_context(io.BufferedReader(_Streams(file, _DECOMPRESSORS[suffix])))
         else:
             yield file
 

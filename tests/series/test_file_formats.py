@@ -119,6 +119,19 @@ def test_damaged_packed_files_are_refused(kind, rng):
         np.testing.assert_array_equal(found.values, expected)  # a name or a date of the archive
 
 
+@pytest.mark.parametrize("kind", ["gz", "bz2", "xz"])
+def test_what_follows_a_packed_stream_is_another_or_zeros(kind):
+    pack = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[kind]
+    one, other = pack(b"a\n1\n"), pack(b"2\n")
+    for content in (one + other, one + other + b"\0" * 512, one + b"\0" * 512 + other):
+        assert legato.read(write_file(content, f"t.csv.{kind}")).values.ravel().tolist() == [1, 2]
+    damaged = bytearray(one + other)
+    damaged[len(one) + 1] ^= 4
+    for content in (one + b"rubbish", bytes(damaged), one + other[:-3], one + other[:2]):
+        with pytest.raises(InputError, match=rf"t\.csv\.{kind} is not a whole"):
+            legato.read(write_file(content, f"t.csv.{kind}"))
+
+
 NOT_READ = {
     "two files": (lambda: write_zip("t.zip", {"a.csv": "a\n1\n", "b.csv": "a\n1\n"}),
                   "t.zip holds 2 files, and one was expected: unpack it"),
