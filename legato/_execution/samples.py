@@ -257,7 +257,7 @@ def check_shapes(x, inputs: list) -> None:
         InputError: the number of arrays, their rank, an axis or the size of an index does not fit.
     """
     if isinstance(x, np.ndarray) and len(inputs) == 1 and _fits(x.shape[1:], inputs[0].shape[1:]):
-        _check_range(x, inputs[0])
+        check_range(x, inputs[0])
         return
     named = _names_inputs(x, inputs)
     ordered = [x[each.name] for each in inputs] if named else keras.tree.flatten(x)
@@ -278,7 +278,7 @@ def check_shapes(x, inputs: list) -> None:
                 f"{_readable(tensor.shape)}. {_remedy(leaf.shape, tensor.shape)}"
             )
         if leaf is not None:
-            _check_range(leaf, tensor)
+            check_range(leaf, tensor)
 
 
 def _check_has_steps(x, inputs: list | None) -> None:
@@ -297,23 +297,42 @@ def _check_has_steps(x, inputs: list | None) -> None:
             )
 
 
-def _check_range(array: np.ndarray, tensor) -> None:
-    """Refuse numbers beyond the type of an input that takes integers, which would wrap.
+def check_range(array: np.ndarray, tensor) -> None:
+    """Refuse numbers beyond the type of an input of integers or of float16.
+
+    They would wrap, or become infinite. JAX keeps a type of 64 bits as one of 32.
+
+    Args:
+        array: numbers; of integers beyond 32 bits ``as_jax_keeps`` made floats.
+        tensor: the input, with its name and dtype.
 
     Raises:
-        InputError: one is; an integer beyond 32 bits came as a float from ``as_jax_keeps``.
+        InputError: a number is.
     """
-    kind = str(tensor.dtype)
-    if array.dtype.kind != "f" or not kind.startswith(("int", "uint")):
+    declared = str(tensor.dtype)
+    kept = jax.dtypes.canonicalize_dtype(declared)
+    is_integer = kept.kind in "iu"
+    if array.dtype.kind not in "fiu" or not (is_integer or kept == np.float16) or not array.size:
         return
-    limits = np.iinfo(kind)
-    wide = array.astype(np.float64)  # float32 would round the limits
-    bad = (wide < limits.min) | (wide > limits.max)
-    if bad.any():
-        raise InputError(
-            f"x holds {array[bad][0]:.0f}, and the model's input {tensor.name!r} takes integers of "
-            f"type {kind}, from {limits.min} to {limits.max}."
-        )
+    if array.dtype.kind in "iu" and np.can_cast(array.dtype, kept):
+        return
+    limits = np.iinfo(kept) if is_integer else np.finfo(kept)
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64)  # float32 would round the limits
+    least, most = array.min(), array.max()
+    if least < limits.min:
+        beyond = least
+    elif most > limits.max:
+        beyond = most
+    else:
+        return
+    came = f"{beyond:.0f}" if array.dtype.kind == "f" else str(beyond)
+    numbers = "integers" if is_integer else "numbers"
+    as_kept = "" if kept == declared else f" (kept as {kept})"
+    raise InputError(
+        f"x holds {came}, and the model's input {tensor.name!r} takes {numbers} of type {declared}"
+        f"{as_kept}, from {limits.min:.0f} to {limits.max:.0f}."
+    )
 
 
 def _names_inputs(x, inputs: list) -> bool:

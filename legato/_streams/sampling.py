@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from legato._errors import InputError
+from legato._execution.samples import check_range
 from legato._platform.checks import check_seed
+from legato._platform.jax_arrays import to_jax
 from legato._streams.function_key import function_key
 from legato._streams.step_inputs import Input
 
@@ -116,6 +118,7 @@ class Sampler:
                 )
         self._choose = choose or (argmax if probabilities else _same)
         self._encode = encode
+        self._input = input_spec
         self._shape = tuple(each or 1 for each in input_spec.shape)
         self._dtype = input_spec.dtype
 
@@ -151,7 +154,7 @@ class Sampler:
         """The choice, as an array."""
         if isinstance(self._choose, sample):
             return self._choose(answer, temperature_and_seed, step)
-        return jnp.asarray(self._choose(answer))
+        return to_jax("The choice", self._choose(answer))
 
     def encode(self, choice):
         """The next input, of the shape and dtype of a step.
@@ -159,7 +162,10 @@ class Sampler:
         Raises:
             InputError: the choice, or the output of ``encode``, has another shape.
         """
-        x = choice if self._encode is None else jnp.asarray(self._encode(choice))
+        given = choice if self._encode is None else self._encode(choice)
+        x = to_jax("What encode gives", given)
+        if not isinstance(given, jax.Array):  # known before the program runs
+            check_range(np.asarray(given), self._input)
         is_integer = jnp.issubdtype(x.dtype, jnp.integer)
         if self._encode is None and is_integer and jnp.dtype(self._dtype).kind == "f":
             if x.shape == () and len(self._shape) == 1 and self._shape[0] > 1:

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from legato._errors import InputError, StateError
-from legato._execution.samples import read_array
+from legato._execution.samples import check_range, read_array
 from legato._platform.jax_arrays import as_jax_keeps
 from legato._platform.plain_arrays import check_keeps_meaning
 from legato._recurrent.model_state import ModelState
@@ -134,6 +134,7 @@ class StepInputs:
         self._structure = structure
         self._first = next(each for each in inputs if each.by_step)
         self._shape, self._dtype = self._first.shape, np.dtype(self._first.dtype)
+        self._is_plain = self._dtype.kind == "f" or self._dtype.itemsize < np.int64().itemsize
 
     def read(self, x) -> tuple[tuple[np.ndarray, ...], int | None]:
         """One step, or several.
@@ -151,7 +152,8 @@ class StepInputs:
             UnsupportedError: something that is not arrays.
         """
         if len(self.inputs) == 1:
-            if type(x) is np.ndarray and x.shape == self._shape and x.dtype is self._dtype:
+            is_plain = self._is_plain and type(x) is np.ndarray and x.dtype is self._dtype
+            if is_plain and x.shape == self._shape:
                 if not _is_finite(x):
                     self._check_finite(self._first, x)
                 return (x,), None
@@ -189,10 +191,10 @@ class StepInputs:
                 return None
             with np.errstate(over="ignore"):
                 array = array.astype(self._dtype, copy=False)
+                # Beyond 32 bits an integer may not be exact, and NaN and infinity are refused.
+                fits = self._first.is_step(array.shape[1:]) and (np.abs(array) < 2**31).all()
         except (TypeError, ValueError):  # an InputError too
             return None
-        # Beyond 32 bits an integer may not be exact, and NaN and infinity are refused.
-        fits = self._first.is_step(array.shape[1:]) and (np.abs(array) < 2**31).all()
         return array if fits else None
 
     def _parts(self, x) -> list:
@@ -232,7 +234,10 @@ class StepInputs:
                 array, steps = array[..., None], len(array)
             else:
                 raise InputError(_shape_message(given, shape, len(self.inputs)))
+        if np.dtype(given.dtype).kind == "f":  # a cast would make it infinite
+            check_range(array, given)
         array = _cast(given, array) if array.dtype != given.dtype else array
+        check_range(array, given)
         self._check_finite(given, array)
         return array, steps
 

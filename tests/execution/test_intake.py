@@ -1,5 +1,7 @@
 """Arrays whose numbers or meaning JAX would lose: converted exactly, or refused."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -255,3 +257,53 @@ def test_an_input_of_integers_refuses_those_that_its_type_does_not_have():
         indices.predict(np.array([[1, LARGE]]))
     with pytest.raises(InputError, match=r"x holds 5000000000.*int32"):
         indices.stream().feed(LARGE)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "beyond", "limits"),
+    [
+        ("int8", 300, "int8, from -128 to 127"),
+        ("uint8", -1, "uint8, from 0 to 255"),
+        ("uint32", -1, "uint32, from 0 to 4294967295"),
+        ("int32", 2**31, "int32, from -2147483648 to 2147483647"),
+        ("int64", 2**40, r"int64 \(kept as int32\), from -2147483648 to 2147483647"),
+        ("uint64", -1, r"uint64 \(kept as uint32\), from 0 to 4294967295"),
+        ("float16", 70_000, "float16, from -65504 to 65504"),
+    ],
+)
+def test_numbers_beyond_the_type_of_an_input_are_refused(dtype, beyond, limits):
+    """Keras and JAX wrap them, or make them infinite."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # JAX's, that it has no 64 bits
+        narrow = legato.Sequential([keras.Input((None, 1), dtype=dtype), legato.layers.GRU(1)])
+        for number in (beyond, np.int64(beyond), np.array(beyond, ">i8"), float(beyond)):
+            x = np.array([[[1], [number]]])
+            for call in (lambda x=x: narrow.predict(x), lambda x=x: narrow(x)):
+                with pytest.raises(InputError, match=f"x holds {beyond}, .* of type {limits}"):
+                    call()
+            for feed in (narrow.stream().feed, lambda x: narrow.streams().feed({"ada": x})):
+                with pytest.raises(InputError, match=f"{beyond}.*{dtype}|is inf"):
+                    feed(np.array([number], x.dtype))
+        x = np.array([[[1], [2]]], dtype)
+        expected = narrow.predict(x, verbose=0)
+        assert np.array_equal(narrow.stream().feed(x[0])[-1], expected[0])
+
+
+def test_choices_and_what_encode_gives_do_not_wrap(model):
+    stream = model.stream().warm([[1.0]])
+    tokens = legato.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            legato.layers.Embedding(4, 2),
+            legato.layers.GRU(4),
+            legato.layers.Softmax(),
+        ]
+    )
+    for number in (LARGE, np.array(LARGE)):
+        chosen = stream.fork().generate(2, lambda answer: number)  # noqa: B023  called at once
+        assert chosen.tolist() == [LARGE, LARGE]
+        with pytest.raises(InputError, match=f"x holds {LARGE}.*int32"):
+            tokens.stream().warm([1]).generate(2, encode=lambda choice: number)  # noqa: B023
+    for other in ("3", None, np.ma.array([1.0], mask=True)):
+        with pytest.raises(InputError, match=r"The choice (holds|is a masked array)"):
+            stream.fork().generate(1, lambda answer: other)  # noqa: B023
