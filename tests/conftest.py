@@ -5,18 +5,14 @@ cell's model, built once in a process, with its state reset. Tests that train bu
 (``cell.make()``).
 """
 
+import environment  # noqa: F401, I001  to be imported before all else
+
 import gc
 import os
 import random
 import signal
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
-os.environ.pop("COLUMNS", None)  # no terminal, no width
-# Most of a test's time is compilation. Child processes compile so too; `=0` compiles as for users.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
-
-import legato  # noqa: F401, I001  chooses the backend, so it comes before keras
+import legato  # noqa: F401  chooses the backend, so it comes before keras
 import jax
 import keras
 import numpy as np
@@ -26,6 +22,7 @@ from initial_weights import draw_with_one_program
 from interrupting import sigint_handled_by
 
 SEED = 20_160_815
+MAX_PROGRAMS = 1000  # kept in a process; each takes about ten mappings of 65,530
 gc.set_threshold(100_000)  # tracing makes many objects that live as long as the program
 draw_with_one_program()
 
@@ -62,9 +59,15 @@ def _seeded():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _collected_once():
-    """What a module leaves behind, mostly compiled programs, is not searched for garbage again."""
+def _collected_once(_programs):
+    """What a module leaves behind, mostly compiled programs, is not searched for garbage again.
+
+    Many programs at a time would take more memory mappings than Linux allows a process.
+    """
     yield
+    if _programs.count > MAX_PROGRAMS:
+        jax.clear_caches()
+        _programs.count = 0
     gc.collect()
     gc.freeze()
 
@@ -106,6 +109,11 @@ def model(cell):
 
 @pytest.fixture(scope="session")
 def _counter():
+    return Counter()
+
+
+@pytest.fixture(scope="session")
+def _programs():
     return Counter()
 
 

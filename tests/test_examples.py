@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from environment import AS_FOR_USERS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHOWN = {
@@ -70,7 +71,7 @@ def printed(name: str) -> list[str]:
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")],
-        env=os.environ | paths | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"},  # as for users
+        env=os.environ | paths | AS_FOR_USERS,
         capture_output=True,
         text=True,
         timeout=300,
