@@ -4,7 +4,7 @@ A string is a number if it parses as one. A column of text that is no labels by 
 numbers with units, is refused by ``label_checks``: it never silently becomes labels.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FLOAT32 = np.finfo(np.float32)
 _FEWEST_DATES = 8  # that differ; fewer numbers may look like dates by chance
+_MOST_EXACT = 2**53  # float64 has whole numbers up to here
 BOOLEANS = {"false": 0.0, "true": 1.0}
 
 
@@ -51,6 +52,8 @@ def read_column(
         )
     if series.dtype == polars.String:
         series = _infer_type(series, table, is_labels)
+    elif is_labels and series.dtype.is_integer() and _is_inexact(series):
+        series = series.cast(polars.String)
     if series.dtype in (polars.Date, polars.Datetime):
         raise InputError(
             f"{table.source}: column {name!r} holds dates. Name it with time={name!r}, or leave it "
@@ -64,6 +67,8 @@ def read_column(
         raise type_error(table.source, name, series.dtype)
     if not (is_labels or is_asked):
         _check_are_no_dates(series, table)
+    if not is_labels and series.dtype.is_integer() and _is_inexact(series):
+        _check_range(name, *_find_range(series), table.source)
     values = _to_floats(series)
     _check_finite(table, name, values)
     if not is_labels:
@@ -86,8 +91,10 @@ def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "pola
     """Convert strings to numbers or booleans if all of them are; else check they are labels."""
     numbers, bad = parse_numbers(series)
     if not bad.any():
-        padded = is_labels and series.str.contains(r"^[-+]?0\d").any()
-        return series if padded else numbers
+        if not is_labels:
+            return numbers
+        padded = series.str.contains(r"^[-+]?0\d").any()
+        return series if padded or (numbers.abs() > _MOST_EXACT).any() else numbers
     if int(bad.sum()) == len(series) - series.null_count():
         kinds = series.drop_nulls().unique().str.to_lowercase()
         if kinds.is_in(list(BOOLEANS)).all():
@@ -95,6 +102,17 @@ def _infer_type(series: "polars.Series", table: Table, is_labels: bool) -> "pola
     if not is_labels:
         check_holds_labels(series, bad, table)
     return series
+
+
+def _is_inexact(numbers: "polars.Series") -> bool:
+    """Whether float64 does not tell whole numbers of such a size apart."""
+    return max(map(abs, _find_range(numbers))) > _MOST_EXACT
+
+
+def _find_range(numbers: "polars.Series") -> tuple[int, int]:
+    """The smallest and the largest of whole numbers."""
+    low, high = numbers.min(), numbers.max()
+    return int(cast(int, low)), int(cast(int, high))
 
 
 def _check_are_no_dates(series: "polars.Series", table: Table) -> None:
@@ -144,7 +162,10 @@ def check_spread(name: str, values: np.ndarray, source: str) -> None:
     Raises:
         InputError: it cannot.
     """
-    low, high = values.min(), values.max()
+    _check_range(name, values.min(), values.max(), source)
+
+
+def _check_range(name: str, low: float, high: float, source: str) -> None:
     if 0 < high - low < 1e-6 * max(abs(low), abs(high)):
         raise InputError(
             f"{source}: column {name!r} lies between {low!r} and {high!r}, a spread of less than a "

@@ -341,3 +341,18 @@ def test_what_cannot_identify_sequences_is_refused(values):
 def test_names_that_are_the_same_as_text_are_refused():
     with pytest.raises(InputError, match="columns 1 and 2 are both called '1'"):
         legato.read({1: [1, 2], "1": [3, 4]})
+
+
+def test_whole_numbers_that_float64_merges_are_labels_apart_and_no_quantities():
+    numbers = [2**60 + at for at in range(4)]
+    sources = [
+        {"v": numbers},
+        {"v": np.array(numbers)},
+        write_file("v\n" + "\n".join(map(str, numbers))),
+    ]
+    for source in sources:
+        found = legato.read(source, categorical="v")
+        assert found.columns[0].categories == tuple(map(str, numbers))
+    for source in sources[:2]:
+        with pytest.raises(InputError, match=r"float32 cannot tell apart\. Subtract a"):
+            legato.read(source)
