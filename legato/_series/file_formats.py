@@ -43,6 +43,7 @@ from legato._series.tables import (
 )
 from legato._series.text import first_lines, read_blocks
 
+_OPEN_FILES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # whose names say nothing
 _NUMBER_BYTES = 8  # of a value, about
 
 
@@ -200,7 +201,8 @@ def open_data(source: str | os.PathLike) -> DataFile:
         raise InputError(f"{path} is {kind}; a file was expected.")
     if not os.access(path, os.R_OK):
         raise InputError(f"{path} cannot be read: you have no right to.")
-    return _with_inner_suffix(read_pipe(path)) if kind else path
+    is_open = str(path).startswith(_OPEN_FILES)
+    return _with_inner_suffix(read_pipe(path)) if kind or is_open else path
 
 
 def _with_inner_suffix(file: PipedFile) -> PipedFile:

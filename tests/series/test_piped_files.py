@@ -68,6 +68,11 @@ def test_the_name_of_a_pipe_may_say_what_it_is():
         legato.read(make_pipe(b"", "empty"))
 
 
+def test_a_file_that_is_open_already_is_read_as_a_pipe():
+    with Path(write_file(ROWS, "t")).open("rb") as file:
+        assert legato.read(f"/dev/fd/{file.fileno()}").values.shape == (20, 2)
+
+
 def test_devices_and_sockets_are_no_data():
     os.symlink("/dev/zero", "zero.csv")
     for path in ("zero.csv", "/dev/null"):
