@@ -368,9 +368,15 @@ class Streams:
 
         Raises:
             StateError: no file, a damaged one, or one of other weights; it stays as it is.
-            InputError: the pool has no folder, or no room.
+            InputError: the pool has no folder, or no room, or the stream is in memory, where it may
+                be at a later point than a file that a killed process left.
         """
         store = self._evicted_store()
+        if name in self._table:
+            raise InputError(
+                f"Stream {name!r} is in memory already, maybe at a later point than in {store}: "
+                "feed it as it is."
+            )
         records = store.load([checked_name(name)])
         if not records.names:
             raise StateError(f"There is no stream file of {name!r} in {store}.")

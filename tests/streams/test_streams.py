@@ -264,6 +264,22 @@ def test_what_cannot_be_evicted_whole_leaves_no_file_that_grows_old(model, tmp_p
         assert list(folder.iterdir()) == []
 
 
+def test_a_file_that_a_killed_process_left_is_not_restored_over_the_stream(model, tmp_path):
+    pool = model.streams(folder=tmp_path)
+    pool.feed({"ada": step()})
+    pool.evict("ada")
+    (left,) = tmp_path.iterdir()
+    content = left.read_bytes()
+    pool.feed({"ada": step()})
+    left.write_bytes(content)  # as if the process was killed before it removed the file
+    with pytest.raises(InputError, match="Stream 'ada' is in memory already"):
+        pool.restore("ada")
+    assert pool.steps("ada") == 2
+    pool.evict("ada")
+    pool.restore("ada")
+    assert pool.steps("ada") == 2
+
+
 def test_evicted_streams_are_found_from_another_working_folder(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pool = model.streams(folder="evicted")
