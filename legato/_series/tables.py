@@ -228,6 +228,12 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
         if name is not None and name in levels and name not in frame.columns
     ]
     index_time = index_time if index_time in wanted else None
+    notes = ()
+    if frame.index.nlevels == 1 and not wanted and frame.index.dtype.kind in "mOT":
+        notes = (
+            "The frame's index is left out: if it is meant, name it, and then its name as time= or "
+            "group=.",
+        )
     frame = frame.reset_index(level=wanted) if wanted else frame
     names = [str(name) for name in frame.columns]
     check_names(names, "the frame")
@@ -241,7 +247,7 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
         name for name, dtype in zip(names, frame.dtypes, strict=True) if dtype.name == "category"
     ]
     table = build_frame(columns, "the frame")
-    return Table(table, "the frame", index_time=index_time, labels=labels)
+    return Table(table, "the frame", index_time=index_time, labels=labels, notes=notes)
 
 
 def _plain_values(column: Any) -> Any:
@@ -250,6 +256,8 @@ def _plain_values(column: Any) -> Any:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biufM":
         return column.to_numpy()
+    if column.dtype.name == "category" and column.cat.categories.dtype.kind == "O":
+        column = column.map(str, na_action="ignore").astype(object)  # intervals of pandas.cut, too
     values = column.to_numpy(object, copy=True)
     values[column.isna().to_numpy()] = None
     return values.tolist()

@@ -356,3 +356,17 @@ def test_whole_numbers_that_float64_merges_are_labels_apart_and_no_quantities():
     for source in sources[:2]:
         with pytest.raises(InputError, match=r"float32 cannot tell apart\. Subtract a"):
             legato.read(source)
+
+
+def test_intervals_of_pandas_are_labels():
+    frame = pandas.DataFrame({"v": pandas.cut([0.5, 1.5, 2.5, 1.2], [0, 1, 2, 3]), "x": 1.0})
+    assert legato.read(frame).columns[0].categories == ("(0, 1]", "(1, 2]", "(2, 3]")
+    frame.loc[1, "v"] = None
+    assert len(legato.read(frame, missing="drop").values) == 3
+
+
+@pytest.mark.parametrize("index", [["p", "q"], pandas.to_timedelta([0, 1], "h")])
+def test_an_index_of_other_types_is_left_out_with_a_note(index):
+    frame = pandas.DataFrame({"v": [1.0, 2.0]}, index=index)
+    assert legato.read(frame).notes[0].startswith("The frame's index is left out")
+    assert legato.read(frame.reset_index(drop=True)).notes == ()
