@@ -9,7 +9,7 @@ is one in which nearly every row would be a label of its own. Text in a column t
 from typing import TYPE_CHECKING
 
 from legato._errors import InputError
-from legato._series.date_looks import CLOCKS, DATES
+from legato._series.date_patterns import CLOCKS, DATES
 from legato._series.number_advice import MARKS, PLAIN_SIGNS, POINT_THOUSANDS, advise
 from legato._series.parsing import parse_times
 from legato._series.tables import Table

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from legato._series.date_looks import CLOCKS, DATES
+from legato._series.date_patterns import CLOCKS, DATES
 
 if TYPE_CHECKING:
     import polars
