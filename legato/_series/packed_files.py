@@ -1,7 +1,7 @@
 """Packed files: opens them unpacked, by their last suffix.
 
-``.gz``, ``.bz2``, ``.xz``; ``.zip`` with one file in it; ``.zst`` from Python 3.14 on, whose
-standard library has Zstandard.
+``.gz``, ``.bz2``, ``.xz``; ``.zip`` with one file in it; ``.zst`` with Python 3.14's module or its
+backport.
 """
 
 import bz2
@@ -12,7 +12,7 @@ import lzma
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -126,13 +126,15 @@ def _find_member(archive: zipfile.ZipFile, path: DataFile) -> zipfile.ZipInfo:
 
 
 def _find_zstandard(path: DataFile):
-    try:
-        return importlib.import_module("compression.zstd")
-    except ImportError as error:
-        raise InputError(
-            f"{path.name} is packed with Zstandard, which Python reads from version 3.14 on: "
-            "unpack it first, with unzstd."
-        ) from error
+    """The module that reads Zstandard: that of Python 3.14, or its backport if it is installed."""
+    for name in ("compression.zstd", "backports.zstd"):
+        with suppress(ImportError):
+            return importlib.import_module(name)
+    raise InputError(
+        f"{path.name} is packed with Zstandard, which Python reads from version 3.14 on, and "
+        "before with the package backports.zstd: install that (pip install backports.zstd), or "
+        "unpack the file first, with unzstd."
+    )
 
 
 @contextmanager

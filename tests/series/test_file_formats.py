@@ -205,10 +205,23 @@ def test_what_is_not_read_is_named(case):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="Python reads Zstandard")
-def test_zstandard_is_refused_where_python_does_not_read_it():
-    with pytest.raises(InputError, match=r"from version 3\.14 on: unpack it first, with unzstd"):
+def test_zstandard_is_refused_where_no_package_reads_it(monkeypatch):
+    def fail(name):
+        raise ImportError(name)
+
+    monkeypatch.setattr("legato._series.packed_files.importlib.import_module", fail)
+    with pytest.raises(InputError, match=r"pip install backports\.zstd.*or unpack the file first"):
         legato.read(write_file(b"\x28\xb5\x2f\xfd", "t.csv.zst"))
+
+
+def test_zstandard_is_read_where_a_package_does():
+    is_in_python = sys.version_info >= (3, 14)
+    module = pytest.importorskip("compression.zstd" if is_in_python else "backports.zstd")
+    packed = module.compress(b"t,x\n1,2.5\n2,3.5\n")
+    found = legato.read(write_file(packed, "t.csv.zst"), time="t")
+    assert found.values[:, 0].tolist() == [2.5, 3.5]
+    with pytest.raises(InputError, match=r"t\.csv\.zst"):
+        legato.read(write_file(packed[:-4], "t.csv.zst"))
 
 
 ROWS_BY_NAME = {
