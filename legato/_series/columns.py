@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from legato._errors import InputError
+from legato._series.column_types import as_integers, parse_numbers
 from legato._series.label_checks import check_holds_labels
 from legato._series.missing_values import mark_missing
-from legato._series.parsing import as_integers, parse_compact_dates, parse_numbers
 from legato._series.sequences import Column
 from legato._series.tables import Table
+from legato._series.time_formats import parse_compact_dates
 
 if TYPE_CHECKING:
     import polars

@@ -27,6 +27,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._platform.wording import counted
+from legato._series.column_types import concat_parts, narrow_type
 from legato._series.csv_records import (
     TextPiece,
     check_quotes,
@@ -36,7 +37,6 @@ from legato._series.csv_records import (
     separate_by_tabs,
     split_header,
 )
-from legato._series.parsing import concat_parts, narrow_type
 from legato._series.piped_files import DataFile
 from legato._series.table_detection import (
     BLANKS,

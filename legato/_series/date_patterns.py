@@ -1,7 +1,7 @@
-"""Patterns of dates, times of day and durations as people and programs write them.
+"""Patterns of dates, times of day and durations, by which they are not taken for labels.
 
-They only recognize: what is read as a time is in ``parsing``. Years are those of 1800 to 2199 where
-a pattern would otherwise fit numbers of articles, scores and the like.
+Nothing is read by them: what is read as a time is in ``time_formats``. Years are those of 1800 to
+2199 where a pattern would otherwise fit numbers of articles, scores and the like.
 """
 
 _MONTHS = "|".join(  # English, German, French, Spanish, Italian, Portuguese, and others

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from legato._errors import InputError
 from legato._series.date_patterns import CLOCKS, DATES
 from legato._series.number_advice import MARKS, PLAIN_SIGNS, POINT_THOUSANDS, advise
-from legato._series.parsing import parse_times
 from legato._series.tables import Table
+from legato._series.time_formats import parse_times
 
 if TYPE_CHECKING:
     import polars

@@ -7,10 +7,11 @@ half of the steps are alike, times count as irregular and have no gaps.
 import numpy as np
 
 from legato._errors import InputError
+from legato._series.column_types import as_integers
 from legato._series.frequency import format_step, format_time, infer_spacing, same_sequence
 from legato._series.missing_values import check_no_missing, mark_missing
-from legato._series.parsing import as_integers, parse_compact_dates, parse_times
 from legato._series.tables import Table
+from legato._series.time_formats import parse_compact_dates, parse_times
 
 
 def read_times(table: Table, name: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -1,8 +1,10 @@
-"""Parses columns of strings: numbers and times; and numbers that are compact dates, 20240331."""
+"""The formats of times that are read, in strings and as whole numbers such as 20240331.
+
+A new format is a line in ``_TIME_FORMATS`` or ``_COMPACT_DATES``. What looks like a date, and is
+not taken for a label, is in ``date_patterns``.
+"""
 
 from typing import TYPE_CHECKING, Literal
-
-from legato._series.missing_values import mark_missing
 
 if TYPE_CHECKING:
     import polars
@@ -39,14 +41,6 @@ _COMPACT_DATES = {  # digits → what is added to them, and the format of both
     12: ("", "%Y%m%d%H%M"),
     14: ("", "%Y%m%d%H%M%S"),
 }
-
-
-def parse_numbers(strings: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
-    """Strings as numbers, null where one is not a number; and a mask of those."""
-    import polars
-
-    numbers = strings.cast(polars.Float64, strict=False)
-    return numbers, numbers.is_null() & strings.is_not_null()
 
 
 def parse_times(strings: "polars.Series", is_usual: bool = False) -> "polars.Series":
@@ -108,16 +102,6 @@ def _parse_dates(
     return dates.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
 
-def as_integers(series: "polars.Series") -> "polars.Series | None":
-    """Whole numbers as 64-bit integers, null beyond their range; None for any other column."""
-    import polars
-
-    dtype = series.dtype
-    if dtype.is_integer() or (dtype.is_float() and (series % 1 == 0).all()):
-        return series.cast(polars.Int64, strict=False)
-    return None
-
-
 def parse_compact_dates(
     numbers: "polars.Series", has_days_of_years: bool = True
 ) -> "polars.Series | None":
@@ -146,26 +130,3 @@ def parse_compact_dates(
         return None
     dates = _parse_dates(numbers.cast(polars.String) + added, time_format, "us")
     return dates if dates.null_count() == numbers.null_count() else None
-
-
-def narrow_type(strings: "polars.Series", is_time: bool = False) -> "polars.Series":
-    """Convert to numbers or times if every value parses; else strip surrounding spaces."""
-    known = mark_missing(strings)
-    numbers = parse_times(known) if is_time else parse_numbers(known)[0]
-    return numbers if numbers.null_count() == known.null_count() else known
-
-
-def concat_parts(parts: list["polars.Series"]) -> "polars.Series | None":
-    """Concatenate the parts of a column and clear the list, to free memory.
-
-    Returns:
-        The column; None if the types of its parts differ.
-    """
-    import polars
-
-    types = {part.dtype for part in parts if part.null_count() < len(part)} or {parts[0].dtype}
-    if len(types) > 1:
-        return None
-    whole = polars.concat([part.cast(*types) for part in parts], rechunk=False)
-    parts.clear()
-    return whole

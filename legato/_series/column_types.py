@@ -1,0 +1,50 @@
+"""The types of columns that come as strings, or in parts, and of numbers that are whole."""
+
+from typing import TYPE_CHECKING
+
+from legato._series.missing_values import mark_missing
+from legato._series.time_formats import parse_times
+
+if TYPE_CHECKING:
+    import polars
+
+
+def parse_numbers(strings: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
+    """Strings as numbers, null where one is not a number; and a mask of those."""
+    import polars
+
+    numbers = strings.cast(polars.Float64, strict=False)
+    return numbers, numbers.is_null() & strings.is_not_null()
+
+
+def as_integers(series: "polars.Series") -> "polars.Series | None":
+    """Whole numbers as 64-bit integers, null beyond their range; None for any other column."""
+    import polars
+
+    dtype = series.dtype
+    if dtype.is_integer() or (dtype.is_float() and (series % 1 == 0).all()):
+        return series.cast(polars.Int64, strict=False)
+    return None
+
+
+def narrow_type(strings: "polars.Series", is_time: bool = False) -> "polars.Series":
+    """Convert to numbers or times if every value parses; else strip surrounding spaces."""
+    known = mark_missing(strings)
+    numbers = parse_times(known) if is_time else parse_numbers(known)[0]
+    return numbers if numbers.null_count() == known.null_count() else known
+
+
+def concat_parts(parts: list["polars.Series"]) -> "polars.Series | None":
+    """Concatenate the parts of a column and clear the list, to free memory.
+
+    Returns:
+        The column; None if the types of its parts differ.
+    """
+    import polars
+
+    types = {part.dtype for part in parts if part.null_count() < len(part)} or {parts[0].dtype}
+    if len(types) > 1:
+        return None
+    whole = polars.concat([part.cast(*types) for part in parts], rechunk=False)
+    parts.clear()
+    return whole
