@@ -72,6 +72,7 @@ class ParallelTraining:
         self._metrics = keras_private.values_of(self.model.metrics_variables)
         self._configuration = model_configuration(self.model)
         self._free_models, self._models = [self.model], [self.model]
+        self._training = 0  # how many train now
         self._workers = _worker_count(self.model)
         self._lock = threading.Lock()
         self._stopped = False
@@ -121,9 +122,11 @@ class ParallelTraining:
             progress.end()
         finally:
             self._stopped = True
-            while running and wait(running, timeout=_POLL_S / 2).not_done:
+            # An interrupt may have come while a worker was started, which is not in ``running``.
+            while self._training or wait(running, timeout=0).not_done:
                 for model in self._models:
                     model.stop_training = True
+                time.sleep(_POLL_S / 2)
             pool.shutdown()
 
     def _collect(self, running: dict[Future, int], finished: dict, report: Callable) -> None:
@@ -158,6 +161,7 @@ class ParallelTraining:
         """Train one replicate, on a model that no other thread uses."""
         with self._lock:
             model = self._free_models.pop(0)
+            self._training += 1
         try:
             if self._stopped:
                 raise KeyboardInterrupt
@@ -170,6 +174,7 @@ class ParallelTraining:
         finally:
             with self._lock:
                 self._free_models.append(model)
+                self._training -= 1
 
 
 def _report_finished(
