@@ -43,7 +43,7 @@ class Findings:
         unexpected: number of files that raised something else, or ended the process.
         hangs: number of files that took longer than ``HANG_S``.
         grown_mib: how much the most memory of the process grew after the whole file was read.
-        notes: a sentence for each file that did what it should not.
+        notes: for each file that was accepted, hung or raised another error, what it did.
     """
 
     name: str

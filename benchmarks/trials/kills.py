@@ -38,7 +38,7 @@ class Tally:
         trials: number of kills.
         done: number of changes that were reported before kills, and looked at.
         faults: number of each kind of fault.
-        notes: a sentence for each fault.
+        notes: for each change that was lost, made twice or different, which it was.
     """
 
     kind: str

@@ -106,8 +106,8 @@ def read_arrays(
         raise StateError(f"There is no {what} file {path}.") from error
     except Exception as error:  # there are many ways of not fitting together
         raise StateError(
-            f"{path} is not a whole {what} file ({shown_reason(error)}). It was cut "
-            "short, altered, or written by something else: use a file as legato wrote it."
+            f"{path} is not a whole {what} file ({shown_reason(error)}). It was cut short, "
+            "altered, or written by something else: use a file as legato wrote it."
         ) from error
 
 

@@ -45,7 +45,7 @@ def advise(string: str, texts: "polars.Series", name: str) -> str:
         name: the column's.
 
     Returns:
-        A sentence; its last remedy is always that the column may hold labels.
+        The advice, which ends with how to say that the column holds labels.
     """
     labels = f"or say that the column holds labels with categorical={name!r}."
     plain = re.sub(r"^–(?=\s*[\d.])", "-", string.translate(_TO_PLAIN))
