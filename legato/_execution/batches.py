@@ -131,6 +131,7 @@ class WholeData:
         full, rest = divmod(samples.count, rows)
         self.steps = full + (rest > 0)
         self._last = rest or rows
+        self._order: np.ndarray | None = None
 
     def keep_on_device(self) -> None:
         """Send the data over once, for several calls."""
@@ -140,10 +141,23 @@ class WholeData:
         """One block: as many epochs, up to ``epochs``, as the program has room for."""
         slots = max(1, ORDER_INDICES // (self.steps * self.rows))
         epochs = min(epochs, slots)
-        order = np.zeros((slots, self.steps * self.rows), np.int32)
-        for epoch in order[:epochs, : self.samples.count]:
-            epoch[:] = epoch_order(self.samples.count, self.rows, self._shuffle, self._random)
+        order = self._training_order(epochs, slots)
         yield self._whole_block(order, epochs * self.steps, slots, calls=by_batch > 0)
+
+    def _training_order(self, epochs: int, slots: int) -> np.ndarray:
+        """The sample indices of the coming epochs, in room for ``slots``: (slots, indices).
+
+        The array is used again, since the blocks before are done; without shuffling as it is.
+        """
+        count, order = self.samples.count, self._order
+        if order is None:
+            self._order = order = np.zeros((slots, self.steps * self.rows), np.int32)
+            if not self._shuffle:
+                order[:, :count] = np.arange(count)
+        if self._shuffle:
+            for epoch in order[:epochs, :count]:
+                epoch[:] = epoch_order(count, self.rows, self._shuffle, self._random)
+        return order
 
     def single_pass(self, slots: int, by_batch: int = 0) -> Iterator[Block]:
         """One block: all samples in order."""

@@ -11,6 +11,7 @@ import pytest
 from cells import BY_NAME, FEATURES, ROWS, STEPS, UNITS, inputs, spread
 
 import legato
+from legato._execution.run import Run
 
 X = inputs(2 * ROWS + 1, seed=4)
 y = spread(np.random.default_rng(5), len(X), 2)
@@ -396,6 +397,64 @@ def test_models_train_as_in_keras(name):
     np.testing.assert_allclose(
         *[model.evaluate(X, y, batch_size=ROWS, verbose=0) for model in models], **TOLERANCE
     )
+
+
+# What callbacks are given, and how often a run stops for them.
+
+
+class Adding(Recorder):
+    """Adds a number to the logs of every epoch, and keeps the logs of every event."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.given.append(logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.given.append(logs)
+        assert logs is not None
+        logs["added"] = epoch
+
+
+def test_logs_are_dictionaries_of_floats_that_callbacks_may_add_to(models):
+    adding, later = Adding(), Recorder()
+    history = models[0].fit(X, y, ROWS, 2, verbose=0, callbacks=[adding, later])
+    assert history.history["added"] == [0, 1]
+    assert all(type(logs) is dict for logs in adding.given)
+    assert len({id(logs) for logs in adding.given}) == len(adding.given)
+    assert {type(value) for logs in adding.given for value in logs.values()} <= {float, int}
+    given = {name: logs for name, *_, logs in later.calls}  # the last of each event
+    assert given["on_epoch_end"]["added"] == 1
+    assert "added" not in given["on_train_batch_end"] | given["on_train_end"]
+
+
+class Histories(keras.callbacks.History):
+    """A user's own ``History``."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(epoch, {"own": epoch})
+
+
+def test_a_history_of_the_users_own_is_called_and_returned(models):
+    own = Histories()
+    assert models[0].fit(X, y, ROWS, 2, verbose=0, callbacks=[own]) is own
+    assert own.history == {"own": [0, 1]}
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 2])
+def test_a_checkpoint_by_epoch_does_not_stop_a_run_after_every_batch(
+    models, tmp_path, monkeypatch, save_freq
+):
+    calls = []
+    call = Run.call
+    monkeypatch.setattr(Run, "call", lambda *given: calls.append(given) or call(*given))
+    path = tmp_path / "best.weights.h5"
+    checkpoint = keras.callbacks.ModelCheckpoint(path, save_weights_only=True, save_freq=save_freq)
+    models[0].fit(X, y, ROWS, 2, verbose=0, callbacks=[checkpoint])
+    batches = -(-len(X) // ROWS)
+    assert len(calls) == (2 if save_freq == "epoch" else 2 * batches)
 
 
 # The same run with callbacks by epoch, by batch, and without.
