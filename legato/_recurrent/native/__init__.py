@@ -1,0 +1,1 @@
+"""The native kernel in C++: its sources, and how they are compiled."""

@@ -1,0 +1,61 @@
+// What the kernels of the instruction sets (recurrence.cpp) and the calls from XLA (calls.cpp) share.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace legato {
+
+enum class Cell : std::int64_t { lstm = 0, gru = 1, gru_reset_before = 2, simple_rnn = 3 };
+
+// One call: sizes, inputs and outputs, all float32, as native_kernel.py documents them.
+// `mask` and `scale` are null without; `gates` is null if no derivatives are wanted.
+struct Problem {
+  Cell cell;
+  std::int64_t rows, steps, features, units;
+  const float *x;               // (rows, steps, features)
+  const float *h0, *c0;         // (rows, units)
+  const float *W, *U, *b;       // (features, gates * units), (units, gates * units), Keras's bias
+  const std::uint8_t *mask;     // (rows, steps)
+  const float *scale;           // (gates, rows, units)
+  float *hidden;                // (rows, steps, units)
+  float *c_final;               // (rows, units)
+  float *gates;                 // (steps, rows, blocks * padded units); the backward pass turns it
+                                // into derivatives with respect to the gates' inputs, in place
+  const float *d_hidden, *d_c;  // (rows, steps, units), (rows, units)
+  float *dx;                    // (rows, steps, features), null if not wanted
+  float *dh0, *dc0, *dW, *dU, *db;
+};
+
+// Columns of the weight gradients that are computed together: vectors begin..end of run `run`.
+struct Columns {
+  int run;
+  std::int64_t begin, end;
+};
+
+constexpr std::int64_t kMostRows = 32;  // rows that one call of `forward` takes at most
+
+// The kernel of one instruction set. Scratch memory is the caller's: 64-byte aligned, its size in
+// floats given by the function before. Any division into rows or columns gives the same bits.
+struct Kernel {
+  const char *name;
+  std::int64_t vector;  // floats in a vector
+
+  std::size_t (*forward_weights_size)(const Problem &);
+  void (*pack_forward_weights)(const Problem &, float *weights);
+  std::size_t (*forward_scratch_size)(const Problem &, std::int64_t rows);
+  void (*forward)(const Problem &, const float *weights, std::int64_t begin, std::int64_t end,
+                  float *scratch);
+
+  std::size_t (*backward_weights_size)(const Problem &);
+  void (*pack_backward_weights)(const Problem &, float *weights);
+  std::size_t (*backward_scratch_size)(const Problem &, std::int64_t rows);
+  void (*backward)(const Problem &, const float *weights, std::int64_t begin, std::int64_t end,
+                   float *scratch);
+
+  int (*runs)(const Problem &, std::int64_t *vectors);  // how many, and the vectors of each (≤ 8)
+  std::size_t (*weight_gradients_scratch_size)(const Problem &, const Columns &);
+  void (*weight_gradients)(const Problem &, const Columns &, float *scratch);
+};
+
+}  // namespace legato
