@@ -36,6 +36,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from legato._execution.recent_programs import RecentPrograms
 from legato._platform.single_function import SingleFunctionProgram, is_small
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows
 from legato._recurrent.reset_rules import Reset, fresh_before_batch, memory_before_batch
@@ -135,6 +136,7 @@ class CompiledLoop:
 
     Attributes:
         prepared: the programs with their variables, by shapes; filled by ``ProgramCache``.
+        repeated: predictions of whole batches with everything prepared, by shape and dtype.
         runs: the programs without variables, by shapes; models that are built alike may share it.
         updates: the non-trainable variables that the step changes; shared as ``runs`` are.
     """
@@ -145,8 +147,7 @@ class CompiledLoop:
         memories: list[LayerMemory],
         changed: tuple[str, ...],
     ):
-        self.prepared: dict[tuple, Any] = {}
-        self.runs: dict[tuple, Callable] = {}
+        self.prepared, self.repeated, self.runs = (RecentPrograms() for _ in range(3))
         self.updates = StepUpdates()
         self._step = step
         self._kept = tuple(name for name in LoopValues._fields if name not in changed)

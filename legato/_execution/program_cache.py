@@ -2,7 +2,7 @@
 
 A program loops over Keras's own pure ``train_step``, ``test_step`` or ``predict_step``, or over the
 user's. It is kept in the model's attribute of Keras's compiled function, so that ``compile`` drops
-both.
+both. Of each verb, ``RecentPrograms`` keeps those that were used last.
 """
 
 from collections.abc import Callable
@@ -127,15 +127,15 @@ class ProgramCache:
             validation.block.samples.shapes,
         )
         key = (rows, reset, *block[4:], len(block.order), block.samples.shapes, validation_key)
-        prepared = program.prepared.get(key)
+        prepared, run = program.prepared.get(key), program.runs.get(key)
         if prepared is None:
             with TRACING:
-                variables = self.variables(verb)
-                if key not in program.runs:
+                variables, run = self.variables(verb), run or program.runs.get(key)
+                if run is None:
                     plan = _plan(verb, block, rows, reset)
-                    program.runs[key] = self._compile(program, verb, plan, variables, validation)
-                prepared = PreparedProgram(variables, program.runs[key])
-                program.prepared[key] = prepared
+                    run = self._compile(program, verb, plan, variables, validation)
+                    program.runs[key] = run
+                prepared = program.prepared[key] = PreparedProgram(variables, run)
         return prepared
 
     def share(self, other: "ProgramCache") -> None:

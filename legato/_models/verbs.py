@@ -297,8 +297,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         run.write_back(memory=advance)
         one_output = block.samples.starts is None and isinstance(outputs, np.ndarray)
         if one_output and type(repeatable) is np.ndarray and repeatable.dtype.kind == "f":
-            ready = self._programs.loop_of("predict").prepared
-            ready[repeatable.shape, repeatable.dtype] = run.repeatable(block.samples.x)
+            repeated = self._programs.loop_of("predict").repeated
+            repeated[repeatable.shape, repeatable.dtype] = run.repeatable(block.samples.x)
         return outputs
 
     def _predict_by_known_program(self, x, advance: bool):
@@ -307,7 +307,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         if type(x) is not np.ndarray or not isinstance(program, CompiledLoop):
             return None
         self._model_state.check_supported()
-        repeat = program.prepared.get((x.shape, x.dtype))
+        repeat = program.repeated.get((x.shape, x.dtype))
         return None if repeat is None else repeat(x, advance)
 
     # Shared by all of them.
