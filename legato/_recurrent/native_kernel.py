@@ -27,6 +27,7 @@ import numpy as np
 from jax import Array
 from jax import numpy as jnp
 
+from legato._errors import UnsupportedError
 from legato._recurrent.native import build
 
 
@@ -134,6 +135,9 @@ def _float(*shape: int) -> jax.ShapeDtypeStruct:
 
 
 def _call(name: str, results: tuple, arguments: tuple, cell: _Cell, threads: int, **options) -> Any:
+    library, reason = _load()
+    if library is None:
+        raise UnsupportedError(f"the native kernel is unavailable: {reason}")
     call = jax.ffi.ffi_call(name, results, vmap_method="sequential", **options)
     return call(*arguments, cell=np.int64(cell.number), threads=np.int64(threads))
 

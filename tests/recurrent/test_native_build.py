@@ -1,4 +1,4 @@
-"""The native kernel is compiled where that is possible; elsewhere legato is installed without it."""
+"""The native kernel is compiled where possible; legato is installed without it elsewhere."""
 
 import os
 import subprocess

@@ -46,7 +46,7 @@ class NotBuiltError(Exception):
 def sources_version(folder: Path = FOLDER) -> str:
     """A hash of the C++ sources, to tell a library of other sources."""
     digest = hashlib.sha256()
-    for name in ("recurrence.h", "recurrence.cpp", "calls.cpp"):
+    for name in ("recurrence.h", "recurrence.cpp", "work.h", "calls.cpp"):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -77,42 +77,51 @@ def _run_all(commands: list[list[str]]) -> None:
             raise NotBuiltError(f"the compiler failed:\n{shlex.join(command)}\n{output}")
 
 
-def build(library: Path = LIBRARY, options: str = "") -> Path:
-    """Compile and link the library; raises NotBuiltError with the reason.
+def compile_objects(source: Path, work: Path, options: str = "") -> list[str]:
+    """Compile a C++ source, and the kernels of all instruction sets, into a folder.
 
     Args:
-        library: the file to write.
+        source: `calls.cpp`, or a program that calls the kernels itself.
+        work: the folder for the object files.
         options: further options of the compiler, such as those of sanitizers.
+
+    Returns:
+        The object files.
     """
-    command = compiler()
+    command = [*compiler(), *COMMON.split(), *options.split(), f"-I{FOLDER}"]
     try:
         from jax.ffi import include_dir
     except ImportError as error:
         raise NotBuiltError(f"jax is not installed: {error}") from error
-    kernels = KERNELS[platform.machine()]
+    version = f'-DLEGATO_SOURCES="{sources_version()}"'
+    output = ["-c", str(source), "-o", str(work / "calls.o")]
+    commands = [[*command, "-isystem", include_dir(), version, *output]]
+    for kernel, (vector, rows, vectors, flags) in KERNELS[platform.machine()].items():
+        macros = {
+            "LEGATO_KERNEL": f"legato_kernel_{kernel}",
+            "LEGATO_NAME": f'"{kernel}"',
+            "LEGATO_VECTOR": vector,
+            "LEGATO_TILE_ROWS": rows,
+            "LEGATO_TILE_VECTORS": vectors,
+        }
+        defines = [f"-D{macro}={value}" for macro, value in macros.items()]
+        output = ["-c", str(FOLDER / "recurrence.cpp"), "-o", str(work / f"{kernel}.o")]
+        commands.append([*command, *KERNEL.split(), *flags.split(), *defines, *output])
+    _run_all(commands)
+    return [words[-1] for words in commands]
+
+
+def link(objects: list[str], output: Path, options: str) -> None:
+    """Link objects to a library or a program."""
+    _run_all([[*compiler(), *objects, "-o", str(output), "-pthread", *options.split()]])
+
+
+def build(library: Path = LIBRARY) -> Path:
+    """Compile and link the library; raises NotBuiltError with the reason."""
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        common = [*command, *COMMON.split(), *options.split()]
-        version = f'-DLEGATO_SOURCES="{sources_version()}"'
-        calls = [*common, "-isystem", include_dir(), version, "-c", str(FOLDER / "calls.cpp")]
-        commands = [[*calls, "-o", str(work / "calls.o")]]
-        for kernel, (vector, rows, vectors, flags) in kernels.items():
-            macros = {
-                "LEGATO_KERNEL": f"legato_kernel_{kernel}",
-                "LEGATO_NAME": f'"{kernel}"',
-                "LEGATO_VECTOR": vector,
-                "LEGATO_TILE_ROWS": rows,
-                "LEGATO_TILE_VECTORS": vectors,
-            }
-            defines = [f"-D{macro}={value}" for macro, value in macros.items()]
-            source = [*KERNEL.split(), *flags.split(), "-c", str(FOLDER / "recurrence.cpp")]
-            commands.append([*common, *defines, *source, "-o", str(work / f"{kernel}.o")])
-        _run_all(commands)
-        objects = sorted(str(path) for path in work.glob("*.o"))
-        made = work / library.name
-        _run_all([[*command, *options.split(), "-shared", *objects, "-o", str(made), "-pthread"]])
-        if not options:
-            _strip(made)
+        made = Path(name, library.name)
+        link(compile_objects(FOLDER / "calls.cpp", Path(name)), made, "-shared")
+        _strip(made)
         partial = library.with_suffix(".partial")
         shutil.copyfile(made, partial)
         os.replace(partial, library)

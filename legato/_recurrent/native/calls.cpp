@@ -1,44 +1,18 @@
-// The calls of XLA: chooses the kernel of the processor and divides the work over XLA's threads.
+// The calls of XLA: takes their buffers apart, with the kernel that is best on the processor.
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
-#include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <memory>
-#include <mutex>
-#include <new>
 #include <string>
-#include <vector>
 
-#include "recurrence.h"
+#include "work.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
 
 #define LEGATO_EXPORT extern "C" __attribute__((visibility("default")))
 
-extern "C" const legato::Kernel *legato_kernel_baseline();
-#if defined(__x86_64__)
-extern "C" const legato::Kernel *legato_kernel_avx2();
-extern "C" const legato::Kernel *legato_kernel_avx512();
-#endif
-
 namespace legato {
 namespace {
-
-// Kernels that this processor can run, the best first.
-std::vector<const Kernel *> usable_kernels() {
-  std::vector<const Kernel *> kernels;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  if (avx2 && __builtin_cpu_supports("avx512f")) kernels.push_back(legato_kernel_avx512());
-  if (avx2) kernels.push_back(legato_kernel_avx2());
-#endif
-  kernels.push_back(legato_kernel_baseline());
-  return kernels;
-}
 
 std::atomic<const Kernel *> chosen{nullptr};
 
@@ -51,130 +25,10 @@ const Kernel &kernel() {
   return *now;
 }
 
-// Scratch memory, on a cache line.
-class Floats {
- public:
-  explicit Floats(std::size_t count)
-      : floats_(static_cast<float *>(
-            std::aligned_alloc(64, (count * sizeof(float) + 63) / 64 * 64 + 64))) {
-    if (floats_ == nullptr) throw std::bad_alloc();
-  }
-  ~Floats() { std::free(floats_); }
-  Floats(const Floats &) = delete;
-  Floats &operator=(const Floats &) = delete;
-  float *get() const { return floats_; }
-
- private:
-  float *floats_;
-};
-
-// Calls work(0), …, work(count - 1), on `threads` threads at most. Whoever has time takes the next
-// piece; the caller takes part, and at the end waits only for pieces that others have begun.
-struct Pieces {
-  std::function<void(std::int64_t)> work;
-  std::int64_t count;
-  std::atomic<std::int64_t> next{0}, done{0};
-  std::atomic<bool> failed{false};  // out of memory
-  std::mutex mutex;
-  std::condition_variable all_done;
-
-  void take() {
-    std::int64_t piece, finished = 0;
-    while ((piece = next.fetch_add(1)) < count) {
-      try {
-        work(piece);
-      } catch (const std::bad_alloc &) {
-        failed = true;
-      }
-      ++finished;
-    }
-    if (finished == 0 || done.fetch_add(finished) + finished < count) return;
-    std::lock_guard<std::mutex> lock(mutex);
-    all_done.notify_all();
-  }
-
-  void wait() {
-    std::unique_lock<std::mutex> lock(mutex);
-    all_done.wait(lock, [this] { return done.load() == count; });
-    if (failed) throw std::bad_alloc();
-  }
-};
-
-void divide(ffi::ThreadPool &pool, std::int64_t threads, std::int64_t count,
-            std::function<void(std::int64_t)> work) {
-  if (threads <= 1 || count <= 1) {
-    for (std::int64_t piece = 0; piece < count; ++piece) work(piece);
-    return;
-  }
-  auto pieces = std::make_shared<Pieces>();
-  pieces->work = std::move(work);
-  pieces->count = count;
-  for (std::int64_t i = 1; i < std::min(threads, count); ++i)
-    pool.Schedule([pieces] { pieces->take(); });
-  pieces->take();
-  pieces->wait();
-}
-
-constexpr double kSmall = 4e6;  // multiplications and additions that one thread does at once
-
-std::int64_t threads_for(const Problem &p, const ffi::ThreadPool &pool, std::int64_t most) {
-  const double gates = p.cell == Cell::lstm ? 4 : p.cell == Cell::simple_rnn ? 1 : 3;
-  const double work = 2.0 * p.rows * p.steps * (p.features + p.units) * gates * p.units;
-  if (work < kSmall) return 1;
+// The threads of XLA, `most` of them at most unless it is 0.
+std::int64_t thread_count(const ffi::ThreadPool &pool, std::int64_t most) {
   const std::int64_t threads = std::max<std::int64_t>(pool.num_threads(), 1);
   return most > 0 ? std::min(threads, most) : threads;
-}
-
-// Rows that are taken together: few on several threads, so that a busy one does not hold up all.
-std::int64_t rows_at_once(const Problem &p, std::int64_t threads) {
-  const std::int64_t most = threads == 1 ? kMostRows : 8;
-  return std::max<std::int64_t>(std::min(p.rows, most), 1);
-}
-
-void run_forward(const Problem &p, ffi::ThreadPool &pool, std::int64_t most_threads) {
-  const Kernel &k = kernel();
-  const Floats weights(k.forward_weights_size(p));
-  k.pack_forward_weights(p, weights.get());
-  const std::int64_t threads = threads_for(p, pool, most_threads);
-  const std::int64_t size = rows_at_once(p, threads);
-  divide(pool, threads, (p.rows + size - 1) / size, [&](std::int64_t piece) {
-    const std::int64_t begin = piece * size, end = std::min(p.rows, begin + size);
-    const Floats scratch(k.forward_scratch_size(p, end - begin));
-    k.forward(p, weights.get(), begin, end, scratch.get());
-  });
-}
-
-std::vector<Columns> divide_columns(const Problem &p, const Kernel &k, std::int64_t threads) {
-  std::int64_t vectors[8], all = 0;
-  const int runs = k.runs(p, vectors);
-  for (int run = 0; run < runs; ++run) all += vectors[run];
-  const std::int64_t most =
-      threads == 1 ? all : std::max<std::int64_t>(6, (all + 3 * threads - 1) / (3 * threads));
-  std::vector<Columns> columns;
-  for (int run = 0; run < runs; ++run)
-    for (std::int64_t begin = 0; begin < vectors[run]; begin += most)
-      columns.push_back({run, begin, std::min(vectors[run], begin + most)});
-  return columns;
-}
-
-void run_backward(const Problem &p, ffi::ThreadPool &pool, std::int64_t most_threads) {
-  const Kernel &k = kernel();
-  const std::int64_t threads = threads_for(p, pool, most_threads);
-  const std::int64_t size = rows_at_once(p, threads);
-  {
-    const Floats weights(k.backward_weights_size(p));
-    k.pack_backward_weights(p, weights.get());
-    divide(pool, threads, (p.rows + size - 1) / size, [&](std::int64_t piece) {
-      const std::int64_t begin = piece * size, end = std::min(p.rows, begin + size);
-      const Floats scratch(k.backward_scratch_size(p, end - begin));
-      k.backward(p, weights.get(), begin, end, scratch.get());
-    });
-  }
-  const std::vector<Columns> columns = divide_columns(p, k, threads);
-  divide(pool, threads, static_cast<std::int64_t>(columns.size()), [&](std::int64_t piece) {
-    const Floats scratch(k.weight_gradients_scratch_size(p, columns[piece]));
-    k.weight_gradients(p, columns[piece], scratch.get());
-  });
 }
 
 using F32 = ffi::Buffer<ffi::F32>;
@@ -216,7 +70,7 @@ ffi::Error forward(ffi::ThreadPool pool, std::int64_t cell, std::int64_t threads
     p.b = b.typed_data();
     p.hidden = hidden->typed_data(), p.c_final = c_final->typed_data();
     if (gates->element_count() != 0) p.gates = gates->typed_data();
-    run_forward(p, pool, threads);
+    run_forward(kernel(), p, pool, thread_count(pool, threads));
   });
 }
 
@@ -233,7 +87,7 @@ ffi::Error backward(ffi::ThreadPool pool, std::int64_t cell, std::int64_t thread
     if (dx->element_count() != 0) p.dx = dx->typed_data();
     p.dh0 = dh0->typed_data(), p.dc0 = dc0->typed_data();
     p.dW = dW->typed_data(), p.dU = dU->typed_data(), p.db = db->typed_data();
-    run_backward(p, pool, threads);
+    run_backward(kernel(), p, pool, thread_count(pool, threads));
   });
 }
 

@@ -65,6 +65,10 @@ inline Vector keep_first(Vector value, Size count) {  // zero from lane `count` 
   return kept;
 }
 
+inline void prefetch(const float *from, Size count) {
+  for (Size at = 0; at < count; at += 16) __builtin_prefetch(from + at);
+}
+
 // Activations.
 
 inline Vector choose(Bits where, Vector yes, Vector no) {
@@ -708,6 +712,7 @@ struct BackwardRun {
     float *z = gates(r, t), *d = dh + r * line;
     const float *given = p.d_hidden + ((begin + r) * p.steps + t) * p.units;
     for (Size u = 0; u < p.units; ++u) d[u] += given[u];
+    if (t > 0) prefetch(gates(r, t - 1), s.stride);
     if (skipped(p, begin + r, t)) {
       memset(z, 0, s.l.blocks * s.P * sizeof(float));
       return;
@@ -775,8 +780,8 @@ struct BackwardRun {
     float *to[legato::kMostRows * kSteps];
     const Size width = s.FV * V;
     Size n = 0;
-    for (Size r = 0; r < rows; ++r)
-      for (Size t = start; t < end; ++t, ++n) {
+    for (Size t = start; t < end; ++t)
+      for (Size r = 0; r < rows; ++r, ++n) {
         a[n] = gates(r, t) + s.l.w_first * s.P;
         to[n] = dx + n * width;
         from[n] = to[n];
@@ -784,8 +789,8 @@ struct BackwardRun {
     memset(dx, 0, n * width * sizeof(float));
     multiply(n, s.l.w_count * s.P, s.FV, a, WT, from, to);
     n = 0;
-    for (Size r = 0; r < rows; ++r)
-      for (Size t = start; t < end; ++t, ++n)
+    for (Size t = start; t < end; ++t)
+      for (Size r = 0; r < rows; ++r, ++n)
         copy_row(p.dx + ((begin + r) * p.steps + t) * p.features, to[n], p.features);
   }
 

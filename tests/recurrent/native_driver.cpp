@@ -1,0 +1,142 @@
+// Runs every native kernel on many sizes, in buffers of exactly their size, for sanitizers; compares
+// several threads with one, bit by bit. Prints "ok" at the end.
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <functional>
+#include <random>
+#include <thread>
+
+#include "work.h"
+
+using legato::Cell;
+using legato::Kernel;
+using legato::Problem;
+
+// A pool whose threads take tasks from one queue.
+class Pool {
+ public:
+  explicit Pool(int threads) {
+    for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  }
+  ~Pool() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      closed_ = true;
+    }
+    ready_.notify_all();
+    for (std::thread &thread : threads_) thread.join();
+  }
+  template <typename F>
+  void Schedule(F &&f) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      tasks_.emplace_back(std::forward<F>(f));
+    }
+    ready_.notify_one();
+  }
+
+ private:
+  void run() {
+    for (;;) {
+      std::function<void()> task;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        ready_.wait(lock, [this] { return closed_ || !tasks_.empty(); });
+        if (tasks_.empty()) return;
+        task = std::move(tasks_.front());
+        tasks_.pop_front();
+      }
+      task();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<std::function<void()>> tasks_;
+  std::vector<std::thread> threads_;
+  bool closed_ = false;
+};
+
+// Arrays of one call; each is a block of its own, so that reading beyond it is found.
+struct Arrays {
+  std::vector<std::vector<float>> inputs, outputs;
+  std::vector<std::uint8_t> mask;
+  std::mt19937 random{7};
+
+  float *input(std::int64_t size) {
+    std::normal_distribution<float> normal;
+    std::vector<float> values(size);
+    for (float &value : values) value = normal(random);
+    inputs.push_back(std::move(values));
+    return inputs.back().data();
+  }
+  float *output(std::int64_t size) {
+    outputs.emplace_back(size, NAN);
+    return outputs.back().data();
+  }
+};
+
+void run(const Kernel &kernel, Cell cell, std::int64_t rows, std::int64_t steps,
+         std::int64_t features, std::int64_t units, bool rich, Pool &pool, int threads,
+         Arrays &arrays) {
+  const std::int64_t gates = cell == Cell::lstm ? 4 : cell == Cell::simple_rnn ? 1 : 3;
+  const std::int64_t blocks = cell == Cell::lstm ? 6 : cell == Cell::simple_rnn ? 1 : 4;
+  const std::int64_t bias = (cell == Cell::gru ? 2 : 1) * gates * units;
+  const std::int64_t padded = (units + kernel.vector - 1) / kernel.vector * kernel.vector;
+  Problem p = {};
+  p.cell = cell, p.rows = rows, p.steps = steps, p.features = features, p.units = units;
+  p.x = arrays.input(rows * steps * features);
+  p.h0 = arrays.input(rows * units), p.c0 = arrays.input(rows * units);
+  p.W = arrays.input(features * gates * units), p.U = arrays.input(units * gates * units);
+  p.b = arrays.input(bias);
+  if (rich) {
+    p.scale = arrays.input(gates * rows * units);
+    for (std::int64_t i = 0; i < rows * steps; ++i) arrays.mask.push_back(arrays.random() % 3 != 0);
+    p.mask = arrays.mask.data();
+  }
+  p.hidden = arrays.output(rows * steps * units), p.c_final = arrays.output(rows * units);
+  legato::run_forward(kernel, p, pool, threads);
+  std::vector<float> kept(steps * rows * blocks * padded);
+  p.gates = kept.data();
+  p.hidden = arrays.output(rows * steps * units), p.c_final = arrays.output(rows * units);
+  legato::run_forward(kernel, p, pool, threads);
+  p.d_hidden = arrays.input(rows * steps * units), p.d_c = arrays.input(rows * units);
+  if (features % 2) p.dx = arrays.output(rows * steps * features);
+  p.dh0 = arrays.output(rows * units), p.dc0 = arrays.output(rows * units);
+  p.dW = arrays.output(features * gates * units), p.dU = arrays.output(units * gates * units);
+  p.db = arrays.output(bias);
+  legato::run_backward(kernel, p, pool, threads);
+}
+
+bool same(const Arrays &one, const Arrays &other) {
+  for (std::size_t i = 0; i < one.outputs.size(); ++i)
+    if (!one.outputs[i].empty() &&
+        std::memcmp(one.outputs[i].data(), other.outputs[i].data(), one.outputs[i].size() * 4))
+      return false;
+  return true;
+}
+
+int main() {
+  const std::int64_t sizes[][4] = {{1, 1, 1, 1},    {3, 9, 5, 13},   {31, 9, 2, 50}, {40, 3, 17, 16},
+                                   {9, 17, 16, 48}, {70, 20, 9, 33}, {0, 2, 3, 4},   {2, 0, 3, 4}};
+  const Cell cells[] = {Cell::lstm, Cell::gru, Cell::gru_reset_before, Cell::simple_rnn};
+  Pool pool(3);
+  for (const Kernel *kernel : legato::usable_kernels())
+    for (const Cell cell : cells)
+      for (const auto &size : sizes)
+        for (const bool rich : {false, true}) {
+          Arrays one, other;
+          run(*kernel, cell, size[0], size[1], size[2], size[3], rich, pool, 1, one);
+          run(*kernel, cell, size[0], size[1], size[2], size[3], rich, pool, 4, other);
+          if (same(one, other)) continue;
+          std::printf("%s: cell %d, %ld units: threads differ\n", kernel->name,
+                      static_cast<int>(cell), static_cast<long>(size[3]));
+          return 1;
+        }
+  std::puts("ok");
+  return 0;
+}
