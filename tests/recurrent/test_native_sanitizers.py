@@ -1,4 +1,4 @@
-"""The native kernel under sanitizers: no bad memory access, no undefined behaviour, no data race."""
+"""The native kernel under sanitizers: no bad access, no undefined behaviour, no data race."""
 
 import subprocess
 from pathlib import Path
