@@ -97,6 +97,21 @@ def test_importing_legato_and_its_help_loads_neither_keras_nor_jax(code):
     assert not {"keras", "jax", "numpy", "matplotlib"} & loaded_after(code)
 
 
+def test_a_command_loads_keras_without_what_it_does_not_need():
+    loaded = loaded_after(
+        "from legato._platform.backend import import_keras_alone\n"
+        "import_keras_alone()\n"
+        "from legato import load_model, report\n"
+        "report.print_table"
+    )
+    assert "keras" in loaded
+    assert not {"matplotlib", "pandas", "jinja2"} & loaded
+    later = "import keras\nfrom legato import report\nreport.forecast_figure"
+    assert {"matplotlib", "keras"} <= loaded_after(
+        f"from legato._platform.backend import import_keras_alone\nimport_keras_alone()\n{later}"
+    )
+
+
 def test_statistics_load_neither_keras_nor_jax_and_scipy_only_when_needed():
     assert not {"keras", "jax", "scipy"} & loaded_after("import legato\nlegato.interval")
     assert not {"keras", "jax"} & loaded_after("import legato\nlegato.compare([1, 2], [3, 4])")

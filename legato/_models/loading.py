@@ -23,6 +23,7 @@ from legato._models.saving import (
     load_seeds,
     load_training_record,
 )
+from legato._platform import keras_private
 from legato._platform.input_files import check_is_regular, refusing_damage
 from legato._recurrent.state import State
 
@@ -78,9 +79,10 @@ def load_model(
         _check_file(Path(filepath))
     with _refusing_damage(filepath) if local else nullcontext():
         try:
-            model = keras.saving.load_model(
-                filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
-            )
+            with keras_private.drawing_initial_values_last():
+                model = keras.saving.load_model(
+                    filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
+                )
         except (OSError, TypeError, ValueError) as error:
             _explain(filepath, error)
             raise

@@ -6,17 +6,22 @@ that a change in a new Keras version fails there and not in a user's run.
 
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
+import jax
 import keras
+import numpy as np
 from keras.src import api_export as _api_export
 from keras.src import backend as _backend
 from keras.src.backend.common import global_state as _global_state
 from keras.src.backend.common import stateless_scope as _stateless_scope
 from keras.src.backend.common import symbolic_scope as _symbolic_scope
+from keras.src.initializers.random_initializers import RandomInitializer as _RandomInitializer
 from keras.src.models import cloning as _cloning
 from keras.src.models.functional import Functional  # not exported by Keras
+from keras.src.ops import numpy as _numpy_operations
 from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR as _SEED_GENERATOR
 from keras.src.saving import object_registration as _registration
 from keras.src.trainers.epoch_iterator import EpochIterator as _EpochIterator
@@ -148,6 +153,28 @@ def walk_graph(graph: Functional, values: list, visit) -> list:
     return keras.tree.flatten(graph._run_through_graph(values, call_fn=visit))
 
 
+def is_function(operation, names: Iterable[str]) -> bool:
+    """Whether an operation of a graph is a call of one of these functions of ``keras.ops``."""
+    classes = [getattr(_numpy_operations, name.title().replace("_", "")) for name in names]
+    return type(operation) in classes
+
+
+def arguments_of(operation) -> tuple[list, list]:
+    """The tensors and the other arguments that an operation of a graph is called with.
+
+    Empty if the operation is used more than once.
+    """
+    if len(operation._inbound_nodes) != 1:
+        return [], []
+    given = operation._inbound_nodes[0].arguments
+    values = [*given.args, *given.kwargs.values()]
+    if values and isinstance(values[0], (list, tuple)):  # several inputs
+        values = [*values[0], *values[1:]]
+    tensors = [each for each in values if isinstance(each, keras.KerasTensor)]
+    others = [each for each in values if not isinstance(each, keras.KerasTensor)]
+    return tensors, others
+
+
 def output_names(graph: Functional) -> list[str]:
     """The names of the layers that make a graph's outputs, in order."""
     return list(graph.output_names)
@@ -227,6 +254,56 @@ def known_inputs(model) -> list | None:
 def check_inputs(model, x) -> None:
     """Check inputs against the model's ``input_spec``, which a stateless call does not."""
     model._assert_input_compatibility(x)
+
+
+_UNDRAWN: ContextVar[list | None] = ContextVar("variables without initial values", default=None)
+
+
+@contextmanager
+def drawing_initial_values_last():
+    """A context in which random initial values are drawn at its end, for what has no value by then.
+
+    Keras builds a model and then reads its weights from the file. Drawing the weights that are read
+    afterwards takes most of the time of loading a small model: each initializer compiles programs
+    of its own. The context is that of one thread.
+    """
+    undrawn: list = []
+    token = _UNDRAWN.set(undrawn)
+    try:
+        yield
+    finally:
+        _UNDRAWN.reset(token)
+    for variable, initializer, zeros in undrawn:
+        if variable._value is zeros:
+            variable._initialize_with_initializer(initializer)
+
+
+def _draw_last(draw: Callable) -> Callable:
+    @wraps(draw)
+    def initialize(variable, initializer):
+        undrawn = _UNDRAWN.get()
+        if undrawn is None or not _is_of_keras(initializer):
+            draw(variable, initializer)
+            return
+        zeros = np.zeros(variable.shape, jax.dtypes.canonicalize_dtype(variable.dtype))
+        variable._initialize(jax.device_put(zeros))
+        undrawn.append((variable, initializer, variable._value))
+
+    return initialize
+
+
+def _is_of_keras(initializer) -> bool:
+    """Whether it is Keras's: one that draws, one of zeros, or a function inside a layer."""
+    module = getattr(initializer, "__module__", "")
+    return (
+        module == _RandomInitializer.__module__
+        or module.startswith("keras.src.layers.")
+        or type(initializer) is keras.initializers.Zeros
+    )
+
+
+_Variable: Any = keras.Variable
+_Variable._initialize_with_initializer = _draw_last(_Variable._initialize_with_initializer)
 
 
 def values_of(variables: Iterable) -> list:

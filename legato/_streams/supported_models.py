@@ -7,6 +7,7 @@ check that can miss a difference on other inputs.
 """
 
 import keras
+import numpy as np
 
 from legato._errors import UnsupportedError
 from legato._platform import keras_private
@@ -17,6 +18,8 @@ _STEPWISE_LAYERS = (
     "InputLayer LeakyReLU Masking ReLU Rescaling"
 ).split()
 _STEPWISE_CLASSES = tuple(getattr(keras.layers, name) for name in _STEPWISE_LAYERS)
+_LAST_AXIS_LAYERS = (keras.layers.Add, keras.layers.Concatenate, keras.layers.Normalization)
+_LAST_AXIS_FUNCTIONS = ("any", "not_equal", "take")  # of keras.ops
 
 
 def carried_layers(model) -> list[StatefulLayer]:
@@ -68,9 +71,31 @@ def _is_stepwise_operation(operation) -> bool:
         return is_stepwise(operation)
     activation = getattr(operation, "activation", None)
     own = activation is not None and not activation.__module__.startswith("keras.")
+    if isinstance(operation, StatefulLayer) or type(operation) in _STEPWISE_CLASSES:
+        return not own
+    return _works_on_last_axis(operation)
+
+
+def _works_on_last_axis(operation) -> bool:
+    """Whether an operation is known to combine no numbers but those along the last axis.
+
+    Its inputs must have a time axis that is not the last one, and all as many axes; constants are
+    numbers, or one for each place on the last axis.
+    """
+    known = type(operation) in _LAST_AXIS_LAYERS or keras_private.is_function(
+        operation, _LAST_AXIS_FUNCTIONS
+    )
+    if not known:
+        return False
+    axis = getattr(operation, "axis", -1)
+    tensors, constants = keras_private.arguments_of(operation)
     return (
-        isinstance(operation, StatefulLayer) or type(operation) in _STEPWISE_CLASSES
-    ) and not own
+        (tuple(axis) if isinstance(axis, (list, tuple)) else (axis,)) == (-1,)
+        and len({len(each.shape) for each in tensors}) == 1
+        and len(tensors[0].shape) > 2
+        and all(np.ndim(each) < 2 for each in constants)
+        and (len(tensors) == 1 or type(operation) in _LAST_AXIS_LAYERS)
+    )
 
 
 def mixed_steps_error(model) -> UnsupportedError:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from legato._platform.backend import import_keras_alone
 from legato.cli._alphabet_report import ReportPage
 from legato.cli._error_reporting import report_errors
 from legato.cli._interrupts import InterruptedAfterError
@@ -70,6 +71,7 @@ def alphabet(
             make_output_folder(out)
         from rich.console import Console
 
+        import_keras_alone()
         from legato import alphabet as six
         from legato import report
 
@@ -147,6 +149,7 @@ def questions(
     - `legato alphabet questions --quick`
     """
     with report_errors(debug):
+        import_keras_alone()
         from legato import alphabet as six
         from legato import report
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legato._errors import InputError, LegatoError
+from legato._platform.backend import import_keras_alone
 from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import make_printable
 from legato._platform.wording import counted
@@ -221,6 +222,7 @@ def show(model: AnyModelFile, json: Json = False, debug: Debug = False) -> None:
     - `legato show model.keras --json`
     """
     with report_errors(debug):
+        import_keras_alone()
         from legato import load_model, report
 
         try:
@@ -256,6 +258,7 @@ def _load_trained(model: Path, quiet: bool, data: Path | None = None) -> "Traine
     if data is not None:
         check_is_no_model(data, model)
     with show_status(f"opening {model}", quiet):
+        import_keras_alone()
         from legato import Trained
 
         return Trained.load(model)

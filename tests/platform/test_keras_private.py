@@ -3,6 +3,8 @@
 Keras may change them without notice; these tests fail first when a release does.
 """
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -213,3 +215,65 @@ def test_the_optimizer_stays_in_the_compile_options_when_the_old_format_is_writt
     assert plain.get_compile_config() == before
     plain.save(tmp_path / "m.h5")
     assert "optimizer" not in plain.get_compile_config()
+
+
+class Forgetful(keras.layers.Layer):
+    """Has two weights, and reads only the first from files."""
+
+    def build(self, _):
+        self.kept = self.add_weight(shape=(2,), initializer="glorot_normal", name="kept")
+        drawn = keras.initializers.RandomNormal(seed=3)
+        self.forgotten = self.add_weight(shape=(2,), initializer=drawn, name="forgotten")
+        self.filled = self.add_weight(shape=(2,), initializer="ones", name="filled")
+
+    def call(self, inputs):
+        return inputs * self.kept + self.forgotten
+
+    def save_own_variables(self, store):
+        store["0"] = self.kept.numpy()
+
+    def load_own_variables(self, store):
+        self.kept.assign(store["0"])
+
+
+def test_weights_of_a_file_are_not_drawn_before_it_is_read(tmp_path, monkeypatch):
+    model = legato.Sequential([layers.Input((None, 2)), layers.LSTM(2), Forgetful()])
+    model.compile("adam", "mse")
+    model.save(tmp_path / "model.keras")
+    drawn = []
+    for kind in (keras.initializers.VarianceScaling, keras.initializers.Orthogonal):
+        draw = kind.__call__
+
+        def draw_and_note(self, shape, *more, draw=draw, **options):
+            drawn.append(shape)
+            return draw(self, shape, *more, **options)
+
+        monkeypatch.setattr(kind, "__call__", draw_and_note)
+    found = legato.load_model(
+        tmp_path / "model.keras", custom_objects={"Forgetful": Forgetful}, compile=False
+    )
+    assert not drawn
+    for mine, its in zip(model.weights, found.weights, strict=True):
+        np.testing.assert_array_equal(mine, its)
+    expected = keras.initializers.RandomNormal(seed=3)((2,))
+    np.testing.assert_array_equal(found.layers[-1].forgotten, expected)
+    np.testing.assert_array_equal(found.layers[-1].filled, 1.0)
+
+
+def test_initial_values_are_drawn_at_once_in_other_threads():
+    found = []
+
+    def build():
+        found.append(keras.layers.Dense(3))
+        found[0].build((None, 2))
+        found.append(np.abs(found[0].kernel.numpy()).sum())
+
+    with keras_private.drawing_initial_values_last():
+        here = keras.layers.Dense(3)
+        here.build((None, 2))
+        assert not here.kernel.numpy().any()
+        thread = threading.Thread(target=build)
+        thread.start()
+        thread.join()
+    assert found[1] > 0
+    assert here.kernel.numpy().any()

@@ -12,6 +12,7 @@ from environment import AS_FOR_USERS
 
 import legato
 from legato import InputError, StateError, UnsupportedError, layers
+from legato._streams.supported_models import is_stepwise
 
 FEATURES, UNITS, CLASSES = 2, 4, 5
 
@@ -256,6 +257,8 @@ def decoder():
 class Centred(layers.Layer):
     """Subtracts the mean over all time steps."""
 
+    supports_masking = True
+
     def call(self, x):
         return x - keras.ops.mean(x, axis=1, keepdims=True)
 
@@ -284,6 +287,41 @@ def test_a_model_that_cannot_be_streamed_is_refused(model, message):
     stream = model.stream(window=3)  # the advice works
     x = [steps(4)] * len(model.inputs)
     assert np.isfinite(stream.feed(x if len(x) > 1 else x[0])[2:]).all()
+
+
+def scaled(**options):
+    """As ``legato train`` makes networks: scaled, masked, a change added to the last value."""
+    inputs = layers.Input((4, 2))
+    mask = keras.ops.any(keras.ops.not_equal(inputs, options.get("pad", -9.0)), axis=-1)
+    axis = options.get("axis", -1)
+    mean = np.zeros((4, 2) if axis == (1, 2) else 2)
+    scale = layers.Normalization(axis, mean=mean, variance=mean + 1)
+    features = scale(keras.ops.take(inputs, [1, 0], axis=options.get("taken", -1)))
+    state = layers.GRU(2, return_sequences=True)(features, mask=mask)
+    change = layers.Dense(2)(options.get("between", lambda x: x)(state))
+    return legato.Model(inputs, layers.Add()([change, features]))
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        ({}, True),
+        ({"pad": np.full(2, -9.0)}, True),
+        ({"pad": np.full((4, 2), -9.0)}, False),
+        ({"axis": (1, 2)}, False),
+        ({"between": Centred()}, False),
+        ({"between": lambda x: keras.ops.take(x, [3, 2, 1, 0], axis=1)}, False),
+    ],
+)
+def test_operations_on_the_last_axis_are_known_to_be_stepwise(options, known):
+    model = scaled(**options)
+    assert is_stepwise(model) == known
+    if known:
+        stream = model.stream(window=None)
+        x = steps(4)
+        np.testing.assert_allclose(
+            stream.feed(x), model.predict(x[None], verbose=0)[0], rtol=1e-5, atol=1e-6
+        )
 
 
 def test_window_none_without_a_recurrent_layer_is_refused():
