@@ -35,7 +35,7 @@ X86 = {
     "avx2": (8, 4, 3, "-mavx2 -mfma"),
     "avx512": (16, 8, 3, "-mavx2 -mfma -mavx512f"),
 }
-ARM = {"baseline": (4, 8, 3, "")}  # NEON is part of the base of aarch64
+ARM = {"baseline": (4, 4, 4, "")}  # NEON is part of the base of aarch64
 KERNELS = {"x86_64": X86, "AMD64": X86, "aarch64": ARM, "arm64": ARM}
 
 

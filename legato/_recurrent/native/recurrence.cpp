@@ -53,20 +53,11 @@ inline Vector load(const float *from, Size count) {
   return value;
 }
 
-inline void store(float *to, Vector value, Size count) {
-  if (count >= V) return store(to, value);
-  memcpy(to, &value, count * sizeof(float));
-}
-
 inline Vector keep_first(Vector value, Size count) {  // zero from lane `count` on
   if (count >= V) return value;
   Vector kept = {};
   memcpy(&kept, &value, count * sizeof(float));
   return kept;
-}
-
-inline void prefetch(const float *from, Size count) {
-  for (Size at = 0; at < count; at += 16) __builtin_prefetch(from + at);
 }
 
 // Activations.
@@ -712,7 +703,6 @@ struct BackwardRun {
     float *z = gates(r, t), *d = dh + r * line;
     const float *given = p.d_hidden + ((begin + r) * p.steps + t) * p.units;
     for (Size u = 0; u < p.units; ++u) d[u] += given[u];
-    if (t > 0) prefetch(gates(r, t - 1), s.stride);
     if (skipped(p, begin + r, t)) {
       memset(z, 0, s.l.blocks * s.P * sizeof(float));
       return;

@@ -133,7 +133,7 @@ inline std::vector<Columns> divide_columns(const Problem &p, const Kernel &k, st
   const int runs = k.runs(p, vectors);
   for (int run = 0; run < runs; ++run) all += vectors[run];
   const std::int64_t most =
-      threads == 1 ? all : std::max<std::int64_t>(6, (all + 3 * threads - 1) / (3 * threads));
+      threads == 1 ? all : std::max<std::int64_t>(8, (all + 2 * threads - 1) / (2 * threads));
   std::vector<Columns> columns;
   for (int run = 0; run < runs; ++run)
     for (std::int64_t begin = 0; begin < vectors[run]; begin += most)
