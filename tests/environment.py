@@ -7,8 +7,8 @@ Programs are compiled quickly, since most of a test's time is compilation. With
 import os
 from importlib.metadata import version
 
-_QUICK = "--xla_cpu_use_fusion_emitters=false"
-_others = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag != _QUICK]
+_QUICK = ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+_others = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in _QUICK]
 
 AS_FOR_USERS = {  # variables for a child process
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
@@ -20,4 +20,4 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
 os.environ.pop("COLUMNS", None)  # no terminal, no width
 _is_quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"
 if _is_quick and version("jaxlib").startswith("0.10."):  # XLA ends a process at an unknown flag
-    os.environ["XLA_FLAGS"] = " ".join([*_others, _QUICK])
+    os.environ["XLA_FLAGS"] = " ".join([*_others, *_QUICK])

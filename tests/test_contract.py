@@ -22,6 +22,7 @@ from cells import (
     ready,
     spread,
     state_after,
+    with_shared_programs,
 )
 
 import legato
@@ -33,10 +34,11 @@ y = spread(np.random.default_rng(5), len(X), STEPS, UNITS)
 X_VALID, Y_VALID = inputs(ROWS, seed=6), spread(np.random.default_rng(7), ROWS, STEPS, UNITS)
 
 
-def compiled_model(optimizer="adam", cell=CELL):
+def compiled_model(optimizer="sgd", cell=CELL):
+    """A new model; all that are compiled alike run the same programs."""
     model = cell.make()
     model.compile(optimizer, "mse", metrics=["mae"])
-    return model
+    return with_shared_programs(model, "compiled", cell, optimizer)
 
 
 @pytest.fixture(scope="module")
@@ -200,13 +202,13 @@ def test_6_validation_changes_no_number_of_the_training():
 
 @pytest.mark.usefixtures("optimized")
 def test_6_validation_starts_fresh_or_continues():
-    logs = {}
+    logs, cell = {}, BY_NAME["GRU"]
     for start in ("fresh", "continue"):
-        model = compiled_model()
+        model = compiled_model(cell=cell)
         logs[start] = model.fit(
             X, y, ROWS, verbose=0, validation_data=(X_VALID, Y_VALID), validation_state=start
         ).history["val_loss"]
-    other = compiled_model()
+    other = compiled_model(cell=cell)
     other.fit(X, y, ROWS, verbose=0)
     went_on = other.evaluate(X_VALID, Y_VALID, ROWS, verbose=0, return_dict=True)["loss"]
     other.reset_states()
@@ -287,7 +289,7 @@ def test_9_batches_that_all_start_afresh_may_be_shuffled():
         model = CELL.make()
         for layer in model.layers[:2]:
             layer.stateful = stateful
-        model.compile("adam", "mse")
+        model.compile("sgd", "mse")
         np.random.seed(4)
         how = {"reset": "batch"} if stateful else {}
         runs.append(model.fit(X, y, ROWS, 3, verbose=0, shuffle=True, **how).history["loss"])
