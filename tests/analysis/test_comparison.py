@@ -1,6 +1,7 @@
 """Comparisons: the finding, the sentence, and the number of seeds needed to find a difference."""
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -88,6 +89,7 @@ WINDOW = [20, 20, 21, 19, 20, 21, 20, 20, 19, 20]
 NAIVE = [21, 21, 20, 21, 22, 21, 20, 21, 21, 22]
 
 
+@functools.cache
 def letters(shift=0, paired=False, **how):
     window, naive = np.array(WINDOW) / 23, (np.array(NAIVE) + shift) / 25
     return compare(window, naive, paired=paired, **OF_LETTERS, **how)

@@ -4,11 +4,13 @@ Under the null hypothesis runs differ in nothing but their seed, so any score co
 sample, or any pair the other way round. p is the share of all such permutations whose statistic is
 at least as extreme (Fisher, "The design of experiments", 1935, section 21; Pitman, "Significance
 tests which may be applied to samples from any populations", Supplement to the Journal of the Royal
-Statistical Society 4, 1937). SciPy permutes and counts, ``BATCH`` permutations at a time.
+Statistical Society 4, 1937). SciPy permutes and counts, except where all divisions of the scores
+into two samples are computed: SciPy takes ten times as long. Both do ``BATCH`` at a time.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, combinations, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +54,8 @@ def two_sample_test(
     difference, error = _difference_and_error(*samples, axis=-1)
     relative = tolerance / (math.hypot(difference, error) or 1)
     total = two_sample_permutations(len(x), len(y))
+    if total <= most:
+        return PermutationResult(_exact_p(_welch, samples, relative), total, None)
     return _permutation_test(_welch, samples, "independent", relative, total, most, seed)
 
 
@@ -85,6 +89,25 @@ def paired_permutations(pairs: int) -> int:
     return 2**pairs
 
 
+def _exact_p(statistic: Callable, samples: Sequence[np.ndarray], tolerance: float) -> float:
+    """The p-value from all divisions of the scores into two samples of the same sizes."""
+    compared = _compared_with_observed(statistic, samples, tolerance)
+    scores, size = np.concatenate(samples), len(samples[0])
+    signs = np.concatenate([compared(*each, axis=-1) for each in _divisions(scores, size)])
+    return min(1.0, 2 * float(min(np.mean(signs >= 0), np.mean(signs <= 0))))
+
+
+def _divisions(scores: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All divisions into ``size`` scores and the others, each (up to ``BATCH``, scores)."""
+    every = combinations(range(len(scores)), size)
+    while some := list(islice(every, BATCH)):
+        chosen = np.fromiter(chain.from_iterable(some), int).reshape(len(some), size)
+        others = np.ones((len(some), len(scores)), bool)
+        np.put_along_axis(others, chosen, False, axis=1)
+        rest = np.broadcast_to(scores, others.shape)[others].reshape(len(some), -1)
+        yield scores[chosen], rest
+
+
 def _permutation_test(
     statistic: Callable,
     data: Sequence[np.ndarray],
@@ -100,15 +123,9 @@ def _permutation_test(
     """
     from scipy import stats
 
-    observed = statistic(*data, axis=-1)
-
-    def compared(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
-        difference = statistic(x, y, axis) - observed
-        return np.where(np.abs(difference) <= tolerance, 0.0, np.sign(difference))
-
     result = stats.permutation_test(
         data,
-        compared,
+        _compared_with_observed(statistic, data, tolerance),
         permutation_type=kind,
         vectorized=True,
         n_resamples=most,
@@ -118,6 +135,19 @@ def _permutation_test(
     if total <= most:
         return PermutationResult(float(result.pvalue), total, None)
     return PermutationResult(float(result.pvalue), most, seed)
+
+
+def _compared_with_observed(
+    statistic: Callable, data: Sequence[np.ndarray], tolerance: float
+) -> Callable:
+    """The sign of a statistic minus the observed one; 0 within the tolerance."""
+    observed = statistic(*data, axis=-1)
+
+    def compared(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+        difference = statistic(x, y, axis) - observed
+        return np.where(np.abs(difference) <= tolerance, 0.0, np.sign(difference))
+
+    return compared
 
 
 def _mean(x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
