@@ -34,6 +34,8 @@ from ._interop.onnx import export_onnx as export_onnx
 from ._interop.torch_weights import from_torch as from_torch
 from ._interop.torch_weights import to_torch as to_torch
 from ._models.explain import Explanation as Explanation
+from ._models.kernel_report import Kernels as Kernels
+from ._models.kernel_report import show_kernels as show_kernels
 from ._models.loading import load_model as load_model
 from ._models.model import Model as Model
 from ._models.model import Sequential as Sequential

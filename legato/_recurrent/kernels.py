@@ -1,48 +1,215 @@
 """Kernels: run the cell of a recurrent layer over the time steps of a batch.
 
-Every stateful and stateless layer of legato computes here, and only here. The one implementation is
-Keras's own scan (``keras.layers.RNN.call``, and a subclass's ``call`` where a user overrides it).
-Faster implementations, such as one with its own backward pass or a native one, belong in this
-module, chosen in ``run_over_time`` by the class of ``layer.cell``. A kernel has the parameters and
-the result of ``run_over_time``, and must
+Every recurrent layer of legato computes here, and only here. There are three kernels:
+
+* ``keras``: Keras's own scan (``inner_loop`` of the layer's class), which any layer can take;
+* ``jax`` (``jax_kernel.py``): the same forward pass with a faster backward pass;
+* ``native`` (``native_kernel.py``): C++, in float32 on the CPU, where it is built.
+
+``run_over_time`` chooses. A kernel must
 
 * give the numbers of Keras's scan, in outputs, final states and gradients with respect to weights,
   inputs and initial state, within the rounding of the layer's compute dtype;
-* start every row from ``initial_state``, or from the cell's ``get_initial_state`` if it is None;
-* leave a row's state unchanged at a masked step, and repeat the row's last output there, or give
+* leave a row's state unchanged at a masked step, and repeat the row's hidden state there, or give
   zeros where ``layer.zero_output_for_mask`` is true;
 * read the steps in reverse where ``layer.go_backwards`` is true;
-* return what ``return_sequences`` and ``return_state`` ask for;
-* assign the final states to ``layer.states`` of a stateful layer, as Keras does;
-* be pure otherwise, since it is traced by ``jit``, ``scan``, ``vmap`` and ``grad``.
+* be pure, since it is traced by ``jit``, ``scan``, ``vmap``, ``grad`` and ``jvp``.
 
-A kernel may be chosen only for a layer whose ``call`` and cell are Keras's own and whose options,
-such as activations, dropout and ``unroll``, it implements; every other layer needs Keras's scan.
+Another kernel may be chosen only for a layer whose loop and cell are Keras's own and whose options
+it implements; every other layer needs Keras's scan.
 """
 
-from typing import Any, Protocol
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import keras
+from jax.core import Tracer
+
+from legato._platform import custom_derivatives
+from legato._platform.single_function import is_small
+from legato._recurrent import native_kernel
+from legato._recurrent.jax_kernel import (
+    CellArithmetic,
+    GRUArithmetic,
+    JaxRecurrence,
+    LSTMArithmetic,
+    SimpleRNNArithmetic,
+)
+from legato._recurrent.native_recurrence import NativeRecurrence
+
+_ARITHMETIC: dict[type, type[CellArithmetic]] = {
+    keras.layers.LSTMCell: LSTMArithmetic,
+    keras.layers.GRUCell: GRUArithmetic,
+    keras.layers.SimpleRNNCell: SimpleRNNArithmetic,
+}
+_RECURRENCE = {"jax": JaxRecurrence, "native": NativeRecurrence}
+_LOOPS = tuple(
+    each.inner_loop
+    for each in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
+)
+# The JAX kernel is faster from these numbers of weights, and of rows times weights, on. Measured by
+# benchmarks/kernels.py.
+_JAX_WEIGHTS, _JAX_PRODUCTS = 30_000, 250_000
+_KEEPS_ALL = (0.0, 1.0)  # rates at which Keras's cells apply no dropout
 
 
-class RecurrentLayer(Protocol):
-    """A ``keras.layers.RNN`` whose own ``call`` is ``keras_call``."""
+class Kernel(NamedTuple):
+    """The kernel for a layer.
 
-    def keras_call(self, sequences, **options) -> Any: ...
+    Attributes:
+        name: ``"keras"``, ``"jax"`` or ``"native"``.
+        reason: why, a clause.
+    """
+
+    name: str
+    reason: str
 
 
-def run_over_time(
-    layer: RecurrentLayer, sequences, initial_state: list | None, mask, training: bool
-) -> Any:
+def run_over_time(layer: Any, sequences, initial_state: list, mask, training: bool) -> tuple:
     """Run a layer's cell over all time steps.
 
     Args:
-        layer: the built layer.
-        sequences: inputs, (rows, time steps, …).
+        layer: the built layer; its ``keras_inner_loop`` is that of its ``keras_class``.
+        sequences: inputs, (rows, steps, …).
         initial_state: the states that the rows start from, arrays (rows, …) in the order of the
-            cell's states; None for the cell's own initial state.
-        mask: booleans (rows, time steps), False at steps to skip; None if every step counts.
+            cell's states.
+        mask: booleans (rows, steps), False at steps to skip; None if every step counts.
         training: whether dropout is applied.
 
     Returns:
-        The layer's output, or a tuple of it and the final states, as Keras's ``call`` does.
+        The last output, (rows, …); the outputs of all steps, (rows, steps, …), of which only the
+        last need be right if the layer does not return sequences; and the final states.
     """
-    return layer.keras_call(sequences, initial_state=initial_state, mask=mask, training=training)
+    kernel = choose_kernel(layer, sequences, mask)
+    if kernel.name == "keras":
+        return layer.keras_inner_loop(sequences, initial_state, mask, training)
+    return _run_recurrence(kernel.name, layer, sequences, initial_state, mask, training)
+
+
+def choose_kernel(layer: Any, sequences, mask) -> Kernel:
+    """The kernel for a layer and inputs, of which only shapes and dtypes are read."""
+    if reason := _why_keras(layer, layer.cell, sequences, mask):
+        return Kernel("keras", reason)
+    reason = _why_not_native(layer.cell)
+    if reason is None:
+        return Kernel("native", f"it is built, for {native_kernel.instruction_set()}")
+    weights = _weights(layer.cell)
+    if weights < _JAX_WEIGHTS or sequences.shape[0] * weights < _JAX_PRODUCTS:
+        return Kernel(
+            "keras", f"{reason}; and for so few weights Keras's scan is faster than JAX's"
+        )
+    return Kernel("jax", reason)
+
+
+def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
+    """Why a layer is computed by Keras's scan; None if it need not be."""
+    if type(cell) not in _ARITHMETIC or layer.keras_class.inner_loop not in _LOOPS:
+        return "the cell or the loop is not Keras's LSTM, GRU or SimpleRNN"
+    rows, steps = sequences.shape[:2]
+    if not (isinstance(rows, int) and isinstance(steps, int)):
+        return "the shapes are not known yet"
+    weights = _weights(cell)
+    reasons = {
+        "the layer is unrolled": layer.unroll,
+        "the GRU has reset_after=False": not getattr(cell, "reset_after", True),
+        "cuDNN may run it": getattr(layer, "use_cudnn", None) is True or _is_on_gpu(),
+        "the inputs are not of the dtype of the computation": sequences.ndim != 3
+        or sequences.dtype != cell.compute_dtype,
+        "the mask is not of shape (rows, steps)": mask is not None
+        and getattr(mask, "ndim", 0) != 2,
+        "there is nothing to compute, or one step": rows == 0 or steps <= 1,
+        "one row and so few weights are fastest inside one compiled function": rows == 1
+        and is_small(rows, weights, training=True),
+        "an activation is not a function of its argument alone": not all(
+            map(_is_plain, _activations(cell))
+        ),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _activations(cell: Any) -> tuple[Callable, Callable]:
+    """Of the state and of the gates."""
+    return cell.activation, getattr(cell, "recurrent_activation", keras.activations.sigmoid)
+
+
+def _weights(cell: Any) -> int:
+    return math.prod(cell.kernel.shape) + math.prod(cell.recurrent_kernel.shape)
+
+
+def _is_on_gpu() -> bool:
+    return jax.default_backend() == "gpu"
+
+
+def _why_not_native(cell: Any) -> str | None:
+    """Why a layer that need not take Keras's scan cannot take the native kernel."""
+    if reason := native_kernel.unavailable():
+        return f"the native kernel is not available: {reason}"
+    reasons = {
+        "the native kernel computes in float32": cell.compute_dtype != "float32",
+        "the native kernel has the activations tanh and sigmoid only": _activations(cell)
+        != (keras.activations.tanh, keras.activations.sigmoid),
+        "the native kernel has dropout of inputs or of states, not of both": (
+            cell.dropout > 0 and cell.recurrent_dropout > 0
+        ),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _is_plain(activation: Callable) -> bool:
+    """Whether an activation is a function of its argument alone, as far as gradients go."""
+    if isinstance(activation, keras.layers.Layer):
+        return False
+    if str(getattr(activation, "__module__", None)).startswith("keras."):
+        return True
+    traced = jax.make_jaxpr(activation)(jax.ShapeDtypeStruct((1, 1), "float32"))
+    return not any(isinstance(each, Tracer) for each in traced.consts)
+
+
+def _run_recurrence(
+    kernel: str, layer: Any, sequences, initial_state: list, mask, training: bool
+) -> tuple:
+    cell = layer.cell
+    if layer.go_backwards:
+        sequences, mask = sequences[:, ::-1], None if mask is None else mask[:, ::-1]
+    operands = {
+        **_inputs(cell, sequences, training),
+        "recurrent_kernel": _value(cell, cell.recurrent_kernel),
+        **{f"state_{k}": each for k, each in enumerate(initial_state)},
+    }
+    if mask is not None:
+        operands["mask"] = mask.astype(bool)
+    if training and cell.recurrent_dropout not in _KEEPS_ALL:
+        masks = cell.get_recurrent_dropout_mask(initial_state[0])
+        operands["recurrent_dropout"] = jnp.stack(masks if isinstance(masks, list) else [masks])
+    arithmetic = _ARITHMETIC[type(cell)](*_activations(cell))
+    recurrence = _RECURRENCE[kernel](arithmetic, layer.return_sequences)
+    results = custom_derivatives.call(recurrence, operands)
+    final_states = results[-len(initial_state) :]
+    outputs = results[0] if layer.return_sequences else final_states[0][:, None]
+    if mask is not None and layer.zero_output_for_mask:
+        counted = operands["mask"] if layer.return_sequences else operands["mask"][:, -1:]
+        outputs = jnp.where(counted[:, :, None], outputs, 0)
+    return outputs[:, -1], outputs, final_states
+
+
+def _inputs(cell: Any, sequences, training: bool) -> dict:
+    """The operands for the inputs; dropout is applied to them, or to their product."""
+    kernel = _value(cell, cell.kernel)
+    bias = {} if cell.bias is None else {"bias": _value(cell, cell.bias)}
+    if bias and bias["bias"].ndim == 2:  # a GRU's biases of both products
+        bias = {"bias": bias["bias"][0], "recurrent_bias": bias["bias"][1]}
+    if not training or cell.dropout in _KEEPS_ALL:
+        return {"inputs": sequences, "kernel": kernel, **bias}
+    masks = cell.get_dropout_mask(sequences[:, 0])
+    if not isinstance(masks, list):
+        return {"inputs": sequences * masks[:, None], "kernel": kernel, **bias}
+    parts = zip(masks, jnp.split(kernel, len(masks), axis=1), strict=True)
+    products = [(sequences * each[:, None]) @ part for each, part in parts]
+    return {"inputs": jnp.concatenate(products, -1), **bias}
+
+
+def _value(cell: Any, variable) -> Any:
+    return keras.ops.cast(variable, cell.compute_dtype)

@@ -12,6 +12,7 @@ import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -159,23 +160,27 @@ class StatefulLayer(_KerasRNN):
     reset_states = reset_state
 
     def call(self, sequences, initial_state=None, mask=None, training=False):
+        run = partial(super().call, sequences, mask=mask, training=training)
         if not self.stateful:
-            return run_over_time(self, sequences, initial_state, mask, training)
+            return run(initial_state=initial_state)
         rows = sequences.shape[0]
         given = initial_state if initial_state is not None else self.get_initial_state(rows)
         if not keras.tree.is_nested(given):
             given = [given]
         memory = self._carried_memory(sequences, rows)
         if memory is None:
-            return run_over_time(self, sequences, given, mask, training)
+            return run(initial_state=given)
         memory.times_given_initial_state += initial_state is not None
         start = memory.start_state(list(given))
         with memory.while_running():
-            return run_over_time(self, sequences, start, mask, training)
+            return run(initial_state=start)
 
-    def keras_call(self, sequences, **options) -> Any:
-        """The ``call`` of Keras's class, or of the user's subclass of it, for ``run_over_time``."""
-        return super().call(sequences, **options)
+    def inner_loop(self, sequences, initial_state, mask, training=False):
+        return run_over_time(self, sequences, initial_state, mask, training)
+
+    def keras_inner_loop(self, sequences, initial_state, mask, training) -> tuple:
+        """The loop over time of Keras's class, or of the user's subclass of it."""
+        return super().inner_loop(sequences, initial_state, mask=mask, training=training)
 
     def _carried_memory(self, sequences, rows: int) -> LayerMemory | None:
         """The memory that this call reads and updates; None if the layer carries nothing in it.
@@ -256,6 +261,7 @@ def _make_stateful(keras_class: type) -> Any:
     made = type(
         keras_class.__name__, (StatefulLayer, keras_class), {"__doc__": keras_class.__doc__}
     )
+    made.keras_class = keras_class
     made.__module__ = PUBLIC_MODULE
     made.__signature__ = inspect.signature(keras_class)  # type: ignore[attr-defined]
     keras_private.register_saved_name(made, keras_class)

@@ -1,0 +1,238 @@
+"""Functions with a backward pass of their own, which have every other derivative too.
+
+``jax.custom_vjp`` takes a backward pass, but refuses forward mode and, where a pass calls native
+code, second derivatives. ``call`` runs a function that has an equal of plain JAX operations, its
+``reference``. A gradient takes the function's own backward pass; whatever else is asked for
+(``jvp``, derivatives of gradients) is that of the reference. ``vmap`` is that of the passes.
+
+The method is that of any JAX primitive (https://docs.jax.dev/en/latest/jax-primitives.html). There
+are three: the function, which also returns what its backward pass needs where a derivative is
+taken; the change of its results, linear in the changes of its operands; and the transpose of that,
+the backward pass. All of their derivatives are functions of the operands, so that nothing is
+differentiated with respect to what was kept.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax.core import ShapedArray
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+Operands = dict[str, Any]
+
+
+class Function(Protocol):
+    """A pure function of named arrays. It is hashable, and equal to another one only if that
+    computes the same.
+
+    Attributes:
+        result_count: the number of arrays it returns.
+    """
+
+    result_count: int
+
+    def reference(self, operands: Operands) -> Sequence:
+        """The results, by JAX operations, which have all derivatives."""
+        ...
+
+    def run(self, operands: Operands) -> Sequence:
+        """The results, equal to those of ``reference`` to rounding."""
+        ...
+
+    def run_and_keep(self, operands: Operands) -> tuple[Sequence, Sequence]:
+        """The results, and arrays for ``backward``."""
+        ...
+
+    def backward(
+        self, operands: Operands, kept: Sequence, cotangents: Sequence, wanted: Sequence[str]
+    ) -> Sequence:
+        """The cotangents of some operands.
+
+        Args:
+            operands: as for ``run_and_keep``.
+            kept: the arrays that it returned for this.
+            cotangents: of its results.
+            wanted: the names of the operands whose cotangents are returned, in the operands' order.
+        """
+        ...
+
+
+def call(function: Function, operands: Operands) -> list:
+    """The results of a function, differentiable in every way."""
+    names = tuple(operands)
+    return _run_p.bind(*operands.values(), function=function, names=names, keep=False, vmaps=())
+
+
+# What the primitives compute, from a flat list of arrays: the operands with these ``names``; then
+# ``kept``, as many as that; then the changes of the operands in ``wanted``, or the cotangents.
+
+
+def _run(*operands, function: Function, names, keep):
+    named = dict(zip(names, operands, strict=True))
+    if not keep:
+        return tuple(function.run(named))
+    results, kept = function.run_and_keep(named)
+    return *results, *kept
+
+
+def _change(*arrays, function: Function, names, kept, wanted):
+    operands, changes = arrays[: len(names)], arrays[len(names) + kept :]
+    by_name = dict(zip(wanted, changes, strict=True))
+    reference = partial(_reference, function=function, names=names)
+    return _jvp(reference, operands, [by_name.get(name) for name in names])
+
+
+def _backward(*arrays, function: Function, names, kept, wanted):
+    operands, rest = arrays[: len(names)], arrays[len(names) :]
+    named = dict(zip(names, operands, strict=True))
+    return tuple(function.backward(named, rest[:kept], rest[kept:], wanted))
+
+
+# The same by JAX operations.
+
+
+def _reference(*operands, function: Function, names):
+    return tuple(function.reference(dict(zip(names, operands, strict=True))))
+
+
+def _reference_backward(*arrays, function: Function, names, kept, wanted):
+    operands, cotangents = arrays[: len(names)], arrays[len(names) + kept :]
+    reference = partial(_reference, function=function, names=names)
+    among, values = _only([name in wanted for name in names], reference, operands)
+    return jax.vjp(among, *values)[1](cotangents)
+
+
+def _jvp(function: Callable, arguments: Sequence, changes: Sequence) -> tuple:
+    """The change of a function's results, from those of its arguments; None for no change."""
+    among, values = _only([change is not None for change in changes], function, arguments)
+    return jax.jvp(among, values, tuple(c for c in changes if c is not None))[1]
+
+
+def _only(chosen: Sequence[bool], function: Callable, arguments: Sequence):
+    """A function of the chosen arguments, the others as given; and the chosen arguments."""
+
+    def of_chosen(*values):
+        left = iter(values)
+        return function(*(next(left) if c else a for c, a in zip(chosen, arguments, strict=True)))
+
+    return of_chosen, tuple(a for c, a in zip(chosen, arguments, strict=True) if c)
+
+
+def _vmapped(function: Callable, vmaps: Sequence[tuple]) -> Callable:
+    """A function under ``vmap``, several times; each with the axes of its arguments."""
+    for axes in vmaps:
+        function = jax.vmap(function, in_axes=axes)
+    return function
+
+
+# The primitives. Under ``vmap`` they stay primitives, with their rules for derivatives; the axes
+# are added to ``vmaps``.
+
+
+def _primitive(name: str, compute: Callable, *options: str) -> Primitive:
+    """A primitive that is evaluated and compiled as ``compute``, which has options."""
+    primitive = Primitive(f"legato_{name}")
+    primitive.multiple_results = True
+
+    @partial(jax.jit, static_argnames=("vmaps", *options), inline=True)
+    def run(*arrays, vmaps, **static):
+        return _vmapped(partial(compute, **static), vmaps)(*arrays)
+
+    def shapes(*arrays, **static):
+        given = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in arrays]
+        results = jax.eval_shape(partial(run, **static), *given)
+        return [ShapedArray(each.shape, each.dtype) for each in results]
+
+    def batched(arrays, axes, *, vmaps, **static):
+        results = primitive.bind(*arrays, vmaps=(*vmaps, tuple(axes)), **static)
+        return results, [0] * len(results)
+
+    primitive.def_impl(lambda *arrays, **static: list(run(*arrays, **static)))
+    primitive.def_abstract_eval(shapes)
+    batching.primitive_batchers[primitive] = batched
+    mlir.register_lowering(primitive, mlir.lower_fun(run, multiple_results=True))
+    return primitive
+
+
+_run_p = _primitive("run", _run, "function", "names", "keep")
+_change_p = _primitive("change", _change, "function", "names", "kept", "wanted")
+_backward_p = _primitive("backward", _backward, "function", "names", "kept", "wanted")
+
+
+# Their derivatives. A change that JAX knows to be zero is an object of its class ``Zero``.
+
+
+def _run_jvp(operands, changes, *, function: Function, names, keep, vmaps):
+    static = {"function": function, "names": names}
+    arrays = _run_p.bind(*operands, **static, keep=True, vmaps=vmaps)
+    results, kept = arrays[: function.result_count], arrays[function.result_count :]
+    chosen = [k for k, change in enumerate(changes) if not _is_zero(change)]
+    changed = _change_p.bind(
+        *operands,
+        *kept,
+        *(changes[k] for k in chosen),
+        **static,
+        kept=len(kept),
+        wanted=tuple(names[k] for k in chosen),
+        vmaps=tuple((*axes, *[0] * len(kept), *(axes[k] for k in chosen)) for axes in vmaps),
+    )
+    if not keep:
+        return results, changed
+    return arrays, [*changed, *(ad.Zero(jax.typeof(each).to_tangent_aval()) for each in kept)]
+
+
+def _change_jvp(arrays, changes, **static):
+    return _change_p.bind(*arrays, **static), _jvp_without_kept(_change, arrays, changes, **static)
+
+
+def _change_transpose(cotangents, *arrays, function: Function, names, kept, wanted, vmaps):
+    first = len(names) + kept
+    chosen = [k for k, each in enumerate(arrays) if ad.is_undefined_primal(each)]
+    found = _backward_p.bind(
+        *arrays[:first],
+        *map(ad.instantiate_zeros, cotangents),
+        function=function,
+        names=names,
+        kept=kept,
+        wanted=tuple(wanted[k - first] for k in chosen),
+        vmaps=tuple((*axes[:first], *[0] * len(cotangents)) for axes in vmaps),
+    )
+    results = dict(zip(chosen, found, strict=True))
+    for k in chosen:
+        results[k] = _with_axes(results[k], [axes[k] for axes in vmaps])
+    return [results.get(k) for k in range(len(arrays))]
+
+
+def _with_axes(array, axes: Sequence[int | None]):
+    """The cotangent of an argument that has these axes under several ``vmap``, from an array with
+    all of them in front, the last first; over those that it has not, it is the sum."""
+    for k, axis in enumerate(axes):
+        front = len(axes) - 1 - k
+        array = array.sum(front) if axis is None else jnp.moveaxis(array, front, front + axis)
+    return array
+
+
+def _backward_jvp(arrays, changes, **static):
+    changed = _jvp_without_kept(_reference_backward, arrays, changes, **static)
+    return _backward_p.bind(*arrays, **static), changed
+
+
+def _jvp_without_kept(compute: Callable, arrays, changes, *, vmaps, **static) -> tuple:
+    """The change of what is computed by JAX operations, which do not read what was kept."""
+    kept = range(len(static["names"]), len(static["names"]) + static["kept"])
+    known = [None if _is_zero(c) or k in kept else c for k, c in enumerate(changes)]
+    return _jvp(_vmapped(partial(compute, **static), vmaps), arrays, known)
+
+
+def _is_zero(change) -> bool:
+    return isinstance(change, ad.Zero)
+
+
+ad.primitive_jvps[_run_p] = _run_jvp
+ad.primitive_jvps[_change_p] = _change_jvp
+ad.primitive_jvps[_backward_p] = _backward_jvp
+ad.primitive_transposes[_change_p] = _change_transpose
