@@ -5,11 +5,8 @@ this process and, killed at random moments, in processes of its own.
 """
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -17,11 +14,13 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
+import jax
 import keras
 import numpy as np
 import pytest
 from cells import FEATURES, ROWS, STEPS, UNITS, inputs, spread, with_shared_programs
 from damage import assert_flips_refused, contents, flips_accepted, rewrite_as_version_1
+from forked import forked
 
 import legato
 from legato import layers
@@ -325,58 +324,52 @@ def test_content_that_does_not_parse_is_refused(content, kept):
 
 # Killed.
 
-SCRIPT = """
-import sys, time
-sys.path.insert(0, {tests!r})
-import keras, numpy as np
-import execution.test_backup as here
 
 class Slow(keras.callbacks.Callback):
+    """Leaves time to kill the run, and sends that it has begun."""
+
+    def __init__(self, begun):
+        super().__init__()
+        self._begun = begun
+
     def on_train_batch_end(self, batch, logs=None):
-        time.sleep(0.02)  # so that there is a run to kill
+        time.sleep(0.02)
 
     def on_epoch_begin(self, epoch, logs=None):
-        print("epoch", epoch, flush=True)
+        self._begun.send_bytes(b"an epoch")
 
-folder, end = sys.argv[1:]
-backup = [] if folder == "none" else [keras.callbacks.BackupAndRestore(folder, save_freq=2)]
-history, _, variables, states = here.fit(here.RUNS["shuffled" if {shuffled} else "stateful"],
-    backup[0] if backup else None, *([Slow()] if backup else []))
-arrays = variables + [part for parts in states.values() for part in parts]
-np.savez(end, *arrays, loss=history["loss"][-1])
-"""
+
+def fit_and_save(name: str, folder: Path, end: Path, begun) -> None:
+    """Fit in a process of its own, with a backup unless the process is to run alone."""
+    jax.config.update("jax_compilation_cache_dir", f"{end.parent}/programs")  # killed, it may tear
+    alone = end.stem == "alone"
+    backup = None if alone else keras.callbacks.BackupAndRestore(folder, save_freq=2)
+    history, _, variables, states = fit(RUNS[name], backup, *([] if alone else [Slow(begun)]))
+    arrays = variables + [part for parts in states.values() for part in parts]
+    np.savez(end, *arrays, loss=history["loss"][-1])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shuffled", [False, True])
-def test_killed_at_any_moment(shuffled, tmp_path):
-    script = tmp_path / "run.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parents[1]), shuffled=shuffled))
-    environment = dict(os.environ, LEGATO_CACHE_DIR=str(tmp_path / "cache"))
-    command = [sys.executable, str(script)]
-    subprocess.run([*command, "none", str(tmp_path / "alone.npz")], check=True, env=environment)
+@pytest.mark.parametrize("name", ["stateful", "shuffled"])
+def test_killed_at_any_moment(name, tmp_path):
+    ends = [tmp_path / "alone.npz", tmp_path / "again.npz"]
+    with forked(fit_and_save, name, tmp_path / "backup", ends[0]) as (process, _):
+        process.join()
     kills = 0
     drawn = random.Random(20_161_124)
     while True:
-        run = subprocess.Popen(
-            [*command, str(tmp_path / "backup"), str(tmp_path / "again.npz")],
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        assert run.stdout is not None
-        if kills == 4:
-            run.communicate()
+        with forked(fit_and_save, name, tmp_path / "backup", ends[1]) as (process, begun):
+            if kills < 4:
+                begun.recv_bytes()
+                time.sleep(drawn.uniform(0.02, 0.2))
+                process.kill()
+            process.join()
+        if process.exitcode != -signal.SIGKILL:
             break
-        run.stdout.readline()  # the run has begun
-        time.sleep(drawn.uniform(0.02, 0.2))
-        run.send_signal(signal.SIGKILL)
-        run.communicate()
-        kills += run.returncode == -signal.SIGKILL
-        if run.returncode == 0:
-            break
+        kills += 1
     assert kills
-    assert run.returncode == 0
-    with np.load(tmp_path / "alone.npz") as alone, np.load(tmp_path / "again.npz") as again:
+    assert process.exitcode == 0
+    with np.load(ends[0]) as alone, np.load(ends[1]) as again:
         assert alone.files == again.files
-        for name in alone.files:
-            np.testing.assert_array_equal(alone[name], again[name], err_msg=name)
+        for each in alone.files:
+            np.testing.assert_array_equal(alone[each], again[each], err_msg=each)

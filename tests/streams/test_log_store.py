@@ -5,11 +5,10 @@ the files at that moment, and done for real to a process.
 """
 
 import hashlib
+import itertools
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from cells import FEATURES, set_weights, spread
 from damage import assert_flips_refused, rewrite_as_version_1
+from forked import all_received, forked
 from full_disk import file_size_limit
 from kept_pools import (
     apply_event,
@@ -151,17 +151,12 @@ def test_a_kill_while_the_file_is_rewritten_loses_nothing(model, file, monkeypat
             assert_same(other, pool_in_memory(model, range(10)))
 
 
-KEEPS_ON = """
-import hashlib, itertools, sys
-import legato
-from legato._streams import log_store
-from kept_pools import apply_event
-
-log_store.MIN_LOG_BYTES = 3000  # so that the file is often written anew
-pool = legato.load_model(sys.argv[1]).streams(file=sys.argv[2])
-for number in itertools.count(int(sys.argv[3])):
-    print(number, hashlib.sha256(apply_event(pool, number)).hexdigest(), flush=True)
-"""
+def keep_feeding(path: Path, file: Path, number: int, answers) -> None:
+    """Apply operations from a number on, without end, and send a digest of what each gives."""
+    log_store.MIN_LOG_BYTES = 3000  # so that the file is often written anew
+    pool = legato.load_model(path).streams(file=file)
+    for each in itertools.count(number):
+        answers.send_bytes(hashlib.sha256(apply_event(pool, each)).digest())
 
 
 def kill_and_compare(model, file: Path, times: int, rng) -> None:
@@ -169,25 +164,19 @@ def kill_and_compare(model, file: Path, times: int, rng) -> None:
     path, never, number = file.with_name("model.keras"), model.streams(), 0
     model.save(path)
     for _ in range(times):
-        words = [sys.executable, "-c", KEEPS_ON, path, file, str(number)]
-        here = Path(__file__).parents[1]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=here) as process:
-            assert process.stdout is not None
-            lines = [process.stdout.readline()]
+        with forked(keep_feeding, path, file, number) as (process, answers):
+            digests = [answers.recv_bytes()]
             time.sleep(rng.uniform(0, 0.5))
             process.kill()
-            lines += process.stdout.read().splitlines(keepends=True)
-        assert process.returncode == -signal.SIGKILL
-        for line in lines:
-            if line.endswith("\n"):
-                assert line.split()[0] == str(number)
-                digest = hashlib.sha256(apply_event(never, number)).hexdigest()
-                assert line.split()[1] == digest
-                number += 1
+            digests += all_received(answers)
+        assert process.exitcode == -signal.SIGKILL
+        for digest in digests:
+            assert digest == hashlib.sha256(apply_event(never, number)).digest()
+            number += 1
         with model.streams(file=file) as pool:
             try:
                 assert_same(pool, never)
-            except AssertionError:  # one more operation, whose output was not printed
+            except AssertionError:  # one more operation, whose output was not sent
                 apply_event(never, number)
                 assert_same(pool, never)
                 number += 1
