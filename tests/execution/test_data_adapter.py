@@ -41,7 +41,7 @@ def model(stateful=True, **options):
     made = legato.Sequential(
         [keras.Input((None, FEATURES)), layers.LSTM(UNITS, stateful=stateful, dropout=0.1)]
     )
-    made.compile("adam", "mse", metrics=["mae"], **options)
+    made.compile("sgd", "mse", metrics=["mae"], **options)
     set_weights(made)
     return with_shared_programs(made, "adapted", stateful, *options.items())
 
