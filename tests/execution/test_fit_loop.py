@@ -323,7 +323,7 @@ two_named = {"x": X, "y": {"a": Y, "b": ONE_HOT}}
 TWO_LOSSES = ["mse", "categorical_crossentropy"]
 TWO_NAMED = dict(zip("ab", TWO_LOSSES, strict=True))
 SPARSE = "sparse_categorical_crossentropy"
-check = (X[:4], Y[:4])
+check = (X[:ROWS], Y[:ROWS])  # one full batch; in some cases a smaller one follows it
 half = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
 
 CASES: dict[str, Case] = {
@@ -356,7 +356,7 @@ CASES: dict[str, Case] = {
     "sample_weight": Case(
         compiled=compiled(metrics=["mae"], weighted_metrics=["mae", "mse"]),
         data={"x": X, "y": Y, "sample_weight": WEIGHTS},
-        fit={"validation_data": (*check, WEIGHTS[:4])},
+        fit={"validation_data": (X[:4], Y[:4], WEIGHTS[:4])},
         carries=True,
     ),
     "sample_weight by step": Case(
@@ -386,7 +386,7 @@ CASES: dict[str, Case] = {
         two_outputs(),
         compiled(loss=TWO_NAMED, loss_weights={"a": 0.5, "b": 1.5}, metrics={"a": "mae"}),
         two,
-        {"validation_data": (X[:4], [Y[:4], ONE_HOT[:4]])},
+        {"validation_data": (X[:ROWS], [Y[:ROWS], ONE_HOT[:ROWS]])},
     ),
     "two outputs, a dictionary": Case(
         two_outputs(as_dict),
@@ -465,7 +465,7 @@ CASES: dict[str, Case] = {
             lambda kit, carry: kit.layers.SpectralNormalization(kit.layers.Dense(2)),
         ),
         data={"x": X, "y": Y_STEPS},
-        fit={"validation_data": (X[:4], Y_STEPS[:4])},
+        fit={"validation_data": (X[:ROWS], Y_STEPS[:ROWS])},
         carries=True,
     ),
     "frozen layer": Case(_frozen_part),
