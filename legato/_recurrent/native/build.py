@@ -1,11 +1,11 @@
 """Compiles the native kernel: `python legato/_recurrent/native/build.py`.
 
 The build hook of the package (`hatch_build.py`) calls it when legato is installed, and it may be
-run by hand in a checkout. One C++ file is compiled once for each instruction set of the processor's
-family, all at the same time, and linked to one library beside the sources. Needed are a compiler
-(the environment variable `CXX`, or `c++`, `g++` or `clang++`) and jaxlib, whose headers describe
-the calls of XLA. The module imports nothing but the standard library until it compiles, so that the
-build hook can load it by its path.
+run by hand in a checkout. `recurrence.cpp` is compiled once for each instruction set of the
+processor's family, all at the same time, and linked to one library beside the sources. Needed are a
+compiler (the environment variable `CXX`, or `c++`, `g++` or `clang++`) and jaxlib, whose headers
+describe the calls of XLA. The module imports nothing but the standard library until it compiles, so
+that the build hook can load it by its path.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class NotBuiltError(Exception):
 def sources_version(folder: Path = FOLDER) -> str:
     """A hash of the C++ sources, to tell a library of other sources."""
     digest = hashlib.sha256()
-    for name in ("recurrence.h", "recurrence.cpp", "work.h", "calls.cpp"):
-        digest.update((folder / name).read_bytes())
+    for path in sorted([*folder.glob("*.h"), *folder.glob("*.cpp")]):
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -1,0 +1,158 @@
+// Products, in tiles that are kept in registers.
+//
+// The right factor is packed into panels of 1..TV vectors: a panel holds its columns row by row. A
+// tile of TR rows and a panel's columns stays in registers over the whole inner axis.
+#pragma once
+
+#include "vectors.h"
+
+namespace {
+
+inline int panel_count(Size vectors) { return static_cast<int>((vectors + TV - 1) / TV); }
+
+struct Panel {
+  Size first;   // vector it begins with
+  int vectors;  // as even as they can be
+};
+
+inline Panel panel(Size vectors, int number) {
+  const int panels = panel_count(vectors);
+  const Size size = vectors / panels, longer = vectors % panels;
+  const Size first = number * size + (number < longer ? number : longer);
+  return {first, static_cast<int>(size + (number < longer))};
+}
+
+// c[r] = from[r] + a[r] B for R rows and the columns of P panels of N vectors.
+template <int R, int N, int P>
+inline __attribute__((always_inline)) void tile(Size inner, const float *const *a, const float *B,
+                                                const float *const *from, float *const *c,
+                                                Size column) {
+  Vector sum[R][N * P];
+  const float *left[R];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+    left[r] = a[r];
+#pragma GCC unroll 16
+    for (int v = 0; v < N * P; ++v) sum[r][v] = load(from[r] + column + v * V);
+  }
+  const Size other = inner * N * V;  // from one panel to the next
+  for (Size k = 0; k < inner; ++k) {
+    Vector right[N * P];
+#pragma GCC unroll 16
+    for (int v = 0; v < N * P; ++v) right[v] = load(B + (v / N) * other + (v % N) * V);
+    B += N * V;
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const float value = left[r][k];
+#pragma GCC unroll 16
+      for (int v = 0; v < N * P; ++v) sum[r][v] += value * right[v];
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < N * P; ++v) store(c[r] + column + v * V, sum[r][v]);
+}
+
+typedef void Tile(Size, const float *const *, const float *, const float *const *, float *const *,
+                  Size);
+
+template <int R, int N, int P>
+__attribute__((noinline)) void tile_call(Size inner, const float *const *a, const float *B,
+                                         const float *const *from, float *const *c, Size column) {
+  tile<R, N, P>(inner, a, B, from, c, column);
+}
+
+template <int R>
+inline Tile *tile_of(int vectors) {
+  if constexpr (TV >= 4)
+    if (vectors == 4) return tile_call<R, 4, 1>;
+  if constexpr (TV >= 3)
+    if (vectors == 3) return tile_call<R, 3, 1>;
+  return vectors == 2 ? tile_call<R, 2, 1> : tile_call<R, 1, 1>;
+}
+
+inline Tile *three_panels_of(int vectors) {
+  if constexpr (TV >= 4)
+    if (vectors == 4) return tile_call<1, 4, 3>;
+  if constexpr (TV >= 3)
+    if (vectors == 3) return tile_call<1, 3, 3>;
+  return vectors == 2 ? tile_call<1, 2, 3> : tile_call<1, 1, 3>;
+}
+
+// Rows that a tile lacks repeat the last one: they compute and store the same.
+inline void some_rows(Size rows, int vectors, Size inner, const float *const *a, const float *B,
+                      const float *const *from, float *const *c, Size column) {
+  const int needed = rows == 1 ? 1 : rows == 2 ? 2 : rows <= 4 ? 4 : TR;
+  const float *lefts[TR], *froms[TR];
+  float *tos[TR];
+  for (int r = 0; r < needed; ++r) {
+    const Size at = r < rows ? r : rows - 1;
+    lefts[r] = a[at], froms[r] = from[at], tos[r] = c[at];
+  }
+  Tile *call = needed == 1   ? tile_of<1>(vectors)
+               : needed == 2 ? tile_of<2>(vectors)
+               : needed == 4 ? tile_of<4>(vectors)
+                             : tile_of<TR>(vectors);
+  call(inner, lefts, B, froms, tos, column);
+}
+
+// c[r] = from[r] + a[r] B, r < rows; B packed, (inner, vectors * V).
+void multiply(Size rows, Size inner, Size vectors, const float *const *a, const float *B,
+              const float *const *from, float *const *c) {
+  const int panels = panel_count(vectors);
+  for (int p = 0; p < panels;) {
+    const Panel at = panel(vectors, p);
+    const float *right = B + at.first * V * inner;
+    if (rows == 1 && p + 3 <= panels && panel(vectors, p + 2).vectors == at.vectors) {
+      three_panels_of(at.vectors)(inner, a, right, from, c, at.first * V);
+      p += 3;
+      continue;
+    }
+    Size r = 0;
+    Tile *whole = tile_of<TR>(at.vectors);
+    for (; r + TR <= rows; r += TR) whole(inner, a + r, right, from + r, c + r, at.first * V);
+    if (r < rows) some_rows(rows - r, at.vectors, inner, a + r, right, from + r, c + r, at.first * V);
+    ++p;
+  }
+}
+
+// sum (TR, N vectors) += a^T B over `depth` rows of a (depth, TR) and B (depth, N vectors).
+template <int N>
+__attribute__((noinline)) void outer_tile(Size depth, const float *a, const float *B, float *sum) {
+  Vector part[TR][N];
+#pragma GCC unroll 16
+  for (int r = 0; r < TR; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < N; ++v) part[r][v] = Vector{};
+  for (Size k = 0; k < depth; ++k) {
+    Vector right[N];
+#pragma GCC unroll 16
+    for (int v = 0; v < N; ++v) right[v] = load(B + v * V);
+    B += N * V;
+#pragma GCC unroll 16
+    for (int r = 0; r < TR; ++r) {
+      const float value = a[r];
+#pragma GCC unroll 16
+      for (int v = 0; v < N; ++v) part[r][v] += value * right[v];
+    }
+    a += TR;
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < TR; ++r)
+#pragma GCC unroll 16
+    for (int v = 0; v < N; ++v) {
+      float *to = sum + (r * N + v) * V;
+      store(to, load(to) + part[r][v]);
+    }
+}
+
+void outer(int vectors, Size depth, const float *a, const float *B, float *sum) {
+  if constexpr (TV >= 4)
+    if (vectors == 4) return outer_tile<4>(depth, a, B, sum);
+  if constexpr (TV >= 3)
+    if (vectors == 3) return outer_tile<3>(depth, a, B, sum);
+  return vectors == 2 ? outer_tile<2>(depth, a, B, sum) : outer_tile<1>(depth, a, B, sum);
+}
+
+}  // namespace
