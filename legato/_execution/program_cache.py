@@ -24,6 +24,7 @@ from legato._execution.compiled_loop import (
 from legato._platform import keras_private
 from legato._platform.locks import TRACING
 from legato._recurrent.model_state import ModelState
+from legato._recurrent.recomputation import recomputing
 from legato._recurrent.reset_rules import Reset
 
 _CHANGED: dict[Verb, tuple[str, ...]] = {
@@ -228,7 +229,7 @@ class ProgramCache:
         return CompiledLoop(step, self._model_state.memories, _CHANGED["predict"])
 
     def _train(self, values: LoopValues, batch):
-        with self._metrics_outside():
+        with self._metrics_outside(), recomputing(self._model.remat):
             emitted, state = self._model.train_step(tuple(values), batch)
         return _scalars(emitted), LoopValues(*map(list, state))
 

@@ -30,6 +30,7 @@ from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
 from legato._platform.checks import check_count, check_flag, check_share
 from legato._platform.locks import with_fit_lock, with_model_lock
+from legato._recurrent.recomputation import Remat, check_remat
 from legato._recurrent.reset_rules import (
     Reset,
     ValidationState,
@@ -43,6 +44,26 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
     """The methods that train, evaluate and predict, mixed into Keras's model classes."""
 
     # Training.
+
+    @property
+    def remat(self) -> Remat:
+        """Steps after which recurrent layers keep their states for the backward pass of training,
+        which computes the steps between again: less memory for somewhat more time.
+
+        True is the square root of the number of steps. None, the default, computes nothing again.
+        A model's file does not have it. Setting it compiles training programs anew.
+
+        Raises:
+            InputError: it is set to something else.
+        """
+        return self.__dict__.get("_legato_remat")
+
+    @remat.setter
+    def remat(self, remat: Remat) -> None:
+        check_remat(remat)
+        if remat != self.remat:
+            self.__dict__["_legato_remat"] = remat
+            self._forget_programs()
 
     @with_fit_lock
     def fit(

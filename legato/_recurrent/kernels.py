@@ -21,6 +21,7 @@ it implements; every other layer needs Keras's scan.
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -39,6 +40,7 @@ from legato._recurrent.jax_kernel import (
     SimpleRNNArithmetic,
 )
 from legato._recurrent.native_recurrence import NativeRecurrence
+from legato._recurrent.recomputation import run_in_segments, segment_steps
 
 _ARITHMETIC: dict[type, type[CellArithmetic]] = {
     keras.layers.LSTMCell: LSTMArithmetic,
@@ -83,6 +85,14 @@ def run_over_time(layer: Any, sequences, initial_state: list, mask, training: bo
         The last output, (rows, …); the outputs of all steps, (rows, steps, …), of which only the
         last need be right if the layer does not return sequences; and the final states.
     """
+    length = segment_steps(sequences.shape[1])
+    if length is not None and not layer.unroll:
+        run = partial(_run, layer, training=training)
+        return run_in_segments(run, length, layer, sequences, initial_state, mask)
+    return _run(layer, sequences, initial_state, mask, training)
+
+
+def _run(layer: Any, sequences, initial_state: list, mask, training: bool) -> tuple:
     kernel = choose_kernel(layer, sequences, mask)
     if kernel.name == "keras":
         return layer.keras_inner_loop(sequences, initial_state, mask, training)
