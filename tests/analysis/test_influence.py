@@ -6,7 +6,7 @@ The oracle is ``jax.jacrev`` through a plain Python loop over the batches, each 
 
 import doctest
 import signal
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -370,45 +370,50 @@ class Noting(keras.layers.Layer):
 
 
 @pytest.mark.parametrize(
-    ("model", "X", "options", "message"),
+    ("make", "X", "options", "message"),
     [
         (
-            keras.Sequential,
+            lambda: keras.Sequential,
             inputs(),
             {},
             "legato.Model or legato.Sequential was expected, and type",
         ),
         (
-            counting(),
+            counting,
             np.ones((3, 2), int),
             {},
             "embeds integers, and a prediction has no derivative",
         ),
-        (stateless(FEATURES), iter([inputs()]), {}, "yields batches; arrays were expected"),
         (
-            stateless(FEATURES),
+            partial(stateless, FEATURES),
+            iter([inputs()]),
+            {},
+            "yields batches; arrays were expected",
+        ),
+        (
+            partial(stateless, FEATURES),
             inputs(),
             {"outputs": 2},
             r"outputs=2 .* \('samples', 2\), has no such",
         ),
-        (stateless(FEATURES), inputs(), {"names": "AB"}, "2 names came for 3 samples"),
+        (partial(stateless, FEATURES), inputs(), {"names": "AB"}, "2 names came for 3 samples"),
         (
-            stateless(FEATURES),
+            partial(stateless, FEATURES),
             inputs(),
             {"batch_size": 0},
             "a whole number of at least 1 was expected",
         ),
         (
-            legato.Sequential([layers.Input((3,)), layers.Dense(1)]),
+            lambda: legato.Sequential([layers.Input((3,)), layers.Dense(1)]),
             inputs()[:, 0],
             {"steps": True},
             r"shapes \[\(3,\)\]; \(time steps, features\) was expected",
         ),
     ],
 )
-def test_invalid_input_is_refused(model, X, options, message):
+def test_invalid_input_is_refused(make, X, options, message):
     with pytest.raises(InputError, match=message):
-        influence(model, X, **options)
+        influence(make(), X, **options)
 
 
 def test_integers_are_converted_to_floats():
