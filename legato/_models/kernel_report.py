@@ -65,9 +65,9 @@ def show_kernels(
     Example:
         >>> import legato
         >>> model = legato.Sequential([legato.layers.Input((None, 2)),
-        ...                            legato.layers.GRU(64, reset_after=False, name="gru")])
+        ...                            legato.layers.GRU(64, unroll=True, name="gru")])
         >>> print(legato.show_kernels(model).layers[0].reason)
-        the GRU has reset_after=False
+        the layer is unrolled
     """
     native = native_kernel.unavailable() or native_kernel.instruction_set()
     check_count("batch_size", batch_size)

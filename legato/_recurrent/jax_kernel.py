@@ -57,7 +57,7 @@ class LSTMArithmetic(CellArithmetic):
     state_count = 2
 
     def sums(self, of_input, of_state, bias, recurrent_bias):
-        return (_plus(of_input + of_state, bias),)
+        return (plus(of_input + of_state, bias),)
 
     def advance(self, sums, states):
         gate, activation = self.recurrent_activation, self.activation
@@ -70,7 +70,7 @@ class GRUArithmetic(CellArithmetic):
     """The reset gate multiplies the state's product, so that sums of input and state stay apart."""
 
     def sums(self, of_input, of_state, bias, recurrent_bias):
-        return _plus(of_input, bias), _plus(of_state, recurrent_bias)
+        return plus(of_input, bias), plus(of_state, recurrent_bias)
 
     def advance(self, sums, states):
         gate, activation = self.recurrent_activation, self.activation
@@ -83,13 +83,13 @@ class GRUArithmetic(CellArithmetic):
 
 class SimpleRNNArithmetic(CellArithmetic):
     def sums(self, of_input, of_state, bias, recurrent_bias):
-        return (_plus(of_input, bias) + of_state,)
+        return (plus(of_input, bias) + of_state,)
 
     def advance(self, sums, states):
         return (self.activation(sums[0]),)
 
 
-def _plus(array, bias):
+def plus(array, bias):
     return array if bias is None else array + bias
 
 
@@ -147,7 +147,7 @@ class JaxRecurrence:
     def _sums(self, operands: Operands, x, hidden) -> tuple:
         kernel = operands.get("kernel")
         of_input = x if kernel is None else x @ kernel
-        of_state = _product(hidden, operands["recurrent_kernel"], operands.get("recurrent_dropout"))
+        of_state = product(hidden, operands["recurrent_kernel"], operands.get("recurrent_dropout"))
         return self.cell.sums(
             of_input, of_state, operands.get("bias"), operands.get("recurrent_bias")
         )
@@ -197,7 +197,7 @@ def _by_step(operands: Operands) -> tuple:
     return jnp.swapaxes(operands["inputs"], 0, 1), None if mask is None else mask.T
 
 
-def _product(values, matrix, scales):
+def product(values, matrix, scales):
     """``values @ matrix``; with scales, the values are multiplied by one of them for each gate.
 
     Args:
@@ -212,7 +212,7 @@ def _product(values, matrix, scales):
 
 
 def _d_values(d_product, transposed, scales):
-    """The cotangent of the values of ``_product``, from the transposed matrix."""
+    """The cotangent of the values of ``product``, from the transposed matrix."""
     if scales is None:
         return d_product @ transposed
     gates = len(scales)
@@ -221,7 +221,7 @@ def _d_values(d_product, transposed, scales):
 
 
 def _d_matrix(values, d_product, scales):
-    """The gradient of the matrix of ``_product``, over all steps and rows."""
+    """The gradient of the matrix of ``product``, over all steps and rows."""
 
     def over_steps(values, d_product):
         return lax.dot_general(values, d_product, (((0, 1), (0, 1)), ((), ())))

@@ -39,7 +39,7 @@ from legato._recurrent.jax_kernel import (
     LSTMArithmetic,
     SimpleRNNArithmetic,
 )
-from legato._recurrent.native_recurrence import NativeRecurrence
+from legato._recurrent.native_recurrence import NativeRecurrence, ResetBeforeArithmetic
 from legato._recurrent.recomputation import run_in_segments, segment_steps
 
 _ARITHMETIC: dict[type, type[CellArithmetic]] = {
@@ -106,6 +106,8 @@ def choose_kernel(layer: Any, sequences, mask) -> Kernel:
     reason = _why_not_native(layer.cell)
     if reason is None:
         return Kernel("native", f"it is built, for {native_kernel.instruction_set()}")
+    if _arithmetic(layer.cell) is ResetBeforeArithmetic:
+        return Kernel("keras", f"{reason}; and the GRU has reset_after=False")
     weights = _weights(layer.cell)
     if weights < _JAX_WEIGHTS or sequences.shape[0] * weights < _JAX_PRODUCTS:
         return Kernel(
@@ -124,7 +126,6 @@ def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
     weights = _weights(cell)
     reasons = {
         "the layer is unrolled": layer.unroll,
-        "the GRU has reset_after=False": not getattr(cell, "reset_after", True),
         "cuDNN may run it": getattr(layer, "use_cudnn", None) is True or _is_on_gpu(),
         "the inputs are not of the dtype of the computation": sequences.ndim != 3
         or sequences.dtype != cell.compute_dtype,
@@ -138,6 +139,12 @@ def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _arithmetic(cell: Any) -> type[CellArithmetic]:
+    if getattr(cell, "reset_after", True):
+        return _ARITHMETIC[type(cell)]
+    return ResetBeforeArithmetic
 
 
 def _activations(cell: Any) -> tuple[Callable, Callable]:
@@ -194,7 +201,7 @@ def _run_recurrence(
     if training and cell.recurrent_dropout not in _KEEPS_ALL:
         masks = cell.get_recurrent_dropout_mask(initial_state[0])
         operands["recurrent_dropout"] = jnp.stack(masks if isinstance(masks, list) else [masks])
-    arithmetic = _ARITHMETIC[type(cell)](*_activations(cell))
+    arithmetic = _arithmetic(cell)(*_activations(cell))
     recurrence = _RECURRENCE[kernel](arithmetic, layer.return_sequences)
     results = custom_derivatives.call(recurrence, operands)
     final_states = results[-len(initial_state) :]

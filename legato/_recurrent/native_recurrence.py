@@ -13,12 +13,28 @@ from legato._recurrent.jax_kernel import (
     JaxRecurrence,
     LSTMArithmetic,
     SimpleRNNArithmetic,
+    plus,
+    product,
 )
+
+
+@dataclass(frozen=True)
+class ResetBeforeArithmetic(CellArithmetic):
+    """A GRU whose reset gate multiplies the state before its product (``reset_after=False``).
+
+    Its two sums are the update gate and the candidate state, since the latter needs the reset gate.
+    """
+
+    def advance(self, sums, states):
+        z, candidate = sums
+        return (z * states[0] + (1 - z) * candidate,)
+
 
 _NAMES: dict[type[CellArithmetic], str] = {
     LSTMArithmetic: "lstm",
     GRUArithmetic: "gru",
     SimpleRNNArithmetic: "simple_rnn",
+    ResetBeforeArithmetic: "gru_reset_before",
 }
 
 
@@ -43,6 +59,18 @@ class NativeRecurrence(JaxRecurrence):
             _NAMES[type(self.cell)], **arguments, b=bias, keep=keep
         )
         return ((hidden, *last) if self.sequences else last), residuals
+
+    def _sums(self, operands: Operands, x, hidden) -> tuple:
+        if not isinstance(self.cell, ResetBeforeArithmetic):
+            return super()._sums(operands, x, hidden)
+        first = 2 * hidden.shape[-1]  # columns of the gates; those of the candidate follow
+        matrix, dropout = operands["recurrent_kernel"], operands.get("recurrent_dropout")
+        of_gates, of_candidate = (None, None) if dropout is None else (dropout[:2], dropout[2:])
+        of_input = plus(x @ operands["kernel"], operands.get("bias"))
+        gates = of_input[:, :first] + product(hidden, matrix[:, :first], of_gates)
+        z, r = jnp.split(self.cell.recurrent_activation(gates), 2, axis=-1)
+        of_state = product(r * hidden, matrix[:, first:], of_candidate)
+        return z, self.cell.activation(of_input[:, first:] + of_state)
 
     def backward(
         self, operands: Operands, kept: Sequence, cotangents: Sequence, wanted: Sequence[str]

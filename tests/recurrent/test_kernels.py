@@ -56,9 +56,10 @@ def run(namespace, cell: str, case: str, dtype: str, **options):
     inputs and the initial state."""
     layer = built(namespace, cell, dtype, **OPTIONS[case], **options)
     rng = np.random.default_rng(4)
-    xs = jnp.asarray(rng.normal(size=(ROWS, STEPS, FEATURES)), dtype)
+    xs = jnp.asarray(rng.normal(size=(ROWS, STEPS, FEATURES)), layer.compute_dtype)
     states = [
-        jnp.asarray(rng.normal(size=(ROWS, UNITS)), dtype) for _ in range(1 + (cell == "LSTM"))
+        jnp.asarray(rng.normal(size=(ROWS, UNITS)), layer.compute_dtype)
+        for _ in range(1 + (cell == "LSTM"))
     ]
     mask = jnp.asarray(rng.random((ROWS, STEPS)) < 0.6) if case in MASKED else None
     others = [each.value for each in layer.non_trainable_variables]
@@ -99,6 +100,17 @@ def test_the_jax_kernel_equals_keras_in_float64(cell, case, without_native, chos
     assert largest_difference(ours, keras_s) < 1e-10
 
 
+def test_the_jax_kernel_is_as_accurate_as_keras_in_bfloat16(without_native, chosen):
+    def error(namespace):
+        pairs = zip(run(namespace, "LSTM", "masked", "mixed_bfloat16"), exact, strict=True)
+        return max(np.abs(np.float32(a) - b).max() / np.abs(b).max() for a, b in pairs)
+
+    exact = run(keras.layers, "LSTM", "masked", "float32")
+    ours, keras_s = error(layers), error(keras.layers)
+    assert chosen == {"jax"}
+    assert ours < 1.5 * keras_s
+
+
 @needs_native
 @pytest.mark.parametrize(
     "case", ["sequences", "backwards", "masked", "dropout", "recurrent dropout"]
@@ -106,6 +118,15 @@ def test_the_jax_kernel_equals_keras_in_float64(cell, case, without_native, chos
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_native_kernel_equals_keras(cell, case, chosen):
     ours, keras_s = (run(each, cell, case, "float32") for each in (layers, keras.layers))
+    assert chosen == {"native"}
+    assert largest_difference(ours, keras_s) < 1e-5
+
+
+@needs_native
+@pytest.mark.parametrize("case", ["sequences", "backwards", "recurrent dropout"])
+def test_a_gru_that_resets_before_the_product_equals_keras(case, chosen):
+    option = {"reset_after": False}
+    ours, keras_s = (run(each, "GRU", case, "float32", **option) for each in (layers, keras.layers))
     assert chosen == {"native"}
     assert largest_difference(ours, keras_s) < 1e-5
 
@@ -149,11 +170,14 @@ def derivatives_of(layer):
 def test_derivatives_of_other_kinds_equal_those_of_keras(kernel, request, chosen):
     if kernel == "jax":
         request.getfixturevalue("without_native")
-    ours, keras_s = (
-        derivatives_of(built(each, "LSTM", "float32")) for each in (layers, keras.layers)
-    )
-    assert chosen == {kernel}
-    assert largest_difference(ours, keras_s) < 1e-5
+    cells = {"LSTM": {}, "GRU": {"reset_after": False}} if kernel == "native" else {"LSTM": {}}
+    for cell, options in cells.items():
+        ours, keras_s = (
+            derivatives_of(built(each, cell, "float32", **options))
+            for each in (layers, keras.layers)
+        )
+        assert chosen == {kernel}
+        assert largest_difference(ours, keras_s) < 1e-5
 
 
 @needs_native
@@ -191,7 +215,9 @@ class OwnCell(keras.layers.LSTMCell):
 
 KERAS_SCANS = {
     "unrolled": lambda: layers.LSTM(UNITS, unroll=True),
-    "reset before the product": lambda: layers.GRU(UNITS, reset_after=False),
+    "reset before the product, not with tanh": lambda: layers.GRU(
+        UNITS, reset_after=False, activation="relu"
+    ),
     "an activation with weights": lambda: layers.LSTM(UNITS, activation=keras.layers.PReLU()),
     "a cell of one's own": lambda: layers.RNN(OwnCell(UNITS)),
 }
