@@ -7,7 +7,7 @@ namespace {
 
 std::size_t backward_scratch_size(const Problem &p, Size rows) {
   const Sizes s(p);
-  return rows * (s.P + kPad) * 3 + kSteps * rows * s.FV * V;
+  return rows * (s.P + kPad) * 3 + kBlock * s.FV * V;
 }
 
 inline Vector sigmoid_slope(Vector value) { return value * (1.0f - value); }
@@ -67,7 +67,7 @@ struct BackwardRun {
   const Problem &p;
   const Sizes s;
   Size begin, rows, line;
-  float *dh, *dc, *part, *dx;  // (rows, line) each; dx (kSteps * rows, padded features)
+  float *dh, *dc, *part, *dx;  // (rows, line) each; dx (kBlock, padded features)
   const float *UT, *WT;
 
   BackwardRun(const Problem &problem, const float *weights, Size first, Size end, float *scratch)
@@ -155,8 +155,8 @@ struct BackwardRun {
   }
 
   void propagate_inputs(Size start, Size end) const {
-    const float *a[legato::kMostRows * kSteps], *from[legato::kMostRows * kSteps];
-    float *to[legato::kMostRows * kSteps];
+    const float *a[kBlock], *from[kBlock];
+    float *to[kBlock];
     const Size width = s.FV * V;
     Size n = 0;
     for (Size t = start; t < end; ++t)
@@ -174,8 +174,9 @@ struct BackwardRun {
   }
 
   void all_steps() const {
+    const Size block = steps_at_once(rows);
     for (Size end = p.steps; end > 0;) {
-      const Size start = end > kSteps ? end - kSteps : 0;
+      const Size start = end > block ? end - block : 0;
       for (Size t = end - 1; t >= start; --t) {
         for (Size r = 0; r < rows; ++r) activate(r, t);
         propagate_states(t);

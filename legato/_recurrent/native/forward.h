@@ -5,22 +5,22 @@
 
 namespace {
 
-constexpr Size kSteps = 8;  // steps whose products with inputs are computed together
+constexpr Size kBlock = 64;  // rows times steps whose products with inputs are computed together
+
+inline Size steps_at_once(Size rows) { return kBlock / rows; }
 
 std::size_t forward_scratch_size(const Problem &p, Size rows) {
-  const Sizes s(p);
-  const Size line = s.P + kPad;
-  Size size = rows * line * 6;  // h, c, and h times the scale of each gate
-  if (p.gates == nullptr) size += kSteps * rows * s.stride;
-  return size;
+  const Sizes s(p);  // h, c, and h times the scale of each gate; z of a block
+  return rows * (s.P + kPad) * 6 + kBlock * (s.l.blocks * s.P + kPad);
 }
 
 inline bool skipped(const Problem &p, Size row, Size step) {
   return p.mask != nullptr && p.mask[row * p.steps + step] == 0;
 }
 
-// A row of gates → the new state h and c, and the values kept in `z`.
-void lstm_row(float *z, float *h, float *c, Size P, bool skip, bool keep) {
+// In all of these a row of gates' inputs z becomes the new state h and c, and what is kept of it goes
+// to `to`: a row of the residual, or z again without derivatives.
+void lstm_row(const float *z, float *to, float *h, float *c, Size P, bool skip, bool keep) {
   for (Size u = 0; u < P; u += V) {
     const Vector i = sigmoid(load(z + u)), f = sigmoid(load(z + P + u));
     const Vector g = tanh_of(load(z + 2 * P + u)), o = sigmoid(load(z + 3 * P + u));
@@ -29,47 +29,47 @@ void lstm_row(float *z, float *h, float *c, Size P, bool skip, bool keep) {
       store(c + u, next);
       store(h + u, o * bent);
     }
-    if (keep) {
-      store(z + u, i), store(z + P + u, f), store(z + 2 * P + u, g), store(z + 3 * P + u, o);
-      store(z + 4 * P + u, skip ? before : next);
-      store(z + 5 * P + u, bent);
-    }
+    if (!keep) continue;
+    store(to + u, i), store(to + P + u, f), store(to + 2 * P + u, g), store(to + 3 * P + u, o);
+    store(to + 4 * P + u, skip ? before : next);
+    store(to + 5 * P + u, bent);
   }
 }
 
-void gru_row(float *z, float *h, Size P, bool skip) {
+void gru_row(const float *z, float *to, float *h, Size P, bool skip) {
   for (Size u = 0; u < P; u += V) {
     const Vector update = sigmoid(load(z + P + u)), reset = sigmoid(load(z + 2 * P + u));
-    const Vector candidate = tanh_of(load(z + 3 * P + u) + reset * load(z + u));
+    const Vector inner = load(z + u), candidate = tanh_of(load(z + 3 * P + u) + reset * inner);
     const Vector before = load(h + u);
     if (!skip) store(h + u, candidate + update * (before - candidate));
-    store(z + P + u, update), store(z + 2 * P + u, reset), store(z + 3 * P + u, candidate);
+    store(to + u, inner), store(to + P + u, update);
+    store(to + 2 * P + u, reset), store(to + 3 * P + u, candidate);
   }
 }
 
 // The gates of a GRU that come before its second product: `left` becomes r * left.
-void reset_row(float *z, float *left, Size P) {
+void reset_row(const float *z, float *to, float *left, Size P) {
   for (Size u = 0; u < P; u += V) {
     const Vector update = sigmoid(load(z + u)), reset = sigmoid(load(z + P + u));
-    store(z + u, update), store(z + P + u, reset);
+    store(to + u, update), store(to + P + u, reset);
     store(left + u, reset * load(left + u));
   }
 }
 
-void reset_before_row(float *z, float *h, Size P, bool skip) {
+void reset_before_row(const float *z, float *to, float *h, Size P, bool skip) {
   for (Size u = 0; u < P; u += V) {
-    const Vector update = load(z + u), candidate = tanh_of(load(z + 2 * P + u));
+    const Vector update = load(to + u), candidate = tanh_of(load(z + 2 * P + u));
     const Vector before = load(h + u);
     if (!skip) store(h + u, candidate + update * (before - candidate));
-    store(z + 2 * P + u, candidate);
+    store(to + 2 * P + u, candidate);
   }
 }
 
-void simple_row(float *z, float *h, Size P, bool skip) {
+void simple_row(const float *z, float *to, float *h, Size P, bool skip) {
   for (Size u = 0; u < P; u += V) {
     const Vector next = tanh_of(load(z + u));
     if (!skip) store(h + u, next);
-    store(z + u, next);
+    store(to + u, next);
   }
 }
 
@@ -80,12 +80,13 @@ inline void copy_row(float *to, const float *from, Size count) {
 struct ForwardRun {
   const Problem &p;
   const Sizes s;
-  Size begin, rows, line;
-  float *h, *c, *left[4], *z;  // (rows, line) each; z (kSteps, rows, stride)
+  Size begin, rows, line, z_line;
+  float *h, *c, *left[4], *z;  // (rows, line) each; z (steps at once, rows, z_line)
   const float *W, *U, *bias;
 
   ForwardRun(const Problem &problem, const float *weights, Size first, Size end, float *scratch)
       : p(problem), s(problem), begin(first), rows(end - first), line(s.P + kPad) {
+    z_line = s.l.blocks * s.P + kPad;
     h = scratch, c = h + rows * line;
     for (int i = 0; i < 4; ++i) left[i] = c + (i + 1) * rows * line;
     z = c + 5 * rows * line;
@@ -100,13 +101,16 @@ struct ForwardRun {
   }
 
   float *gates(Size r, Size t) const {
-    if (p.gates != nullptr) return p.gates + (t * p.rows + begin + r) * s.stride;
-    return z + (t % kSteps * rows + r) * s.stride;
+    return z + (t % steps_at_once(rows) * rows + r) * z_line;
+  }
+
+  float *kept(Size r, Size t) const {
+    return p.gates != nullptr ? p.gates + (t * p.rows + begin + r) * s.stride : gates(r, t);
   }
 
   void project_inputs(Size start, Size end) const {
-    const float *a[legato::kMostRows * kSteps], *from[legato::kMostRows * kSteps];
-    float *to[legato::kMostRows * kSteps];
+    const float *a[kBlock], *from[kBlock];
+    float *to[kBlock];
     Size n = 0;
     for (Size r = 0; r < rows; ++r)
       for (Size t = start; t < end; ++t, ++n) {
@@ -128,8 +132,8 @@ struct ForwardRun {
     const float *scale = p.scale + (gate * p.rows + begin + r) * p.units;
     for (Size u = 0; u < p.units; ++u) to[u] = p.scale != nullptr ? state[u] * scale[u] : state[u];
     if (product.reset) {
-      reset_row(gates(r, t), to, s.P);
-      if (p.gates != nullptr) copy_row(gates(r, t) + 3 * s.P, to, s.P);
+      reset_row(gates(r, t), kept(r, t), to, s.P);
+      if (p.gates != nullptr) copy_row(kept(r, t) + 3 * s.P, to, s.P);
     }
     return to;
   }
@@ -150,27 +154,29 @@ struct ForwardRun {
 
   void activate(Size r, Size t) const {
     const bool skip = skipped(p, begin + r, t);
-    float *row = gates(r, t), *state = h + r * line;
+    const float *row = gates(r, t);
+    float *to = kept(r, t), *state = h + r * line;
     switch (p.cell) {
       case Cell::lstm:
-        lstm_row(row, state, c + r * line, s.P, skip, p.gates != nullptr);
+        lstm_row(row, to, state, c + r * line, s.P, skip, p.gates != nullptr);
         break;
       case Cell::gru:
-        gru_row(row, state, s.P, skip);
+        gru_row(row, to, state, s.P, skip);
         break;
       case Cell::gru_reset_before:
-        reset_before_row(row, state, s.P, skip);
+        reset_before_row(row, to, state, s.P, skip);
         break;
       case Cell::simple_rnn:
-        simple_row(row, state, s.P, skip);
+        simple_row(row, to, state, s.P, skip);
         break;
     }
     copy_row(p.hidden + ((begin + r) * p.steps + t) * p.units, state, p.units);
   }
 
   void all_steps() const {
-    for (Size start = 0; start < p.steps; start += kSteps) {
-      const Size end = start + kSteps < p.steps ? start + kSteps : p.steps;
+    const Size block = steps_at_once(rows);
+    for (Size start = 0; start < p.steps; start += block) {
+      const Size end = start + block < p.steps ? start + block : p.steps;
       project_inputs(start, end);
       for (Size t = start; t < end; ++t) {
         project_states(t);

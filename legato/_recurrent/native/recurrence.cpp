@@ -9,12 +9,13 @@
 // Rows are independent of each other forward and backward, so a call takes some rows through all
 // time steps. The gates' inputs z = b + x W are computed for some steps at once, then z += h U step
 // by step. Gates lie side by side in "blocks" of `padded` columns: units rounded up to whole
-// vectors. Without derivatives, z is scratch memory; with them it is the residual `gates`, where the
-// gates' values replace their inputs, and in the backward pass the derivatives dz with respect to
-// the inputs replace the values. What a residual holds in each block:
+// vectors. z is scratch memory; with derivatives, the gates' values are kept in the residual `gates`,
+// where the backward pass replaces them by the derivatives dz with respect to the gates' inputs. What
+// a residual holds in each block:
 //
 //   lstm               i, f, g, o, c (after masking), tanh(c)     gates i f g o as Keras orders them
-//   gru                h U_h + its bias, z, r, candidate; backward: its derivative times r, dz, dr, dh
+//   gru                h U_h + its bias, z, r, candidate (backward: its derivative times r, dz, dr,
+//                      and its derivative)
 //   gru_reset_before   z, r, candidate, r * h (what U_h is multiplied with)
 //   simple_rnn         the new state
 //
