@@ -7,7 +7,7 @@ namespace {
 
 using legato::Columns;
 
-constexpr Size kDepth = 128;  // rows and steps that are summed at once
+constexpr Size kDepth = 256;  // rows and steps that are summed at once
 
 int runs(const Problem &p, Size *vectors) {
   const Sizes s(p);
