@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from legato._recurrent import native_kernel
 from legato._recurrent.native import build
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +57,28 @@ def test_what_the_compiler_says_is_passed_on(monkeypatch, tmp_path):
     with pytest.raises(build.NotBuiltError, match=message):
         build.build(tmp_path / "library.so")
     assert not (tmp_path / "library.so").exists()
+
+
+def test_why_a_library_is_not_used_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "LIBRARY", tmp_path / "library.so")
+    with pytest.raises(OSError, match=r"it is not built: install legato again .*, or run python "):
+        native_kernel._open_library()
+    build.LIBRARY.write_bytes(b"no library")
+    with pytest.raises(OSError, match=r"library\.so"):
+        native_kernel._open_library()
+    monkeypatch.setenv("LEGATO_NATIVE", "off")
+    with pytest.raises(OSError, match="environment variable LEGATO_NATIVE is 'off'"):
+        native_kernel._open_library()
+
+
+@pytest.mark.skipif(not build.LIBRARY.exists(), reason="the native kernel is not built")
+def test_a_library_of_other_sources_or_another_processor_is_not_used(monkeypatch):
+    monkeypatch.setenv("LEGATO_NATIVE", "mmx")
+    with pytest.raises(OSError, match="this processor has no kernel 'mmx', which LEGATO_NATIVE"):
+        native_kernel._open_library()
+    monkeypatch.setattr(build, "sources_version", lambda: "another")
+    with pytest.raises(OSError, match="it is built from other sources: run python "):
+        native_kernel._open_library()
 
 
 def make_wheel(folder: Path) -> tuple[str, list[str]]:
