@@ -55,9 +55,10 @@ class LoopPlan:
         last: samples in an epoch's last batch; ``batch`` if all are of one size.
         steps: batches in an epoch; ``ENDLESS`` while unknown.
         reset: when state is reset; see ``reset_rules``.
-        every: steps that share a slot for their output: an epoch's for logs, of which the last
-            stays, 1 for predictions.
+        every: steps that share a slot for their output, of which the last stays: an epoch's for
+            logs, 1 for predictions, and for logs of training that callbacks may be given by batch.
         slots: the number of outputs that a call has room for.
+        logs: whether the outputs are logs; those of predictions have an axis of rows.
     """
 
     rows: int
@@ -67,6 +68,7 @@ class LoopPlan:
     reset: Reset
     every: int
     slots: int
+    logs: bool = False
 
 
 class LoopValues(NamedTuple):
@@ -330,7 +332,7 @@ class CompiledLoop:
         values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
         if rows < plan.rows:
             after = [old.at[:rows].set(new) for old, new in zip(memory, after, strict=True)]
-        if rows < plan.batch and plan.every == 1:  # outputs: every batch takes a full one's room
+        if rows < plan.batch and not plan.logs:  # every batch takes a full one's room
             emitted = jax.tree.map(partial(_pad_rows, plan.batch), emitted)
         return emitted, values, after
 

@@ -13,6 +13,7 @@ from legato._execution.callbacks import has_batch_callbacks
 from legato._execution.compiled_loop import ENDLESS, Verb
 from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
+from legato._execution.run_ahead import RunAhead
 
 
 class BatchCallbacks:
@@ -29,7 +30,10 @@ class BatchCallbacks:
 
     Attributes:
         size: batches in an execution; 0 if no callback has batch methods.
+        ahead: runs steps ahead of the callbacks, and replaces reading and writing back; or None.
     """
+
+    ahead: RunAhead | None = None
 
     def __init__(self, run: Run, verb: Verb, callbacks, memory: bool = True):
         self._run, self._verb, self._callbacks, self._memory = run, verb, callbacks, memory
@@ -60,7 +64,8 @@ class BatchCallbacks:
         if self.size and self._first is None:
             self._first = step
             getattr(self._callbacks, f"on_{self._verb}_batch_begin")(step)
-            self._run.read_back(self._memory)
+            if self.ahead is None or self.ahead.is_settled():
+                self._run.read_back(self._memory)
 
     def ends_at(self, step: int) -> bool:
         """Whether the execution is complete when this many steps are done."""
@@ -71,7 +76,10 @@ class BatchCallbacks:
         if self._first is None:
             return False
         last, self._first = self._first + self.size - 1, None
-        self._run.write_back(self._memory)
+        if self.ahead is None:
+            self._run.write_back(self._memory)
+        else:
+            self.ahead.reach(last + 1)
         getattr(self._callbacks, f"on_{self._verb}_batch_end")(last, logs)
         return True
 

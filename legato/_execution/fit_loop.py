@@ -26,6 +26,7 @@ from legato._execution.evaluate_predict import BatchCallbacks, run_evaluate
 from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
+from legato._execution.run_ahead import RunAhead
 from legato._platform import keras_private
 from legato._platform.random_state import global_random_state
 from legato._recurrent.layer_memory import StateVariable, row_count_message
@@ -132,6 +133,9 @@ class FitLoop:
         self._inline = inline
         self.run = Run(model._model_state, "train", reset, validation=inline)
         self._batch_callbacks = BatchCallbacks(self.run, "train", callbacks)
+        by_batch = self._batch_callbacks.size == 1 and isinstance(source, WholeData)
+        if by_batch and keras_private.CAN_HIDE_VALUES:
+            self._batch_callbacks.ahead = RunAhead(self.run)
         self._call_length = CallLength()
         self._logs: dict = {}
         self._skip = 0  # steps of the first epoch that the interrupted run had done
@@ -161,7 +165,7 @@ class FitLoop:
                 first += self._epochs(first, epochs - first)
             finished = True
         finally:
-            self.run.write_back()  # also after an interruption or an error
+            self._write_back()  # also after an interruption or an error
             if model.optimizer is not None and finished:
                 self.run.finalize(model.optimizer)
         self._progress.end()
@@ -236,20 +240,24 @@ class FitLoop:
         self._batch_callbacks.begin(begin)
         began = time.perf_counter()
         due = self._due(block, begin, epoch)
-        emitted = fetch(self.run.call(block, begin, end, due))
-        checked = None
+        ahead, from_step, checked = self._batch_callbacks.ahead, begin, None
+        if ahead is not None:
+            emitted, from_step = ahead.logs(block, begin)
+        else:
+            emitted = fetch(self.run.call(block, begin, end, due))
         if due is not None:
             emitted, checked = emitted
         self._call_length.measure(end - begin, time.perf_counter() - began)
         first = begin // block.steps
         ended = range(first, end // block.steps)
         if self._batch_callbacks.size or not ended:
-            self._logs = logs_of(emitted, 0)
+            self._logs = logs_of(emitted, self.run.slot(from_step, end - 1))
         if ended or self._batch_callbacks.ends_at(end):
             self._end_execution()
         self._progress.steps(epoch, end)
         for at in ended:
-            logs = logs_of(emitted, at - first)
+            last = (at + 1) * block.steps - 1
+            logs = logs_of(emitted, self.run.slot(from_step, last))
             if due is not None and due[at - first]:
                 logs |= add_val_prefix(logs_of(checked, at - first))
                 logs = dict(sorted(logs.items()))  # as Keras hands them out
@@ -271,7 +279,7 @@ class FitLoop:
     def _end(self, epoch: int, logs: dict) -> None:
         """Finish an epoch: validate, call the callbacks, write backups, show the progress."""
         if self._by_epoch:
-            self.run.write_back()
+            self._write_back()
             if self._validation is not None and self._validation.due(epoch):
                 logs = logs | self._validation(self.run, self._callbacks)
                 logs = dict(sorted(logs.items()))
@@ -281,6 +289,11 @@ class FitLoop:
         self._callbacks.on_epoch_end(epoch, logs)
         self._write_backups()
         self._progress.epoch(epoch, logs)
+
+    def _write_back(self) -> None:
+        if self._batch_callbacks.ahead is not None:
+            self._batch_callbacks.ahead.settle()
+        self.run.write_back()
 
     def _write_backups(self) -> None:
         for backup in self._backups:

@@ -27,6 +27,8 @@ from legato._recurrent.model_state import ModelState
 from legato._recurrent.recomputation import recomputing
 from legato._recurrent.reset_rules import Reset
 
+STEP_LOGS = 2**15  # most steps whose logs a program keeps: each call fills the room with zeros
+
 _CHANGED: dict[Verb, tuple[str, ...]] = {
     "train": LoopValues._fields,
     "test": ("non_trainable", "metrics"),
@@ -42,10 +44,12 @@ class PreparedProgram(NamedTuple):
             ``compile`` settles which of them are trained, and it drops all programs.
         run: the compiled loop; for a prediction of one batch the compiled batch; plain Python if
             ``run_eagerly=True`` or ``jit_compile=False``.
+        every: steps that share a slot for their output.
     """
 
     variables: LoopValues
     run: Callable
+    every: int
 
 
 class InlineValidation(NamedTuple):
@@ -132,11 +136,11 @@ class ProgramCache:
         if prepared is None:
             with TRACING:
                 variables, run = self.variables(verb), run or program.runs.get(key)
+                plan = self._plan(verb, block, rows, reset, validation is not None)
                 if run is None:
-                    plan = _plan(verb, block, rows, reset)
                     run = self._compile(program, verb, plan, variables, validation)
                     program.runs[key] = run
-                prepared = program.prepared[key] = PreparedProgram(variables, run)
+                prepared = program.prepared[key] = PreparedProgram(variables, run, plan.every)
         return prepared
 
     def share(self, other: "ProgramCache") -> None:
@@ -149,6 +153,23 @@ class ProgramCache:
         for verb in verbs:
             mine, its = self.loop_of(verb), other.loop_of(verb)
             mine.runs, mine.updates = its.runs, its.updates
+
+    def _plan(
+        self, verb: Verb, block: Block, rows: int, reset: Reset, validated: bool = False
+    ) -> LoopPlan:
+        """The static arguments of the program for a block.
+
+        The logs of every training step are kept, for callbacks with batch methods, if they are
+        Keras's, which are numbers; those of a user's ``train_step`` may be large. A program with a
+        validation in it is never run for such callbacks.
+        """
+        every, slots = 1 if verb == "predict" else block.steps, block.slots
+        by_step = verb == "train" and not validated and slots * block.steps <= STEP_LOGS
+        if by_step and keras_private.trains_as_keras(self._model):
+            every, slots = 1, slots * block.steps
+        return LoopPlan(
+            rows, block.batch, block.last, block.steps, reset, every, slots, verb != "predict"
+        )
 
     def _compile(
         self,
@@ -171,7 +192,7 @@ class ProgramCache:
     def _validation_step(self, validation: InlineValidation, empty_metrics: list) -> Callable:
         """A function that runs a validation, to be traced inside the training program."""
         program, block = self.loop_of("test"), validation.block
-        plan = _plan("test", block, block.batch, "never")
+        plan = self._plan("test", block, block.batch, "never")
 
         def validate(values: LoopValues, memory: list, inputs: LoopInputs):
             if validation.fresh:
@@ -269,11 +290,6 @@ class ProgramCache:
         state = (values.trainable, values.non_trainable)
         outputs, non_trainable = self._model.predict_step(state, batch)
         return outputs, values._replace(non_trainable=list(non_trainable))
-
-
-def _plan(verb: Verb, block: Block, rows: int, reset: Reset) -> LoopPlan:
-    every = 1 if verb == "predict" else block.steps
-    return LoopPlan(rows, block.batch, block.last, block.steps, reset, every, block.slots)
 
 
 def _scalars(logs):

@@ -15,6 +15,7 @@ from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues
 from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
+from legato._platform.single_function import SingleFunctionProgram
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.reset_rules import Reset, replays_epochs
 
@@ -75,7 +76,7 @@ class Run:
         rows = self.model_state.check_batch(block.batch, self.rows)
         programs = ProgramCache(self.model_state)
         self._loop = self._program or programs.loop_of(self._verb)
-        self._variables, self._run = programs.prepare(
+        self._variables, self._run, self._every = programs.prepare(
             self._verb, block, rows, self._reset, self._loop, self._validation
         )
         self._prepared = block.samples
@@ -149,6 +150,34 @@ class Run:
         if self.memory is not None:
             with self.model_state.lock.values:
                 optimizer.finalize_variable_values(self._variables.trainable)
+
+    @property
+    def variables(self) -> list:
+        """All variables whose values the run has, those of the recurrent state at the end."""
+        memories = [memory.variables for memory in self.model_state.memories]
+        return [each for part in (*self._variables, *memories) for each in part]
+
+    @property
+    def can_run_ahead(self) -> bool:
+        """Whether a call gives the logs of every step, and steps may be run again.
+
+        They may if they have the same results each time, and no effects but these.
+        """
+        by_step = self._every == 1 and isinstance(self._run, SingleFunctionProgram)
+        return by_step and self._run.is_one_function
+
+    @property
+    def progress(self) -> tuple:
+        """The values that the run has reached; set, it goes on from there."""
+        return self._values, self._changed, self.memory
+
+    @progress.setter
+    def progress(self, reached: tuple) -> None:
+        self._values, self._changed, self.memory = reached
+
+    def slot(self, begin: int, step: int) -> int:
+        """The slot of the output of a step, in a call that began with step ``begin``."""
+        return step // self._every - begin // self._every
 
     def repeatable(self, x: np.ndarray) -> "RepeatedPrediction":
         """A function that predicts another batch of the shape of the one that was just run."""

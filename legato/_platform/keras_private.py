@@ -34,6 +34,11 @@ def in_stateless_scope() -> bool:
     return _stateless_scope.in_stateless_scope()
 
 
+def trains_as_keras(model) -> bool:
+    """Whether the model has Keras's own training step, not one of the user's."""
+    return type(model).train_step is keras.Model.train_step
+
+
 def in_symbolic_scope() -> bool:
     """Whether Keras is only computing shapes, with symbolic tensors in place of values."""
     return _symbolic_scope.in_symbolic_scope()
@@ -319,6 +324,68 @@ def set_values(variables: Iterable, values: Iterable) -> None:
     """
     for variable, value in zip(variables, values, strict=True):
         variable._value = value
+
+
+_READERS: dict[int, Callable[[], None]] = {}  # by the id of a variable without a value
+
+
+def hide_values(variables: list, reader: Callable[[], None]) -> None:
+    """Take the variables' values away; whoever reads one has ``reader`` called first.
+
+    Args:
+        variables: the variables.
+        reader: gives all of them values again (``show_values``, ``forget_readers``). It may be
+            called in any thread.
+    """
+    _READERS.update(dict.fromkeys(map(id, variables), reader))
+    for variable in variables:
+        vars(variable).pop("_value", None)
+
+
+def values_set_since(pairs: list[tuple]) -> list[tuple]:
+    """The variables that were set since ``hide_values``, and their values.
+
+    Args:
+        pairs: the variables and the values that they had.
+    """
+    now = [(variable, vars(variable).get("_value", value)) for variable, value in pairs]
+    return [new for new, (_, value) in zip(now, pairs, strict=True) if new[1] is not value]
+
+
+def show_values(pairs: list[tuple]) -> None:
+    """Set variables to values of any shape."""
+    for variable, value in pairs:
+        variable._value = value
+        resize(variable, value.shape)
+
+
+def forget_readers(variables: list) -> None:
+    """End what ``hide_values`` began: all of the variables have values."""
+    for variable in variables:
+        _READERS.pop(id(variable), None)
+
+
+def _read_hidden(variable, name: str):
+    """What Python calls for an attribute that a variable does not have."""
+    own = vars(variable)
+    while name == "_value" and name not in own:
+        if (reader := _READERS.get(id(variable))) is None:
+            break
+        reader()
+    if name == "_value" and (value := own.get(name, _READERS)) is not _READERS:
+        return value
+    raise AttributeError(f"{type(variable).__name__!r} object has no attribute {name!r}")
+
+
+def _content(variable) -> dict:
+    """What Python copies of a variable."""
+    hasattr(variable, "_value")  # which reads it if it is hidden
+    return vars(variable).copy()
+
+
+CAN_HIDE_VALUES = not hasattr(_Variable, "__getattr__")  # flax's variables have one
+if CAN_HIDE_VALUES:
+    _Variable.__getattr__, _Variable.__getstate__ = _read_hidden, _content
 
 
 @contextmanager

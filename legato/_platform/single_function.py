@@ -42,9 +42,14 @@ _SUPPORTED_OPERATIONS = frozenset(
 
 
 class SingleFunctionProgram:
-    """A program that XLA:CPU compiles to one function; plain ``jit`` if that is not possible."""
+    """A program that XLA:CPU compiles to one function; plain ``jit`` if that is not possible.
+
+    Attributes:
+        is_one_function: whether it was possible; False before the first call.
+    """
 
     def __init__(self, run: Callable):
+        self.is_one_function = False
         self._run = run
         self._compiled: Callable | None = None
 
@@ -65,6 +70,7 @@ class SingleFunctionProgram:
                     pass
                 else:
                     self._compiled = lambda *arguments: marked(*arguments)[0]
+                    self.is_one_function = True
                     return results
         self._compiled = jax.jit(self._run)
         return self._compiled(*arguments)

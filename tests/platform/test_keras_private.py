@@ -277,3 +277,26 @@ def test_initial_values_are_drawn_at_once_in_other_threads():
         thread.join()
     assert found[1] > 0
     assert here.kernel.numpy().any()
+
+
+def test_a_hidden_value_is_shown_to_whoever_reads_it():
+    variables = [keras.Variable(np.full(2, at), name=f"v{at}") for at in (1.0, 2.0)]
+    held = [(each, each.value) for each in variables]
+    shown = []
+
+    def show():
+        shown.append(keras_private.values_set_since(held))
+        keras_private.show_values(held)
+        keras_private.forget_readers(variables)
+
+    keras_private.hide_values(variables, show)
+    variables[1].assign([5.0, 5.0])
+    assert not shown
+    np.testing.assert_array_equal(variables[0].numpy(), 1.0)
+    ((changed,),) = shown
+    assert changed[0] is variables[1]
+    np.testing.assert_array_equal(changed[1], 5.0)
+    np.testing.assert_array_equal(variables[1].numpy(), 2.0)
+    assert len(shown) == 1
+    with pytest.raises(AttributeError, match="has no attribute 'valeu'"):
+        variables[0].valeu  # noqa: B018

@@ -1,0 +1,285 @@
+"""A run of several steps a call gives callbacks the numbers of a run of one step a call.
+
+The reference is a callback that reads the weights at every batch, so that no step is run ahead; it
+is compared with a loop of ``train_on_batch``. Everything else must equal it to the bit.
+"""
+
+import copy
+import threading
+
+import keras
+import numpy as np
+import pytest
+from cells import FEATURES, STEPS, inputs, spread
+
+import legato
+from legato._execution import run_ahead
+from legato._execution.run import Run
+from legato._execution.run_ahead import RunAhead
+
+BATCHES, EPOCHS = 11, 2
+X = inputs(BATCHES, seed=4)
+y = spread(np.random.default_rng(5), BATCHES, 2)
+
+
+@pytest.fixture(autouse=True)
+def _any_number_of_steps_ahead(monkeypatch):
+    monkeypatch.setattr(run_ahead, "AHEAD_SECONDS", 1e9)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """A model that carries state and draws dropout in every step, and its variables' values."""
+    model = legato.Sequential(
+        [
+            keras.Input((STEPS, FEATURES)),
+            legato.layers.LSTM(3, stateful=True, dropout=0.3),
+            legato.layers.Dense(2),
+        ]
+    )
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(X, y, 1, 1, verbose=0)
+    compute_others(model)
+    return model, [variable.numpy() for variable in all_variables(model)]
+
+
+def started_over(model, begin: list):
+    """The model as it was in the beginning."""
+    for variable, value in zip(all_variables(model), begin, strict=True):
+        variable.assign(value)
+    model.reset_states()
+    return model
+
+
+@pytest.fixture
+def model(made):
+    return started_over(*made)
+
+
+def all_variables(model) -> list:
+    carried = len(model.states)
+    others = model.non_trainable_variables
+    return [
+        *model.trainable_variables,
+        *others[: len(others) - 3 * carried],
+        *model.optimizer.variables,
+    ]
+
+
+def values(model) -> list:
+    """Weights, seeds, optimizer, metrics and state."""
+    states = [part for state in model.states.values() for part in state]
+    read = [each.numpy() for each in (*all_variables(model), *model.metrics_variables)]
+    return [*read, *map(np.asarray, states)]
+
+
+class Watching(keras.callbacks.Callback):
+    """Calls a function with the model at some batches of the run, and keeps what it returns."""
+
+    def __init__(self, do=values, at=range(BATCHES * EPOCHS), event="end"):
+        super().__init__()
+        self.found, self.count = {}, 0
+        self.do, self.at = do, set(at)
+        setattr(self, f"on_train_batch_{event}", self.watch)
+
+    def watch(self, batch, logs=None):
+        if self.count in self.at:
+            self.found[self.count] = self.do(self.model)
+        self.count += 1
+
+
+def fit(model, *callbacks):
+    """Train; returns the logs of every epoch, and all values at the end."""
+    logs = model.fit(X, y, 1, EPOCHS, verbose=0, callbacks=list(callbacks)).history
+    return logs, values(model)
+
+
+def assert_same(mine, its) -> None:
+    for one, other in zip(keras.tree.flatten(mine), keras.tree.flatten(its), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.fixture(scope="module")
+def reference(made):
+    """What a run finds after every batch if it reads after every one, and its end."""
+    every = Watching()
+    return every.found, fit(started_over(*made), every)
+
+
+def test_the_reference_is_a_loop_of_batches(model, reference):
+    found, _ = reference
+    for batch in range(3):
+        model.train_on_batch(X[batch : batch + 1], y[batch : batch + 1])
+        mine = [each.numpy() for each in model.trainable_variables]
+        for one, other in zip(mine, found[batch], strict=False):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("at", [(), (0,), (6,), (10,), (11, 12), (3, 9, 10, 21)])
+@pytest.mark.parametrize("event", ["begin", "end"])
+def test_whoever_reads_finds_the_values_of_that_batch(model, reference, at, event):
+    found, ended = reference
+    some = Watching(at=at, event=event)
+    assert_same(fit(model, some), ended)
+    assert sorted(some.found) == sorted(at)
+    for batch in at:
+        if event == "end":
+            assert_same(some.found[batch], found[batch])
+        elif batch % BATCHES:  # at an epoch's beginning state is reset and metrics are not yet
+            assert_same(some.found[batch], found[batch - 1])
+
+
+def test_a_run_that_nobody_reads_takes_few_calls(model, monkeypatch):
+    calls, call = [], Run.call
+    monkeypatch.setattr(Run, "call", lambda *given: calls.append(given[2:4]) or call(*given))
+    seen = []
+    watching = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append((batch, logs["loss"]))
+    )
+    fit(model, watching)
+    assert calls == [(0, 1), (1, 3), (3, 7), (7, 11), (0, 11)]
+    assert [batch for batch, _ in seen] == EPOCHS * list(range(BATCHES))
+    assert len({loss for _, loss in seen}) == EPOCHS * BATCHES
+
+
+def test_logs_are_those_of_their_batch(made):
+    runs = []
+    for do in (values, lambda _: None):
+        seen = []
+        keep = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs, seen=seen: seen.append(logs)
+        )
+        fit(started_over(*made), Watching(do), keep)
+        runs.append(seen)
+    assert runs[0] == runs[1]
+
+
+def set_a_weight(model):
+    model.trainable_variables[-1].assign([5.0, -5.0])  # without reading any
+
+
+def set_the_rate(model):
+    model.optimizer.learning_rate = 0.5
+
+
+def reset_the_state(model):
+    model.reset_states()
+
+
+def compute_others(model):
+    model.evaluate(X[:3], y[:3], batch_size=1, verbose=0)
+    model.predict(X[:3], batch_size=1, verbose=0)
+
+
+@pytest.mark.parametrize("do", [set_a_weight, set_the_rate, reset_the_state, compute_others])
+@pytest.mark.parametrize("event", ["begin", "end"])
+def test_what_a_callback_changes_is_used_from_then_on(made, do, event):
+    runs = [
+        fit(started_over(*made), Watching(do, at=[5, 16], event=event), *others)
+        for others in ([Watching()], [])
+    ]
+    assert_same(*runs)
+
+
+@pytest.mark.parametrize("batch", [0, 4, 9])
+def test_a_run_that_ends_early_leaves_the_values_of_its_last_batch(model, reference, batch):
+    found, _ = reference
+
+    def stop(model):
+        model.stop_training = True
+
+    fit(model, Watching(stop, at=[batch]))
+    assert_same(values(model), found[batch])
+
+
+def test_an_error_of_a_callback_leaves_the_values_of_its_batch(model, reference):
+    found, _ = reference
+
+    def fail(_):
+        raise RuntimeError("enough")
+
+    with pytest.raises(RuntimeError, match="enough"):
+        fit(model, Watching(fail, at=[5]))
+    assert_same(values(model), found[5])
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_copies_have_the_values_of_their_batch(model, reference, duplicate):
+    found, ended = reference
+    weights = len(model.trainable_variables)
+    copying = Watching(lambda model: list(map(duplicate, model.trainable_variables)), at=[5])
+    assert_same(fit(model, copying), ended)
+    assert_same([each.numpy() for each in copying.found[5]], found[5][:weights])
+
+
+def test_another_thread_reads_the_values_of_that_batch(model, reference):
+    found, ended = reference
+    seen = []
+
+    def read_elsewhere(model):
+        thread = threading.Thread(target=lambda: seen.append(values(model)))
+        thread.start()
+        thread.join()
+
+    assert_same(fit(model, Watching(read_elsewhere, at=[5, 13])), ended)
+    assert_same(seen, [found[5], found[13]])
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+@pytest.mark.parametrize("place", ["logs", "reach"])
+def test_another_thread_may_read_between_a_step_and_its_callback(
+    model, reference, monkeypatch, every, place
+):
+    found, ended = reference
+    act, count = getattr(RunAhead, place), [0]
+
+    def read_first(self, *given):
+        count[0] += 1
+        if count[0] % every == 0:
+            self.read()
+        return act(self, *given)
+
+    monkeypatch.setattr(RunAhead, place, read_first)
+    some = Watching(at=[4, 7, 10, 13])
+    assert_same(fit(model, some), ended)
+    assert_same(some.found, {batch: found[batch] for batch in some.found})
+
+
+def test_threads_that_read_at_any_time_find_whole_values(model, reference):
+    found, ended = reference
+    weights = len(model.trainable_variables)
+    known = {repr([each.tobytes() for each in every[:weights]]) for every in found.values()}
+    seen, done = [], threading.Event()
+
+    def read_again_and_again():
+        while not done.is_set():
+            with model._model_state.lock.values:
+                seen.append([each.numpy() for each in model.trainable_variables])
+
+    begin = repr([each.numpy().tobytes() for each in model.trainable_variables])
+    thread = threading.Thread(target=read_again_and_again)
+    thread.start()
+    try:
+        assert_same(fit(model, Watching(lambda _: None)), ended)
+    finally:
+        done.set()
+        thread.join()
+    assert {repr([each.tobytes() for each in one]) for one in seen} <= known | {begin}
+
+
+class OwnStep(legato.Model):
+    """A training step of the user's, whose logs are not numbers."""
+
+    def train_step(self, state, data):
+        logs, state = super().train_step(state, data)
+        return {**logs, "large": keras.ops.ones((4, 5))}, state
+
+
+def test_logs_of_a_step_of_the_users_own_are_kept_once_an_epoch():
+    start = keras.Input((STEPS, FEATURES))
+    model = OwnStep(start, legato.layers.Dense(2)(legato.layers.GRU(2)(start)))
+    model.compile("sgd", "mse")
+    watching = Watching(lambda _: None)
+    history = model.fit(X, y, 1, EPOCHS, verbose=0, callbacks=[watching]).history
+    assert np.shape(history["large"]) == (EPOCHS, 4, 5)
+    assert watching.count == BATCHES * EPOCHS
