@@ -202,13 +202,13 @@ def test_6_validation_changes_no_number_of_the_training():
 
 @pytest.mark.usefixtures("optimized")
 def test_6_validation_starts_fresh_or_continues():
-    logs, cell = {}, BY_NAME["GRU"]
+    logs = {}
     for start in ("fresh", "continue"):
-        model = compiled_model(cell=cell)
+        model = compiled_model()
         logs[start] = model.fit(
             X, y, ROWS, verbose=0, validation_data=(X_VALID, Y_VALID), validation_state=start
         ).history["val_loss"]
-    other = compiled_model(cell=cell)
+    other = compiled_model()
     other.fit(X, y, ROWS, verbose=0)
     went_on = other.evaluate(X_VALID, Y_VALID, ROWS, verbose=0, return_dict=True)["loss"]
     other.reset_states()

@@ -271,7 +271,7 @@ POLICIES = [(cell, "epoch", False) for cell in CELLS] + [
     ids=[f"{cell.name}-{reset}{'-starts' * some}" for cell, reset, some in POLICIES],
 )
 def test_e_the_compiled_run_is_a_python_loop(cell, reset, some_start):
-    epochs = 70 if cell.name == "LSTM" else 10
+    epochs = 70
     model, X, y = trainable(cell, None if cell.name == "LSTM" else keras.optimizers.SGD(0.003))
     model.optimizer.build(model.trainable_variables)
     variables = [*model.variables, *model.optimizer.variables]
