@@ -15,7 +15,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -37,12 +37,13 @@ RIVALS = {
 class Worker:
     """One rival in its own process: sends requests, receives answers."""
 
-    def __init__(self, name: str, python: str) -> None:
+    def __init__(self, name: str, python: str, command: Sequence[str] | None = None) -> None:
+        script, *words = command or RIVALS[name]
         self.name = name
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by close)
         self._cache = tempfile.TemporaryDirectory(prefix="legato-benchmark-")  # empty: a cold start
         self._process = subprocess.Popen(
-            [python, str(HERE / "rivals" / RIVALS[name][0]), *RIVALS[name][1:]],
+            [python, str(HERE / "rivals" / script), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -83,12 +84,21 @@ def environment(cache: str) -> dict[str, str]:
     return {**inherited, "PYTHONPATH": os.pathsep.join(path), "LEGATO_CACHE_DIR": cache}
 
 
-def start(names: Iterable[str], pythons: dict[str, str]) -> dict[str, Worker]:
-    """Start the rivals that can run here; print the reason for each that cannot."""
+def start(
+    names: Iterable[str],
+    pythons: dict[str, str],
+    commands: Mapping[str, Sequence[str]] = RIVALS,
+) -> dict[str, Worker]:
+    """Start the rivals that can run here; print the reason for each that cannot.
+
+    What follows a comma in a rival's name is a setting: its interpreter is that of the same rival
+    without the setting.
+    """
     workers = {}
     for name in names:
         progress(f"starting {name}")
-        worker = Worker(name, pythons.get(name, sys.executable))
+        python = pythons.get(name.partition(",")[0], sys.executable)
+        worker = Worker(name, python, commands[name])
         if worker.missing is None:
             workers[name] = worker
         else:
@@ -103,7 +113,7 @@ def in_turn(names: Sequence[str], round_number: int) -> list[str]:
 
 
 def arguments(question: str, rivals: Sequence[str], rounds: int) -> argparse.ArgumentParser:
-    """The arguments that every benchmark takes."""
+    """The arguments that every benchmark with rivals takes; rivals are names of `RIVALS`."""
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--rounds", type=int, default=rounds, help="number of measurements of each")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
@@ -166,11 +176,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def machine() -> dict[str, str]:
     """The machine, Python version and date of the measurement."""
     return {
-        "processor": f"{_processor()}, {_cores()} cores",
+        "processor": f"{_processor()}, {core_count()} cores",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "date": datetime.date.today().isoformat(),
+        "load": f"load {os.getloadavg()[0]:.1f}",
     }
 
 
@@ -183,7 +194,8 @@ def _processor() -> str:
     return next(names, platform.machine())
 
 
-def _cores() -> int:
+def core_count() -> int:
+    """The number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -4,8 +4,10 @@ A rival is a class with the methods of `Rival`. `serve` reads one request a line
 and writes one line with the result to the original standard output. The rival's own output goes to
 standard error, so that it cannot break the protocol. Requests:
 
-    {"do": "fit", "network": 1, "epochs": 500}         -> {"seconds": ..., "accuracy": ...}
-    {"do": "call", "network": 1, "what": "predict"}    -> {"microseconds": ..., "calls": ...}
+    {"do": "fit", "network": 1, "epochs": 500}
+        -> {"seconds": ..., "cpu_seconds": ..., "accuracy": ...}
+    {"do": "call", "network": 1, "what": "predict"}
+        -> {"microseconds": ..., "cpu_microseconds": ..., "calls": ...}
     {"do": "losses", "network": 5}                     -> {"losses": [...]}
     {"do": "ways", "network": 5}                       -> {"ways": [...]}
     {"do": "answers", "network": 5, "way": "feed", "steps": 60} -> {"answers": [[...], ...]}
@@ -16,7 +18,7 @@ standard error, so that it cannot break the protocol. Requests:
     {"do": "memory"}                                   -> {"peak_mib": ...}
 
 The first `fit` or `call` of a network builds its model within the measured time, since users wait
-for it; later calls are steady.
+for it; later calls are steady. Processor time is that of all threads of the process.
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any, Protocol
 
 import _stepwise
-from _networks import NETWORKS, Network
+from _networks import NETWORKS
 from _stepwise import Way
 
 CALL_SECONDS = 0.3
@@ -68,11 +70,11 @@ class Rival(Protocol):
         return {}
 
 
-Loaded = tuple[Callable[[Network], Rival], dict[str, str]]  # how to build one, and versions
+Loaded = tuple[Callable[[Any], Rival], dict[str, str]]  # how to build one, and versions
 
 
-def serve(load: Callable[[], Loaded]) -> None:
-    """Import the rival with `load`, report its versions, then serve requests."""
+def serve(load: Callable[[], Loaded], networks: Mapping[Any, Any] = NETWORKS) -> None:
+    """Import the rival with `load`, report its versions, then serve requests on some networks."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -86,7 +88,7 @@ def serve(load: Callable[[], Loaded]) -> None:
         answer({"missing": str(error)})
         return
     answer({"versions": versions})
-    requests = _Requests(rival)
+    requests = _Requests(rival, networks)
     for line in sys.stdin:
         answer(requests.handle(json.loads(line)))
 
@@ -94,55 +96,59 @@ def serve(load: Callable[[], Loaded]) -> None:
 class _Requests:
     """Handles requests, and keeps one model for each network."""
 
-    def __init__(self, rival: Callable[[Network], Rival]) -> None:
-        self._rival = rival
-        self._models: dict[int, Rival] = {}
-        self._ways_of: dict[int, dict[str, Way]] = {}
-        self._measures_of: dict[int, dict[str, Callable]] = {}
+    def __init__(self, rival: Callable[[Any], Rival], networks: Mapping[Any, Any]) -> None:
+        self._rival, self._networks = rival, networks
+        self._models: dict[Any, Rival] = {}
+        self._ways_of: dict[Any, dict[str, Way]] = {}
+        self._measures_of: dict[Any, dict[str, Callable]] = {}
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         do = request.pop("do")
         return getattr(self, f"_{do}")(**request)
 
-    def _model(self, number: int) -> Rival:
+    def _model(self, number: Any) -> Rival:
         if number not in self._models:
-            self._models[number] = self._rival(NETWORKS[number])
+            self._models[number] = self._rival(self._networks[number])
         return self._models[number]
 
-    def _fit(self, network: int, epochs: int) -> dict[str, Any]:
-        started = time.perf_counter()
+    def _fit(self, network: Any, epochs: int) -> dict[str, Any]:
+        started, cpu = time.perf_counter(), time.process_time()
         accuracy = self._model(network).fit(epochs)
-        return {"seconds": time.perf_counter() - started, "accuracy": accuracy}
+        return {
+            "seconds": time.perf_counter() - started,
+            "cpu_seconds": time.process_time() - cpu,
+            "accuracy": accuracy,
+        }
 
-    def _call(self, network: int, what: str) -> dict[str, Any]:
+    def _call(self, network: Any, what: str) -> dict[str, Any]:
         call = self._model(network).calls().get(what)
         return time_calls(call) if call else {"microseconds": None, "calls": 0}
 
-    def _losses(self, network: int) -> dict[str, Any]:
-        return {"losses": self._rival(NETWORKS[network]).losses()}
+    def _losses(self, network: Any) -> dict[str, Any]:
+        return {"losses": self._rival(self._networks[network]).losses()}
 
-    def _way(self, network: int, way: str) -> Way:
+    def _way(self, network: Any, way: str) -> Way:
         return self._known_ways(network)[way]
 
-    def _known_ways(self, network: int) -> dict[str, Way]:
+    def _known_ways(self, network: Any) -> dict[str, Way]:
         if network not in self._ways_of:
             self._ways_of[network] = self._model(network).ways()
         return self._ways_of[network]
 
-    def _ways(self, network: int) -> dict[str, Any]:
+    def _ways(self, network: Any) -> dict[str, Any]:
         return {"ways": list(self._known_ways(network))}
 
-    def _answers(self, network: int, way: str, steps: int) -> dict[str, Any]:
+    def _answers(self, network: Any, way: str, steps: int) -> dict[str, Any]:
         return {"answers": _stepwise.answers(self._way(network, way), steps)}
 
-    def _step(self, network: int, way: str) -> dict[str, Any]:
+    def _step(self, network: Any, way: str) -> dict[str, Any]:
         return time_calls(_stepwise.next_step(self._way(network, way)), MAX_STEPS)
 
-    def _generate(self, network: int, way: str, steps: int) -> dict[str, Any]:
+    def _generate(self, network: Any, way: str, steps: int) -> dict[str, Any]:
         seconds, letters = _stepwise.generate(self._way(network, way), steps)
         return {"seconds": seconds, "letters": letters}
 
-    def _measure(self, network: int, what: str, **given: Any) -> dict[str, Any]:
+    def _measure(self, network: Any, what: str, **given: Any) -> dict[str, Any]:
         if network not in self._measures_of:
             self._measures_of[network] = self._model(network).measures()
         return self._measures_of[network][what](**given)
@@ -163,9 +169,14 @@ def time_calls(call: Callable[[], Any], most: int = MAX_CALLS) -> dict[str, Any]
     call()
     call()
     seconds: list[float] = []
-    stop = time.perf_counter() + CALL_SECONDS
+    cpu, stop = time.process_time(), time.perf_counter() + CALL_SECONDS
     while len(seconds) < most and (len(seconds) < 3 or time.perf_counter() < stop):
         started = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - started)
-    return {"microseconds": median(seconds) * 1e6, "calls": len(seconds)}
+    cpu = (time.process_time() - cpu) / len(seconds)
+    return {
+        "microseconds": median(seconds) * 1e6,
+        "cpu_microseconds": cpu * 1e6,
+        "calls": len(seconds),
+    }

@@ -17,6 +17,16 @@ from _stepwise import Feed, Way
 from _worker import Loaded, Rival, serve
 
 
+def with_epsilon_of_keras(adam: Any) -> None:
+    """Let a new Adam add epsilon where Keras adds it: before the bias correction."""
+    steps = itertools.count(1)
+
+    def set_epsilon(adam: Any, *_: Any) -> None:
+        adam.param_groups[0]["eps"] = 1e-7 / math.sqrt(1 - 0.999 ** next(steps))
+
+    adam.register_step_pre_hook(set_epsilon)
+
+
 class Torch(Rival):
     def __init__(self, network: _networks.Network) -> None:
         import torch
@@ -79,12 +89,7 @@ class Torch(Rival):
             self._dense.weight.copy_(dense.T)
             self._dense.bias.copy_(dense_bias)
         self._optimise()
-        steps = itertools.count(1)
-
-        def keras_epsilon(adam: Any, *_: Any) -> None:  # Keras adds it before bias correction
-            adam.param_groups[0]["eps"] = 1e-7 / math.sqrt(1 - 0.999 ** next(steps))
-
-        self._adam.register_step_pre_hook(keras_epsilon)
+        with_epsilon_of_keras(self._adam)
 
     def _answer(self, sample: np.ndarray) -> np.ndarray:
         torch = self._torch
