@@ -39,7 +39,7 @@ class Peak:
 
     def facts(self) -> dict[str, float | str]:
         """The rate and how it was measured."""
-        return {"gflop_per_s": self.gflops, "method": self.method}
+        return {"gflops": self.gflops, "method": self.method}
 
     def _in_c(self) -> float:
         command = [str(self._program), str(core_count())]

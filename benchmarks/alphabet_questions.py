@@ -15,8 +15,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
-from _bench import machine, progress, table
+from _bench import machine, progress, save, table
 
 
 def run_questions(words: list[str], cache: str) -> tuple[dict[str, float], float]:
@@ -34,9 +35,10 @@ def run_questions(words: list[str], cache: str) -> tuple[dict[str, float], float
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table, and save if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", choices=["quick", "default"], help="one of the two")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     given = parser.parse_args()
     columns: dict[str, tuple[dict[str, float], float]] = {}
     for name, words in {"quick": ["--quick"], "default": []}.items():
@@ -53,6 +55,8 @@ def main() -> None:
     rows.append(["the process, s", *(f"{whole:.1f}" for _, whole in columns.values())])
     print((__doc__ or "").splitlines()[0], ", ".join(machine().values()), sep="\n")
     print(f"\n{table(['question', *columns], rows)}")
+    seconds = {name: {**each, "process": whole} for name, (each, whole) in columns.items()}
+    save(given.json, {}, {"seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -10,16 +10,15 @@ of a run that the progress line takes: the same run with `verbose=1` at a termin
 """
 
 import legato  # noqa: I001  before Keras, so that it runs on JAX
+import argparse
 import io
-import json
-import sys
 import time
 from pathlib import Path
 from statistics import median
 
 import keras
 import numpy as np
-from _bench import machine, significant, table
+from _bench import machine, save, significant, table
 from rivals._networks import NETWORKS, samples
 
 ROUNDS = 5
@@ -69,7 +68,7 @@ def seconds_an_epoch(model, x, y, what: str, epochs: int) -> float:
     return (time.perf_counter() - began) / epochs
 
 
-def compare(number: int) -> list[dict]:
+def compare(number: int, rounds: int) -> list[dict]:
     """Every kind of run of one network."""
     network = NETWORKS[number]
     x, labels = samples(network)
@@ -79,13 +78,13 @@ def compare(number: int) -> list[dict]:
     rows = []
     for what in KINDS:
         times: dict[str, list[float]] = {name: [] for name in models}
-        for number_of_round in range(ROUNDS + 1):
+        for number_of_round in range(rounds + 1):
             for name, model in models.items():
                 seconds = seconds_an_epoch(model, x, y, what, EPOCHS[name])
                 if number_of_round:  # the first one compiles
                     times[name].append(seconds)
         ratio = median(k / m for m, k in zip(times["legato"], times["keras"], strict=True))
-        rows.append({"what": what, "ratio": ratio, **times})
+        rows.append({"what": what, "ratio": ratio, "seconds_an_epoch": times})
         print(f"network {number}: {what}: {ratio:.1f}", flush=True)
     return rows
 
@@ -114,24 +113,27 @@ def progress_share(number: int) -> float:
 
 
 def main() -> None:
-    """Measure, print, and save beside this file if asked."""
+    """Measure, print, and save if asked."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    given = parser.parse_args()
     print(__doc__.splitlines()[0], *machine().values(), sep="\n")
-    results = {number: compare(number) for number in (1, 5)}
+    results = {number: compare(number, given.rounds) for number in (1, 5)}
     for number, rows in results.items():
         shown = [
             [
                 row["what"],
                 significant(row["ratio"], 2),
-                significant(median(row["legato"]) * 1e6),
-                significant(median(row["keras"]) * 1e6),
+                significant(median(row["seconds_an_epoch"]["legato"]) * 1e6),
+                significant(median(row["seconds_an_epoch"]["keras"]) * 1e6),
             ]
             for row in rows
         ]
         head = [f"network {number}", "Keras / legato", "legato, µs an epoch", "Keras, µs an epoch"]
         print(f"\n{table(head, shown)}")
     print(f"\nthe progress line takes {progress_share(1):.1%} of a run of network 1")
-    if sys.argv[1:]:
-        Path(sys.argv[1]).write_text(json.dumps(results, indent=1))
+    save(given.json, {}, {f"network {number}": rows for number, rows in results.items()})
 
 
 if __name__ == "__main__":

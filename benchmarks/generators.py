@@ -17,11 +17,12 @@ import os
 import resource
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 import keras
 import numpy as np
-from _bench import machine, significant, table
+from _bench import machine, save, significant, table
 
 UNITS, ROWS, STEPS, FEATURES, BATCHES, ROUNDS = 128, 32, 100, 64, 12, 4
 
@@ -71,8 +72,8 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def stream(gigabytes: float) -> None:
-    """Train on batches made while they are read; print the peak memory."""
+def stream(gigabytes: float) -> dict[str, float]:
+    """Train on batches made while they are read; print and return the peak memory, in MiB."""
     batch_bytes = ROWS * STEPS * FEATURES * 4
     count = int(gigabytes * 2**30 / batch_bytes)
     rng, peaks = np.random.default_rng(0), {}
@@ -93,13 +94,15 @@ def stream(gigabytes: float) -> None:
         f"\n{gigabytes:g} GiB in {count:,} batches, {seconds:.0f} s: peak memory {before:.0f} MiB "
         f"before, {tenth:.0f} MiB after a tenth, {end:.0f} MiB at the end"
     )
+    return {"before": before, "after a tenth": tenth, "at the end": end}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and save if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=10.0, help="size of the generated data")
-    gigabytes = parser.parse_args().gigabytes
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    given = parser.parse_args()
     print(__doc__.splitlines()[0], ", ".join(machine().values()), sep="\n")
     times = rates()
     rows = [
@@ -111,7 +114,8 @@ def main() -> None:
         for name, each in times.items()
     ]
     print(table(["", "rate, arrays = 1", "ms a step"], rows))
-    stream(gigabytes)
+    peaks = stream(given.gigabytes)
+    save(given.json, {}, {"ms_a_step": times, "peak_mib": peaks})
 
 
 if __name__ == "__main__":

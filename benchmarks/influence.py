@@ -15,13 +15,14 @@ import legato  # noqa: I001  before Keras, so that it runs on JAX
 import argparse
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import jax
 import keras
 import numpy as np
-from _bench import in_turn, machine, progress, ratios, significant, spread, table
+from _bench import in_turn, machine, progress, ratios, save, significant, spread, table
 
 
 class Measurement(NamedTuple):
@@ -100,13 +101,14 @@ def lines(found: dict[str, Measurement]) -> list[list[str]]:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and save if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", nargs="+", type=int, default=[250, 500, 1000, 2000, 4000])
     parser.add_argument("--outputs", nargs="+", type=int, default=[1])
     parser.add_argument("--units", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    given, times = parser.parse_args(), {}
     print((__doc__ or "").splitlines()[0], ", ".join(machine().values()), sep="\n")
     for outputs in given.outputs:
         for steps in given.steps:
@@ -114,6 +116,11 @@ def main() -> None:
             found = measure(steps, outputs, given.units, given.rounds)
             columns = [head, "× influence", "time", "first", "lost", "difference"]
             print(f"\n{table(columns, lines(found))}", flush=True)
+            times[head] = {
+                name: {"first_s": each.first, "further_s": each.further}
+                for name, each in found.items()
+            }
+    save(given.json, {}, times)
 
 
 if __name__ == "__main__":

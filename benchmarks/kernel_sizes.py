@@ -6,7 +6,7 @@ time of all threads, which other work on the machine hardly changes; ratios are 
 rules in `legato/_recurrent/kernels.py` come from these figures; `chosen` is what they choose.
 
     python benchmarks/kernel_sizes.py
-    python benchmarks/kernel_sizes.py --rows 1 --rounds 9
+    python benchmarks/kernel_sizes.py --sizes LSTM,1,64,8,50 GRU,32,100,8,50 --rounds 9
 """
 
 import legato  # noqa: I001  before Keras, so that it runs on JAX
@@ -37,6 +37,13 @@ SIZES = [  # cell, rows, units, inputs, time steps
 BATCHES = 8
 SECONDS = 0.15  # of processor time in a round
 CHOOSE = kernels.choose_kernel
+
+
+def read_size(text: str) -> tuple:
+    """A size as it is written after `--sizes`."""
+    cell, *numbers = text.split(",")
+    rows, units, inputs, steps = map(int, numbers)
+    return cell, rows, units, inputs, steps
 
 
 def build(size: tuple) -> legato.Sequential:
@@ -104,13 +111,12 @@ def main() -> None:
     """Print one row for each size, ratios first; save if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", nargs="+", type=int, help="only these numbers of rows")
+    sizes = "other sizes: cell, rows of a batch, units, inputs, time steps"
+    parser.add_argument("--sizes", nargs="+", type=read_size, default=SIZES, help=sizes)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     given = parser.parse_args()
     rows, results = [], {}
-    for size in SIZES:
-        if given.rows and size[1] not in given.rows:
-            continue
+    for size in given.sizes:
         name = "{} {} x {}, {} inputs, {} steps".format(*size)
         progress(name)
         results[name] = measure(size, given.rounds)

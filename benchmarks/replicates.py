@@ -12,10 +12,11 @@ as in a loop over seeds (measured on three, scaled to their number). Alternating
 import legato  # noqa: I001  before Keras, so that it runs on JAX
 import argparse
 import time
+from pathlib import Path
 from statistics import median
 
 import keras
-from _bench import machine, progress, significant, table
+from _bench import machine, progress, save, significant, table
 
 from legato import alphabet
 from legato._analysis import parallel_training
@@ -86,16 +87,18 @@ def measure(network: alphabet.Network, count: int, rounds: int) -> dict[str, lis
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and save if asked."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--networks", nargs="+", type=int, default=[*SEEDS])
     parser.add_argument("--seeds", type=int, help="number (default: 32, of network 5 128)")
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    given, results = parser.parse_args(), {}
     print((__doc__ or "").splitlines()[0], ", ".join(machine().values()), sep="\n")
     for number in given.networks:
         count = given.seeds or SEEDS.get(number, 32)
         times = measure(alphabet.NETWORKS[number - 1], count, given.rounds)
+        results[f"network {number}"] = times
         rows = [
             [
                 name,
@@ -108,6 +111,7 @@ def main() -> None:
             for name, each in times.items()
         ]
         print(f"\n{table([f'network {number}', '× warm', '× cold', 'time'], rows)}", flush=True)
+    save(given.json, {}, {"seconds": results})
 
 
 if __name__ == "__main__":

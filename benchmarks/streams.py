@@ -165,7 +165,7 @@ def pool(given: argparse.Namespace, versions: dict) -> Any:
     ]
     head = ["fed at once, of 10,000", "µs a feed", "µs a step", "steps a second"]
     print(_bench.table(head, rows) + "\n", flush=True)
-    return {"microseconds": times, "subsets": subsets}
+    return {"microseconds": times, "subset_microseconds": subsets}
 
 
 def generate(given: argparse.Namespace, versions: dict) -> Any:
@@ -228,7 +228,7 @@ def memory(given: argparse.Namespace, versions: dict) -> Any:
     rows = [[what, _bench.spread([each[what] for each in moves])] for what in moves[0]]
     head = [f"among {STREAMS:,} streams, median of many", "µs"]
     print(_bench.table(head, rows) + "\n", flush=True)
-    return {"memory": takes, "moves": moves}
+    return {"memory": takes, "moves_us": moves}
 
 
 def spread_mib(values: list[float]) -> list[str]:

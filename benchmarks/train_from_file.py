@@ -22,7 +22,7 @@ from statistics import median
 import keras
 import numpy as np
 import polars
-from _bench import machine, ratios, significant, spread, table
+from _bench import machine, ratios, save, significant, spread, table
 
 from legato import layers
 from legato._series.lanes import Lanes
@@ -115,11 +115,12 @@ def peak_mib(path: Path) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and save if asked."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--groups", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path, small = Path(folder, "sensors.csv"), Path(folder, "few.csv")
@@ -157,6 +158,8 @@ def main() -> None:
         above = (median(all_of_it) - median(few)) / size
         print(f"peak memory, MiB: {spread(all_of_it)}; of a small file {spread(few)}")
         print(f"the difference of the medians is {significant(above, 2)} times the file")
+    results = {"seconds": parts | times, "peak_mib": {"small file": few, "file": all_of_it}}
+    save(arguments.json, {}, results)
 
 
 if __name__ == "__main__":

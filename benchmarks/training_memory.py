@@ -80,7 +80,11 @@ def main() -> None:
     print(f"{QUESTION}\n{_bench.facts(versions)}\n{NETWORKS[given.network].describe()}\n")
     print(report(results))
     print("\nlegato and c train the whole published run, the others two epochs of it.")
-    _bench.save(given.json, versions, results)
+    peaks = {
+        name: {"imported": [first for first, _ in each], "trained": [last for _, last in each]}
+        for name, each in results.items()
+    }
+    _bench.save(given.json, versions, {"peak_mib": peaks})
 
 
 if __name__ == "__main__":
