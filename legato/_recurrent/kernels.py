@@ -52,9 +52,10 @@ _LOOPS = tuple(
     each.inner_loop
     for each in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 )
-# The JAX kernel is faster from these numbers of weights, and of rows times weights, on. Measured by
-# benchmarks/kernels.py.
-_JAX_WEIGHTS, _JAX_PRODUCTS = 30_000, 250_000
+# Sizes from which on Keras's scan is slower, by benchmarks/kernel_sizes.py:
+_JAX_PRODUCTS = 10_000  # than the JAX kernel, rows times weights;
+_JAX_ROWS, _JAX_WEIGHTS = 32, 150_000  # of so many rows of one input each, only if so many weights
+_GRU_INPUTS = 16  # than either kernel, for one row of a GRU: XLA's code for its products is slow
 _KEEPS_ALL = (0.0, 1.0)  # rates at which Keras's cells apply no dropout
 
 
@@ -108,11 +109,8 @@ def choose_kernel(layer: Any, sequences, mask) -> Kernel:
         return Kernel("native", f"it is built, for {native_kernel.instruction_set()}")
     if _arithmetic(layer.cell) is ResetBeforeArithmetic:
         return Kernel("keras", f"{reason}; and the GRU has reset_after=False")
-    weights = _weights(layer.cell)
-    if weights < _JAX_WEIGHTS or sequences.shape[0] * weights < _JAX_PRODUCTS:
-        return Kernel(
-            "keras", f"{reason}; and for so few weights Keras's scan is faster than JAX's"
-        )
+    if _is_scan_faster(layer.cell, sequences.shape[0]):
+        return Kernel("keras", f"{reason}; and Keras's scan is faster than JAX's at this size")
     return Kernel("jax", reason)
 
 
@@ -123,7 +121,6 @@ def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
     rows, steps = sequences.shape[:2]
     if not (isinstance(rows, int) and isinstance(steps, int)):
         return "the shapes are not known yet"
-    weights = _weights(cell)
     reasons = {
         "the layer is unrolled": layer.unroll,
         "cuDNN may run it": getattr(layer, "use_cudnn", None) is True or _is_on_gpu(),
@@ -132,13 +129,27 @@ def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
         "the mask is not of shape (rows, steps)": mask is not None
         and getattr(mask, "ndim", 0) != 2,
         "there is nothing to compute, or one step": rows == 0 or steps <= 1,
-        "one row and so few weights are fastest inside one compiled function": rows == 1
-        and is_small(rows, weights, training=True),
+        "one row and so few weights are fastest inside one compiled function": (
+            _is_fastest_in_one_function(cell, rows)
+        ),
         "an activation is not a function of its argument alone": not all(
             map(_is_plain, _activations(cell))
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _is_fastest_in_one_function(cell: Any, rows: int) -> bool:
+    """Whether Keras's scan in one function (``single_function.py``) is faster than all kernels."""
+    slow = isinstance(cell, keras.layers.GRUCell) and cell.kernel.shape[0] >= _GRU_INPUTS
+    return rows == 1 and not slow and is_small(rows, _weights(cell), training=True)
+
+
+def _is_scan_faster(cell: Any, rows: int) -> bool:
+    """Whether Keras's scan is faster than the JAX kernel."""
+    weights = _weights(cell)
+    one_input = cell.kernel.shape[0] == 1 and rows >= _JAX_ROWS and weights < _JAX_WEIGHTS
+    return rows * weights < _JAX_PRODUCTS or one_input
 
 
 def _arithmetic(cell: Any) -> type[CellArithmetic]:

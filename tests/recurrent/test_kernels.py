@@ -36,7 +36,6 @@ needs_native = pytest.mark.skipif(
 def without_native(monkeypatch):
     """The JAX kernel is chosen, for work of any size."""
     monkeypatch.setattr(native_kernel, "unavailable", lambda: "it is turned off")
-    monkeypatch.setattr(kernels, "_JAX_WEIGHTS", 0)
     monkeypatch.setattr(kernels, "_JAX_PRODUCTS", 0)
 
 
@@ -234,3 +233,27 @@ def test_a_loop_of_one_s_own_is_run(chosen):
     model = Sequential([keras.Input((STEPS, FEATURES)), OwnLoop(UNITS)])
     model.predict(np.ones((ROWS, STEPS, FEATURES)), verbose=0)
     assert chosen == {"keras"}
+
+
+SIZES = {  # cell, rows, units, inputs -> the kernel with the native one, and without it
+    ("LSTM", 1, 64, 64): ("keras", "keras"),
+    ("LSTM", 1, 192, 64): ("native", "jax"),
+    ("GRU", 1, 64, 8): ("keras", "keras"),
+    ("GRU", 1, 64, 64): ("native", "jax"),
+    ("LSTM", 2, 16, 8): ("native", "keras"),
+    ("LSTM", 4, 32, 8): ("native", "jax"),
+    ("LSTM", 32, 64, 1): ("native", "keras"),
+    ("LSTM", 32, 256, 1): ("native", "jax"),
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_kernel_is_the_one_measured_as_fastest(size, monkeypatch):
+    cell, rows, units, inputs = size
+    layer = getattr(layers, cell)(units, kernel_initializer="zeros", recurrent_initializer="zeros")
+    layer.build((rows, STEPS, inputs))
+    sequences = jax.ShapeDtypeStruct((rows, STEPS, inputs), "float32")
+    for available, expected in zip((None, "it is turned off"), SIZES[size], strict=True):
+        monkeypatch.setattr(native_kernel, "unavailable", lambda available=available: available)
+        monkeypatch.setattr(native_kernel, "instruction_set", lambda: "any")
+        assert kernels.choose_kernel(layer, sequences, None).name == expected
