@@ -25,7 +25,7 @@ from _peak import Peak
 
 QUICK = {  # the arguments of each with --quick
     "kernels": "--rounds 2 --seconds 0.2 --tasks training",
-    "kernel_sizes": "--rounds 2 --sizes LSTM,1,128,64,100 GRU,1,64,8,50 LSTM,8,50,8,50 LSTM,32,64,8,50",
+    "kernel_sizes": "--rounds 2 --sizes GRU,1,64,8,50 LSTM,8,50,8,50 LSTM,32,64,8,50",
     "fit_rate": "--networks 1 5 --rounds 2 --seconds 0.3",
     "calls": "--networks 1 --rounds 2",
     "startup": "--rounds 2",

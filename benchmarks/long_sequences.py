@@ -77,7 +77,8 @@ def main() -> None:
     ]
     print(f"{QUESTION}\n{_bench.facts({})}\nLSTM of {given.units} units, 32 samples\n")
     print(_bench.table(["time steps", "remat", "CPU s", "peak MiB"], rows))
-    _bench.save(given.json, {}, results)
+    names = [f"{each['steps']} steps, remat {each['remat']}" for each in results]
+    _bench.save(given.json, {}, dict(zip(names, results, strict=True)))
 
 
 if __name__ == "__main__":
