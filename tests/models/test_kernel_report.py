@@ -27,7 +27,7 @@ def test_names_the_kernel_and_the_reason_of_each_layer(model):
     assert "unrolled" in found["gru"].reason
     assert "not Keras's LSTM, GRU or SimpleRNN" in found["stack"].reason
     lstm = found["lstm"]
-    assert lstm.kernel == ("keras" if native_kernel.unavailable() else "native")
+    assert lstm.kernel == ("jax" if native_kernel.unavailable() else "native")
     assert f"lstm: {lstm.kernel}, since {lstm.reason}" in str(legato.show_kernels(model))
 
 
