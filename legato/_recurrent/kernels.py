@@ -52,10 +52,12 @@ _LOOPS = tuple(
     each.inner_loop
     for each in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 )
-# Sizes from which on Keras's scan is slower, by benchmarks/kernel_sizes.py:
-_JAX_PRODUCTS = 10_000  # than the JAX kernel, rows times weights;
-_JAX_ROWS, _JAX_WEIGHTS = 32, 150_000  # of so many rows of one input each, only if so many weights
-_GRU_INPUTS = 16  # than either kernel, for one row of a GRU: XLA's code for its products is slow
+# By benchmarks/kernel_sizes.py. Keras's scan is slower than the JAX kernel from this number of rows
+# times weights on; with so many rows and one input only from this number of weights on.
+_JAX_PRODUCTS, _JAX_ROWS, _JAX_WEIGHTS = 10_000, 32, 150_000
+# One row of a GRU with so many inputs is slow in one function from this number of steps times
+# weights on.
+_GRU_INPUTS, _GRU_PRODUCTS = 16, 30_000
 _KEEPS_ALL = (0.0, 1.0)  # rates at which Keras's cells apply no dropout
 
 
@@ -130,7 +132,7 @@ def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
         and getattr(mask, "ndim", 0) != 2,
         "there is nothing to compute, or one step": rows == 0 or steps <= 1,
         "one row and so few weights are fastest inside one compiled function": (
-            _is_fastest_in_one_function(cell, rows)
+            _is_fastest_in_one_function(cell, rows, steps)
         ),
         "an activation is not a function of its argument alone": not all(
             map(_is_plain, _activations(cell))
@@ -139,10 +141,12 @@ def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _is_fastest_in_one_function(cell: Any, rows: int) -> bool:
+def _is_fastest_in_one_function(cell: Any, rows: int, steps: int) -> bool:
     """Whether Keras's scan in one function (``single_function.py``) is faster than all kernels."""
-    slow = isinstance(cell, keras.layers.GRUCell) and cell.kernel.shape[0] >= _GRU_INPUTS
-    return rows == 1 and not slow and is_small(rows, _weights(cell), training=True)
+    weights = _weights(cell)
+    many_inputs = isinstance(cell, keras.layers.GRUCell) and cell.kernel.shape[0] >= _GRU_INPUTS
+    slow = many_inputs and steps * weights >= _GRU_PRODUCTS
+    return rows == 1 and not slow and is_small(rows, weights, training=True)
 
 
 def _is_scan_faster(cell: Any, rows: int) -> bool:

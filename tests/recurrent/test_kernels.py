@@ -240,6 +240,8 @@ SIZES = {  # cell, rows, units, inputs -> the kernel with the native one, and wi
     ("LSTM", 1, 192, 64): ("native", "jax"),
     ("GRU", 1, 64, 8): ("keras", "keras"),
     ("GRU", 1, 64, 64): ("native", "jax"),
+    ("GRU", 1, 32, 16): ("native", "keras"),
+    ("GRU", 1, 16, 16): ("keras", "keras"),
     ("LSTM", 2, 16, 8): ("native", "keras"),
     ("LSTM", 4, 32, 8): ("native", "jax"),
     ("LSTM", 32, 64, 1): ("native", "keras"),
