@@ -111,6 +111,17 @@ def unavailable() -> str | None:
     return reason or None
 
 
+def library() -> ctypes.CDLL | None:
+    """The library, for `native_chain`; None if the native kernel is unavailable."""
+    return None if unavailable() else _load()[0]
+
+
+@functools.cache
+def library_with_gil() -> ctypes.PyDLL:
+    """The library, called while Python's lock is kept: for calls of a few microseconds."""
+    return ctypes.PyDLL(str(build.LIBRARY))
+
+
 def instruction_set() -> str:
     """The instruction set of the kernel in use: baseline, avx2 or avx512; empty if unavailable."""
     library, _ = _load()

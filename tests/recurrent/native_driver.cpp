@@ -10,6 +10,7 @@
 #include <random>
 #include <thread>
 
+#include "chain.h"
 #include "work.h"
 
 using legato::Cell;
@@ -120,11 +121,50 @@ bool same(const Arrays &one, const Arrays &other) {
   return true;
 }
 
+// A chain of layers fed several rows at once gives each the bits that it has alone.
+bool chain_agrees(const Kernel &kernel, Cell cell, std::int64_t units) {
+  constexpr std::int64_t rows = 37, steps = 3, features = 2, classes = 5;
+  const bool lstm = cell == Cell::lstm;
+  const std::int64_t gates = lstm ? 4 : cell == Cell::simple_rnn ? 1 : 3;
+  const std::int64_t width = (lstm ? 2 : 1) * units + 1, row = width + classes;
+  Arrays arrays;
+  const legato::Operation operations[] = {
+      {legato::kActivation, 1, features, features, 0, nullptr, nullptr, nullptr},
+      {static_cast<std::int64_t>(cell), 0, features, units, 0,
+       arrays.input(features * gates * units), arrays.input(units * gates * units), nullptr},
+      {legato::kDense, 4, units, classes, 0, arrays.input(units * classes), nullptr,
+       arrays.input(classes)}};
+  const legato::Chain chain(kernel, operations, 3, width);
+  const float *x = arrays.input(rows * steps * features);
+  std::vector<float> states(rows * row, 1.0f), alone, emitted(rows * steps * classes);
+  std::vector<std::int64_t> counts(rows);
+  std::vector<std::uint8_t> starts(rows * steps);
+  for (std::int64_t r = 0; r < rows; ++r) counts[r] = r % (steps + 1), starts[r * steps + 1] = r % 2;
+  alone = states;
+  chain.run({rows, steps, x, counts.data(), starts.data(), states.data(), emitted.data(), width});
+  for (std::int64_t r = 0; r < rows; ++r)
+    chain.run({1, counts[r], x + r * steps * features, nullptr, starts.data() + r * steps,
+               alone.data() + r * row, nullptr, 0});
+  std::vector<float> table(classes * features, 0.5f);
+  std::int32_t chosen[2];
+  chain.generate({2, alone.data(), table.data(), chosen, nullptr});
+  chain.generate({2, states.data(), table.data(), chosen, nullptr});
+  return states == alone;
+}
+
 int main() {
   const std::int64_t sizes[][4] = {{1, 1, 1, 1},    {3, 9, 5, 13},   {31, 9, 2, 50}, {40, 3, 17, 16},
                                    {9, 17, 16, 48}, {70, 20, 9, 33}, {0, 2, 3, 4},   {2, 0, 3, 4}};
   const Cell cells[] = {Cell::lstm, Cell::gru, Cell::gru_reset_before, Cell::simple_rnn};
   Pool pool(3);
+  for (const Kernel *kernel : legato::usable_kernels())
+    for (const Cell cell : cells)
+      for (const std::int64_t units : {1, 13, 48, 50})
+        if (!chain_agrees(*kernel, cell, units)) {
+          std::printf("%s: cell %d, %ld units: rows of a chain differ\n", kernel->name,
+                      static_cast<int>(cell), static_cast<long>(units));
+          return 1;
+        }
   for (const Kernel *kernel : legato::usable_kernels())
     for (const Cell cell : cells)
       for (const auto &size : sizes)

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "chain.h"
 #include "work.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -117,6 +118,38 @@ LEGATO_EXPORT const char *legato_usable() {
     return all;
   }();
   return names.c_str();
+}
+
+// A chain of layers with the weights that it is given; null without memory. See native_chain.py.
+LEGATO_EXPORT legato::Chain *legato_chain_make(const legato::Operation *operations,
+                                               std::int64_t count, std::int64_t width) {
+  try {
+    return new legato::Chain(legato::kernel(), operations, count, width);
+  } catch (const std::bad_alloc &) {
+    return nullptr;
+  }
+}
+
+LEGATO_EXPORT void legato_chain_free(legato::Chain *chain) { delete chain; }
+
+// These return 0, or 1 if there is no memory.
+LEGATO_EXPORT int legato_chain_run(const legato::Chain *chain, const legato::Steps *steps) {
+  try {
+    chain->run(*steps);
+  } catch (const std::bad_alloc &) {
+    return 1;
+  }
+  return 0;
+}
+
+LEGATO_EXPORT int legato_chain_generate(const legato::Chain *chain,
+                                        const legato::Generation *generation) {
+  try {
+    chain->generate(*generation);
+  } catch (const std::bad_alloc &) {
+    return 1;
+  }
+  return 0;
 }
 
 #pragma GCC visibility push(default)

@@ -22,6 +22,7 @@
 // Weight gradients are products over all rows and steps, summed in one fixed order: the numbers do
 // not depend on how the work is divided.
 #include "backward.h"
+#include "dense.h"
 #include "forward.h"
 #include "gradients.h"
 
@@ -38,6 +39,10 @@ extern "C" __attribute__((visibility("hidden"))) const legato::Kernel *LEGATO_KE
                                         backward,
                                         runs,
                                         weight_gradients_scratch_size,
-                                        weight_gradients};
+                                        weight_gradients,
+                                        dense_weights_size,
+                                        pack_dense_weights,
+                                        dense_scratch_size,
+                                        dense};
   return &kernel;
 }

@@ -56,6 +56,14 @@ struct Kernel {
   int (*runs)(const Problem &, std::int64_t *vectors);  // how many, and the vectors of each (≤ 8)
   std::size_t (*weight_gradients_scratch_size)(const Problem &, const Columns &);
   void (*weight_gradients)(const Problem &, const Columns &, float *scratch);
+
+  // Dense layers, kMostRows rows at most (dense.h).
+  std::size_t (*dense_weights_size)(std::int64_t inputs, std::int64_t units);
+  void (*pack_dense_weights)(std::int64_t inputs, std::int64_t units, const float *W,
+                             const float *b, float *weights);
+  std::size_t (*dense_scratch_size)(std::int64_t rows, std::int64_t units);
+  void (*dense)(std::int64_t rows, std::int64_t inputs, std::int64_t units, const float *weights,
+                std::int64_t activation, const float *x, float *out, float *scratch);
 };
 
 }  // namespace legato
