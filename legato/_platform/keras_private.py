@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
+from operator import attrgetter, is_
 from typing import Any
 
 import jax
@@ -27,6 +28,8 @@ from keras.src.saving import object_registration as _registration
 from keras.src.trainers.epoch_iterator import EpochIterator as _EpochIterator
 from keras.src.utils import io_utils as _io
 from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED as _RANDOM_SEED
+
+_VALUE = attrgetter("_value")  # of a variable, as ``values_of`` reads it
 
 
 def in_stateless_scope() -> bool:
@@ -314,6 +317,14 @@ _Variable._initialize_with_initializer = _draw_last(_Variable._initialize_with_i
 def values_of(variables: Iterable) -> list:
     """The variables' values; faster than ``Variable.value``, which searches the open scopes."""
     return [variable._value for variable in variables]
+
+
+def have_values(variables: Iterable, values: Iterable) -> bool:
+    """Whether each variable has that very value, as ``values_of`` gave it before.
+
+    True only if all had them at one moment, even while another thread sets them.
+    """
+    return all(map(is_, map(_VALUE, variables), values))
 
 
 def set_values(variables: Iterable, values: Iterable) -> None:

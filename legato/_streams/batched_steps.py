@@ -34,7 +34,9 @@ def feed_one_step(
     parts = []
     for begin in range(0, len(slots), MAX_BATCH):
         part = slice(begin, begin + MAX_BATCH)
-        size = _batch_size(len(slots[part]))
+        size = len(slots[part])
+        if not compiled.takes_any_batch:
+            size = _batch_size(size)
         given = tuple(pad_with_zeros(x[part], size) for x in xs)
         moved = compiled.step(table.gather(slots[part], size), given)
         parts.append(np.asarray(moved)[: len(slots[part])])

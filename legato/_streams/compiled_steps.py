@@ -2,7 +2,8 @@
 
 Each is compiled for the first input of its shapes. The number of steps is an argument, so that
 histories of all lengths share a few programs, each with a capacity of steps that longer histories
-fill several times.
+fill several times. Of a model that the native library takes (``native_steps``), only generation
+that it does not take is compiled.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from legato._platform.locks import Lock, with_lock
 from legato._platform.single_function import ONE_ROW_WEIGHTS, jit_one_row, jit_several_rows
+from legato._streams.native_steps import NativeSteps
 from legato._streams.sampling import Sampler
 from legato._streams.step import ModelStep
 from legato._streams.stream_files import StreamFile
@@ -47,6 +49,9 @@ class CompiledSteps:
         self._weights = sum(each.size for each in model_step.weights())
         self._step = jit_several_rows(model_step.step, self._weights)
         self._one_row = jax.jit(model_step.step_one_row)
+        self._native = NativeSteps.of(model_step)  # for one row
+        # XLA takes several cores for the batches of a model that is not small.
+        self._native_batches = self._native if self._weights <= ONE_ROW_WEIGHTS else None
         self._bound: tuple[list, Callable] | None = None
         self._lock = Lock()  # of the programs below
         self._advance_programs: dict[tuple, Callable] = {}
@@ -54,6 +59,11 @@ class CompiledSteps:
         self.files = StreamFile(model_step)
         if not model_step.is_known_to_agree and model_step.differs_from_predict(_CHECKED_STEPS):
             raise mixed_steps_error(model_step.model)
+
+    @property
+    def takes_any_batch(self) -> bool:
+        """Whether a step takes any number of rows without compiling another program."""
+        return self._native_batches is not None
 
     # One step.
 
@@ -65,8 +75,10 @@ class CompiledSteps:
             xs: for each input, (rows, *its shape).
 
         Returns:
-            (rows, width and answers), on the device.
+            (rows, width and answers), on the device or, of the native library, on the host.
         """
+        if self._native_batches is not None:
+            return self._native_batches.step(rows, xs[0])
         return self._step(self.model_step.weights(), rows, xs)
 
     def step_one_row(self, rows, xs: tuple):
@@ -80,8 +92,10 @@ class CompiledSteps:
             xs: for each input, an array of its shape.
 
         Returns:
-            (1, width and answers), on the device.
+            (1, width and answers), as ``step`` does.
         """
+        if self._native is not None:
+            return self._native.step_one_row(rows, xs)
         weights = self.model_step.weights()
         if self._bound is None:
             small = self._weights <= ONE_ROW_WEIGHTS
@@ -116,10 +130,14 @@ class CompiledSteps:
                 None, nothing.
 
         Returns:
-            The last carried states and answers, (rows, width and answers), on the device; and what
-            was emitted, (most steps, rows, width of it).
+            The last carried states and answers, (rows, width and answers), as ``step`` does; and
+            what was emitted, (most steps, rows, width of it).
         """
         model_step, steps = self.model_step, int(counts.max(initial=0))
+        native = self._native if len(counts) == 1 else self._native_batches
+        if native is not None:
+            emit_from = {"all": 0, "answers": model_step.width, None: None}[emit]
+            return native.advance(rows, xs[0], counts, starts, emit_from)
         if rows.shape[1] == model_step.width:
             rows = np.concatenate(
                 [rows, np.repeat(model_step.blank[:, model_step.width :], len(rows), 0)], 1
@@ -192,9 +210,12 @@ class CompiledSteps:
             done: steps that the stream was fed before, which random draws depend on.
 
         Returns:
-            The carried state and the last answer, (1, width and answers), on the device; and the
+            The carried state and the last answer, (1, width and answers), as ``step`` does; and the
             choices, (count, …).
         """
+        generated = self._native and self._native.generate(rows, sampler, count)
+        if generated is not None:
+            return generated
         capacity = next((size for size in PROGRAM_STEPS if count <= size), PROGRAM_STEPS[-1])
         program, numbers, parts = self._generate_program(sampler, capacity), sampler.arguments(), []
         for begin in range(0, count, capacity):

@@ -132,6 +132,16 @@ class Sampler:
         encode = function_key(self._encode)
         return None if choose is None or encode is None else (choose, encode)
 
+    @property
+    def takes_likeliest(self) -> bool:
+        """Whether the choice is ``argmax`` of the answer."""
+        return self._choose is argmax
+
+    @property
+    def feeds_answer(self) -> bool:
+        """Whether the choice, and the next input, is the answer itself."""
+        return self._choose is _same and self._encode is None
+
     def check(self, answer) -> None:
         """Check that ``choose`` can take an answer.
 

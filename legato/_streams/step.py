@@ -302,6 +302,11 @@ class ModelStep:
         return ends and len(self._answers) == 1
 
     @property
+    def carried_layers(self) -> list:
+        """The recurrent layers whose states are carried, in the order of the vector."""
+        return [memory.layer for memory in self._memories] if self.window is None else []
+
+    @property
     def carried(self) -> list[list]:
         """Name, shape and dtype of each array in the vector, in types that JSON takes."""
         names = [*self._lookback.names, *["answer"] * len(self._answers)]
