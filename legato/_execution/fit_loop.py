@@ -292,7 +292,7 @@ class FitLoop:
 
     def _write_back(self) -> None:
         if self._batch_callbacks.ahead is not None:
-            self._batch_callbacks.ahead.settle()
+            self._batch_callbacks.ahead.end()
         self.run.write_back()
 
     def _write_backups(self) -> None:

@@ -13,11 +13,16 @@ The number of steps ahead is 1 at first and after every read, and doubles with e
 
 Limits: only of small programs (``SingleFunctionProgram``), which have no effects but their results
 and the same results each time, and keep the logs of every step; with ``steps_per_execution=1``, and
-data that are on the device.
+data that are on the device. Reading in another configuration of JAX than that of the run, such as
+``jax.disable_jit()``, repeats the steps in that one, and the values may differ by rounding. An
+interrupt or an error inside a call leaves the values before it.
 """
 
 import time
+from contextvars import Context
 from typing import Any, NamedTuple
+
+from jax.core import eval_context
 
 from legato._execution.batches import Block
 from legato._execution.run import Run, fetch
@@ -27,12 +32,11 @@ AHEAD_SECONDS = 0.01  # so that what callbacks show is of now, and Ctrl-C takes 
 
 
 class _Call(NamedTuple):
-    """A call of the program: steps ``begin`` to ``end``, their logs, and the values before them."""
+    """A call of the program: steps ``begin`` to ``end``, and the values before them."""
 
     block: Block
     begin: int
     end: int
-    logs: Any
     before: tuple
 
 
@@ -47,23 +51,26 @@ class RunAhead:
         self._run, self._lock = run, run.model_state.lock.values
         self._length = 1  # steps of the next call
         self._last: _Call | None = None
+        self._logs: Any = None  # of its steps
         self._shown: _Call | None = None  # the call whose steps callbacks are called for
         self._reached = 0  # the step before which the variables' values are
         self._held: list[tuple] = []  # variables and their values after ``_shown``; else empty
         self._contents: list[dict] = []  # of these variables
+        self._repeating = False
 
     def logs(self, block: Block, step: int) -> tuple[Any, int]:
         """Run a step, unless it was run; returns the logs of a call, and its first step."""
         last = self._last
         if not self._held or last is None or step >= last.end:
             end = min(block.end, step + self._length)
-            before, began = self._run.progress, time.perf_counter()
-            logs = fetch(self._run.call(block, step, end))
+            self._run.prepare(block)
+            last = self._last = _Call(block, step, end, self._run.progress)
+            began = time.perf_counter()
+            self._logs = fetch(self._run.call(block, step, end))
             step_s = (time.perf_counter() - began) / (end - step)
             if self._run.can_run_ahead:
                 self._length = min(2 * self._length, max(1, int(AHEAD_SECONDS / step_s)))
-            last = self._last = _Call(block, step, end, logs, before)
-        return last.logs, last.begin
+        return self._logs, last.begin
 
     def reach(self, step: int) -> None:
         """Let the variables have the values before ``step``, for whoever reads them."""
@@ -72,13 +79,11 @@ class RunAhead:
             if call is None or call is not self._shown:
                 self._show(call)
             elif not self._held:  # another thread has read, which put the run back to ``before``
-                self._run.call(call.block, before, step)
-                self._run.write_back()
+                self._repeat(call, before, step)
                 self._last = None
 
     def _show(self, call: _Call | None) -> None:
         """Begin with the steps of a call: hide the variables' values, where that is possible."""
-        self._shown = call
         self._run.write_back()
         if self._run.can_run_ahead:
             variables = self._run.variables
@@ -86,6 +91,7 @@ class RunAhead:
             values = keras_private.values_of(variables)
             self._held = list(zip(variables, values, strict=True))
             keras_private.hide_values(variables, self.read)
+        self._shown = call
 
     def is_settled(self) -> bool:
         """Whether the variables have their values, since somebody read or set one."""
@@ -97,7 +103,24 @@ class RunAhead:
         """Give the variables their values, after which steps are run one by one again."""
         with self._lock:
             self._length = 1
-            self.settle()
+            if self._repeating:  # JAX traces the program again, which needs values of any kind
+                for variable, value in self._held:
+                    keras_private.set_values([variable], [value])
+            else:
+                self.settle()
+
+    def end(self) -> None:
+        """Settle, and undo the steps of a call that an error or interrupt came into."""
+        with self._lock:
+            last = self._last
+            if last is None or last is self._shown:
+                self.settle()
+                return
+            values, _, memory = last.before
+            self._run.progress = values, values, memory
+            self._run.write_back()
+            keras_private.forget_readers([variable for variable, _ in self._held])
+            self._held, self._last = [], None
 
     def settle(self) -> None:
         """Give the variables the values of the step that was reached, except those set since."""
@@ -108,10 +131,27 @@ class RunAhead:
             changed = keras_private.values_set_since(self._held)
             if self._reached < call.end:
                 self._run.progress = call.before
-                self._run.call(call.block, call.begin, self._reached)
-                self._run.write_back()
+                self._repeat(call, call.begin, self._reached)
             else:
                 keras_private.show_values(self._held)
             keras_private.show_values(changed)
-            keras_private.forget_readers(self._run.variables)
+            keras_private.forget_readers([variable for variable, _ in self._held])
             self._held = []
+
+    def _repeat(self, call: _Call, begin: int, end: int) -> None:
+        """Run steps of a call again, and let the variables have the values.
+
+        A variable may be read while a function is traced, or while a stream uses memories of its
+        own: the steps are run as outside of both. JAX traces the program again after its caches
+        were cleared, or in a configuration of the reader's.
+        """
+        self._repeating = True
+        try:
+            Context().run(self._repeat_outside, call, begin, end)
+        finally:
+            self._repeating = False
+
+    def _repeat_outside(self, call: _Call, begin: int, end: int) -> None:
+        with eval_context():
+            self._run.call(call.block, begin, end)
+        self._run.write_back()

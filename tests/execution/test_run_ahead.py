@@ -5,8 +5,10 @@ is compared with a loop of ``train_on_batch``. Everything else must equal it to 
 """
 
 import copy
+import sys
 import threading
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ import legato
 from legato._execution import run_ahead
 from legato._execution.run import Run
 from legato._execution.run_ahead import RunAhead
+from legato._platform import keras_private
 
 BATCHES, EPOCHS = 11, 2
 X = inputs(BATCHES, seed=4)
@@ -265,6 +268,85 @@ def test_threads_that_read_at_any_time_find_whole_values(model, reference):
         done.set()
         thread.join()
     assert {repr([each.tobytes() for each in one]) for one in seen} <= known | {begin}
+
+
+def in_a_traced_function(model):
+    return np.asarray(jax.jit(lambda: model.trainable_variables[0].value)())
+
+
+def in_a_stateless_scope(model):
+    with keras.StatelessScope():
+        return np.asarray(model.trainable_variables[0].value)
+
+
+def after_caches_were_cleared(model):
+    jax.clear_caches()
+    return model.trainable_variables[0].numpy()
+
+
+def after_a_stream(model):
+    model.stream().feed(X[0, 0])
+    return model.trainable_variables[0].numpy()
+
+
+@pytest.mark.parametrize(
+    "read", [in_a_traced_function, in_a_stateless_scope, after_caches_were_cleared, after_a_stream]
+)
+def test_a_variable_may_be_read_anywhere(model, reference, read):
+    found, ended = reference
+    some = Watching(read, at=[5, 13])
+    assert_same(fit(model, some), ended)
+    for batch in (5, 13):
+        assert_same(some.found[batch], found[batch][0])
+
+
+def interrupting(line: int, parts: tuple):
+    """A trace function that raises KeyboardInterrupt before a line, counted over these files."""
+    count = [0]
+
+    def at_line(frame, event, _):
+        if event == "line":
+            count[0] += 1
+            if count[0] == line:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return at_line
+
+    def at_call(frame, *_):
+        return at_line if frame.f_code.co_filename.endswith(parts) else None
+
+    return at_call, count
+
+
+def test_an_interrupt_leaves_the_values_of_the_last_batch_of_callbacks(made, reference):
+    found, _ = reference
+    parts = ("run_ahead.py", "run.py", "keras_private.py")
+
+    def fit_until(line):
+        model = started_over(*made)
+        reads = Watching(lambda model: model.trainable_variables[0].numpy(), at=[6, 15])
+        counts = Watching(lambda _: None)
+        trace, lines = interrupting(line, parts)
+        sys.settrace(trace)
+        try:
+            model.fit(X, y, 1, EPOCHS, verbose=0, callbacks=[reads, counts])
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        return counts.count, lines[0]
+
+    def without_metrics(now):
+        first = len(all_variables(made[0]))
+        return [*now[:first], *now[first + len(made[0].metrics_variables) :]]
+
+    _, lines = fit_until(-1)
+    for line in range(lines // 2, lines, max(lines // 60, 1)):
+        count, _ = fit_until(line)
+        now = without_metrics(values(made[0]))
+        possible = [found[at] for at in (count - 1, count) if at in found]  # called, or called next
+        assert any(all(map(np.array_equal, now, without_metrics(each))) for each in possible)
+        assert not keras_private._READERS
 
 
 class OwnStep(legato.Model):
