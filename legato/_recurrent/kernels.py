@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import keras
-from jax.core import Tracer
 
 from legato._platform import custom_derivatives
 from legato._platform.single_function import is_small
@@ -96,15 +95,18 @@ def run_over_time(layer: Any, sequences, initial_state: list, mask, training: bo
 
 
 def _run(layer: Any, sequences, initial_state: list, mask, training: bool) -> tuple:
-    kernel = choose_kernel(layer, sequences, mask)
+    kernel = choose_kernel(layer, sequences, mask, initial_state)
     if kernel.name == "keras":
         return layer.keras_inner_loop(sequences, initial_state, mask, training)
     return _run_recurrence(kernel.name, layer, sequences, initial_state, mask, training)
 
 
-def choose_kernel(layer: Any, sequences, mask) -> Kernel:
-    """The kernel for a layer and inputs, of which only shapes and dtypes are read."""
-    if reason := _why_keras(layer, layer.cell, sequences, mask):
+def choose_kernel(layer: Any, sequences, mask, initial_state: list | None = None) -> Kernel:
+    """The kernel for a layer and arrays, of which only shapes and dtypes are read.
+
+    Arrays that do not fit each other or the weights get Keras's scan, and so its errors.
+    """
+    if reason := _why_keras(layer, layer.cell, sequences, mask, initial_state or []):
         return Kernel("keras", reason)
     reason = _why_not_native(layer.cell)
     if reason is None:
@@ -116,7 +118,7 @@ def choose_kernel(layer: Any, sequences, mask) -> Kernel:
     return Kernel("jax", reason)
 
 
-def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
+def _why_keras(layer: Any, cell: Any, sequences, mask, initial_state: list) -> str | None:
     """Why a layer is computed by Keras's scan; None if it need not be."""
     if type(cell) not in _ARITHMETIC or layer.keras_class.inner_loop not in _LOOPS:
         return "the cell or the loop is not Keras's LSTM, GRU or SimpleRNN"
@@ -126,16 +128,20 @@ def _why_keras(layer: Any, cell: Any, sequences, mask) -> str | None:
     reasons = {
         "the layer is unrolled": layer.unroll,
         "cuDNN may run it": getattr(layer, "use_cudnn", None) is True or _is_on_gpu(),
-        "the inputs are not of the dtype of the computation": sequences.ndim != 3
-        or sequences.dtype != cell.compute_dtype,
+        "the inputs are not of the shape or dtype of the computation": not _fits(
+            sequences, (rows, steps, cell.kernel.shape[0]), cell.compute_dtype
+        ),
+        "the initial state is not of the shape or dtype of the computation": not all(
+            _fits(each, (rows, cell.units), cell.compute_dtype) for each in initial_state
+        ),
         "the mask is not of shape (rows, steps)": mask is not None
-        and getattr(mask, "ndim", 0) != 2,
+        and jnp.shape(mask) != (rows, steps),
         "there is nothing to compute, or one step": rows == 0 or steps <= 1,
         "one row and so few weights are fastest inside one compiled function": (
             _is_fastest_in_one_function(cell, rows, steps)
         ),
-        "an activation is not a function of its argument alone": not all(
-            map(_is_plain, _activations(cell))
+        "an activation is not a function of Keras or JAX": not all(
+            map(_is_library_function, _activations(cell))
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
@@ -190,14 +196,18 @@ def _why_not_native(cell: Any) -> str | None:
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _is_plain(activation: Callable) -> bool:
-    """Whether an activation is a function of its argument alone, as far as gradients go."""
-    if isinstance(activation, keras.layers.Layer):
-        return False
-    if str(getattr(activation, "__module__", None)).startswith("keras."):
-        return True
-    traced = jax.make_jaxpr(activation)(jax.ShapeDtypeStruct((1, 1), "float32"))
-    return not any(isinstance(each, Tracer) for each in traced.consts)
+def _fits(array, shape: tuple, dtype: str) -> bool:
+    return array.shape == shape and array.dtype == dtype
+
+
+def _is_library_function(activation: Callable) -> bool:
+    """Whether an activation is a function that Keras or JAX defines.
+
+    Others may read what changes between calls, draw random numbers or have weights; and a compiled
+    kernel, which is kept for each activation, would keep them, too.
+    """
+    library = str(getattr(activation, "__module__", None)).split(".")[0]
+    return library in {"keras", "jax"} and hasattr(activation, "__qualname__")
 
 
 def _run_recurrence(

@@ -1,5 +1,7 @@
 """The kernels equal Keras's own scan, in outputs, states, gradients and every other derivative."""
 
+from dataclasses import dataclass
+
 import jax
 import keras
 import numpy as np
@@ -208,6 +210,16 @@ class OwnLoop(keras.layers.LSTM):
         return super().inner_loop(sequences, initial_state, mask=mask, training=training)
 
 
+@dataclass
+class Scaled:
+    """An activation with an attribute."""
+
+    scale: float
+
+    def __call__(self, x):
+        return jnp.tanh(self.scale * x)
+
+
 class OwnCell(keras.layers.LSTMCell):
     pass
 
@@ -218,6 +230,13 @@ KERAS_SCANS = {
         UNITS, reset_after=False, activation="relu"
     ),
     "an activation with weights": lambda: layers.LSTM(UNITS, activation=keras.layers.PReLU()),
+    "an activation that is not hashable": lambda: layers.LSTM(UNITS, activation=Scaled(2.0)),
+    "an activation for this number of units": lambda: layers.LSTM(
+        UNITS, activation=lambda x: x.reshape(-1, 2, UNITS // 2).cumsum(1).reshape(x.shape)
+    ),
+    "a partial activation": lambda: layers.LSTM(
+        UNITS, activation=jax.tree_util.Partial(jax.nn.leaky_relu, negative_slope=0.5)
+    ),
     "a cell of one's own": lambda: layers.RNN(OwnCell(UNITS)),
 }
 
@@ -227,6 +246,48 @@ def test_other_layers_take_keras_s_scan(name, chosen):
     layer = KERAS_SCANS[name]()
     layer(np.ones((ROWS, STEPS, FEATURES), "float32"))
     assert chosen == {"keras"}
+
+
+MISFITS = {
+    "a mask of more steps": {"mask": np.ones((ROWS, STEPS + 1), bool)},
+    "a mask of fewer rows": {"mask": np.ones((ROWS - 1, STEPS), bool)},
+    "a state of other rows": {"initial_state": [np.ones((ROWS + 1, UNITS), "float32")]},
+    "a state of one row": {"initial_state": [np.ones((1, UNITS), "float32")]},
+    "a state of other units": {"initial_state": [np.ones((ROWS, UNITS - 1), "float32")]},
+    "more features than weights": {"features": FEATURES + 1},
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_arrays_that_do_not_fit_get_the_error_of_keras(case, chosen):
+    given = dict(MISFITS[case])
+    xs = np.ones((ROWS, STEPS, given.pop("features", FEATURES)), "float32")
+    messages = []
+    for each in (keras.layers, layers):
+        layer = built(each, "GRU", "float32")
+        with pytest.raises((TypeError, ValueError)) as error:
+            layer(xs, **given)
+        messages.append(str(error.value))
+    assert chosen == {"keras"}
+    assert messages[0] == messages[1]
+
+
+def test_one_mask_for_all_rows_is_taken_as_keras_takes_it():
+    xs = np.random.default_rng(0).normal(size=(ROWS, STEPS, FEATURES)).astype("float32")
+    mask = np.arange(STEPS)[None] % 2 == 0
+    ours, keras_s = (
+        built(each, "GRU", "float32")(xs, mask=mask) for each in (layers, keras.layers)
+    )
+    assert largest_difference(ours, keras_s) < 1e-6
+
+
+def test_an_activation_is_read_at_every_call():
+    activation = Scaled(1.0)
+    layer = layers.GRU(UNITS, activation=activation.__call__)
+    xs = np.ones((ROWS, STEPS, FEATURES), "float32")
+    before = layer(xs)
+    activation.scale = 0.0
+    assert (np.asarray(layer(xs)) != np.asarray(before)).all()
 
 
 def test_a_loop_of_one_s_own_is_run(chosen):
