@@ -63,8 +63,21 @@ class Function(Protocol):
 
 def call(function: Function, operands: Operands) -> list:
     """The results of a function, differentiable in every way."""
-    names = tuple(operands)
-    return _run_p.bind(*operands.values(), function=function, names=names, keep=False, vmaps=())
+    names, arrays = tuple(operands), _varying_alike(operands.values())
+    return _run_p.bind(*arrays, function=function, names=names, keep=False, vmaps=())
+
+
+def _varying_alike(arrays) -> list:
+    """The arrays, all of them varying over the mesh axes that one of them varies over: inside
+    ``jax.shard_map``, that is how derivatives of an array that all devices share are summed."""
+    own = [getattr(jax.typeof(each), "manual_axis_type", None) for each in arrays]
+    all_axes = frozenset[str]().union(*(each.varying for each in own if each is not None))
+    return [
+        jax.lax.pcast(each, tuple(all_axes - kind.varying), to="varying")
+        if kind is not None and all_axes - kind.varying
+        else each
+        for each, kind in zip(arrays, own, strict=True)
+    ]
 
 
 # What the primitives compute, from a flat list of arrays: the operands with these ``names``; then
@@ -97,6 +110,13 @@ def _backward(*arrays, function: Function, names, kept, wanted):
 
 def _reference(*operands, function: Function, names):
     return tuple(function.reference(dict(zip(names, operands, strict=True))))
+
+
+def _reference_run(*operands, function: Function, names, keep):
+    results = _reference(*operands, function=function, names=names)
+    run = partial(_run, function=function, names=names, keep=keep)
+    kept = jax.eval_shape(run, *operands)[len(results) :]  # which _reference_backward does not read
+    return *results, *(jnp.zeros(each.shape, each.dtype) for each in kept)
 
 
 def _reference_backward(*arrays, function: Function, names, kept, wanted):
@@ -133,8 +153,9 @@ def _vmapped(function: Callable, vmaps: Sequence[tuple]) -> Callable:
 # are added to ``vmaps``.
 
 
-def _primitive(name: str, compute: Callable, *options: str) -> Primitive:
-    """A primitive that is evaluated and compiled as ``compute``, which has options."""
+def _primitive(name: str, compute: Callable, reference: Callable, *options: str) -> Primitive:
+    """A primitive that is evaluated and compiled as ``compute``, which has options; where a program
+    is exported (``jax.export``), as its ``reference``, which every machine can run."""
     primitive = Primitive(f"legato_{name}")
     primitive.multiple_results = True
 
@@ -145,7 +166,14 @@ def _primitive(name: str, compute: Callable, *options: str) -> Primitive:
     def shapes(*arrays, **static):
         given = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in arrays]
         results = jax.eval_shape(partial(run, **static), *given)
-        return [ShapedArray(each.shape, each.dtype) for each in results]
+        return [_typed_as(arrays[0], each.shape, each.dtype) for each in results]
+
+    def lowered(context, *values, vmaps, **static):
+        exported = context.module_context.lowering_parameters.for_export
+        chosen = partial(reference if exported else compute, **static)
+        bare = [ShapedArray(each.shape, each.dtype) for each in context.avals_in]
+        lower = mlir.lower_fun(_vmapped(chosen, vmaps), multiple_results=True)
+        return lower(context.replace(avals_in=bare), *values)
 
     def batched(arrays, axes, *, vmaps, **static):
         results = primitive.bind(*arrays, vmaps=(*vmaps, tuple(axes)), **static)
@@ -154,13 +182,21 @@ def _primitive(name: str, compute: Callable, *options: str) -> Primitive:
     primitive.def_impl(lambda *arrays, **static: list(run(*arrays, **static)))
     primitive.def_abstract_eval(shapes)
     batching.primitive_batchers[primitive] = batched
-    mlir.register_lowering(primitive, mlir.lower_fun(run, multiple_results=True))
+    mlir.register_lowering(primitive, lowered)
     return primitive
 
 
-_run_p = _primitive("run", _run, "function", "names", "keep")
-_change_p = _primitive("change", _change, "function", "names", "kept", "wanted")
-_backward_p = _primitive("backward", _backward, "function", "names", "kept", "wanted")
+def _typed_as(array: ShapedArray, shape: tuple, dtype) -> ShapedArray:
+    """The type of an array that varies over the mesh axes that another varies over."""
+    sharding = array.sharding.update(spec=[None] * len(shape))
+    return array.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
+
+
+_run_p = _primitive("run", _run, _reference_run, "function", "names", "keep")
+_change_p = _primitive("change", _change, _change, "function", "names", "kept", "wanted")
+_backward_p = _primitive(
+    "backward", _backward, _reference_backward, "function", "names", "kept", "wanted"
+)
 
 
 # Their derivatives. A change that JAX knows to be zero is an object of its class ``Zero``.

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
+from jax.sharding import AbstractMesh, PartitionSpec
 
 from legato._platform import custom_derivatives
 
@@ -127,3 +128,17 @@ def test_a_gradient_takes_the_own_backward_pass_and_asks_only_for_what_is_wanted
     assert TAKEN == [("w",)]
     jax.make_jaxpr(along(fast))(X, W)
     assert TAKEN == [("w",)]
+
+
+def test_gradients_of_what_devices_share_are_summed_over_them():
+    mesh, rows, shared = AbstractMesh((2,), ("rows",)), PartitionSpec("rows"), PartitionSpec()
+
+    def traced(function, out_specs):
+        inner = jax.shard_map(function, mesh=mesh, in_specs=(rows, shared), out_specs=out_specs)
+        return str(jax.make_jaxpr(inner)(X, W))
+
+    for each in (fast, plain):
+        # One sum for the gradient of w, which all devices share; none for that of x.
+        assert traced(gradient(loss_of(each)), (rows, shared)).count("psum") == 1
+        with pytest.raises(ValueError, match="out_specs"):  # they differ from device to device
+            traced(each, (shared, shared))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import jax
+import jax.export
 import keras
 import numpy as np
 import pytest
@@ -179,6 +180,24 @@ def test_derivatives_of_other_kinds_equal_those_of_keras(kernel, request, chosen
         )
         assert chosen == {kernel}
         assert largest_difference(ours, keras_s) < 1e-5
+
+
+@needs_native
+def test_an_exported_gradient_runs_where_there_is_no_native_kernel(chosen):
+    layer = built(layers, "LSTM", "float32")
+    weights = [each.value for each in layer.trainable_variables]
+    others = [each.value for each in layer.non_trainable_variables]
+    xs = np.random.default_rng(4).normal(size=(ROWS, STEPS, FEATURES)).astype("float32")
+
+    @jax.jit
+    def gradient(weights):
+        return jax.grad(lambda w: layer.stateless_call(w, others, xs)[0][0].sum())(weights)
+
+    exported = jax.export.export(gradient)(weights).serialize()
+    assert chosen == {"native"}
+    assert b"legato_" not in exported
+    loaded = jax.export.deserialize(exported).call(weights)
+    assert largest_difference(loaded, gradient(weights)) < 1e-5
 
 
 @needs_native
