@@ -6,6 +6,8 @@ second, so that progress can be shown and Ctrl-C takes effect. The numbers are t
 since it is the same program.
 """
 
+from typing import Any
+
 import keras
 
 from legato._errors import InputError
@@ -138,7 +140,13 @@ class CallbackCalls(keras.callbacks.Callback):
 
 
 def _record_epoch(history: keras.callbacks.History, epoch: int, logs: dict) -> None:
-    """What ``History.on_epoch_end`` does, without setting it as the model's attribute again."""
+    """What ``History.on_epoch_end`` does; it is set as the model's attribute only if it is not.
+
+    A callback that trains the same model has set another one.
+    """
+    model: Any = history.model
+    if model.history is not history:
+        model.history = history
     history.epoch.append(epoch)
     for name, value in logs.items():
         history.history.setdefault(name, []).append(value)

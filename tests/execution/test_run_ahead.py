@@ -195,6 +195,18 @@ def test_a_run_that_ends_early_leaves_the_values_of_its_last_batch(model, refere
     assert_same(values(model), found[batch])
 
 
+def test_a_callback_may_train_the_same_model(model):
+    histories = []
+
+    def train(model):
+        histories.append(model.fit(X[:3], y[:3], 1, 1, verbose=0))
+
+    history = model.fit(X, y, 1, EPOCHS, verbose=0, callbacks=[Watching(train, at=[5, 16])])
+    assert len(history.history["loss"]) == EPOCHS
+    assert model.history is history
+    assert history not in histories
+
+
 def test_an_error_of_a_callback_leaves_the_values_of_its_batch(model, reference):
     found, _ = reference
 
