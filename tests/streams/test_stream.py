@@ -257,7 +257,9 @@ def decoder():
 class Centred(layers.Layer):
     """Subtracts the mean over all time steps."""
 
-    supports_masking = True
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.supports_masking = True
 
     def call(self, x):
         return x - keras.ops.mean(x, axis=1, keepdims=True)
