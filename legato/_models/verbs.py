@@ -61,7 +61,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
     @remat.setter
     def remat(self, remat: Remat) -> None:
         check_remat(remat)
-        if remat != self.remat:
+        if (type(remat), remat) != (type(self.remat), self.remat):  # True is not 1 here
             self.__dict__["_legato_remat"] = remat
             self._forget_programs()
 

@@ -89,6 +89,13 @@ def test_setting_it_between_runs_compiles_anew():
     assert model.train_function is not before
 
 
+def test_one_step_is_not_the_square_root():
+    model = Sequential([layers.Input((STEPS, FEATURES)), layers.LSTM(4)])
+    for remat in (1, True, 1):
+        model.remat = remat
+        assert model.remat is remat
+
+
 @pytest.mark.parametrize("remat", [0, -3, 2.5, "auto"])
 def test_refuses_what_is_no_number_of_steps(remat):
     model = Sequential([layers.Input((None, 1)), layers.GRU(2)])
