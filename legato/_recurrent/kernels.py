@@ -38,7 +38,11 @@ from legato._recurrent.jax_kernel import (
     LSTMArithmetic,
     SimpleRNNArithmetic,
 )
-from legato._recurrent.native_recurrence import NativeRecurrence, ResetBeforeArithmetic
+from legato._recurrent.native_recurrence import (
+    NATIVE_NAMES,
+    NativeRecurrence,
+    ResetBeforeArithmetic,
+)
 from legato._recurrent.recomputation import run_in_segments, segment_steps
 
 _ARITHMETIC: dict[type, type[CellArithmetic]] = {
@@ -187,13 +191,20 @@ def _why_not_native(cell: Any) -> str | None:
         return f"the native kernel is not available: {reason}"
     reasons = {
         "the native kernel computes in float32": cell.compute_dtype != "float32",
-        "the native kernel has the activations tanh and sigmoid only": _activations(cell)
-        != (keras.activations.tanh, keras.activations.sigmoid),
+        "the native kernel has the activations tanh and sigmoid only": native_name(cell) is None,
         "the native kernel has dropout of inputs or of states, not of both": (
             cell.dropout > 0 and cell.recurrent_dropout > 0
         ),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def native_name(cell: Any) -> str | None:
+    """The native kernel's name for a cell of Keras's with its default activations, else None."""
+    default = keras.activations.tanh, keras.activations.sigmoid
+    if type(cell) not in _ARITHMETIC or _activations(cell) != default:
+        return None
+    return NATIVE_NAMES[_arithmetic(cell)]
 
 
 def _fits(array, shape: tuple, dtype: str) -> bool:

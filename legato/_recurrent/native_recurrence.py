@@ -30,7 +30,7 @@ class ResetBeforeArithmetic(CellArithmetic):
         return (z * states[0] + (1 - z) * candidate,)
 
 
-_NAMES: dict[type[CellArithmetic], str] = {
+NATIVE_NAMES: dict[type[CellArithmetic], str] = {
     LSTMArithmetic: "lstm",
     GRUArithmetic: "gru",
     SimpleRNNArithmetic: "simple_rnn",
@@ -56,7 +56,7 @@ class NativeRecurrence(JaxRecurrence):
         bias = _joined_bias(operands)
         arguments = _arguments(self.cell, operands)
         hidden, last, residuals = native_kernel.forward(
-            _NAMES[type(self.cell)], **arguments, b=bias, keep=keep
+            NATIVE_NAMES[type(self.cell)], **arguments, b=bias, keep=keep
         )
         return ((hidden, *last) if self.sequences else last), residuals
 
@@ -78,7 +78,7 @@ class NativeRecurrence(JaxRecurrence):
         gates, hidden = kept
         arguments = _arguments(self.cell, operands)
         dx, d_states, dW, dU, db = native_kernel.backward(
-            _NAMES[type(self.cell)],
+            NATIVE_NAMES[type(self.cell)],
             native_kernel.Residuals(gates, hidden, **arguments),
             cotangents[0] if self.sequences else jnp.zeros_like(hidden),
             tuple(cotangents[self.sequences :]),

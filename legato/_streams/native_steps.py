@@ -13,6 +13,7 @@ import numpy as np
 
 from legato._platform import keras_private
 from legato._recurrent import native_kernel, stateful_layers
+from legato._recurrent.kernels import native_name
 from legato._recurrent.native_chain import ACTIVATIONS, NativeChain, Operation
 from legato._streams.sampling import Sampler
 from legato._streams.step import ModelStep
@@ -22,11 +23,6 @@ _MAX_TABLE = 2**20  # most numbers of a table of encoded classes
 _MAX_TABLES = 16  # most tables that are kept
 
 _ACTIVATIONS = [(getattr(keras.activations, name), name) for name in ACTIVATIONS]
-_CELLS = {
-    keras.layers.LSTMCell: "lstm",
-    keras.layers.GRUCell: "gru",
-    keras.layers.SimpleRNNCell: "simple_rnn",
-}
 _RECURRENT = tuple(getattr(stateful_layers, name) for name in ("LSTM", "GRU", "SimpleRNN", "RNN"))
 _WITHOUT_EFFECT = (keras.layers.Dropout, keras.layers.GaussianNoise, keras.layers.Identity)
 
@@ -108,15 +104,9 @@ def _described_dense(layer: Any, width: int) -> Described | None:
 
 
 def _described_cell(cell: Any, width: int, state: int) -> Described | None:
-    kind = _CELLS.get(type(cell))
+    kind = native_name(cell)
     if kind is None:
         return None
-    gates = getattr(cell, "recurrent_activation", keras.activations.sigmoid)
-    default = cell.activation is keras.activations.tanh and gates is keras.activations.sigmoid
-    if not default:
-        return None
-    if kind == "gru" and not cell.reset_after:
-        kind = "gru_reset_before"
     weights = [cell.kernel, cell.recurrent_kernel, cell.bias]
     return Operation(kind, width, cell.units, state=state), weights
 
