@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from legato._errors import BackendError, InputError
+from legato._platform.program_files import use_program_files
 
 
 def choose_jax() -> None:
@@ -115,7 +116,7 @@ def _keep_compiled_programs(jax) -> None:
         return
     if not os.access(directory, os.W_OK):
         return
-    jax.config.update("jax_compilation_cache_dir", str(directory))
+    use_program_files(directory)
     # Keep all programs: small models have many, each compiled in a fraction of a second.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
