@@ -107,7 +107,7 @@ def peak_mib(path: Path) -> float:
     """Peak memory of a fresh process that trains on a file."""
     code = (
         "import sys, legato; legato.train(sys.argv[1], group='machine', time='at', epochs=1, "
-        "verbose=0); print(open('/proc/self/status').read())"
+        "refit=False, verbose=0); print(open('/proc/self/status').read())"
     )
     command = [sys.executable, "-c", code, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -52,7 +52,9 @@ def percent(shares) -> str:
 def passengers(seeds: range, **choices: Any) -> tuple[list[str], dict[str, float]]:
     """The errors of all seeds as cells of a row, and the errors of the baselines."""
     series = legato.read(PASSENGERS, time="month")
-    runs = [legato.train(series, seed=seed, verbose=0, **choices).known for seed in seeds]
+    runs = [
+        legato.train(series, seed=seed, refit=False, verbose=0, **choices).known for seed in seeds
+    ]
     errors = [run["scores"]["model"]["mae"] for run in runs]
     beside = {name: each["mae"] for name, each in runs[0]["scores"]["baselines"].items()}
     beaten = [sum(error < other for error in errors) for other in beside.values()]
@@ -113,7 +115,7 @@ def logs(seeds: range) -> Table:
         shares: list[list[float]] = [[] for _ in factors]
         for seed in seeds:
             progress(f"logs: {name}, seed {seed}")
-            run = legato.train(data, season=12, seed=seed, verbose=0)
+            run = legato.train(data, season=12, seed=seed, refit=False, verbose=0)
             for at, found in enumerate(shares):
                 scores = run.score(data.select([at]), np.array([MONTHS]), None).as_numbers()
                 found.append(1 - scores["skill"])
@@ -148,7 +150,13 @@ def far_back(seeds: range) -> Table:
             progress(f"far back: carried {carried}, {steps} steps")
             runs = [
                 legato.train(
-                    data, target="sign", steps=steps, stateful=carried, seed=seed, verbose=0
+                    data,
+                    target="sign",
+                    steps=steps,
+                    stateful=carried,
+                    seed=seed,
+                    refit=False,
+                    verbose=0,
                 )
                 for seed in seeds
             ]
@@ -167,7 +175,7 @@ def resets(seeds: range) -> Table:
     right: dict[str, list[float]] = {"at every beginning": [], "never": []}
     for seed in seeds:
         progress(f"resets: seed {seed}")
-        run = legato.train(data, target="sign", steps=10, seed=seed, verbose=0)
+        run = legato.train(data, target="sign", steps=10, seed=seed, refit=False, verbose=0)
         x = lanes.lay(run.inputs_of(others), run.pad)
         for name, starts in zip(right, (lanes.starts, None), strict=True):
             run.model.reset_states()
@@ -198,7 +206,13 @@ def truncation(seeds: range) -> Table:
             progress(f"truncation: {steps} steps, carried {carried}")
             found = [
                 legato.train(
-                    data, target="then", steps=steps, stateful=carried, seed=seed, verbose=0
+                    data,
+                    target="then",
+                    steps=steps,
+                    stateful=carried,
+                    seed=seed,
+                    refit=False,
+                    verbose=0,
                 ).known["scores"]["model"]["accuracy"]
                 for seed in seeds
             ]
@@ -218,7 +232,7 @@ def side_by_side(seeds: range) -> Table:
         cells = []
         for epochs in (2, 5, 20):
             progress(f"rows: {count}, {epochs} epochs")
-            options = {"rows": count, "steps": 10, "epochs": epochs, "verbose": 0}
+            options = {"rows": count, "steps": 10, "epochs": epochs, "refit": False, "verbose": 0}
             runs = [legato.train(data, target="sign", seed=seed, **options) for seed in seeds]
             cells.append(percent([run.known["scores"]["model"]["accuracy"] for run in runs]))
             course = runs[0].known["training"]["course"]

@@ -161,7 +161,9 @@ def fingerprint_training(task: Task, sequences: Sequences, ends: np.ndarray) -> 
     ]
 
 
-def find_unseen_steps(task: Task, sequences: Sequences, seen: list[list]) -> np.ndarray:
+def find_unseen_steps(
+    task: Task, sequences: Sequences, seen: list[list], refit: bool = False
+) -> np.ndarray:
     """The first step of each sequence outside the training data, (sequences,); else its length.
 
     A sequence is recognized by its first steps, whatever it is called. One that is shorter than
@@ -171,6 +173,7 @@ def find_unseen_steps(task: Task, sequences: Sequences, seen: list[list]) -> np.
         task: the task of the model.
         sequences: the data.
         seen: fingerprints from ``fingerprint_training``.
+        refit: whether the model was trained on its test part too, after its score.
 
     Raises:
         InputError: no sequence has such a step.
@@ -188,9 +191,15 @@ def find_unseen_steps(task: Task, sequences: Sequences, seen: list[list]) -> np.
             if length < steps or _fingerprint(own[:steps]) == mark:
                 begins[at] = max(begins[at], min(steps, length))
     if (begins >= sequences.lengths).all():
+        after = (
+            " After its score it was trained on all of its data, and legato show prints that "
+            "score; a model trained with refit=False (--no-refit) can be scored on its test part."
+        )
         raise InputError(
             f"{sequences.source} holds nothing but what the model was trained on, so there is "
             "nothing to score it by. Give data that go on after it, or other sequences."
+            + after
+            * refit
         )
     return begins
 

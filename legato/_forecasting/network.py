@@ -93,7 +93,10 @@ def build_networks(
         mask = {}
     for level in range(shape.layers):
         every = shape.at_every_step or level < shape.layers - 1
-        cell = CELLS[shape.cell](shape.units, stateful=shape.stateful, return_sequences=every)
+        name = f"{shape.cell}_{level}" if level else shape.cell  # however many networks came before
+        cell = CELLS[shape.cell](
+            shape.units, stateful=shape.stateful, return_sequences=every, name=name
+        )
         features = cell(features, **mask)
     if task.kind != "forecast":
         answers = layers.Dense(len(task.labels), activation="softmax", name="labels")(features)

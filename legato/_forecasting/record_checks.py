@@ -68,6 +68,7 @@ def check_known(known: dict[str, Any], task: Task) -> None:
     _check("label_counts", len(counts) == len(task.labels))
     for steps, *digests in known["seen"]:
         _check("seen", is_count(steps, 0) and _are_texts(digests))
+    _check("refit", isinstance(known.get("refit", False), bool))  # absent from older files
     if "intervals" in known:
         Intervals.from_numbers(known["intervals"])
 

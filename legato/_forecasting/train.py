@@ -3,7 +3,8 @@
 The test part is set aside before anything is fitted, scaling and vocabularies included. The number
 of epochs can be chosen by early stopping on a part of the rest, and is never chosen on the test
 part. A stateful network reads everything before the part it is scored on, so that its state is warm
-there.
+there. Then a second network learns from all the data with the same options, and is returned; the
+scores and the intervals remain those of the first.
 """
 
 from collections.abc import Callable
@@ -70,6 +71,11 @@ class Plan:
         """The options, for how long and how fast it will be trained among them."""
         return self.config
 
+    @property
+    def refits(self) -> bool:
+        """Whether it will learn from all the data after the score."""
+        return self.config.refit and self.data["test_steps"] > 0
+
     def train(self, scoring: AbstractContextManager | None = None) -> Trained:
         """Train the network, and score it; see ``legato.train``.
 
@@ -77,31 +83,63 @@ class Plan:
             scoring: a context that is entered while the network is scored, such as a progress
                 display.
         """
-        sequences, parts, config = self._sequences, self._parts, self.config
+        parts, config = self._parts, self.config
         record: dict[str, Any] = {}
         if config.early_stop:
-            record["trial"] = Trainer(self.task, self.shape, config).find_epochs(parts, sequences)
+            trainer = Trainer(self.task, self.shape, config)
+            record["trial"] = trainer.find_epochs(parts, self._sequences)
             config = replace(config, epochs=record["trial"]["best_epochs"])
-        training = parts.training(sequences)
-        networks, record["course"] = Trainer(self.task, self.shape, config).fit(training)
+        scored = self._fit(self.task, self.shape, parts.stops, config, record)
+        test = parts.test(self._sequences)
+        if test is None:
+            return scored
+        known: dict[str, Any] = {}
+        with scoring or nullcontext():
+            known["scores"] = scored.score(*test, self.season).as_numbers()
+            if self.task.kind == "forecast":
+                known["intervals"] = estimate_intervals(scored, *test).as_numbers()
+        if not self.refits:
+            scored.model.reset_states()
+            scored.known.update(known)
+            return scored
+        refitted = self._refit(config, {**record, "scored": scored.known["training"]["course"]})
+        refitted.known.update(known, refit=True)
+        return refitted
+
+    def _refit(self, config: TrainConfig, record: dict[str, Any]) -> Trained:
+        """Train again, on all the data, with the same options."""
+        sequences = self._sequences
+        targets = [each.name for each in self.task.targets]
+        task = infer_task(sequences, self.task.kind, targets, self.task.horizon or None)
+        shape = self.shape
+        if self.lanes is not None:
+            steps = plan_lanes(sequences.lengths, config.rows, config.steps).steps
+            shape = replace(shape, steps=steps)
+        task = replace(task, whole=self.task.whole)
+        return self._fit(task, shape, sequences.lengths, config, record)
+
+    def _fit(
+        self,
+        task: Task,
+        shape: Shape,
+        stops: np.ndarray,
+        config: TrainConfig,
+        record: dict[str, Any],
+    ) -> Trained:
+        """Train a network on the steps of each sequence before ``stops``, (sequences,)."""
+        training = self._sequences.between(0 * stops, stops)
+        networks, course = Trainer(task, shape, config).fit(training)
         known = {
             "read": self._reading,
             "season": self.season,
-            "label_counts": _label_counts(self.task, training),
-            "seen": fingerprint_training(self.task, sequences, parts.stops),
+            "label_counts": _label_counts(task, training),
+            "seen": fingerprint_training(task, self._sequences, stops),
             "data": self.data,
-            "training": {**self.config.training, **record},
+            "training": {**self.config.training, **record, "course": course},
+            "refit": False,
             "versions": {name: version(name) for name in ("legato", "keras", "jax")},
         }
-        trained = Trained(networks.model, self.task, self.shape, networks.pad, known)
-        test = parts.test(sequences)
-        if test is not None:
-            with scoring or nullcontext():
-                known["scores"] = trained.score(*test, self.season).as_numbers()
-                if self.task.kind == "forecast":
-                    known["intervals"] = estimate_intervals(trained, *test).as_numbers()
-        networks.model.reset_states()
-        return trained
+        return Trained(networks.model, task, shape, networks.pad, known)
 
 
 def _with_options(config: Callable[P, TrainConfig]):
@@ -123,6 +161,9 @@ def _with_options(config: Callable[P, TrainConfig]):
 @_with_options(TrainConfig)
 def train(data, config: TrainConfig) -> Trained:
     """Train a network on sequences, and score it on a part that it has not seen.
+
+    After the score, a network learns from all the data with the same options, and is what is
+    returned; ``refit=False`` returns the network that was scored.
 
     Args:
         data: a file, a frame, arrays (whatever ``legato.read`` takes), or ``Sequences``.

@@ -42,6 +42,9 @@ class TrainConfig:
     Early stopping trains on a part of the training data until the loss on the rest has not improved
     for ``early_stop`` epochs, then trains a new network on all of it for the best number of epochs.
 
+    With ``refit``, the returned network learnt from all the data, the test part included, with the
+    same options; its scores and intervals are those of a network that did not see the test part.
+
     Raises:
         InputError: an option is out of its range; the message names it.
     """
@@ -120,6 +123,12 @@ class TrainConfig:
         0.15,
         TRAINING,
         "Size of the validation part, on which early stopping decides: as for the test part.",
+    )
+    refit: bool = _option(
+        True,
+        TRAINING,
+        "Whether a network learns from all the data after the score, and is the one that is kept; "
+        "otherwise the network that was scored is kept.",
     )
     season: int | None = _option(
         None,

@@ -57,6 +57,7 @@ class Trained(Predictor):
     def scores(self) -> dict[str, Any]:
         """The scores on the test part, as ``Scores.as_numbers`` gives them; empty without one.
 
+        If ``known["refit"]``, they are of a network that was trained without the test part.
         ``trained.scores["verdict"]`` is the comparison in a sentence.
         """
         return self.known.get("scores", {})
@@ -128,7 +129,8 @@ class Trained(Predictor):
     def evaluate(self, data, *, fresh: bool = False, season: int | None = None) -> Scores:
         """Score it on data it was not trained on, compared with baselines.
 
-        Of sequences it was trained on, the steps after the training part are scored; else all.
+        Of sequences it was trained on, the steps after the training part are scored; else all. A
+        model that was refitted was trained on all of its data, the test part included.
 
         Args:
             data: ``Sequences``, or what ``legato.read`` takes.
@@ -147,11 +149,12 @@ class Trained(Predictor):
         sequences = self.read(data)
         for note in self.task.unseen_labels(sequences):
             warnings.warn(note, stacklevel=2)
-        begins = find_unseen_steps(self.task, sequences, self.known["seen"])
+        known = self.known
+        begins = find_unseen_steps(self.task, sequences, known["seen"], known.get("refit", False))
         if fresh:
             sequences = sequences.between(begins, sequences.lengths)
             begins = 0 * sequences.lengths
-        return self.score(sequences, begins, self.known["season"] if season is None else season)
+        return self.score(sequences, begins, known["season"] if season is None else season)
 
     def score(self, sequences: Sequences, begins: np.ndarray, season: int | None) -> Scores:
         """Score it from some step of each sequence on, with all steps before it as history.

@@ -47,6 +47,7 @@ def summary_lines(trained: Trained) -> list[tuple[str, str]]:
         ("network", _describe_network(trained.shape, course["rows"], course["padding"])),
         ("training", _describe_training(training)),
         ("split", _describe_split(data)),
+        *([("refit", _describe_refit(data))] if trained.known.get("refit") else []),
         ("states", format_state_shapes(state_shapes(trained.model))),
     ]
 
@@ -62,6 +63,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
         "network": asdict(plan.shape),
         "laid": laid,
         "training": plan.config.training,
+        "refit": plan.refits,
         "season": plan.season,
     }
 
@@ -78,6 +80,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         ("network", _describe_network(plan.shape, rows, padding)),
         ("training", epochs),
         ("split", _describe_split(plan.data)),
+        *([("refit", _describe_refit(plan.data))] if plan.refits else []),
     ]
     print_fields(lines, console)
     if plan.lanes is not None:
@@ -111,6 +114,10 @@ def _describe_split(data: dict) -> str:
     learnt, kept = data["learnt_steps"], data["test_steps"]
     parts = f"{counted(learnt, 'step')} learnt from, {kept:,} kept for the score"
     return f"by {data['split']}: {parts}"
+
+
+def _describe_refit(data: dict) -> str:
+    return f"after the score on all {counted(data['steps'], 'step')}: the model that is kept"
 
 
 def _describe_network(shape, rows: int | None, padding: float) -> str:

@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 
 from legato.cli import app
 
-SMALL = ("--units", "4", "--epochs", "2")
+SMALL = ("--units", "4", "--epochs", "2", "--no-refit")
 
 
 def run_legato(*words, **options):

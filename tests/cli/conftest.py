@@ -45,7 +45,14 @@ def sensors(tmp_path_factory):
         "heat": np.sin(np.arange(80) / 3).tolist(),
     }
     trained = legato.train(
-        data, target=["heat", "load"], horizon=2, group="machine", units=3, epochs=1, verbose=0
+        data,
+        target=["heat", "load"],
+        horizon=2,
+        group="machine",
+        units=3,
+        epochs=1,
+        refit=False,
+        verbose=0,
     )
     path = tmp_path_factory.mktemp("sensors") / "sensors.keras"
     trained.save(path)
@@ -62,7 +69,7 @@ def modes(tmp_path_factory):
         "mode": [("low", "high")[each] for each in (load > 0).astype(int)],
     }
     trained = legato.train(
-        data, framing="window", steps=3, stateful=False, units=3, epochs=1, verbose=0
+        data, framing="window", steps=3, stateful=False, units=3, epochs=1, refit=False, verbose=0
     )
     path = tmp_path_factory.mktemp("modes") / "modes.keras"
     trained.save(path)

@@ -79,7 +79,7 @@ def test_all_commands_print_where_the_encoding_is_ascii(in_shop, tmp_path):
     write_file(tmp_path, "дом.csv", "\n".join(["дом,день,вес,знак", *rows]))
     write_file(tmp_path, "да.csv", "x,y\n" + "1,да\n2,нет\n" * 20)
     read = ["--group", "дом", "--time", "день", "--target", "вес"]
-    options = ["--units", "2", "--epochs", "1"]
+    options = ["--units", "2", "--epochs", "1", "--no-refit"]
     done = subprocess.run(
         [sys.executable, "-c", COMMANDS, json.dumps([
             ["--help"],

@@ -161,7 +161,7 @@ def test_letters_are_scored_at_every_step(text_file, generator):
 def test_labels_absent_from_training_are_scored_as_wrong(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("abcabcabd" * 8 + "abxabcabd")
-    trained = legato.train(path, test=9, units=3, epochs=1, verbose=0)
+    trained = legato.train(path, test=9, units=3, epochs=1, refit=False, verbose=0)
     assert trained.task.labels == ("a", "b", "c", "d")
     assert trained.known["data"]["notes"][0].startswith("1 step to be scored: the column")
     scores = trained.known["scores"]

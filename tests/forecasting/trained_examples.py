@@ -7,7 +7,7 @@ import numpy as np
 
 from legato import Column, Sequences, Trained
 
-TINY = {"units": 3, "epochs": 2, "verbose": 0}
+TINY = {"units": 3, "epochs": 2, "verbose": 0, "refit": False}
 LENGTHS = {"north": 30, "south": 24, "east": 17}
 LATER = 6  # months after the end of the training file
 SHOPS = {"group": "shop", "time": "month", "target": ["stock", "sold"], "horizon": 2}
