@@ -99,17 +99,38 @@ def test_importing_legato_and_its_help_loads_neither_keras_nor_jax(code):
 
 def test_a_command_loads_keras_without_what_it_does_not_need():
     loaded = loaded_after(
-        "from legato._platform.backend import import_keras_alone\n"
+        "from legato._platform.keras_import import import_keras_alone\n"
         "import_keras_alone()\n"
         "from legato import load_model, report\n"
         "report.print_table"
     )
     assert "keras" in loaded
-    assert not {"matplotlib", "pandas", "jinja2"} & loaded
-    later = "import keras\nfrom legato import report\nreport.forecast_figure"
-    assert {"matplotlib", "keras"} <= loaded_after(
-        f"from legato._platform.backend import import_keras_alone\nimport_keras_alone()\n{later}"
-    )
+    assert not {"matplotlib", "pandas", "jinja2", "scipy"} & loaded
+
+
+LATER = """
+from legato._platform.keras_import import import_keras_alone
+import_keras_alone()
+import sys
+assert not any("splash" in name or name == "jax.experimental.sparse.linalg" for name in sys.modules)
+import keras
+from legato import report
+report.forecast_figure
+from keras.src.backend.jax import nn
+from jax.experimental import sparse
+first = sparse.linalg.spsolve, nn.splash_attention_kernel.SegmentIds
+import jax.experimental.sparse.linalg
+from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_kernel
+assert first == (jax.experimental.sparse.linalg.spsolve, splash_attention_kernel.SegmentIds)
+assert nn.splash_attention_mask.CausalMask((2, 2)).shape == (2, 2)
+"""
+
+
+def test_what_was_left_out_is_loaded_when_it_is_used():
+    assert {"matplotlib", "keras", "scipy"} <= loaded_after(LATER)
+    during_the_import = "from legato._platform import keras_import\nkeras_import._put_stand_ins()\n"
+    used = "from jax.experimental.sparse import linalg\nlinalg.spsolve"
+    assert "scipy" in loaded_after(during_the_import + used)
 
 
 def test_statistics_load_neither_keras_nor_jax_and_scipy_only_when_needed():

@@ -34,25 +34,6 @@ def choose_jax() -> None:
         )
 
 
-def import_keras_alone() -> None:
-    """Import Keras without the packages that it only imports in case they are there.
-
-    Keras draws pictures of images with matplotlib and reads frames of pandas, which are imported
-    with it: a third of its time. A command needs neither from Keras, and may import them later. In
-    a process in which Keras or one of them is loaded nothing changes.
-    """
-    if "keras" in sys.modules:
-        return
-    hidden = [name for name in ("matplotlib", "pandas") if name not in sys.modules]
-    modules: dict = sys.modules
-    modules.update(dict.fromkeys(hidden))  # None: importing it raises an ImportError
-    try:
-        import keras  # noqa: F401
-    finally:
-        for name in hidden:
-            del modules[name]
-
-
 def cache_directory() -> Path | None:
     """The folder of compiled programs, shared by processes; None if the user switched it off."""
     chosen = os.environ.get("LEGATO_CACHE_DIR")

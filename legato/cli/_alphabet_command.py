@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from legato._platform.backend import import_keras_alone
+from legato._platform.keras_import import import_keras_alone
 from legato.cli._alphabet_report import ReportPage
 from legato.cli._error_reporting import report_errors
 from legato.cli._interrupts import InterruptedAfterError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from legato._errors import InputError
-from legato._platform.backend import import_keras_alone
+from legato._platform.keras_import import import_keras_alone
 from legato.cli._error_reporting import report_errors
 from legato.cli._line_formats import has_input, read_line_batches
 from legato.cli._options import AnyModelFile, Debug, check_is_no_model

@@ -11,7 +11,7 @@ from typing import Annotated, get_args, get_type_hints
 import typer
 
 from legato import TrainConfig
-from legato._platform.backend import import_keras_alone
+from legato._platform.keras_import import import_keras_alone
 from legato.cli._error_reporting import report_errors
 from legato.cli._options import Data, Debug, Json, Quiet, check_is_no_model, check_output_file
 from legato.cli._output import print_json, print_written, show_status

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from legato._errors import InputError, LegatoError
-from legato._platform.backend import import_keras_alone
 from legato._platform.input_files import shown_reason
+from legato._platform.keras_import import import_keras_alone
 from legato._platform.output_streams import make_printable
 from legato._platform.wording import counted
 from legato.cli._error_reporting import report_errors
