@@ -11,6 +11,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.baselines import (
+    drift_forecast,
     majority_probabilities,
     persistence_forecast,
     seasonal_persistence_forecast,
@@ -18,6 +19,7 @@ from legato._forecasting.baselines import (
 from legato._forecasting.forecast import Intervals
 from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
 from legato._forecasting.label_metrics import LabelScores, label_scores
+from legato._forecasting.paired_differences import origin_blocks
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
 from legato._series.sequences import Sequences, expand_ranges
@@ -25,11 +27,17 @@ from legato._series.splits import rolling_origins
 
 FEW = 8  # steps by which a sequence is recognized
 UNSEEN_LABEL = "(not learnt from)"  # name, in scores, of labels absent from training
+LINE_STEPS = 12  # whose mean change the baseline "line" goes on by, without a season
+MAX_SCORED = 2**20  # values that are scored, a limit of memory
 MAX_LEADS, MAX_ORIGINS, MAX_BEFORE = 24, 256, 1024  # limits of the backtest for intervals
 
 
 def score_forecasts(
-    predictor: Predictor, sequences: Sequences, begins: np.ndarray, season: int | None
+    predictor: Predictor,
+    sequences: Sequences,
+    begins: np.ndarray,
+    season: int | None,
+    origins: int | None = None,
 ) -> ForecastScores:
     """Score forecasts from some step of each sequence on, with all steps before it as history.
 
@@ -38,6 +46,8 @@ def score_forecasts(
         sequences: the data.
         begins: (sequences,), the first step that is predicted and scored.
         season: time steps of a season, for seasonal persistence; None: without it.
+        origins: number of origins, evenly spread over the steps that leave a horizon; None: all of
+            them, as far as ``MAX_SCORED`` values are scored.
 
     Raises:
         InputError: there is nothing to score.
@@ -49,21 +59,41 @@ def score_forecasts(
     first = np.maximum(begins, 1)  # something must be there to predict from
     sequence, t = rolling_origins(first, sequences.lengths, task.horizon)
     at = sequences.offsets[sequence] + t
-    there = ~np.isnan(answers[at, 0])
-    sequence, t, at = sequence[there], t[there], at[there]
-    if not len(at):
+    there = np.flatnonzero(~np.isnan(answers[at, 0]))
+    if not len(there):
         raise InputError(
             f"There is nothing to score: the model needs {predictor.shape.steps} steps before it "
-            "answers, and no sequence has one after them. Give longer sequences."
+            f"answers and {task.horizon} after, and no sequence has them. Give longer sequences."
         )
-    origin = sequences.offsets, sequence, t, task.horizon
-    beside = {"persistence": persistence_forecast(truth, *origin)}
-    if season:
-        beside[f"seasonal persistence ({season} steps)"], _ = seasonal_persistence_forecast(
-            truth, *origin, season
-        )
+    most = max(MAX_SCORED // answers.shape[1], 1)
+    there = spread_evenly(there, most if origins is None else origins)
+    sequence, t, at = sequence[there], t[there], at[there]
+    beside = _baseline_forecasts(truth, (sequences.offsets, sequence, t, task.horizon), season)
     predicted = answers[at].reshape(len(at), task.horizon, -1)
-    return forecast_scores(truth[at[:, None] + np.arange(1, task.horizon + 1)], predicted, beside)
+    actual = truth[at[:, None] + np.arange(1, task.horizon + 1)]
+    blocks = origin_blocks(sequence, t, task.horizon)
+    return forecast_scores(actual, predicted, beside, blocks)
+
+
+def _baseline_forecasts(
+    truth: np.ndarray, origin: tuple[np.ndarray, np.ndarray, np.ndarray, int], season: int | None
+) -> dict[str, np.ndarray]:
+    """The forecasts of each baseline, (origins, horizon, targets), by its name."""
+    found = {"persistence": persistence_forecast(truth, *origin)}
+    if season:
+        seasonal, _ = seasonal_persistence_forecast(truth, *origin, season)
+        found[f"seasonal persistence ({season} steps)"] = seasonal
+    span = season or LINE_STEPS
+    found["drift"] = drift_forecast(truth, *origin)
+    found[f"line ({span} steps)"] = drift_forecast(truth, *origin, span)
+    return found
+
+
+def spread_evenly(values: np.ndarray, count: int) -> np.ndarray:
+    """At most ``count`` of some values, evenly spread, with the last."""
+    if len(values) <= count:
+        return values
+    return values[np.linspace(len(values) - 1, 0, count).round().astype(int)[::-1]]
 
 
 def score_labels(

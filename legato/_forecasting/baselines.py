@@ -3,7 +3,8 @@
 Each uses the values up to and including its origin t, or the training part, and nothing later.
 Persistence repeats the last value and seasonal persistence the last season (the naive and seasonal
 naive methods of Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition,
-2021, section 5.2); the majority is the most frequent class.
+2021, section 5.2); drift goes on along the straight line through two values (same section); the
+majority is the most frequent class.
 """
 
 import numpy as np
@@ -69,6 +70,42 @@ def seasonal_persistence_forecast(
     early = source < 0
     steps = offsets[sequence][:, None] + np.where(early, t[:, None], source)
     return values[steps], int(early.sum())
+
+
+def drift_forecast(
+    values: np.ndarray,
+    offsets: np.ndarray,
+    sequence: np.ndarray,
+    t: np.ndarray,
+    horizon: int,
+    span: int | None = None,
+) -> np.ndarray:
+    """Drift: the value at the origin plus the mean change before it, for each step ahead.
+
+    Args:
+        values, offsets, sequence, t, horizon: as for ``persistence_forecast``.
+        span: the number of last changes whose mean is taken; None, or more than there are: all.
+
+    Returns:
+        (origins, horizon, targets).
+
+    Raises:
+        InputError: the horizon or the span is less than 1.
+
+    Example:
+        >>> rising = np.array([[1.0], [2.0], [5.0]])
+        >>> offsets, sequence, t = np.array([0, 3]), np.array([0]), np.array([2])
+        >>> drift_forecast(rising, offsets, sequence, t, 2)[0, :, 0].tolist()
+        [7.0, 9.0]
+        >>> drift_forecast(rising, offsets, sequence, t, 2, span=1)[0, :, 0].tolist()
+        [8.0, 11.0]
+    """
+    check_count("horizon", horizon, noun=TIME_STEPS)
+    back = t if span is None else np.minimum(t, check_count("span", span, noun=TIME_STEPS))
+    at = offsets[sequence] + t
+    last = values[at]
+    slope = (last - values[at - back]) / np.maximum(back, 1)[:, None]
+    return last[:, None] + slope[:, None] * np.arange(1, horizon + 1)[:, None]
 
 
 def majority_probabilities(labels: np.ndarray, classes: int, predictions: int) -> np.ndarray:

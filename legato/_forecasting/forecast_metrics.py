@@ -1,8 +1,8 @@
 """Metrics of forecasts, compared with baselines, and a verdict in a sentence.
 
 Mean absolute and root mean squared error, and the skill, 1 - MAE / MAE of persistence (repeats the
-last value); quantiles of residuals for prediction intervals. Errors are compared without a test of
-significance: a small difference over few or overlapping forecasts may be chance.
+last value); quantiles of residuals for prediction intervals. That one error is smaller than another
+is claimed only where the difference is larger than its uncertainty (``paired_differences``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.wording import listed
+from legato._forecasting.paired_differences import (
+    MIN_BLOCKS,
+    Difference,
+    origin_blocks,
+    paired_difference,
+)
+from legato._platform.wording import counted, listed
 
 
 class Scores(Protocol):
@@ -64,13 +70,15 @@ class ForecastScores:
         model: the model's errors.
         baselines: errors of each baseline by name, ``"persistence"`` among them.
         horizon: time steps ahead of each forecast.
-        predictions: number of forecasts, each of all steps ahead.
+        predictions: number of forecasts, each of all steps ahead, from as many origins.
+        differences: the model's absolute errors minus those of each baseline, by its name.
     """
 
     model: ForecastScore
     baselines: Mapping[str, ForecastScore]
     horizon: int
     predictions: int
+    differences: Mapping[str, Difference]
 
     @property
     def skill(self) -> float | None:
@@ -85,25 +93,52 @@ class ForecastScores:
 
     @property
     def verdict(self) -> str:
-        """The model's MAE against each baseline's, and what it beats."""
+        """The model's MAE against each baseline's, and what it is shown to beat."""
         mae = self.model.mae
         beside = [
             f"{_compared(mae, score.mae)} {name}'s ({_number(score.mae)})"
             for name, score in self.baselines.items()
         ]
-        if mae >= self.baselines["persistence"].mae:
-            end = "it does not beat persistence"
-        elif mae >= self.baselines[self.best_baseline].mae:
-            end = "it does not beat the best baseline"
+        ahead = "1 step" if self.horizon == 1 else f"1 to {self.horizon:,} steps"
+        origins = counted(self.predictions, "origin")
+        return (
+            f"The model's error {ahead} ahead from {origins} (MAE {_number(mae)}) is "
+            f"{listed(beside)}: {self._conclusion}."
+        )
+
+    @property
+    def _conclusion(self) -> str:
+        """What the differences show, in words: never more than is larger than its uncertainty."""
+        unbeaten = [
+            name
+            for name, score in self.baselines.items()
+            if not (self.differences[name].is_below and self.model.mae < score.mae)
+        ]
+        best = self.best_baseline
+        if not unbeaten:
+            named = (
+                f"every baseline, the best of them, {best}," if len(self.baselines) > 1 else best
+            )
+            by = _interval(self.differences[best], -1)
+            return f"it beats {named} by {by} (95 % interval)"
+        name = best if best in unbeaten else unbeaten[0]
+        difference = self.differences[name]
+        if difference.is_above and self.model.mae > self.baselines[name].mae:
+            by = _interval(difference)
+            return f"it does not beat {name}, which is better by {by} (95 % interval)"
+        found = counted(difference.blocks, "independent origin")
+        if difference.low is None:
+            found = f"{found}, and {MIN_BLOCKS} are needed"
         else:
-            end = "it beats " + ("every baseline" if len(beside) > 1 else "persistence")
-        return f"The model's error (MAE {_number(mae)}) is {listed(beside)}: {end}."
+            found = f"95 % interval {_interval(difference)}, {found}"
+        return f"its difference from {name} is not larger than its uncertainty ({found})"
 
     def as_numbers(self) -> dict[str, Any]:
         """The scores as a dictionary for JSON."""
         return {
             "model": as_lists(self.model),
             "baselines": {name: as_lists(score) for name, score in self.baselines.items()},
+            "differences": {name: asdict(each) for name, each in self.differences.items()},
             "horizon": self.horizon,
             "predictions": self.predictions,
             "skill": self.skill,
@@ -113,7 +148,10 @@ class ForecastScores:
 
 
 def forecast_scores(
-    truth: np.ndarray, predicted: np.ndarray, baselines: Mapping[str, np.ndarray]
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    baselines: Mapping[str, np.ndarray],
+    blocks: np.ndarray | None = None,
 ) -> ForecastScores:
     """Score a model's forecasts and those of baselines for the same steps.
 
@@ -122,6 +160,8 @@ def forecast_scores(
         predicted: the model's forecasts, of the same shape.
         baselines: forecasts of each baseline by name, of the same shape; ``"persistence"`` must
             be among them.
+        blocks: (origins,), from ``origin_blocks``; default: for origins at successive steps of one
+            sequence.
 
     Raises:
         InputError: there is nothing to score, a shape differs, or something is NaN or infinite.
@@ -130,7 +170,9 @@ def forecast_scores(
         >>> truth = np.array([[[2.0], [4.0]]])
         >>> scores = forecast_scores(truth, truth + 1, {"persistence": truth * 0})
         >>> scores.verdict
-        "The model's error (MAE 1) is 67 % below persistence's (3): it beats persistence."
+        "The model's error 1 to 2 steps ahead from 1 origin (MAE 1) is 67 % below persistence's \
+(3): its difference from persistence is not larger than its uncertainty (1 independent origin, and \
+3 are needed)."
     """
     if "persistence" not in baselines:
         raise InputError(f"Persistence must be among the baselines, which are {[*baselines]}.")
@@ -140,7 +182,15 @@ def forecast_scores(
         for name, forecasts in [("the model", predicted), *baselines.items()]
     ]
     by_name = dict(zip(baselines, scores[1:], strict=True))
-    return ForecastScores(scores[0], by_name, horizon=truth.shape[1], predictions=len(truth))
+    count, horizon, _ = truth.shape
+    if blocks is None:
+        blocks = origin_blocks(np.zeros(count, int), np.arange(count), horizon)
+    own = np.abs(truth - predicted).mean((1, 2))
+    differences = {
+        name: paired_difference(own, np.abs(truth - forecasts).mean((1, 2)), blocks)
+        for name, forecasts in baselines.items()
+    }
+    return ForecastScores(scores[0], by_name, horizon, count, differences)
 
 
 def _forecast_score(truth: np.ndarray, predicted: np.ndarray, name: str) -> ForecastScore:
@@ -232,5 +282,11 @@ def _compared(error: float, other: float) -> str:
     return f"{percent:,.0f} % {way}" if percent >= 1 else f"less than 1 % {way}"
 
 
+def _interval(difference: Difference, sign: int = 1) -> str:
+    """The interval of a difference in words, with the other sign if that is -1."""
+    ends = sorted(sign * (end or 0.0) + 0.0 for end in (difference.low, difference.high))
+    return f"{_number(ends[0])} to {_number(ends[1])}"
+
+
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"

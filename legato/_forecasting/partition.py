@@ -11,6 +11,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._forecasting.task import Task
 from legato._forecasting.train_config import TrainConfig
+from legato._platform.wording import counted
 from legato._series.sequences import Sequences
 from legato._series.splits import split_by_group, split_by_time
 
@@ -24,11 +25,13 @@ class Partition:
         stops: (sequences,), the first step after the part for early stopping; the rest is the test
             part.
         by: ``"time"`` or ``"group"``.
+        notes: a sentence if the test part is longer than the share that was asked for.
     """
 
     fits: np.ndarray
     stops: np.ndarray
     by: str
+    notes: tuple[str, ...] = ()
 
     def training(self, sequences: Sequences) -> Sequences:
         """All but the test part."""
@@ -56,14 +59,20 @@ def _with_history(
     return sequences.between(0 * ends, np.where(there, ends, 0)), begins[there]
 
 
-def split_parts(sequences: Sequences, task: Task, config: TrainConfig) -> Partition:
+def split_parts(
+    sequences: Sequences, task: Task, config: TrainConfig, window: int = 1
+) -> Partition:
     """Set the parts aside for a task.
+
+    Where a share is a test part that has a single origin with a horizon after it, or none, the test
+    part is lengthened up to one and a half horizons, and to half of the sequence at most.
 
     Args:
         sequences: all the data.
         task: the task; where a label belongs to a whole sequence, sequences are split by group, so
             that every label is in each part.
         config: its ``split``, ``test``, ``validation`` (used if ``early_stop`` asks) and ``seed``.
+        window: steps that the network needs before it answers, which are left to the training part.
 
     Raises:
         InputError: a part would leave too little of a sequence, which is named.
@@ -79,10 +88,13 @@ def split_parts(sequences: Sequences, task: Task, config: TrainConfig) -> Partit
     if not task.whole and config.split != "group":
         least = max(1, task.horizon)
         stops = split_by_time(sequences, test, least=least) if test else sequences.lengths
+        notes = ()
+        if test and isinstance(test, float) and task.kind == "forecast":
+            stops, notes = _make_room(sequences.lengths, stops, task.horizon, window)
         if not validation:
-            return Partition(stops, stops, "time")
+            return Partition(stops, stops, "time", notes)
         before = sequences.between(0 * stops, stops)
-        return Partition(split_by_time(before, validation, least=least), stops, "time")
+        return Partition(split_by_time(before, validation, least=least), stops, "time", notes)
     labels = np.zeros(len(sequences))
     if task.whole:
         labels = sequences.values[sequences.offsets[:-1], sequences.place(task.targets[0].name)]
@@ -97,6 +109,24 @@ def split_parts(sequences: Sequences, task: Task, config: TrainConfig) -> Partit
     within = np.concatenate([fits, parts[1]])
     ends[1, within] = sequences.lengths[within]
     return Partition(ends[0], ends[1], "group")
+
+
+def _make_room(
+    lengths: np.ndarray, stops: np.ndarray, horizon: int, window: int
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The stops with test parts of several origins, and a note if that moved them."""
+    tests = lengths - stops
+    if tests.max() > horizon:
+        return stops, ()
+    most = np.minimum(lengths // 2, lengths - window - horizon)
+    longer = np.maximum(tests, np.minimum(horizon + max(1, horizon // 2), most))
+    if (longer == tests).all():
+        return stops, ()
+    note = (
+        f"The test part is {counted(int(longer.max()), 'step')} in place of {int(tests.max()):,}, "
+        f"so that forecasts of {counted(horizon, 'step')} are scored from several origins."
+    )
+    return lengths - longer, (note,)
 
 
 def _share_or_count(size: float) -> float:

@@ -64,6 +64,8 @@ def check_known(known: dict[str, Any], task: Task) -> None:
     _check("categorical", _are_texts(read["categorical"]))
     _check("missing", isinstance(read["missing"], str))
     _check("season", known["season"] is None or is_count(known["season"]))
+    origins = known.get("origins")  # absent from older files
+    _check("origins", origins is None or is_count(origins))
     _check("label_counts", isinstance(counts, list) and all(is_count(each, 0) for each in counts))
     _check("label_counts", len(counts) == len(task.labels))
     for steps, *digests in known["seen"]:

@@ -27,6 +27,7 @@ from legato._forecasting.trained import Trained
 from legato._forecasting.trainer import Trainer
 from legato._forecasting.training_set import plan_lanes
 from legato._platform.output_streams import printable_on_stdout
+from legato._platform.wording import counted
 from legato._series.frequency import format_time, infer_spacing
 from legato._series.lanes import Lanes
 from legato._series.reading import read
@@ -132,6 +133,7 @@ class Plan:
         known = {
             "read": self._reading,
             "season": self.season,
+            "origins": config.origins,
             "label_counts": _label_counts(task, training),
             "seen": fingerprint_training(task, self._sequences, stops),
             "data": self.data,
@@ -221,20 +223,37 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         sequences = read(data, **reading)
     sequences = sequences.of_at_least(config.shortest)
     draft = infer_task(sequences, config.task, config.target, config.horizon)
-    parts = split_parts(sequences, draft, config)
+    season = season_of(sequences, config.season)
+    chunks = config.framing == "chunks"
+    window = config.steps or season or WINDOW
+    windowed = config.framing in ("window", "features")
+    parts = split_parts(sequences, draft, config, window if windowed else 1)
     training = parts.training(sequences)
     targets = [each.name for each in draft.targets]
     task = infer_task(training, draft.kind, targets, draft.horizon or None)
     task = replace(task, whole=draft.whole)
-    season = season_of(sequences, config.season)
-    chunks = config.framing == "chunks"
     lanes = plan_lanes(training.lengths, config.rows, config.steps) if chunks else None
-    steps = lanes.steps if lanes else config.steps or season or WINDOW
+    steps = lanes.steps if lanes else window
     stateful = chunks if config.stateful is None else config.stateful
     shape = Shape(config.cell, config.units, config.layers, stateful, config.framing, steps)
     facts = _data_facts(sequences, parts)
-    facts["notes"] += task.unseen_labels(sequences)
+    facts["notes"] += [*task.unseen_labels(sequences), *parts.notes]
+    facts["notes"] += _lacking_origins(config, parts, sequences.lengths, task.horizon)
     return Plan(task, shape, lanes, facts, config, season, sequences, parts, reading)
+
+
+def _lacking_origins(
+    config: TrainConfig, parts: Partition, lengths: np.ndarray, horizon: int
+) -> list[str]:
+    """A note if there are fewer origins than were asked for."""
+    first = np.where(parts.stops < lengths, np.maximum(parts.stops, 1), lengths)
+    there = int(np.maximum(lengths - first - horizon + 1, 0).sum())
+    if not config.origins or there >= config.origins:
+        return []
+    return [
+        f"{counted(config.origins, 'origin')} were asked for, and the test part has {there:,} with "
+        f"{counted(horizon, 'step')} after them: a longer one (--test) gives more."
+    ]
 
 
 def _check_not_given(reading: dict[str, Any]) -> None:

@@ -124,6 +124,13 @@ class TrainConfig:
         TRAINING,
         "Size of the validation part, on which early stopping decides: as for the test part.",
     )
+    origins: int | None = _option(
+        None,
+        TRAINING,
+        "Number of origins from which forecasts are scored, evenly spread over the test part; "
+        "default: every step that leaves a horizon.",
+        1,
+    )
     refit: bool = _option(
         True,
         TRAINING,

@@ -165,7 +165,8 @@ class Trained(Predictor):
             season: steps of a season, or None.
         """
         if self.task.kind == "forecast":
-            return score_forecasts(self, sequences, begins, season)
+            origins = self.known.get("origins")  # absent from older files
+            return score_forecasts(self, sequences, begins, season, origins)
         return score_labels(self, sequences, begins, self.known["label_counts"])
 
     def forecast(self, data, steps: int | None = None) -> Forecast:

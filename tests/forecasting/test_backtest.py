@@ -12,6 +12,7 @@ from trained_examples import (
     LATER,
     LENGTHS,
     TEXT,
+    TINY,
     labelled_machines,
     predict_step_by_step,
     shop_sales,
@@ -108,7 +109,29 @@ def test_a_fresh_start_scores_the_test_part_as_separate_sequences(sales_file, fo
 def test_the_season_is_as_in_training_by_default(sales_file, forecaster):
     assert "seasonal persistence (12 steps)" in forecaster.evaluate(sales_file).baselines
     assert "seasonal persistence (3 steps)" in forecaster.evaluate(sales_file, season=3).baselines
-    assert list(forecaster.evaluate(sales_file, season=0).baselines) == ["persistence"]
+    assert list(forecaster.evaluate(sales_file, season=0).baselines) == [
+        *("persistence", "drift", "line (12 steps)")
+    ]
+
+
+def test_origins_are_spread_over_the_test_part_and_say_what_is_missing():
+    wave = {"x": np.sin(np.arange(60) / 3)}
+    every = legato.train(wave, **TINY, horizon=3)
+    five = legato.train(wave, **TINY, horizon=3, origins=5)
+    assert (every.scores["predictions"], five.scores["predictions"]) == (10, 5)
+    assert five.evaluate(wave).as_numbers() == five.scores
+    sequences = legato.read(wave)
+    answers = predict_step_by_step(five, sequences.values.astype("float32")).reshape(60, 3)
+    truth = sequences.values[:, 0]
+    errors = [abs(answers[t] - truth[t + 1 : t + 4]).mean() for t in (47, 49, 51, 54, 56)]
+    assert five.scores["model"]["mae"] == pytest.approx(np.mean(errors), rel=1e-5)
+    blocks = {"persistence": 3, "drift": 3, "line (12 steps)": 3}
+    assert {name: each["blocks"] for name, each in five.scores["differences"].items()} == blocks
+    notes = legato.plan(wave, horizon=3, origins=11).data["notes"]
+    assert notes == [
+        "11 origins were asked for, and the test part has 10 with 3 steps after them: a longer "
+        "one (--test) gives more."
+    ]
 
 
 def test_the_training_part_alone_is_refused(sales_file, forecaster):

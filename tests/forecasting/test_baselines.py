@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from legato._errors import InputError
 from legato._forecasting import baselines
 from legato._forecasting.baselines import (
+    drift_forecast,
     majority_probabilities,
     persistence_forecast,
     seasonal_persistence_forecast,
@@ -84,6 +85,26 @@ def test_no_baseline_uses_later_values_or_another_sequence(origins, horizon, sea
             np.testing.assert_array_equal(one, another)
 
 
+@thorough
+@given(origins=origins(), horizon=st.integers(1, 7), span=st.none() | st.integers(1, 5))
+def test_drift_goes_on_by_the_mean_of_the_last_changes(origins, horizon, span):
+    values, offsets, sequence, t = origins
+    expected = []
+    for s, step in zip(sequence, t, strict=True):
+        past = values[offsets[s] : offsets[s] + step + 1]
+        changes = np.diff(past, axis=0)
+        changes = changes if span is None else changes[-span:]
+        slope = changes.mean(0) if len(changes) else np.zeros(2)
+        expected.append([past[-1] + ahead * slope for ahead in range(1, horizon + 1)])
+        later = np.full_like(values, np.nan)
+        later[offsets[s] : offsets[s] + step + 1] = past
+        origin = (offsets, np.array([s]), np.array([step]), horizon, span)
+        np.testing.assert_array_equal(
+            drift_forecast(values, *origin), drift_forecast(later, *origin)
+        )
+    np.testing.assert_allclose(drift_forecast(*origins, horizon, span), expected, rtol=1e-9)
+
+
 def test_the_persistence_forecast_of_labels_is_the_last_label():
     labels = np.array([[3], [1], [2]])
     last = persistence_forecast(labels, np.array([0, 3]), np.array([0, 0]), np.array([0, 1]), 1)[
@@ -130,5 +151,7 @@ def test_invalid_horizons_and_seasons_are_refused():
         persistence_forecast(*origin, 0)
     with pytest.raises(InputError, match="horizon is 0; a number of time steps"):
         seasonal_persistence_forecast(*origin, 0, 1)
+    with pytest.raises(InputError, match="span is 0; a number of time steps of at least 1"):
+        drift_forecast(*origin, 1, 0)
     with pytest.raises(InputError, match="season is 0; a number of time steps of at least 1"):
         seasonal_persistence_forecast(*origin, 1, 0)

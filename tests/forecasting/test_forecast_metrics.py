@@ -23,6 +23,7 @@ from legato._forecasting.forecast_metrics import (
     forecast_scores,
     residual_quantiles,
 )
+from legato._forecasting.paired_differences import Difference
 
 thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 shapes = st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(1, 3))
@@ -36,14 +37,17 @@ def mae(errors):
     return sum(abs(error) for error in errors) / len(errors)
 
 
-def constant_scores(model, **baselines):
-    """Scores of errors that are the same at every step and target."""
+def constant_scores(model, differences=None, **baselines):
+    """Scores of errors that are the same at every step and target; differences by baseline."""
 
     def score(error):
         return ForecastScore(error, error, (error,), (error,), (error,), (error,))
 
     by_name = {name.replace("_", " "): score(error) for name, error in baselines.items()}
-    return ForecastScores(score(model), by_name, horizon=1, predictions=5)
+    found = {name: Difference(*([model - each.mae] * 3), 5) for name, each in by_name.items()} | (
+        differences or {}
+    )
+    return ForecastScores(score(model), by_name, 1, 5, found)
 
 
 def test_the_examples_in_the_docstrings():
@@ -88,37 +92,86 @@ def test_small_unsigned_numbers_do_not_wrap_around():
     [
         (
             constant_scores(12.3, persistence=18.6, seasonal_persistence=11.4),
-            "The model's error (MAE 12.3) is 34 % below persistence's (18.6) and 8 % above "
-            "seasonal persistence's (11.4): it does not beat the best baseline.",
+            "The model's error 1 step ahead from 5 origins (MAE 12.3) is 34 % below persistence's "
+            "(18.6) and 8 % above seasonal persistence's (11.4): it does not beat seasonal "
+            "persistence, which is better by 0.9 to 0.9 (95 % interval).",
         ),
         (
             constant_scores(12.3, persistence=11.4, seasonal_persistence=18.6),
-            "The model's error (MAE 12.3) is 8 % above persistence's (11.4) and 34 % below "
-            "seasonal persistence's (18.6): it does not beat persistence.",
+            "The model's error 1 step ahead from 5 origins (MAE 12.3) is 8 % above persistence's "
+            "(11.4) and 34 % below seasonal persistence's (18.6): it does not beat persistence, "
+            "which is better by 0.9 to 0.9 (95 % interval).",
         ),
         (
-            constant_scores(1234.5, persistence=2469, mean=3000, last_year=1240),
-            "The model's error (MAE 1,234) is 50 % below persistence's (2,469), 59 % below mean's "
-            "(3,000) and less than 1 % below last year's (1,240): it beats every baseline.",
+            constant_scores(
+                1234.5,
+                {"last year": Difference(-5.5, -8.0, -3.0, 5)},
+                persistence=2469,
+                mean=3000,
+                last_year=1240,
+            ),
+            "The model's error 1 step ahead from 5 origins (MAE 1,234) is 50 % below persistence's "
+            "(2,469), 59 % below mean's (3,000) and less than 1 % below last year's (1,240): it "
+            "beats every baseline, the best of them, last year, by 3 to 8 (95 % interval).",
+        ),
+        (
+            constant_scores(
+                1234.5,
+                {"last year": Difference(-5.5, -12.0, 1.0, 5)},
+                persistence=2469,
+                last_year=1240,
+            ),
+            "The model's error 1 step ahead from 5 origins (MAE 1,234) is 50 % below persistence's "
+            "(2,469) and less than 1 % below last year's (1,240): its difference from last year is "
+            "not larger than its uncertainty (95 % interval -12 to 1, 5 independent origins).",
+        ),
+        (
+            constant_scores(
+                3.0, {"mean": Difference(-6.0, None, None, 2)}, persistence=4.0, mean=9.0
+            ),
+            "The model's error 1 step ahead from 5 origins (MAE 3) is 25 % below persistence's (4) "
+            "and 67 % below mean's (9): its difference from mean is not larger than its "
+            "uncertainty (2 independent origins, and 3 are needed).",
         ),
         (
             constant_scores(0.001, persistence=0.002),
-            "The model's error (MAE 0.001) is 50 % below persistence's (0.002): it beats "
-            "persistence.",
+            "The model's error 1 step ahead from 5 origins (MAE 0.001) is 50 % below persistence's "
+            "(0.002): it beats persistence by 0.001 to 0.001 (95 % interval).",
         ),
         (
             constant_scores(3.0, persistence=3.0),
-            "The model's error (MAE 3) is equal to persistence's (3): it does not beat "
-            "persistence.",
+            "The model's error 1 step ahead from 5 origins (MAE 3) is equal to persistence's (3): "
+            "its difference from persistence is not larger than its uncertainty "
+            "(95 % interval 0 to 0, 5 independent origins).",
         ),
         (
             constant_scores(3.0, persistence=0.0),
-            "The model's error (MAE 3) is above persistence's (0): it does not beat persistence.",
+            "The model's error 1 step ahead from 5 origins (MAE 3) is above persistence's (0): it "
+            "does not beat persistence, which is better by 3 to 3 (95 % interval).",
         ),
     ],
 )
 def test_the_verdict_on_forecasts(scores: Scores, verdict):
     assert scores.verdict == verdict
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 9])
+@pytest.mark.parametrize("others", [(2.0,), (2.0, 1.5)])
+def test_a_verdict_never_claims_more_than_every_interval_shows(blocks, others, rng):
+    """Of any intervals, "beats" comes only where all of them are wholly below 0."""
+    for ends in rng.normal(-0.3, 0.5, (200, len(others), 2)):
+        known = blocks >= 3
+        low_high = [sorted(each) if known else [None, None] for each in ends.tolist()]
+        names = ["persistence", "seasonal"][: len(others)]
+        differences = {
+            name: Difference(1.0 - other, *each, blocks)
+            for name, other, each in zip(names, others, low_high, strict=True)
+        }
+        scores = constant_scores(1.0, differences, **dict(zip(names, others, strict=True)))
+        shown = known and (ends < 0).all()
+        assert ("it beats" in scores.verdict) == shown
+        if not known:
+            assert "not larger than its uncertainty" in scores.verdict
 
 
 def test_the_best_baseline_has_the_smallest_mae_and_a_perfect_one_leaves_no_skill():
