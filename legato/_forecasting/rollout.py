@@ -24,6 +24,7 @@ class SequenceReader:
     def __init__(self, compiled: CompiledSteps, rows: int):
         self._compiled = compiled
         self._rows = np.repeat(compiled.model_step.blank, rows, axis=0)
+        self._most_steps = 0  # of a feed
 
     def feed(self, x: np.ndarray, counts: np.ndarray) -> np.ndarray:
         """Read on.
@@ -35,7 +36,10 @@ class SequenceReader:
         Returns:
             (rows, time steps, outputs); NaN where the network has no output.
         """
-        self._rows, emitted = self._compiled.advance(self._rows, (x,), counts)
+        self._rows, emitted = self._compiled.advance(
+            self._rows, (x,), counts, steps_before=self._most_steps
+        )
+        self._most_steps = max(self._most_steps, x.shape[1])
         answers = self._compiled.model_step.answers(emitted)
         outputs = np.full((*x.shape[:2], answers.shape[-1]), np.nan, answers.dtype)
         outputs[:, : len(answers)] = answers.swapaxes(0, 1)

@@ -6,6 +6,7 @@ are hidden meanwhile. In the place of the latter are stand-ins, which import the
 are first used.
 """
 
+import gc
 import importlib
 import sys
 from types import ModuleType
@@ -49,10 +50,12 @@ def import_keras_alone() -> None:
     """Import Keras without the modules that a command does not need from it.
 
     They may be imported later. Where Keras is loaded already nothing changes, and a module that is
-    loaded stays.
+    loaded stays. Garbage is not searched for meanwhile, nor later among what was imported.
     """
     if "keras" in sys.modules:
         return
+    collects = gc.isenabled()
+    gc.disable()
     hidden = [name for name in _HIDDEN if name not in sys.modules]
     modules: dict = sys.modules
     modules.update(dict.fromkeys(hidden))  # None: importing it raises an ImportError
@@ -63,3 +66,6 @@ def import_keras_alone() -> None:
         _remove_stand_ins()
         for name in hidden:
             del modules[name]
+        gc.freeze()
+        if collects:
+            gc.enable()

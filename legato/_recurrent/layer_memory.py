@@ -10,6 +10,7 @@ initial state is trained and a random one is drawn. To reset a row is to raise i
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import ModuleType
 
 import jax.numpy as jnp
 import keras
@@ -62,7 +63,7 @@ class LayerMemory:
         with keras.name_scope(name, override_parent=parent):
             parts = [
                 StateVariable(
-                    np.zeros((0, *part.shape[1:])),
+                    np.zeros((0, *part.shape[1:]), jnp.dtype(layer.variable_dtype)),
                     trainable=False,
                     dtype=layer.variable_dtype,
                     name=f"state_{index}",
@@ -102,10 +103,14 @@ class LayerMemory:
         self.set_values(self.fresh_values(rows))
 
     def fresh_values(self, rows: int) -> list:
-        """Values of every variable for ``rows`` fresh rows."""
+        """Values of every variable for ``rows`` fresh rows; nothing is compiled."""
+        return [*map(jnp.array, self.fresh_arrays(rows, np))]
+
+    def fresh_arrays(self, rows: int, numpy: ModuleType) -> list:
+        """The same as arrays of NumPy, or of ``jax.numpy``, to be traced."""
         *states, _ = self.variables
-        zeros = [jnp.zeros((rows, *part.shape[1:]), part.dtype) for part in states]
-        return [*zeros, jnp.ones(rows, bool)]
+        zeros = [numpy.zeros((rows, *part.shape[1:]), jnp.dtype(part.dtype)) for part in states]
+        return [*zeros, numpy.ones(rows, bool)]
 
     def clear(self) -> None:
         """Drop all rows, after which any number of rows fits."""

@@ -7,7 +7,7 @@ that it does not take is compiled.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from operator import is_
 from typing import Any, Literal
 
@@ -25,6 +25,7 @@ from legato._streams.supported_models import mixed_steps_error
 
 PROGRAM_STEPS = (8, 64, 512, 4096)  # capacities of the programs for many steps
 _MAX_BYTES = 2**24  # most bytes of their arguments and results
+_FEW_BYTES = 2**18  # of which a program for more steps costs less than to compile another
 _CHECKED_STEPS = 3  # steps of the sequence that is compared with ``predict``
 _MAX_PROGRAMS = 16  # most compiled generation loops that are kept
 Emit = Literal["answers", "all"] | None
@@ -47,7 +48,6 @@ class CompiledSteps:
     def __init__(self, model_step: ModelStep):
         self.model_step = model_step
         self._weights = sum(each.size for each in model_step.weights())
-        self._step = jit_several_rows(model_step.step, self._weights)
         self._one_row = jax.jit(model_step.step_one_row)
         self._native = NativeSteps.of(model_step)  # for one row
         # XLA takes several cores for the batches of a model that is not small.
@@ -66,6 +66,10 @@ class CompiledSteps:
         return self._native_batches is not None
 
     # One step.
+
+    @cached_property
+    def _step(self) -> Callable:
+        return jit_several_rows(self.model_step.step, self._weights)
 
     def step(self, rows, xs: tuple):
         """One step of each row.
@@ -117,6 +121,7 @@ class CompiledSteps:
         counts: np.ndarray,
         starts: np.ndarray | None = None,
         emit: Emit = "answers",
+        steps_before: int = 0,
     ) -> tuple[Any, np.ndarray]:
         """Several steps of each row, in as many calls as the programs' capacity takes.
 
@@ -128,6 +133,8 @@ class CompiledSteps:
                 none is.
             emit: returned for every step: ``"answers"``; ``"all"``, carried states and answers; or
                 None, nothing.
+            steps_before: of an earlier call for as many rows: fewer steps then run in its program,
+                if its arrays are small.
 
         Returns:
             The last carried states and answers, (rows, width and answers), as ``step`` does; and
@@ -142,7 +149,7 @@ class CompiledSteps:
             rows = np.concatenate(
                 [rows, np.repeat(model_step.blank[:, model_step.width :], len(rows), 0)], 1
             )
-        capacity = self._capacity(steps, xs, len(counts))
+        capacity = self._capacity(steps, xs, len(counts), steps_before)
         program = self._advance_program(emit == "all", capacity, len(counts) == 1)
         parts = []
         for begin in range(0, steps, capacity):
@@ -161,13 +168,15 @@ class CompiledSteps:
             parts.append(np.asarray(rows)[None, :, 0 if emit == "all" else model_step.width :][:0])
         return rows, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _capacity(self, steps: int, xs: tuple, rows: int) -> int:
+    def _capacity(self, steps: int, xs: tuple, rows: int, steps_before: int) -> int:
         """The capacity in steps of the program for so many."""
         inputs = zip(self.model_step.step_inputs.inputs, xs, strict=True)
         each = rows * self.model_step.blank.nbytes + sum(
             x[:, :1].nbytes for i, x in inputs if i.by_step
         )
         most = max((size for size in PROGRAM_STEPS if size * each <= _MAX_BYTES), default=1)
+        if steps_before * each <= _FEW_BYTES:
+            steps = max(steps, steps_before)
         return min(most, next((size for size in PROGRAM_STEPS if steps <= size), most))
 
     @with_lock

@@ -98,7 +98,7 @@ class CarriedMemories:
 
     def initial(self) -> list[np.ndarray]:
         """See ``Lookback``."""
-        return [np.asarray(value) for memory in self.memories for value in memory.fresh_values(1)]
+        return [value for memory in self.memories for value in memory.fresh_arrays(1, np)]
 
     def make_samples(self, carried: list, xs: Sequence) -> tuple[list, list]:
         """See ``Lookback``."""
@@ -202,7 +202,8 @@ class InputWindow:
             if each.in_time:
                 samples[at] = jnp.concatenate([next(windows), xs[at][:, None]], axis=1)
         rows = len(xs[0])
-        return samples, [value for memory in self.memories for value in memory.fresh_values(rows)]
+        fresh = [value for memory in self.memories for value in memory.fresh_arrays(rows, jnp)]
+        return samples, fresh
 
     def next_carried(self, carried: list, samples: list, memory: list) -> list:
         """See ``Lookback``."""

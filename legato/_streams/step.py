@@ -165,7 +165,7 @@ class ModelStep:
 
     def _blank_memory(self, rows: int) -> list:
         """The layer states of rows that were fed nothing."""
-        return [value for memory in self._memories for value in memory.fresh_values(rows)]
+        return [value for memory in self._memories for value in memory.fresh_arrays(rows, np)]
 
     def _length_error(self, steps: int, error: Exception) -> UnsupportedError:
         lines = str(error).strip().splitlines() or [type(error).__name__]

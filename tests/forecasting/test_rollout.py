@@ -208,3 +208,15 @@ def test_a_step_equal_to_padding_is_refused(networks):
     data = Sequences(values, np.array([2]), (A, B), ("s",), source="t.csv")
     with pytest.raises(InputError, match=r"Step 1 of t\.csv holds -.* in every column, the number"):
         predictor.inputs_of(data)
+
+
+@pytest.mark.parametrize("kind", ["carrying, three ahead", "chunks"])
+def test_looking_further_ahead_than_the_horizon_compiles_no_other_program(kind, networks, compiled):
+    predictor, lengths = networks(kind), np.array([30, 20])
+    values = drawn(predictor.task, lengths.sum())
+    horizon = predictor.task.horizon
+    once = predictor.predict_ahead(values, lengths, horizon)
+    compiled.count = 0
+    further = predictor.predict_ahead(values, lengths, 2 * horizon + 1)
+    assert compiled.count == 0
+    np.testing.assert_array_equal(further[:, :horizon], once)
