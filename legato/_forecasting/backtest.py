@@ -16,8 +16,8 @@ from legato._forecasting.baselines import (
     persistence_forecast,
     seasonal_persistence_forecast,
 )
-from legato._forecasting.forecast import Intervals
 from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
+from legato._forecasting.intervals import Intervals
 from legato._forecasting.label_metrics import LabelScores, label_scores
 from legato._forecasting.paired_differences import origin_blocks
 from legato._forecasting.predictor import Predictor
@@ -29,7 +29,7 @@ FEW = 8  # steps by which a sequence is recognized
 UNSEEN_LABEL = "(not learnt from)"  # name, in scores, of labels absent from training
 LINE_STEPS = 12  # whose mean change the baseline "line" goes on by, without a season
 MAX_SCORED = 2**20  # values that are scored, a limit of memory
-MAX_LEADS, MAX_ORIGINS, MAX_BEFORE = 24, 256, 1024  # limits of the backtest for intervals
+MAX_LEADS, MAX_ORIGINS, MAX_BEFORE = 256, 256, 1024  # limits of the backtest for intervals
 
 
 def score_forecasts(

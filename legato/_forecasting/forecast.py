@@ -1,78 +1,15 @@
-"""Forecasts of the steps after the end of each sequence, with prediction intervals.
-
-An interval's ends are quantiles of the model's errors in a backtest on data outside the training
-part. Each error is divided by the mean absolute change of its sequence from step to step, so that
-sequences of different variability share them.
-"""
+"""Forecasts of the steps after the end of each sequence, with prediction intervals."""
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from legato._forecasting.forecast_metrics import residual_quantiles
+from legato._forecasting.intervals import LEVELS
 from legato._platform.wording import counted
 from legato._series.frequency import format_time, infer_spacing
 from legato._series.sequences import Sequences
-
-LEVELS = (0.8, 0.95)
-
-
-@dataclass(frozen=True, eq=False)
-class Intervals:
-    """Ends of prediction intervals, relative to a forecast.
-
-    Attributes:
-        ends: (levels, 2, steps ahead, targets), in units of the mean absolute change; NaN where
-            there are too few errors for the level.
-        errors: (steps ahead,), number of known errors.
-    """
-
-    ends: np.ndarray
-    errors: np.ndarray
-
-    @classmethod
-    def of(cls, errors: np.ndarray) -> "Intervals":
-        """Intervals from errors, truth - forecast, in units of the mean absolute change.
-
-        Args:
-            errors: (forecasts, steps ahead, targets); NaN where the true value is not known.
-        """
-        _, leads, targets = errors.shape
-        ends = np.full((len(LEVELS), 2, leads, targets), np.nan)
-        counts = np.zeros(leads, int)
-        for lead in range(leads):
-            known = errors[~np.isnan(errors[:, lead]).any(-1), lead]
-            counts[lead] = len(known)
-            if len(known):
-                found, vouched = residual_quantiles(known[:, None], LEVELS)
-                enough = vouched >= np.array(LEVELS) - 1e-9
-                ends[enough, :, lead] = found[enough, :, 0]
-        return cls(ends, counts)
-
-    def around(self, values: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """The ends (levels, 2, sequences, steps, targets) around forecasts; NaN where unknown.
-
-        Args:
-            values: (sequences, steps, targets), the forecasts.
-            scale: (sequences, targets), the mean absolute change of each sequence.
-        """
-        ends = np.full((len(LEVELS), 2, *values.shape), np.nan)
-        known = min(values.shape[1], self.ends.shape[2])
-        ends[:, :, :, :known] = self.ends[:, :, None, :known] * scale[:, None] + values[:, :known]
-        return ends
-
-    def as_numbers(self) -> dict[str, Any]:
-        """The intervals as a dictionary for JSON."""
-        ends = {"ends": _or_none(self.ends), "shape": list(self.ends.shape)}
-        return {**ends, "errors": self.errors.tolist()}
-
-    @classmethod
-    def from_numbers(cls, numbers: dict) -> "Intervals":
-        """The intervals of a dictionary from ``as_numbers``."""
-        ends = np.array(numbers["ends"], float).reshape(numbers["shape"])
-        return cls(ends, np.array(numbers["errors"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +25,7 @@ class Forecast:
             each of ``levels``; NaN where there were too few errors for it. None without a test
             part.
         before: the data before the forecasts.
+        notes: sentences on what was not scored, and on intervals that are missing or widened.
         levels: the coverage of each interval, as shares.
     """
 
@@ -99,6 +37,7 @@ class Forecast:
     times: np.ndarray | None
     ends: np.ndarray | None
     before: Sequences
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -114,6 +53,7 @@ class Forecast:
         targets: tuple[str, ...],
         values: np.ndarray,
         ends: np.ndarray | None,
+        notes: tuple[str, ...] = (),
     ) -> "Forecast":
         """A forecast for the steps that follow some sequences."""
         times = None
@@ -122,7 +62,7 @@ class Forecast:
             if spacing is not None:
                 last = sequences.times[sequences.offsets[1:] - 1]
                 times = spacing.after(last, values.shape[1])
-        return cls(sequences.names, targets, values, times, ends, sequences)
+        return cls(sequences.names, targets, values, times, ends, sequences, notes)
 
     def columns(self) -> dict[str, list]:
         """The forecast as a table: a row for each sequence and step ahead.

@@ -20,8 +20,9 @@ from legato._forecasting.backtest import (
     typical_change,
 )
 from legato._forecasting.classification import Labelled
-from legato._forecasting.forecast import Forecast, Intervals
+from legato._forecasting.forecast import Forecast
 from legato._forecasting.forecast_metrics import Scores
+from legato._forecasting.intervals import Intervals
 from legato._forecasting.network import Shape
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.record_checks import check_known, check_shape, check_task
@@ -31,11 +32,16 @@ from legato._models.saving import set_training_record, training_record
 from legato._platform.checks import check_count
 from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
+from legato._platform.wording import counted
 from legato._series.reading import read
 from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
 
 FORMAT = "legato.trained.1"
+_NO_INTERVALS = (
+    "There are no intervals: the model was trained without a test part, so its errors are not "
+    "known; train with --test 0.2, the default."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,12 +199,16 @@ class Trained(Predictor):
         sequences = self.read(data, answered=False)
         found = self.predict_ahead(self.inputs_of(sequences), sequences.lengths, steps)
         self._check_answered(sequences, found[:, 0, 0])
-        ends = None
+        ends, notes = None, _describe_reach(steps, task.horizon)
         if "intervals" in self.known:
+            intervals = Intervals.from_numbers(self.known["intervals"])
             scale = typical_change(self.truth(sequences), sequences.lengths)
-            ends = Intervals.from_numbers(self.known["intervals"]).around(found, scale)
+            ends = intervals.around(found, scale)
+            notes += intervals.notes(steps)
+        else:
+            notes += (_NO_INTERVALS,)
         targets = tuple(column.name for column in task.targets)
-        return Forecast.after(sequences, targets, found, ends)
+        return Forecast.after(sequences, targets, found, ends, notes)
 
     def generate(
         self,
@@ -301,6 +311,17 @@ class Trained(Predictor):
                 f"{self.task.kind}, or train another with task={kind!r} (--task)."
             )
         return self.task
+
+
+def _describe_reach(steps: int, horizon: int) -> tuple[str, ...]:
+    """A note on steps ahead that a model was neither trained for nor scored on."""
+    if steps <= horizon:
+        return ()
+    return (
+        f"The model was trained and scored for {counted(horizon, 'step')} ahead; beyond, forecasts "
+        f"are made from forecasts, and errors grow: to forecast {steps:,} steps directly, and have "
+        f"their score, train with --horizon {steps}.",
+    )
 
 
 def _damaged_record(path, how: str) -> str:

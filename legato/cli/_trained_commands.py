@@ -13,7 +13,6 @@ from legato._errors import InputError, LegatoError
 from legato._platform.input_files import shown_reason
 from legato._platform.keras_import import import_keras_alone
 from legato._platform.output_streams import make_printable
-from legato._platform.wording import counted
 from legato.cli._error_reporting import report_errors
 from legato.cli._options import (
     TABLE_SUFFIXES,
@@ -29,7 +28,7 @@ from legato.cli._options import (
 from legato.cli._output import print_json, print_written, show_status
 
 if TYPE_CHECKING:
-    from legato import Forecast, Trained
+    from legato import Trained
 
 
 def evaluate(
@@ -101,7 +100,8 @@ def forecast(
 ) -> None:
     """Forecast the steps after the end of each sequence, with prediction intervals.
 
-    The intervals come from the errors that the model made on the test part.
+    The intervals come from the errors that the model made on the test part. Steps further ahead
+    than were scored, and intervals that are missing or widened, are named below the table.
 
     Examples:
 
@@ -123,25 +123,8 @@ def forecast(
             if not json:
                 print_written(png)
         if not json:
-            for note in _describe_reach(predicted, trained.task.horizon):
+            for note in predicted.notes:
                 print(note)
-
-
-def _describe_reach(predicted: "Forecast", horizon: int) -> list[str]:
-    """Notes on steps ahead that a model was not trained for, and on those without intervals."""
-    steps = predicted.values.shape[1]
-    notes = []
-    if steps > horizon:
-        notes.append(
-            f"Beyond {counted(horizon, 'step')} ahead, forecasts are made from forecasts, and "
-            f"errors grow: to forecast {steps:,} steps directly, train with --horizon {steps}."
-        )
-    if predicted.ends is not None:
-        is_known = predicted.ends == predicted.ends  # not NaN
-        known = int(is_known.any((0, 1, 2, 4)).sum())
-        if 0 < known < steps:
-            notes.append(f"Intervals are known up to {counted(known, 'step')} ahead.")
-    return notes
 
 
 def generate(

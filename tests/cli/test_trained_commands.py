@@ -18,8 +18,9 @@ from command_runs import SMALL, error_of, output_of, run_legato, write_file
 import legato
 
 NOTE = (
-    "Beyond 1 step ahead, forecasts are made from forecasts, and errors grow: to forecast {0} "
-    "steps directly, train with --horizon {0}.\nIntervals are known up to 2 steps ahead.\n"
+    "The model was trained and scored for 1 step ahead; beyond, forecasts are made from forecasts, "
+    "and errors grow: to forecast {0} steps directly, and have their score, train with --horizon "
+    "{0}.\n"
 )
 
 pytestmark = pytest.mark.usefixtures("in_shop")
@@ -44,7 +45,8 @@ def test_a_forecast_is_printed_written_and_given_as_json(tmp_path):
     assert table["month"] == ["2014-01-01", "2014-02-01", "2014-03-01"]
     assert list(table)[:3] == ["step", "month", "sold"]
     output = output_of("forecast", "sales.keras", "sales.csv", "-n", "3")
-    assert output.split("\n")[0].split() == "step month sold low 80 % high 80 %".split()
+    heads = "step month sold low 80 % high 80 % low 95 % high 95 %"
+    assert output.split("\n")[0].split() == heads.split()
     assert f"{table['sold'][2]:.4f}" in output
     for name, read in {
         "a.csv": polars.read_csv,
@@ -61,7 +63,8 @@ def test_a_forecast_is_printed_written_and_given_as_json(tmp_path):
 def test_a_forecast_beyond_the_horizon_says_what_it_is_made_of():
     words = ["forecast", "sales.keras", "sales.csv"]
     assert "forecasts" not in output_of(*words)
-    assert "Intervals" not in output_of(*words, "-n", "2")
+    assert "intervals" not in output_of(*words, "-n", "8")
+    assert "Errors are known up to 8 steps ahead; intervals" in output_of(*words, "-n", "9")
     assert output_of(*words, "-n", "3").endswith(NOTE.format(3))
     assert json.loads(output_of(*words, "-n", "3", "--json"))
 

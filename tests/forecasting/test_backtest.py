@@ -22,7 +22,6 @@ from trained_examples import (
 import legato
 from legato import InputError, Sequences, Trained
 from legato._forecasting.backtest import typical_change
-from legato._forecasting.forecast import LEVELS
 
 
 def rolling_origin_scores(
@@ -215,19 +214,39 @@ def test_interval_ends_are_quantiles_of_scaled_backtest_errors(sales_file, forec
         for lead in range(min(leads, len(own) - 1 - t)):
             errors[lead].append((own[t + 1 + lead] - predicted[lead]) / scale[at])
     np.testing.assert_allclose(typical_change(sequences.values, sequences.lengths)[:, ::-1], scale)
-    forecast = forecaster.forecast(sales_file, leads + 2)
-    assert forecast.ends.shape == (2, 2, 3, leads + 2, 2)
-    for lead, known in enumerate(errors):
-        ordered = np.sort(known, axis=0)
-        for level, ends in zip(LEVELS, forecast.ends[:, :, :, lead], strict=True):
-            beyond = int((len(known) + 1) * (1 - level) / 2 + 1e-9)
-            if not beyond:
-                assert np.isnan(ends).all()
-                continue
+    forecast = forecaster.forecast(sales_file, leads + 3)
+    assert forecast.ends.shape == (2, 2, 3, leads + 3, 2)
+    known = [np.array(each) for each in errors if len(each) >= 3]  # (errors, targets) a lead
+    assert [len(each) for each in known] == [14, 11, 8, 5, 3]
+    sizes = [np.abs(each).mean(0) for each in known]
+    for (level, needed), ends in zip({0.8: 9, 0.95: 39}.items(), forecast.ends, strict=True):
+        relative = []
+        for lead in range(len(known)):
+            reach = 0
+            while True:
+                near = range(max(lead - reach, 0), min(lead + reach + 1, len(known)))
+                pool = np.concatenate([known[each] / sizes[each] for each in near])
+                if len(pool) >= needed:
+                    break
+                reach += 1
+            beyond = int((len(pool) + 1) * (1 - level) / 2 + 1e-9)
+            ordered = np.sort(pool, axis=0) * sizes[lead]
+            relative.append([ordered[beyond - 1], ordered[-beyond]])
+        for lead in range(len(known), leads + 3):
+            both = np.array(relative[: len(known)])  # (leads, 2, targets)
+            widest = (both[:, 1] - both[:, 0]).argmax(0)
+            grown = both[widest, :, [0, 1]].T * np.sqrt((lead + 1) / len(known))
+            relative.append(grown)
+        for lead, (low, high) in enumerate(relative):
             for at in range(3):
-                low, high = ordered[beyond - 1] * scale[at], ordered[-beyond] * scale[at]
                 middle = forecast.values[at, lead]
-                np.testing.assert_allclose(ends[:, at], [middle + low, middle + high], rtol=1e-4)
-    assert np.isnan(forecast.ends[:, :, :, leads:]).all()
-    assert not np.isnan(forecast.ends[0, :, :, 0]).any()
-    assert np.isnan(forecast.ends[1]).all()  # 14 errors are enough for 80 %, not for 95 %
+                expected = [middle + low * scale[at], middle + high * scale[at]]
+                np.testing.assert_allclose(ends[:, at, lead], expected, rtol=1e-4)
+    assert forecast.notes == (
+        "The model was trained and scored for 2 steps ahead; beyond, forecasts are made from "
+        "forecasts, and errors grow: to forecast 9 steps directly, and have their score, train "
+        "with --horizon 9.",
+        "Errors are known up to 5 steps ahead; intervals beyond are the widest of those, widened "
+        "by the square root of the steps ahead.",
+    )
+    assert forecaster.forecast(sales_file).notes == ()

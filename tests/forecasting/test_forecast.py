@@ -15,8 +15,8 @@ def test_columns_of_a_forecast(sales_file, forecaster):
     table = forecast.columns()
     assert [*table] == [
         *("shop", "step", "month"),
-        *("stock", "stock low 80 %", "stock high 80 %"),
-        *("sold", "sold low 80 %", "sold high 80 %"),
+        *("stock", "stock low 80 %", "stock high 80 %", "stock low 95 %", "stock high 95 %"),
+        *("sold", "sold low 80 %", "sold high 80 %", "sold low 95 %", "sold high 95 %"),
     ]
     assert table["shop"] == [name for name in LENGTHS for _ in range(3)]
     assert table["step"] == [1, 2, 3] * 3
@@ -69,9 +69,17 @@ def test_without_a_test_part_there_are_no_intervals():
     none = train(data, test=0, **TINY)
     assert none.forecast(data).ends is None
     assert [*none.forecast(data).columns()] == ["step", "x"]
+    assert none.forecast(data).notes == (
+        "There are no intervals: the model was trained without a test part, so its errors are not "
+        "known; train with --test 0.2, the default.",
+    )
     few = train(data, test=3, **TINY)
     assert np.isnan(few.forecast(data).ends).all()
     assert [*few.forecast(data).columns()] == ["step", "x"]
+    assert few.forecast(data).notes[0] == (
+        "There is no 80 % interval: the test part gave 6 errors, and 9 at steps ahead with 3 each "
+        "are needed; a larger one (--test) gives more."
+    )
 
 
 def test_forecasts_beyond_the_horizon_need_every_input_as_a_target():
