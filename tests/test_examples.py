@@ -1,12 +1,15 @@
-"""Each example runs by itself, every warning an error, and prints the lines of its result."""
+"""Each example runs by itself, every warning an error, and prints the lines of its result.
 
+Keras and JAX are loaded before; that an example would load them in the right order is read off.
+"""
+
+import ast
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from environment import AS_FOR_USERS
+from forked import run_scripts
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SHOWN = {
@@ -65,18 +68,9 @@ SHOWN = {
 }
 
 
-def printed(name: str) -> list[str]:
+def printed(name: str, folder: Path) -> list[str]:
     """The lines an example prints in a process of its own."""
-    paths = [str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")]
-    paths = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")],
-        env=os.environ | paths | AS_FOR_USERS,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_scripts([EXAMPLES / f"{name}.py"], folder, os.environ | AS_FOR_USERS)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     return done.stdout.splitlines()
@@ -92,6 +86,20 @@ def test_every_example_is_run():
     assert sorted(SHOWN) == sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
+@pytest.mark.parametrize("name", SHOWN)
+def test_an_example_imports_legato_before_keras(name):
+    """As a process must that has not loaded Keras yet, to run it on JAX."""
+    packages = []
+    for each in ast.walk(ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))):
+        if isinstance(each, ast.Import):
+            packages += [(each.lineno, alias.name.split(".")[0]) for alias in each.names]
+        elif isinstance(each, ast.ImportFrom) and each.module:
+            packages.append((each.lineno, each.module.split(".")[0]))
+    order = [package for _, package in sorted(packages)]
+    assert "legato" in order
+    assert order.index("legato") < (order.index("keras") if "keras" in order else len(order))
+
+
 TAKE_LONG = ("character_model", "far_back", "many_machines")
 
 
@@ -99,8 +107,8 @@ TAKE_LONG = ("character_model", "far_back", "many_machines")
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name in TAKE_LONG)) for name in SHOWN],
 )
-def test_an_example_prints_its_result(name):
-    lines = printed(name)
+def test_an_example_prints_its_result(name, tmp_path):
+    lines = printed(name, tmp_path)
     assert [line for line in SHOWN[name] if line not in lines] == [], "\n".join(lines)
     if name == "many_sequences":
         carried, mixed = (number_after(lines, words) for words in ("with starts:", "without:"))

@@ -6,8 +6,6 @@ The letters are those of the contract. Law (g) is tested in ``tests/analysis/tes
 """
 
 import itertools
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from cells import (
     ready,
     spread,
 )
+from forked import forked
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -294,14 +293,6 @@ def test_e_the_compiled_run_is_a_python_loop(cell, reset, some_start):
 
 # (f) Saved and loaded = never stopped, to the bit, in another process too.
 
-IN_ANOTHER_PROCESS = """
-import sys
-from pathlib import Path
-sys.path[:0] = sys.argv[2:]
-import legato
-from test_laws import continue_saved
-continue_saved(Path(sys.argv[1]))
-"""
 TRAVELLERS = ["LSTM", "Bidirectional", "learnt-initial-state", "Sequential-in-functional"]
 
 
@@ -325,7 +316,7 @@ def continue_training(model, X, y):
     return [np.asarray(fit_on(model, X, y)), predict(model, X[:ROWS]), *model.get_weights()]
 
 
-def continue_saved(folder: Path):
+def continue_saved(folder: Path, _):
     """Load weights and states, continue, and save the results."""
     for name in TRAVELLERS:
         model, X, y = trainable(BY_NAME[name], "sgd")
@@ -342,9 +333,9 @@ def test_f_training_continues_in_another_process_to_the_bit(tmp_path):
         model.save_weights(tmp_path / f"{name}.weights.h5")
         model.save_states(tmp_path / f"{name}.state")
         expected[name] = continue_training(model, X, y)
-    paths = [str(Path(__file__).parent), str(Path(legato.__file__).parents[1])]
-    command = [sys.executable, "-W", "ignore", "-c", IN_ANOTHER_PROCESS, str(tmp_path), *paths]
-    subprocess.run(command, check=True)
+    with forked(continue_saved, tmp_path) as (process, _):
+        process.join()
+        assert process.exitcode == 0
     for name, values in expected.items():
         with np.load(tmp_path / f"{name}.npz") as file:
             for mine, theirs in zip(values, file.values(), strict=True):

@@ -1,7 +1,5 @@
 """Streams in files: restored to the bit, also in another process; damaged files are detected."""
 
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -15,11 +13,10 @@ from damage import (
     rewrite_as_version_1,
     write_version_1,
 )
+from forked import forked
 
 import legato
 from legato import OutputError, StateError, layers
-
-HERE = Path(__file__).parents[1]
 
 
 def network(units: int = 4, seed: int = 1, cell=layers.LSTM):
@@ -65,17 +62,9 @@ def test_a_stream_loaded_into_a_model_of_the_same_weights_continues_to_the_bit(w
 
 
 TRAVELLERS = ["LSTM", "StackedRNNCells", "learnt-initial-state", "bfloat16"]
-IN_ANOTHER_PROCESS = """
-import sys
-sys.path[:0] = sys.argv[2:]
-import legato
-from pathlib import Path
-from streams.test_stream_files import continue_saved
-continue_saved(Path(sys.argv[1]))
-"""
 
 
-def continue_saved(folder: Path) -> None:
+def continue_saved(folder: Path, _) -> None:
     """Load weights and streams, continue them, and save the results."""
     for name in TRAVELLERS:
         model = BY_NAME[name].make()
@@ -90,9 +79,9 @@ def test_a_stream_loaded_in_another_process_continues_to_the_bit(tmp_path):
         stream.save(tmp_path / f"{name}.state")
         expected[name] = stream.feed(inputs(1, seed=2)[0]).astype("float32")
         assert expected[name].shape[-1] >= FEATURES
-    paths = [str(HERE), str(Path(legato.__file__).parents[1])]
-    command = [sys.executable, "-W", "ignore", "-c", IN_ANOTHER_PROCESS, str(tmp_path), *paths]
-    subprocess.run(command, check=True)
+    with forked(continue_saved, tmp_path) as (process, _):
+        process.join()
+        assert process.exitcode == 0
     for name, answers in expected.items():
         np.testing.assert_array_equal(np.load(tmp_path / f"{name}.npy"), answers, err_msg=name)
 
