@@ -17,9 +17,9 @@ from legato._forecasting.baselines import (
     seasonal_persistence_forecast,
 )
 from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
-from legato._forecasting.intervals import Intervals
 from legato._forecasting.label_metrics import LabelScores, label_scores
 from legato._forecasting.paired_differences import origin_blocks
+from legato._forecasting.prediction_intervals import Intervals
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
 from legato._series.sequences import Sequences, expand_ranges

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from legato._forecasting.forecast import free_name
 from legato._series.sequences import Sequences
 
 
@@ -17,6 +18,7 @@ class Labelled:
         labels: (answers,), the likeliest labels.
         probabilities: (answers, classes).
         classes: names of the classes.
+        group: the column that identified the sequences, if there was one.
     """
 
     names: tuple[str, ...]
@@ -24,6 +26,7 @@ class Labelled:
     labels: tuple[str, ...]
     probabilities: np.ndarray
     classes: tuple[str, ...]
+    group: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,14 +50,19 @@ class Labelled:
             tuple(classes[each] for each in probabilities.argmax(1)),
             probabilities,
             classes,
+            sequences.group,
         )
 
     def columns(self) -> dict[str, list]:
-        """The labels as a table: sequence, step if there is one, label, probability."""
-        steps = {} if self.steps is None else {"step": self.steps.tolist()}
-        return {
-            "sequence": list(self.names),
-            **steps,
-            "label": list(self.labels),
-            "probability": self.probabilities.max(1).astype(float).tolist(),
-        }
+        """The labels as a table: sequence, step if there is one, label, probability.
+
+        The group keeps its name; a column that would have the same one gets another.
+        """
+        taken = {self.group}
+        table: dict[str, list] = {self.group or free_name(taken, "sequence"): list(self.names)}
+        if self.steps is not None:
+            table[free_name(taken, "step", "step of the sequence")] = self.steps.tolist()
+        table[free_name(taken, "label", "predicted label")] = list(self.labels)
+        likeliest = self.probabilities.max(1).astype(float).tolist()
+        table[free_name(taken, "probability", "probability of the label")] = likeliest
+        return table

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from legato._forecasting.intervals import LEVELS
+from legato._forecasting.prediction_intervals import LEVELS
 from legato._platform.wording import counted
 from legato._series.frequency import format_time, infer_spacing
 from legato._series.sequences import Sequences
@@ -75,11 +75,11 @@ class Forecast:
         taken = {*self.targets, self.before.group, self.before.time}
         if count > 1 or self.before.group:
             names = [name for name in self.names for _ in range(steps)]
-            table[self.before.group or _free_name(taken, "sequence", "sequence name")] = names
-        step = _free_name(taken, "step", "steps ahead")
+            table[self.before.group or free_name(taken, "sequence", "sequence name")] = names
+        step = free_name(taken, "step", "steps ahead")
         table[step] = np.tile(np.arange(1, steps + 1), count).tolist()
         if self.times is not None:
-            table[self.before.time or _free_name(taken, "time", "time ahead")] = [
+            table[self.before.time or free_name(taken, "time", "time ahead")] = [
                 format_time(each) for each in self.times.reshape(-1)
             ]
         for at, target in enumerate(self.targets):
@@ -90,11 +90,11 @@ class Forecast:
                     for end, values in (("low", low), ("high", high)):
                         names = [f"{end} {100 * level:g} %", f"{target} {end} {100 * level:g} %"]
                         several = len(self.targets) > 1
-                        table[_free_name(taken, *names[several:])] = _or_none(values)
+                        table[free_name(taken, *names[several:])] = _or_none(values)
         return table
 
 
-def _free_name(taken: set, *names: str) -> str:
+def free_name(taken: set, *names: str) -> str:
     """The first of some names for a column that no other column has, which is then taken."""
     numbered = (f"{names[-1]} ({number})" for number in itertools.count(2))
     name = next(each for each in itertools.chain(names, numbered) if each not in taken)

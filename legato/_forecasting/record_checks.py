@@ -7,8 +7,8 @@ it is read, and not by whatever uses it first.
 import math
 from typing import Any, get_args
 
-from legato._forecasting.intervals import Intervals
 from legato._forecasting.network import Shape
+from legato._forecasting.prediction_intervals import Intervals
 from legato._forecasting.task import Task
 from legato._forecasting.train_config import Cell, Framing, Kind
 from legato._platform.checks import is_count

@@ -22,8 +22,8 @@ from legato._forecasting.backtest import (
 from legato._forecasting.classification import Labelled
 from legato._forecasting.forecast import Forecast
 from legato._forecasting.forecast_metrics import Scores
-from legato._forecasting.intervals import Intervals
 from legato._forecasting.network import Shape
+from legato._forecasting.prediction_intervals import Intervals
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.record_checks import check_known, check_shape, check_task
 from legato._forecasting.task import Task
@@ -33,6 +33,7 @@ from legato._platform.checks import check_count
 from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
+from legato._series.missing_values import MissingValueError
 from legato._series.reading import read
 from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
@@ -292,7 +293,14 @@ class Trained(Predictor):
         if [*kinds] == ["character"] and not (how["group"] or how["time"] or how["columns"]):
             return read(data)
         labels = [name for name, is_numeric in kinds.items() if not is_numeric]
-        return read(data, **{**how, "categorical": labels, "columns": [*kinds]})
+        try:
+            return read(data, **{**how, "categorical": labels, "columns": [*kinds]})
+        except MissingValueError as error:
+            raise InputError(
+                f"{error.found} The model reads data as it was told in training, when none was "
+                "allowed to be missing: fill it in or leave the row out, or train with "
+                "missing='forward' or missing='drop'."
+            ) from error
 
     def _check_answered(self, sequences: Sequences, answers: np.ndarray) -> None:
         """Raise an InputError if an output at the end of a sequence, (sequences,), is NaN."""

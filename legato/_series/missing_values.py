@@ -21,6 +21,21 @@ MISSING_TOKENS = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 _NEEDS_CLEANING = rf"^\s|\s$|^({'|'.join(MISSING_TOKENS)})$"
 
 
+class MissingValueError(InputError):
+    """A value is missing, and none may be.
+
+    Attributes:
+        found: the sentence that says where, without advice.
+    """
+
+    def __init__(self, found: str):
+        super().__init__(
+            f"{found} Leave such rows out with missing='drop', or let the last known value of the "
+            "same sequence stand for them with missing='forward'."
+        )
+        self.found = found
+
+
 def mark_missing(series: "polars.Series") -> "polars.Series":
     """Turn NaN and the strings in ``MISSING_TOKENS`` into null; strip spaces around strings."""
     import polars
@@ -81,11 +96,7 @@ def handle_missing(
         name = columns[int(is_missing[first].argmax())].name
         others = f", the first of {count:,} such" if count > 1 else ""
         cell = table.describe_cell(int(np.searchsorted(table.rows, rows[first])), name)
-        raise InputError(
-            f"{cell}: the value is missing{others}. Leave such rows "
-            "out with missing='drop', or let the last known value of the same sequence stand for "
-            "them with missing='forward'."
-        )
+        raise MissingValueError(f"{cell}: the value is missing{others}.")
     drop = policy == "drop"
     complete = np.logical_not(is_missing.any(axis=1))
     kept = complete if drop else _fill_forward(values, is_missing, lengths)

@@ -229,7 +229,7 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
     ]
     index_time = index_time if index_time in wanted else None
     notes = ()
-    if frame.index.nlevels == 1 and not wanted and frame.index.dtype.kind in "mOT":
+    if frame.index.nlevels == 1 and not wanted and _says_something(frame.index):
         notes = (
             "The frame's index is left out: if it is meant, name it, and then its name as time= or "
             "group=.",
@@ -248,6 +248,13 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
     ]
     table = build_frame(columns, "the frame")
     return Table(table, "the frame", index_time=index_time, labels=labels, notes=notes)
+
+
+def _says_something(index: Any) -> bool:
+    """Whether an index is neither of dates nor just counts the rows from 0."""
+    if index.dtype.kind in "iuf":
+        return index.name is not None or not np.array_equal(index, np.arange(len(index)))
+    return index.dtype.kind in "mOT"
 
 
 def _plain_values(column: Any) -> Any:

@@ -36,6 +36,25 @@ def test_the_handling_of_missing_values_is_kept_for_evaluate(tmp_path):
     assert json.loads(output_of("evaluate", out, data, "--json"))["predictions"]
 
 
+@pytest.mark.parametrize(("policy", "known"), [("forward", True), ("drop", True), (None, False)])
+def test_forecasts_handle_missing_values_as_in_training(tmp_path, policy, known):
+    gaps, whole = (write_file(tmp_path, f"{name}.csv", "x\n") for name in ("gaps", "whole"))
+    rows = [str(at * at % 7) for at in range(40)]
+    whole.write_text("x,y\n" + "".join(f"{at},{row}\n" for at, row in enumerate(rows)))
+    for at in (5, 39):
+        rows[at] = ""
+    gaps.write_text("x,y\n" + "".join(f"{at},{row}\n" for at, row in enumerate(rows)))
+    out = tmp_path / "m.keras"
+    words = ["--missing", policy] if policy else []
+    output_of("train", gaps if known else whole, *words, "-q", "-o", out, *SMALL)
+    if known:
+        assert len(json.loads(output_of("forecast", out, gaps, "--json"))["y"]) == 1
+        return
+    message = error_of("forecast", out, gaps)
+    assert "gaps.csv, line 7, column 'y': the value is missing, the first of 2 such. The" in message
+    assert "fill it in or leave the row out, or train with --missing 'forward' or" in message
+
+
 def test_show_prints_the_report_of_training(shop):
     assert output_of("show", "sales.keras") + "wrote sales.keras\n" == shop.output["sales"]
 
@@ -81,11 +100,11 @@ def test_a_forecast_of_several_sequences_is_drawn(tmp_path):
 
 def test_predicted_labels_are_printed_written_and_given_as_json(tmp_path):
     table = json.loads(output_of("classify", "walks.keras", "new.csv", "--json"))
-    assert list(table) == ["sequence", "label", "probability"]
+    assert list(table) == ["walk", "label", "probability"]  # the name in the data
     assert set(table["label"]) <= {"ann", "bob"}
     output = output_of("classify", "walks.keras", "new.csv").splitlines()
     assert [line.split()[:2] for line in output[1:]] == [
-        [name, label] for name, label in zip(table["sequence"], table["label"], strict=True)
+        [name, label] for name, label in zip(table["walk"], table["label"], strict=True)
     ]
     out = tmp_path / "labels.parquet"
     output_of("classify", "walks.keras", "new.csv", "-o", out)

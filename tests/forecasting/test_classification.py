@@ -1,5 +1,7 @@
 """Predicted labels with their probabilities, as a table."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from trained_examples import TINY, labelled_machines, predict_step_by_step
@@ -17,6 +19,12 @@ def test_columns_of_predicted_labels(classifier):
         answers = predict_step_by_step(classifier, data.of(at)[:, :1].astype("float32"))
         np.testing.assert_allclose(labelled.probabilities[at], answers[-1], rtol=1e-5)
         assert labelled.labels[at] == ("good", "worn")[answers[-1].argmax()]
+    grouped = replace(labelled, group="machine").columns()
+    assert [*grouped] == ["machine", "label", "probability"]
+    assert grouped["machine"] == list(data.names)
+    clash = replace(labelled, group="label", steps=np.arange(5)).columns()
+    assert [*clash] == ["label", "step", "predicted label", "probability"]
+    assert clash["label"] == list(data.names)
     without = {"hum": data.of(0)[:, 0]}
     assert classifier.classify(without).labels == labelled.labels[:1]
 

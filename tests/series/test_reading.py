@@ -365,8 +365,15 @@ def test_intervals_of_pandas_are_labels():
     assert len(legato.read(frame, missing="drop").values) == 3
 
 
-@pytest.mark.parametrize("index", [["p", "q"], pandas.to_timedelta([0, 1], "h")])
+@pytest.mark.parametrize(
+    "index",
+    [
+        *(["p", "q"], pandas.to_timedelta([0, 1], "h"), [1871, 1872], [1.5, 2.5]),
+        pandas.RangeIndex(2, name="year"),
+    ],
+)
 def test_an_index_of_other_types_is_left_out_with_a_note(index):
     frame = pandas.DataFrame({"v": [1.0, 2.0]}, index=index)
     assert legato.read(frame).notes[0].startswith("The frame's index is left out")
+    assert legato.read(frame["v"]).notes[0].startswith("The frame's index is left out")
     assert legato.read(frame.reset_index(drop=True)).notes == ()

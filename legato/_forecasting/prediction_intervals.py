@@ -47,7 +47,7 @@ class Intervals:
             errors: (forecasts, steps ahead, targets); NaN where the true value is not known, which
                 it is for no more forecasts at a later step than at an earlier one.
         """
-        known: np.ndarray = ~np.isnan(errors).any(-1)  # (forecasts, steps ahead)
+        known = np.asarray(~np.isnan(errors).any(-1))  # (forecasts, steps ahead)
         leads = int((known.sum(0) >= MIN_ERRORS).sum())
         by_lead = [errors[known[:, lead], lead] for lead in range(leads)]
         sizes = [np.abs(each).mean(0) for each in by_lead]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from legato._forecasting.intervals import LEVELS, MIN_ERRORS, Intervals, needed_errors
+from legato._forecasting.prediction_intervals import LEVELS, MIN_ERRORS, Intervals, needed_errors
 
 
 def backtest_errors(rng, steps: int, leads: int, growth: float = 0.5) -> np.ndarray:
