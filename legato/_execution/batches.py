@@ -137,14 +137,35 @@ class WholeData:
         """Send the data over once, for several calls."""
         self.samples = self.samples.on_device()
 
-    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Block]:
-        """One block: as many epochs, up to ``epochs``, as the program has room for."""
+    def training(self, epochs: int, by_batch: int = 0, ahead: bool = False) -> Iterator[Block]:
+        """One block: as many epochs, up to ``epochs``, as the program has room for.
+
+        Args:
+            epochs: how many.
+            by_batch: as for ``BlockedData``.
+            ahead: whether the orders of all epochs but the first are drawn from a copy of the
+                generator, ahead of callbacks that may use it, and again by ``begin_epoch``.
+        """
         slots = max(1, ORDER_INDICES // (self.steps * self.rows))
         epochs = min(epochs, slots)
-        order = self._training_order(epochs, slots)
+        order = self._training_order(epochs, slots, ahead)
         yield self._whole_block(order, epochs * self.steps, slots, calls=by_batch > 0)
 
-    def _training_order(self, epochs: int, slots: int) -> np.ndarray:
+    def begin_epoch(self, at: int) -> bool:
+        """Draw the order of an epoch of the present block, which was drawn ahead.
+
+        Returns:
+            Whether it is the same, since nobody else used the generator.
+        """
+        if not self._shuffle or self._order is None:
+            return True
+        order = self._order[at, : self.samples.count]
+        drawn = epoch_order(len(order), self.rows, self._shuffle, self._random)
+        same = bool((order == drawn).all())
+        order[:] = drawn
+        return same
+
+    def _training_order(self, epochs: int, slots: int, ahead: bool) -> np.ndarray:
         """The sample indices of the coming epochs, in room for ``slots``: (slots, indices).
 
         The array is used again, since the blocks before are done; without shuffling as it is.
@@ -155,8 +176,12 @@ class WholeData:
             if not self._shuffle:
                 order[:, :count] = np.arange(count)
         if self._shuffle:
-            for epoch in order[:epochs, :count]:
-                epoch[:] = epoch_order(count, self.rows, self._shuffle, self._random)
+            random = self._random
+            for at, epoch in enumerate(order[:epochs, :count]):
+                if at == 1 and ahead:
+                    random = np.random.RandomState(0)
+                    random.set_state(self._random.get_state())
+                epoch[:] = epoch_order(count, self.rows, self._shuffle, random)
         return order
 
     def single_pass(self, slots: int, by_batch: int = 0) -> Iterator[Block]:

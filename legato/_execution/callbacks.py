@@ -1,9 +1,9 @@
 """The callbacks of a run, and how many steps of it they let run in one compiled call.
 
 Callbacks with batch methods allow one execution (``steps_per_execution`` batches) a call, callbacks
-with epoch methods an epoch. Without either, a call takes as many steps as fit in a fraction of a
-second, so that progress can be shown and Ctrl-C takes effect. The numbers are the same each time,
-since it is the same program.
+with epoch methods an epoch; ``run_ahead`` says where a call takes several of them. Without either,
+a call takes as many steps as fit in a fraction of a second, so that progress can be shown and
+Ctrl-C takes effect. The numbers are the same each time, since it is the same program.
 """
 
 from typing import Any
@@ -206,6 +206,10 @@ class CallLength:
     def __init__(self):
         self._rate: float | None = None
         self._calls = 0
+
+    def seconds(self, steps: int) -> float:
+        """The time of some steps in one call; infinite until the rate is known."""
+        return float("inf") if self._rate is None else steps / self._rate
 
     @property
     def steps(self) -> int:

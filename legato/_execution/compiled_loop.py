@@ -107,24 +107,37 @@ class LoopInputs(NamedTuple):
 
 @dataclass
 class StepUpdates:
-    """The non-trainable variables that a step changes, such as the seeds of dropout in training.
+    """The variables that a step changes, such as the seeds of dropout in training.
 
     Keras's steps return the others too, as they were.
 
     Attributes:
         is_known: whether a step was traced.
         positions: of the variables that it changes.
+        constants: positions of the optimizer's variables that it does not change.
     """
 
     is_known: bool = False
     positions: tuple[int, ...] = ()
+    constants: tuple[int, ...] = ()
 
-    def record(self, before: list, after: list) -> None:
-        """Record the values of all non-trainable variables before and after a step."""
-        pairs = enumerate(zip(before, after, strict=True))
-        changed = {at for at, (old, new) in pairs if new is not old}
+    def record(self, before: LoopValues, after: LoopValues, own: int) -> None:
+        """Record the values of variables before and after a step.
+
+        Args:
+            before, after: the values.
+            own: the number of non-trainable variables without those of the recurrent state.
+        """
+        changed = _changed(before.non_trainable[:own], after.non_trainable[:own])
         self.positions = tuple(sorted(changed.union(self.positions)))
+        same = set(range(len(before.optimizer))) - _changed(before.optimizer, after.optimizer)
+        self.constants = tuple(sorted(same.intersection(self.constants) if self.is_known else same))
         self.is_known = True
+
+
+def _changed(before: list, after: list) -> set[int]:
+    """The positions at which a step gave back another value."""
+    return {at for at, (old, new) in enumerate(zip(before, after, strict=True)) if new is not old}
 
 
 class CompiledLoop:
@@ -327,7 +340,7 @@ class CompiledLoop:
         with expecting_rows(self._variables, rows):
             given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])
             emitted, values = self._step(given, batch)
-            self.updates.record(given.non_trainable[:own], values.non_trainable[:own])
+            self.updates.record(given, values, own)
         after = values.non_trainable[own:]
         values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
         if rows < plan.rows:

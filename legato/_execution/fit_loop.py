@@ -7,6 +7,7 @@ as long as the callbacks allow.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import keras
@@ -116,15 +117,16 @@ class FitLoop:
     ):
         self._model, self._source, self._callbacks = model, source, callbacks
         self._progress, self._validation = progress, validation
-        self._by_epoch = (
-            has_batch_callbacks(callbacks, "train")
-            or has_epoch_callbacks(callbacks)
-            or not isinstance(source, WholeData)
-        )
+        self._backups = [
+            each for each in flatten_callbacks(callbacks) if isinstance(each, BackupAndRestore)
+        ]
+        in_parts = has_batch_callbacks(callbacks, "train") or not isinstance(source, WholeData)
+        self._by_epoch = in_parts or has_epoch_callbacks(callbacks)
         inline = None
         if validation is not None:
             separate = (
-                self._by_epoch
+                in_parts
+                or self._backups  # which read all after every epoch; their runs agree to the bit
                 or has_test_callbacks(callbacks)
                 or ProgramCache(model._model_state).runs_eagerly
             )
@@ -133,16 +135,16 @@ class FitLoop:
         self._inline = inline
         self.run = Run(model._model_state, "train", reset, validation=inline)
         self._batch_callbacks = BatchCallbacks(self.run, "train", callbacks)
-        by_batch = self._batch_callbacks.size == 1 and isinstance(source, WholeData)
-        if by_batch and keras_private.CAN_HIDE_VALUES:
-            self._batch_callbacks.ahead = RunAhead(self.run)
+        self._epochs_ahead: RunAhead | None = None
+        if keras_private.CAN_HIDE_VALUES and isinstance(source, WholeData):
+            if self._batch_callbacks.size == 1:
+                self._batch_callbacks.ahead = RunAhead(self.run)
+            elif not in_parts and self._by_epoch and (validation is None or inline):
+                self._epochs_ahead = RunAhead(self.run, source.steps)
         self._call_length = CallLength()
         self._logs: dict = {}
         self._skip = 0  # steps of the first epoch that the interrupted run had done
         self._random: dict = {}  # random state at the beginning of the epoch
-        self._backups = [
-            each for each in flatten_callbacks(callbacks) if isinstance(each, BackupAndRestore)
-        ]
         for backup in self._backups:
             backup.training = self
 
@@ -164,15 +166,25 @@ class FitLoop:
             while first < epochs and not model.stop_training:
                 first += self._epochs(first, epochs - first)
             finished = True
-        finally:
-            self._write_back()  # also after an interruption or an error
+        finally:  # also after an interruption or an error
+            try:
+                self._write_back()
+            except KeyboardInterrupt:
+                self._write_back()  # which may be repeated
+                raise
             if model.optimizer is not None and finished:
                 self.run.finalize(model.optimizer)
         self._progress.end()
         callbacks.on_train_end(self._logs)
 
     def _epochs(self, epoch: int, left: int) -> int:
-        """Run one epoch, or several if no callback has epoch methods; returns how many."""
+        """Run an epoch, or several: no callback has epoch methods, or they are run ahead of.
+
+        Returns:
+            How many epochs have ended.
+        """
+        if self._epochs_ahead is not None and self._are_epochs_short(self._epochs_ahead):
+            return self._run_epochs_ahead(self._epochs_ahead, epoch, left)
         if self._by_epoch:
             left = 1
             self._callbacks.on_epoch_begin(epoch)
@@ -195,6 +207,32 @@ class FitLoop:
             self._end(epoch, self._logs)
             ended = 1
         return ended
+
+    def _are_epochs_short(self, ahead: RunAhead) -> bool:
+        """Whether several epochs may run before the callbacks of the first one are called."""
+        return ahead.is_possible and 2 * self._call_length.seconds(ahead.unit) < ahead.limit_s
+
+    def _run_epochs_ahead(self, ahead: RunAhead, epoch: int, left: int) -> int:
+        """Run several epochs, ahead of callbacks with epoch methods; returns how many."""
+        self._callbacks.on_epoch_begin(epoch)
+        assert isinstance(self._source, WholeData)
+        (block,) = self._source.training(left, ahead=True)
+        due = partial(self._due, block, epoch)
+        at = 0
+        while True:
+            if ahead.is_settled():
+                self.run.read_back()
+            emitted, begin = ahead.logs(block, at * block.steps, due)
+            end = (at + 1) * block.steps
+            ahead.reach(end)
+            self._progress.steps(epoch, end, ahead.step_s)
+            self._finish_epoch(epoch + at, self._epoch_logs(emitted, block, begin, epoch, at))
+            at += 1
+            if end == block.end or self._model.stop_training:
+                return at
+            self._callbacks.on_epoch_begin(epoch + at)
+            if not self._source.begin_epoch(at):
+                ahead.read()
 
     # For backups, from which an interrupted run continues.
 
@@ -239,37 +277,55 @@ class FitLoop:
         """Call the program once; returns the number of epochs that have ended."""
         self._batch_callbacks.begin(begin)
         began = time.perf_counter()
-        due = self._due(block, begin, epoch)
-        ahead, from_step, checked = self._batch_callbacks.ahead, begin, None
+        ahead, from_step = self._batch_callbacks.ahead, begin
         if ahead is not None:
             emitted, from_step = ahead.logs(block, begin)
         else:
-            emitted = fetch(self.run.call(block, begin, end, due))
-        if due is not None:
-            emitted, checked = emitted
+            emitted = fetch(self.run.call(block, begin, end, self._due(block, epoch, begin)))
         self._call_length.measure(end - begin, time.perf_counter() - began)
-        first = begin // block.steps
-        ended = range(first, end // block.steps)
+        ended = range(begin // block.steps, end // block.steps)
         if self._batch_callbacks.size or not ended:
-            self._logs = logs_of(emitted, self.run.slot(from_step, end - 1))
+            own = emitted if self._inline is None else emitted[0]
+            self._logs = logs_of(own, self.run.slot(from_step, end - 1))
         if ended or self._batch_callbacks.ends_at(end):
             self._end_execution()
         self._progress.steps(epoch, end)
         for at in ended:
-            last = (at + 1) * block.steps - 1
-            logs = logs_of(emitted, self.run.slot(from_step, last))
-            if due is not None and due[at - first]:
-                logs |= add_val_prefix(logs_of(checked, at - first))
-                logs = dict(sorted(logs.items()))  # as Keras hands them out
-            self._end(epoch + at, logs)
+            self._end(epoch + at, self._epoch_logs(emitted, block, from_step, epoch, at))
         return len(ended)
+
+    def _epoch_logs(self, emitted, block: Block, begin: int, epoch: int, at: int) -> dict:
+        """The logs of epoch ``at`` of a block, from a call of the program.
+
+        Args:
+            emitted: what the call returned, on the host.
+            block: the data.
+            begin: the first step of the call.
+            epoch: the number of the block's first epoch.
+            at: the epoch, counted from that one.
+        """
+        last = (at + 1) * block.steps - 1
+        if self._validation is None or self._inline is None:
+            return logs_of(emitted, self.run.slot(begin, last))
+        own, checked = emitted
+        logs = logs_of(own, self.run.slot(begin, last))
+        if self._validation.due(epoch + at):
+            logs |= add_val_prefix(logs_of(checked, at - begin // block.steps))
+            logs = dict(sorted(logs.items()))  # as Keras hands them out
+        return logs
 
     def _end_execution(self) -> None:
         if self._batch_callbacks.end(self._logs):
             self._write_backups()
 
-    def _due(self, block: Block, begin: int, epoch: int) -> np.ndarray | None:
-        """Whether the inline validation follows each epoch from that of step ``begin`` on."""
+    def _due(self, block: Block, epoch: int, begin: int) -> np.ndarray | None:
+        """Whether the inline validation follows each epoch from that of step ``begin`` on.
+
+        Args:
+            block: the data.
+            epoch: the number of the block's first epoch.
+            begin: the step.
+        """
         if self._inline is None:
             return None
         assert self._validation is not None
@@ -277,22 +333,28 @@ class FitLoop:
         return np.array([self._validation.due(first + at) for at in range(block.slots)])
 
     def _end(self, epoch: int, logs: dict) -> None:
-        """Finish an epoch: validate, call the callbacks, write backups, show the progress."""
+        """End an epoch: let callbacks see its values, and validate."""
         if self._by_epoch:
             self._write_back()
-            if self._validation is not None and self._validation.due(epoch):
-                logs = logs | self._validation(self.run, self._callbacks)
+            separate = self._validation if self._inline is None else None
+            if separate is not None and separate.due(epoch):
+                logs = logs | separate(self.run, self._callbacks)
                 logs = dict(sorted(logs.items()))
         else:
             self._callbacks.on_epoch_begin(epoch)
+        self._finish_epoch(epoch, logs)
+
+    def _finish_epoch(self, epoch: int, logs: dict) -> None:
+        """Call the callbacks after an epoch, write backups, show the progress."""
         self._logs = logs
         self._callbacks.on_epoch_end(epoch, logs)
         self._write_backups()
         self._progress.epoch(epoch, logs)
 
     def _write_back(self) -> None:
-        if self._batch_callbacks.ahead is not None:
-            self._batch_callbacks.ahead.end()
+        for ahead in (self._batch_callbacks.ahead, self._epochs_ahead):
+            if ahead is not None:
+                ahead.end()
         self.run.write_back()
 
     def _write_backups(self) -> None:

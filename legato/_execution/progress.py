@@ -73,15 +73,22 @@ class Progress:
         self._epoch = epoch
         self._began = self._last = time.perf_counter()
 
-    def steps(self, epoch: int, done: int) -> None:
-        """Report the number of steps done since the beginning of an epoch."""
+    def steps(self, epoch: int, done: int, step_s: float | None = None) -> None:
+        """Report the number of steps done since the beginning of an epoch.
+
+        Args:
+            epoch: the epoch.
+            done: steps.
+            step_s: seconds of a step. Default: what has passed since the last report.
+        """
         new = done - (self._done if epoch == self._epoch else 0)
         self._count += new
         self._epoch, self._done = epoch, done
         now = time.perf_counter()
         if self._reported:
             self._recent, self._reported = [0.0, 0], False
-        self._recent = [self._recent[0] + now - self._last, self._recent[1] + new]
+        seconds = now - self._last if step_s is None else step_s * new
+        self._recent = [self._recent[0] + seconds, self._recent[1] + new]
         self._last = now
         if self._verbose != 1 or not self._rewrite:
             return

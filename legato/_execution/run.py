@@ -158,13 +158,19 @@ class Run:
         return [each for part in (*self._variables, *memories) for each in part]
 
     @property
-    def can_run_ahead(self) -> bool:
-        """Whether a call gives the logs of every step, and steps may be run again.
+    def constants(self) -> list:
+        """The optimizer's variables that a training step leaves as they are: a learning rate."""
+        positions = self._loop.updates.constants
+        return [self._variables.optimizer[at] for at in positions]
+
+    def can_run_ahead(self, unit: int) -> bool:
+        """Whether a call gives the logs after every ``unit`` steps, and steps may be run again.
 
         They may if they have the same results each time, and no effects but these.
         """
-        by_step = self._every == 1 and isinstance(self._run, SingleFunctionProgram)
-        return by_step and self._run.is_one_function
+        if self._prepared is None or unit % self._every:
+            return False
+        return isinstance(self._run, SingleFunctionProgram) and self._run.is_one_function
 
     @property
     def progress(self) -> tuple:

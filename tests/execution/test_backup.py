@@ -24,6 +24,7 @@ from forked import forked
 
 import legato
 from legato import layers
+from legato._execution import run_ahead
 from legato._execution.backup import BackupAndRestore
 
 X = inputs(4 * ROWS + 1, seed=4)
@@ -167,6 +168,25 @@ def test_stopped_in_the_middle_of_an_epoch(name, every, tmp_path):
     again = fit(run, keras.callbacks.BackupAndRestore(tmp_path, save_freq=every), seed=2)
     assert_same_end(alone, again, len(again[0]["loss"]))
     assert EPOCHS - 4 <= len(again[0]["loss"]) <= EPOCHS - 2
+
+
+class Fails(keras.callbacks.Callback):
+    """Fails after an epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 4:
+            raise StoppedError
+
+
+@pytest.mark.parametrize("name", ["stateful", "shuffled", "validated"])
+def test_stopped_where_epochs_run_ahead_of_callbacks(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_ahead, "AHEAD_SECONDS", 0)
+    alone = fit(RUNS[name], keras.callbacks.BackupAndRestore(tmp_path))
+    monkeypatch.setattr(run_ahead, "AHEAD_SECONDS", 1e9)
+    with pytest.raises(StoppedError):
+        fit(RUNS[name], keras.callbacks.BackupAndRestore(tmp_path), Fails())
+    again = fit(RUNS[name], keras.callbacks.BackupAndRestore(tmp_path), seed=2)
+    assert_same_end(alone, again, EPOCHS - 4)
 
 
 def test_stopped_twice(tmp_path):

@@ -1,7 +1,8 @@
-"""A run of several steps a call gives callbacks the numbers of a run of one step a call.
+"""A run of several batches or epochs a call gives callbacks the numbers of a run of one a call.
 
 The reference is a callback that reads the weights at every batch, so that no step is run ahead; it
-is compared with a loop of ``train_on_batch``. Everything else must equal it to the bit.
+is compared with a loop of ``train_on_batch``. For epochs it is a run in which running ahead is
+switched off. Everything else must equal it to the bit.
 """
 
 import copy
@@ -77,13 +78,13 @@ def values(model) -> list:
 
 
 class Watching(keras.callbacks.Callback):
-    """Calls a function with the model at some batches of the run, and keeps what it returns."""
+    """Calls a function with the model at some batches or epochs, and keeps what it returns."""
 
-    def __init__(self, do=values, at=range(BATCHES * EPOCHS), event="end"):
+    def __init__(self, do=values, at=range(BATCHES * EPOCHS), event="end", of="train_batch"):
         super().__init__()
         self.found, self.count = {}, 0
         self.do, self.at = do, set(at)
-        setattr(self, f"on_train_batch_{event}", self.watch)
+        setattr(self, f"on_{of}_{event}", self.watch)
 
     def watch(self, batch, logs=None):
         if self.count in self.at:
@@ -377,3 +378,215 @@ def test_logs_of_a_step_of_the_users_own_are_kept_once_an_epoch():
     history = model.fit(X, y, 1, EPOCHS, verbose=0, callbacks=[watching]).history
     assert np.shape(history["large"]) == (EPOCHS, 4, 5)
     assert watching.count == BATCHES * EPOCHS
+
+
+# Epochs ahead of callbacks with epoch methods.
+
+LONG_RUN = 9  # epochs: two show how long one takes, the others are run ahead
+
+
+def watching_epochs(do=values, at=range(LONG_RUN), event="end"):
+    return Watching(do, at, event, of="epoch")
+
+
+def fit_epochs(made, *callbacks):
+    """Train; returns the callbacks' epochs and logs, all values and NumPy's generator at the end.
+
+    The model without state is validated after every other epoch, in an order of its own each epoch.
+    """
+    model = started_over(*made)
+    np.random.seed(3)
+    options = {} if model.states else {"validation_data": (X[:4], y[:4]), "validation_freq": 2}
+    calls = []
+    keep = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: calls.append(("begin", epoch, logs)),
+        on_epoch_end=lambda epoch, logs: calls.append(("end", epoch, logs)),
+    )
+    rows = 1 if model.states else 2
+    model.fit(X, y, rows, LONG_RUN, verbose=0, callbacks=[*callbacks, keep], **options)
+    return calls, values(model), np.random.get_state()[1]
+
+
+def one_epoch_a_call(made, *callbacks):
+    """The same without running ahead."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_ahead, "AHEAD_SECONDS", 0)
+        return fit_epochs(made, *callbacks)
+
+
+@pytest.fixture(scope="module")
+def made_shuffled():
+    """A model without state, and its variables' values."""
+    model = legato.Sequential(
+        [
+            keras.Input((STEPS, FEATURES)),
+            legato.layers.SimpleRNN(3, dropout=0.3),
+            legato.layers.Dense(2),
+        ]
+    )
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(X, y, 2, 1, verbose=0)
+    return model, [variable.numpy() for variable in all_variables(model)]
+
+
+@pytest.fixture(scope="module", params=["carried", "shuffled"])
+def epochs(request):
+    """A model with its first values; what is found after every epoch, and the end of a run."""
+    made = request.getfixturevalue("made" if request.param == "carried" else "made_shuffled")
+    every = watching_epochs()
+    return made, every.found, one_epoch_a_call(made, every)
+
+
+@pytest.fixture
+def calls_of_programs(monkeypatch):
+    """The first step and the one after the last of every call of a program."""
+    calls, call = [], Run.call
+    monkeypatch.setattr(Run, "call", lambda *given: calls.append(given[2:4]) or call(*given))
+    return calls
+
+
+@pytest.mark.parametrize("at", [(), (2,), (5,), (0, 3, 4, 8), range(LONG_RUN)])
+@pytest.mark.parametrize("event", ["begin", "end"])
+def test_whoever_reads_finds_the_values_of_that_epoch(epochs, at, event):
+    made, found, ended = epochs
+    some = watching_epochs(at=at, event=event)
+    assert_same(fit_epochs(made, some), ended)
+    assert sorted(some.found) == sorted(at)
+    for epoch in at:
+        if event == "end":
+            assert_same(some.found[epoch], found[epoch])
+        elif epoch:
+            assert_same(some.found[epoch], found[epoch - 1])
+
+
+def read_the_rate(model):
+    return float(model.optimizer.learning_rate.value)
+
+
+@pytest.mark.parametrize("do", [lambda _: None, read_the_rate])
+def test_epochs_that_nobody_reads_take_few_calls(epochs, calls_of_programs, do):
+    made, _, ended = epochs
+    assert_same(fit_epochs(made, watching_epochs(do)), ended)
+    steps = calls_of_programs[0][1]
+    taken = [(begin // steps, end // steps) for begin, end in calls_of_programs]
+    assert taken == [(0, 1), (0, 1), (0, 1), (1, 3), (3, 7)]
+
+
+def draw_a_number(_):
+    return np.random.random()
+
+
+def seed_numpy(_):
+    np.random.seed(1)
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        set_a_weight,
+        set_the_rate,
+        reset_the_state,
+        compute_others,
+        draw_a_number,
+        seed_numpy,
+    ],
+)
+@pytest.mark.parametrize("event", ["begin", "end"])
+def test_what_a_callback_changes_is_used_from_the_next_epoch_on(epochs, do, event):
+    made, *_ = epochs
+    runs = [
+        run(made, watching_epochs(do, at=[4, 7], event=event))
+        for run in (fit_epochs, one_epoch_a_call)
+    ]
+    assert_same(*runs)
+
+
+def test_callbacks_of_keras_find_what_they_find_without_running_ahead(epochs):
+    made, *_ = epochs
+
+    def callbacks():
+        plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=1, min_delta=0.05, factor=0.5)
+        stop = keras.callbacks.EarlyStopping(
+            "loss", patience=3, min_delta=0.05, restore_best_weights=True
+        )
+        return plateau, stop
+
+    assert_same(fit_epochs(made, *callbacks()), one_epoch_a_call(made, *callbacks()))
+
+
+@pytest.mark.parametrize("epoch", [2, 4, 8])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_that_ends_early_leaves_the_values_of_its_last_epoch(epochs, epoch, fails):
+    made, found, _ = epochs
+
+    def end(model):
+        model.stop_training = True
+        if fails:
+            raise RuntimeError("enough")
+
+    try:
+        calls, *_ = fit_epochs(made, watching_epochs(end, at=[epoch]))
+        assert len(calls) == 2 * (epoch + 1)
+    except RuntimeError:
+        assert fails
+    assert_same(values(made[0]), found[epoch])
+
+
+@pytest.mark.parametrize("epoch", [2, 5])
+def test_a_run_that_ends_at_the_beginning_of_an_epoch_ends_with_it(epochs, epoch):
+    made, *_ = epochs
+
+    def stop(model):
+        model.stop_training = True
+
+    runs = [
+        run(made, watching_epochs(stop, at=[epoch], event="begin"))
+        for run in (fit_epochs, one_epoch_a_call)
+    ]
+    assert_same(*runs)
+    assert len(runs[0][0]) == 2 * (epoch + 1)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+@pytest.mark.parametrize("place", ["logs", "reach"])
+def test_another_thread_may_read_between_an_epoch_and_its_callback(
+    epochs, monkeypatch, every, place
+):
+    made, _, ended = epochs
+    act, count = getattr(RunAhead, place), [0]
+
+    def read_first(self, *given):
+        count[0] += 1
+        if count[0] % every == 0:
+            self.read()
+        return act(self, *given)
+
+    monkeypatch.setattr(RunAhead, place, read_first)
+    assert_same(fit_epochs(made, watching_epochs(lambda _: None)), ended)
+
+
+def test_an_interrupt_leaves_the_values_of_the_last_epoch_of_callbacks(epochs):
+    made, found, _ = epochs
+    parts = ("run_ahead.py", "run.py", "keras_private.py")
+
+    def fit_until(line):
+        reads = watching_epochs(lambda model: model.trainable_variables[0].numpy(), at=[5])
+        counts = watching_epochs(lambda _: None)
+        trace, lines = interrupting(line, parts)
+        sys.settrace(trace)
+        try:
+            fit_epochs(made, reads, counts)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        return counts.count, lines[0]
+
+    weights = len(made[0].trainable_variables)
+    _, lines = fit_until(-1)
+    for line in range(lines // 2, lines, max(lines // 40, 1)):
+        count, _ = fit_until(line)
+        now = values(made[0])[:weights]
+        possible = [found[at][:weights] for at in (count - 1, count) if at in found]
+        assert any(all(map(np.array_equal, now, each)) for each in possible)
+        assert not keras_private._READERS
