@@ -177,8 +177,9 @@ def forward(
     recurrent_scale: Array | None = None,
     *,
     keep: bool,
+    sequences: bool = True,
     threads: int = 0,
-) -> tuple[Array, tuple[Array, ...], Residuals | None]:
+) -> tuple[Array | None, tuple[Array, ...], Residuals | None]:
     """Run a cell over all time steps.
 
     Args:
@@ -192,11 +193,12 @@ def forward(
         recurrent_scale: recurrent dropout, (gates, rows, units): gate k is computed from
             h * recurrent_scale[k], in the order of Keras's `get_recurrent_dropout_mask`.
         keep: whether `backward` will follow; without, nothing is kept and the residuals are None.
+        sequences: whether the hidden states of all steps are wanted; `keep` needs them anyway.
         threads: the most threads of XLA to use; 0 for all.
 
     Returns:
-        The hidden state after every step, (rows, steps, units); the final states, as `states`; and
-        the residuals.
+        The hidden state after every step, (rows, steps, units), None if neither wanted nor kept;
+        the final states, as `states`; and the residuals.
     """
     kind = CELLS[cell]
     rows, steps, _ = x.shape
@@ -205,12 +207,13 @@ def forward(
     bias = jnp.zeros(_bias_size(cell, kind.gates * units), np.float32) if b is None else b
     padded = -(-units // _WIDEST_VECTOR) * _WIDEST_VECTOR
     gates = (steps, rows, kind.kept_blocks * padded) if keep else (0,)
-    results = (_float(rows, steps, units), _float(*c.shape), _float(*gates))
+    sequences = sequences or keep
+    of_steps = (rows, steps, units) if sequences else (0,)
+    results = (_float(*of_steps), _float(rows, units), _float(*c.shape), _float(*gates))
     arguments = (x, states[0], c, W, U, bias, given_mask, scale)
-    hidden, c, kept = _call("legato_forward", results, arguments, kind, threads)
-    h = hidden[:, -1] if steps else states[0]
-    residuals = Residuals(kept, hidden, x, states, W, U, mask, recurrent_scale)
-    return hidden, (h, c)[: kind.states], residuals if keep else None
+    hidden, h, c, kept = _call("legato_forward", results, arguments, kind, threads)
+    residuals = Residuals(kept, hidden, x, states, W, U, mask, recurrent_scale) if keep else None
+    return hidden if sequences else None, (h, c)[: kind.states], residuals
 
 
 def backward(

@@ -56,7 +56,11 @@ class NativeRecurrence(JaxRecurrence):
         bias = _joined_bias(operands)
         arguments = _arguments(self.cell, operands)
         hidden, last, residuals = native_kernel.forward(
-            NATIVE_NAMES[type(self.cell)], **arguments, b=bias, keep=keep
+            NATIVE_NAMES[type(self.cell)],
+            **arguments,
+            b=bias,
+            keep=keep,
+            sequences=self.sequences,
         )
         return ((hidden, *last) if self.sequences else last), residuals
 

@@ -99,11 +99,12 @@ void run(const Kernel &kernel, Cell cell, std::int64_t rows, std::int64_t steps,
     for (std::int64_t i = 0; i < rows * steps; ++i) arrays.mask.push_back(arrays.random() % 3 != 0);
     p.mask = arrays.mask.data();
   }
-  p.hidden = arrays.output(rows * steps * units), p.c_final = arrays.output(rows * units);
+  p.h_final = arrays.output(rows * units), p.c_final = arrays.output(rows * units);
   legato::run_forward(kernel, p, pool, threads);
   std::vector<float> kept(steps * rows * blocks * padded);
   p.gates = kept.data();
-  p.hidden = arrays.output(rows * steps * units), p.c_final = arrays.output(rows * units);
+  p.hidden = arrays.output(rows * steps * units);
+  p.h_final = arrays.output(rows * units), p.c_final = arrays.output(rows * units);
   legato::run_forward(kernel, p, pool, threads);
   p.d_hidden = arrays.input(rows * steps * units), p.d_c = arrays.input(rows * units);
   if (features % 2) p.dx = arrays.output(rows * steps * features);

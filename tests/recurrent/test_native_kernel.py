@@ -135,11 +135,18 @@ def native_run(case: Case, *, name: str, threads: int = 0, needs_dx: bool = True
     return hidden, states, *gradients[: None if weights[2] is not None else -1]
 
 
-@partial(jax.jit, static_argnames=("name",))
-def native_forward(case: Case, *, name: str):
+@partial(jax.jit, static_argnames=("name", "sequences"))
+def native_forward(case: Case, *, name: str, sequences: bool = True):
     weights = [*case.weights, None][:3]
     hidden, states, residuals = native_kernel.forward(
-        name, case.x, case.states, *weights, case.mask, case.recurrent_scale, keep=False
+        name,
+        case.x,
+        case.states,
+        *weights,
+        case.mask,
+        case.recurrent_scale,
+        keep=False,
+        sequences=sequences,
     )
     assert residuals is None
     return hidden, states
@@ -208,6 +215,14 @@ def test_numbers_do_not_depend_on_threads_or_rows(name, instructions):
     hidden, states, dx, d_states, *_ = native_run(some, name=name)
     rows = jax.tree.map(lambda array: array[:5], (one[0], one[1], one[2], one[3]))
     assert_same_bits((hidden, states, dx, d_states), rows)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_hidden_states_of_all_steps_are_left_out_where_they_are_not_wanted(name):
+    case = make_case(name, SIZES[0], masked=True)
+    hidden, states = native_forward(case, name=name, sequences=False)
+    assert hidden is None
+    assert_same_bits(states, native_forward(case, name=name)[1])
 
 
 @pytest.mark.parametrize("name", CELLS)

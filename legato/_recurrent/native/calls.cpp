@@ -65,11 +65,12 @@ ffi::Error guarded(Run run) {
 
 ffi::Error forward(ffi::ThreadPool pool, std::int64_t cell, std::int64_t threads, F32 x, F32 h0,
                    F32 c0, F32 W, F32 U, F32 b, ffi::Buffer<ffi::PRED> mask, F32 scale,
-                   Result hidden, Result c_final, Result gates) {
+                   Result hidden, Result h_final, Result c_final, Result gates) {
   return guarded([&] {
     Problem p = problem(cell, x, h0, c0, W, U, mask, scale);
     p.b = b.typed_data();
-    p.hidden = hidden->typed_data(), p.c_final = c_final->typed_data();
+    if (hidden->element_count() != 0) p.hidden = hidden->typed_data();
+    p.h_final = h_final->typed_data(), p.c_final = c_final->typed_data();
     if (gates->element_count() != 0) p.gates = gates->typed_data();
     run_forward(kernel(), p, pool, thread_count(pool, threads));
   });
@@ -166,6 +167,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(legato_forward, legato::forward,
                                   .Arg<legato::F32>()
                                   .Arg<ffi::Buffer<ffi::PRED>>()
                                   .Arg<legato::F32>()
+                                  .Ret<legato::F32>()
                                   .Ret<legato::F32>()
                                   .Ret<legato::F32>()
                                   .Ret<legato::F32>());

@@ -179,7 +179,7 @@ class Chain {
       if (has_c) std::copy(from + of.units, from + 2 * of.units, c + r * of.units);
     }
     Problem p = problem(of, rows);
-    p.x = x, p.h0 = h, p.c0 = c, p.hidden = hidden, p.c_final = c_final;
+    p.x = x, p.h0 = h, p.c0 = c, p.h_final = hidden, p.c_final = c_final;
     kernel_.forward(p, weights, 0, rows, work.part(5));
     for (std::int64_t r = 0; r < rows; ++r) {
       float *to = states[r] + of.state;

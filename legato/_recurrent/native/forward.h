@@ -170,7 +170,8 @@ struct ForwardRun {
         simple_row(row, to, state, s.P, skip);
         break;
     }
-    copy_row(p.hidden + ((begin + r) * p.steps + t) * p.units, state, p.units);
+    if (p.hidden != nullptr)
+      copy_row(p.hidden + ((begin + r) * p.steps + t) * p.units, state, p.units);
   }
 
   void all_steps() const {
@@ -183,9 +184,11 @@ struct ForwardRun {
         for (Size r = 0; r < rows; ++r) activate(r, t);
       }
     }
-    if (p.cell != Cell::lstm) return;
-    for (Size r = 0; r < rows; ++r)
-      copy_row(p.c_final + (begin + r) * p.units, c + r * line, p.units);
+    for (Size r = 0; r < rows; ++r) {
+      copy_row(p.h_final + (begin + r) * p.units, h + r * line, p.units);
+      if (p.cell == Cell::lstm)
+        copy_row(p.c_final + (begin + r) * p.units, c + r * line, p.units);
+    }
   }
 };
 

@@ -112,11 +112,13 @@ void pack(const float *from, Size inner, Size columns, Size units, const int *ga
   const Size UV = padded(units) / V, vectors = count * UV;
   for (int n = 0; n < panel_count(vectors); ++n) {
     const Panel at = panel(vectors, n);
-    for (Size k = 0; k < inner; ++k)
-      for (int v = 0; v < at.vectors; ++v, to += V) {
-        const Size block = (at.first + v) / UV, unit = (at.first + v) % UV * V;
-        store(to, load(from + k * columns + gates[block] * units + unit, units - unit));
-      }
+    Size column[TV], size[TV];
+    for (int v = 0; v < at.vectors; ++v) {
+      const Size block = (at.first + v) / UV, unit = (at.first + v) % UV * V;
+      column[v] = gates[block] * units + unit, size[v] = units - unit;
+    }
+    for (const float *row = from; row != from + inner * columns; row += columns)
+      for (int v = 0; v < at.vectors; ++v, to += V) store(to, load(row + column[v], size[v]));
   }
 }
 

@@ -72,12 +72,13 @@ inline Tile *tile_of(int vectors) {
   return vectors == 2 ? tile_call<R, 2, 1> : tile_call<R, 1, 1>;
 }
 
-inline Tile *three_panels_of(int vectors) {
+template <int P>
+inline Tile *panels_of(int vectors) {
   if constexpr (TV >= 4)
-    if (vectors == 4) return tile_call<1, 4, 3>;
+    if (vectors == 4) return tile_call<1, 4, P>;
   if constexpr (TV >= 3)
-    if (vectors == 3) return tile_call<1, 3, 3>;
-  return vectors == 2 ? tile_call<1, 2, 3> : tile_call<1, 1, 3>;
+    if (vectors == 3) return tile_call<1, 3, P>;
+  return vectors == 2 ? tile_call<1, 2, P> : tile_call<1, 1, P>;
 }
 
 // Rows that a tile lacks repeat the last one: they compute and store the same.
@@ -97,23 +98,37 @@ inline void some_rows(Size rows, int vectors, Size inner, const float *const *a,
   call(inner, lefts, B, froms, tos, column);
 }
 
+// c = from + a B for one row, and as many panels from number `first` on as are equally wide, three at
+// most: with more sums at a time, less is waited for each. Returns how many panels.
+inline int multiply_row(Size inner, Size vectors, int first, const float *const *a, const float *B,
+                        const float *const *from, float *const *c) {
+  const int panels = panel_count(vectors);
+  const Panel at = panel(vectors, first);
+  int count = 1;
+  while (count < 3 && first + count < panels && panel(vectors, first + count).vectors == at.vectors)
+    ++count;
+  Tile *call = count == 3   ? panels_of<3>(at.vectors)
+               : count == 2 ? panels_of<2>(at.vectors)
+                            : panels_of<1>(at.vectors);
+  call(inner, a, B + at.first * V * inner, from, c, at.first * V);
+  return count;
+}
+
 // c[r] = from[r] + a[r] B, r < rows; B packed, (inner, vectors * V).
 void multiply(Size rows, Size inner, Size vectors, const float *const *a, const float *B,
               const float *const *from, float *const *c) {
   const int panels = panel_count(vectors);
   for (int p = 0; p < panels;) {
-    const Panel at = panel(vectors, p);
-    const float *right = B + at.first * V * inner;
-    if (rows == 1 && p + 3 <= panels && panel(vectors, p + 2).vectors == at.vectors) {
-      three_panels_of(at.vectors)(inner, a, right, from, c, at.first * V);
-      p += 3;
+    if (rows == 1) {
+      p += multiply_row(inner, vectors, p, a, B, from, c);
       continue;
     }
+    const Panel at = panel(vectors, p++);
+    const float *right = B + at.first * V * inner;
     Size r = 0;
     Tile *whole = tile_of<TR>(at.vectors);
     for (; r + TR <= rows; r += TR) whole(inner, a + r, right, from + r, c + r, at.first * V);
     if (r < rows) some_rows(rows - r, at.vectors, inner, a + r, right, from + r, c + r, at.first * V);
-    ++p;
   }
 }
 

@@ -18,8 +18,8 @@ struct Problem {
   const float *W, *U, *b;       // (features, gates * units), (units, gates * units), Keras's bias
   const std::uint8_t *mask;     // (rows, steps)
   const float *scale;           // (gates, rows, units)
-  float *hidden;                // (rows, steps, units)
-  float *c_final;               // (rows, units)
+  float *hidden;                // (rows, steps, units), null if not wanted
+  float *h_final, *c_final;     // (rows, units)
   float *gates;                 // (steps, rows, blocks * padded units); the backward pass turns it
                                 // into derivatives with respect to the gates' inputs, in place
   const float *d_hidden, *d_c;  // (rows, steps, units), (rows, units)
