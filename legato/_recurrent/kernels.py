@@ -61,6 +61,8 @@ _JAX_PRODUCTS, _JAX_ROWS, _JAX_WEIGHTS = 10_000, 32, 150_000
 # One row of a GRU with so many inputs is slow in one function from this number of steps times
 # weights on.
 _GRU_INPUTS, _GRU_PRODUCTS = 16, 30_000
+# One row takes the native kernel in preference to one function from these numbers on.
+_NATIVE_STEPS, _NATIVE_WEIGHTS = 50, 10_000
 _KEEPS_ALL = (0.0, 1.0)  # rates at which Keras's cells apply no dropout
 
 
@@ -156,6 +158,8 @@ def _is_fastest_in_one_function(cell: Any, rows: int, steps: int) -> bool:
     weights = _weights(cell)
     many_inputs = isinstance(cell, keras.layers.GRUCell) and cell.kernel.shape[0] >= _GRU_INPUTS
     slow = many_inputs and steps * weights >= _GRU_PRODUCTS
+    if steps >= _NATIVE_STEPS and weights >= _NATIVE_WEIGHTS and _why_not_native(cell) is None:
+        slow = True
     return rows == 1 and not slow and is_small(rows, weights, training=True)
 
 

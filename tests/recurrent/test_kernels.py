@@ -315,8 +315,10 @@ def test_a_loop_of_one_s_own_is_run(chosen):
     assert chosen == {"keras"}
 
 
-SIZES = {  # cell, rows, units, inputs -> the kernel with the native one, and without it
+SIZES = {  # cell, rows, units, inputs, steps -> the kernel with the native one, and without it
     ("LSTM", 1, 64, 64): ("keras", "keras"),
+    ("LSTM", 1, 64, 64, 100): ("native", "keras"),
+    ("LSTM", 1, 16, 8, 100): ("keras", "keras"),
     ("LSTM", 1, 192, 64): ("native", "jax"),
     ("GRU", 1, 64, 8): ("keras", "keras"),
     ("GRU", 1, 64, 64): ("native", "jax"),
@@ -331,10 +333,11 @@ SIZES = {  # cell, rows, units, inputs -> the kernel with the native one, and wi
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_kernel_is_the_one_measured_as_fastest(size, monkeypatch):
-    cell, rows, units, inputs = size
+    cell, rows, units, inputs, *others = size
+    steps = others[0] if others else STEPS
     layer = getattr(layers, cell)(units, kernel_initializer="zeros", recurrent_initializer="zeros")
-    layer.build((rows, STEPS, inputs))
-    sequences = jax.ShapeDtypeStruct((rows, STEPS, inputs), "float32")
+    layer.build((rows, steps, inputs))
+    sequences = jax.ShapeDtypeStruct((rows, steps, inputs), "float32")
     for available, expected in zip((None, "it is turned off"), SIZES[size], strict=True):
         monkeypatch.setattr(native_kernel, "unavailable", lambda available=available: available)
         monkeypatch.setattr(native_kernel, "instruction_set", lambda: "any")
