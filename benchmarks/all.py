@@ -27,6 +27,7 @@ QUICK = {  # the arguments of each with --quick
     "kernels": "--rounds 2 --seconds 0.2 --tasks training",
     "kernel_sizes": "--rounds 2 --sizes GRU,1,64,8,50 LSTM,8,50,8,50 LSTM,32,64,8,50",
     "fit_rate": "--networks 1 5 --rounds 2 --seconds 0.3",
+    "adam": "--networks 1 --rounds 5",
     "calls": "--networks 1 --rounds 2",
     "startup": "--rounds 2",
     "streams": "--only step pool generate --rounds 2",

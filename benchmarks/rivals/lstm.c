@@ -169,6 +169,11 @@ static void update(Model *model) {
          model->gradient.flat, alpha);
 }
 
+/* Updates alone, each with the same gradient. */
+void updates(Model *model, int count) {
+    for (int n = 0; n < count; n++) update(model);
+}
+
 static float train_batch(Model *model, const float *inputs, const int *labels, const int *rows,
                          int *correct) {
     Trace trace;
