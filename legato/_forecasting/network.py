@@ -48,6 +48,9 @@ class Shape:
     framing: Framing = "chunks"
     steps: int = 1
 
+    def __str__(self) -> str:
+        return "ensemble" if self.framing == "ensemble" else f"{self.cell} of {self.units}"
+
     @property
     def at_every_step(self) -> bool:
         """Whether there is an output at every time step of a sample."""
@@ -123,7 +126,7 @@ def encode_inputs(task: Task, inputs, values: np.ndarray):
         part = values[:, quantities].astype("float64")
         _check_spread([task.inputs[at].name for at in quantities], part)
         scaling = layers.Normalization(
-            mean=part.mean(0), variance=_spread(part) ** 2, name="scaling"
+            mean=part.mean(0), variance=standard_deviations(part) ** 2, name="scaling"
         )
         parts.append(scaling(keras.ops.take(inputs, quantities, axis=-1)))
     for at, column in enumerate(task.inputs):
@@ -148,7 +151,7 @@ def padding_value(values: np.ndarray) -> float:
     return float(np.float32(np.floor(least - 1 - 2 * (most - least) - abs(least) / 100)))
 
 
-def _spread(values: np.ndarray) -> np.ndarray:
+def standard_deviations(values: np.ndarray) -> np.ndarray:
     """Standard deviations; 1 where nothing varies."""
     spread = values.std(0)
     return np.where(spread > 0, spread, 1.0)
@@ -156,7 +159,7 @@ def _spread(values: np.ndarray) -> np.ndarray:
 
 def _check_spread(names: list[str], values: np.ndarray) -> None:
     """Raise an InputError if quantities are too small or too large to be scaled."""
-    for name, spread in zip(names, _spread(values), strict=True):
+    for name, spread in zip(names, standard_deviations(values), strict=True):
         if not MIN_SPREAD <= spread <= MAX_SPREAD:
             way = "Multiply" if spread < MIN_SPREAD else "Divide"
             raise InputError(

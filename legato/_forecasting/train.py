@@ -19,6 +19,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.backtest import estimate_intervals, fingerprint_training
+from legato._forecasting.ensemble import EnsembleTrainer, Layout, default_horizon, plan_layout
 from legato._forecasting.network import Shape
 from legato._forecasting.partition import Partition, split_parts
 from legato._forecasting.task import Task, infer_task
@@ -28,7 +29,7 @@ from legato._forecasting.trainer import Trainer
 from legato._forecasting.training_set import plan_lanes
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
-from legato._series.frequency import format_time, infer_spacing
+from legato._series.frequency import find_season, format_time, infer_spacing
 from legato._series.lanes import Lanes
 from legato._series.reading import read
 from legato._series.sequences import Sequences
@@ -61,11 +62,12 @@ class Plan:
     _sequences: Sequences
     _parts: Partition
     _reading: dict[str, Any]
+    _ensemble: EnsembleTrainer | None = None
 
     @printable_on_stdout
     def __repr__(self) -> str:
         targets = ", ".join(column.name for column in self.task.targets)
-        return f"<Plan: {self.task.kind} {targets}, {self.shape.cell} of {self.shape.units}>"
+        return f"<Plan: {self.task.kind} {targets}, {self.shape}>"
 
     @property
     def course(self) -> TrainConfig:
@@ -129,7 +131,10 @@ class Plan:
     ) -> Trained:
         """Train a network on the steps of each sequence before ``stops``, (sequences,)."""
         training = self._sequences.between(0 * stops, stops)
-        networks, course = Trainer(task, shape, config).fit(training)
+        if self._ensemble is None:
+            networks, course = Trainer(task, shape, config).fit(training)
+        else:
+            networks, course = self._ensemble.fit(task, training)
         known = {
             "read": self._reading,
             "season": self.season,
@@ -223,7 +228,14 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         sequences = read(data, **reading)
     sequences = sequences.of_at_least(config.shortest)
     draft = infer_task(sequences, config.task, config.target, config.horizon)
-    season = season_of(sequences, config.season)
+    season, layout = season_of(sequences, config.season), None
+    if not config.asks_for_one_network and draft.kind == "forecast":
+        layout, horizon = _plan_ensemble(sequences, draft, config)
+        draft = replace(draft, horizon=horizon)
+    if layout is None:
+        if config.framing == "ensemble":
+            raise InputError(_no_ensemble(sequences, draft))
+        config = config.for_one_network()
     chunks = config.framing == "chunks"
     window = config.steps or season or WINDOW
     windowed = config.framing in ("window", "features")
@@ -233,13 +245,44 @@ def _make_plan(data, config: TrainConfig) -> Plan:
     task = infer_task(training, draft.kind, targets, draft.horizon or None)
     task = replace(task, whole=draft.whole)
     lanes = plan_lanes(training.lengths, config.rows, config.steps) if chunks else None
-    steps = lanes.steps if lanes else window
-    stateful = chunks if config.stateful is None else config.stateful
-    shape = Shape(config.cell, config.units, config.layers, stateful, config.framing, steps)
+    if layout is None:
+        ensemble, steps = None, lanes.steps if lanes else window
+        stateful = chunks if config.stateful is None else config.stateful
+        shape = Shape(config.cell, config.units, config.layers, stateful, config.framing, steps)
+    else:
+        ensemble = EnsembleTrainer(layout, config)
+        shape = ensemble.shape
     facts = _data_facts(sequences, parts)
     facts["notes"] += [*task.unseen_labels(sequences), *parts.notes]
     facts["notes"] += _lacking_origins(config, parts, sequences.lengths, task.horizon)
-    return Plan(task, shape, lanes, facts, config, season, sequences, parts, reading)
+    return Plan(task, shape, lanes, facts, config, season, sequences, parts, reading, ensemble)
+
+
+def _plan_ensemble(
+    sequences: Sequences, draft: Task, config: TrainConfig
+) -> tuple[Layout | None, int]:
+    """The windows of an ensemble and its horizon; None and a network's if data are too short."""
+    seasons = seasons_of(sequences, draft, config.season)
+    horizon = config.horizon or default_horizon(int(sequences.lengths.max()), seasons)
+    try:
+        parts = split_parts(sequences, replace(draft, horizon=horizon), config)
+    except InputError:
+        return None, draft.horizon  # a single network says what is wrong, or manages
+    layout = plan_layout(int(parts.training(sequences).lengths.max()), horizon, seasons)
+    return layout, draft.horizon if layout is None else horizon
+
+
+def _no_ensemble(sequences: Sequences, draft: Task) -> str:
+    if draft.kind != "forecast":
+        return (
+            f"The task is to {draft.kind}, and an ensemble forecasts quantities. Leave out "
+            "framing='ensemble' (--framing), or take another framing."
+        )
+    return (
+        f"The longest sequence has {sequences.lengths.max():,} steps, too few for an ensemble to "
+        f"forecast {counted(draft.horizon, 'step')} ahead and be scored. Give longer sequences, a "
+        "shorter horizon (--horizon), or take a single network (--framing chunks)."
+    )
 
 
 def _lacking_origins(
@@ -294,6 +337,20 @@ def _data_facts(sequences: Sequences, parts: Partition) -> dict[str, Any]:
         "learnt_steps": learnt,
         "test_steps": int(lengths.sum()) - learnt,
     }
+
+
+def seasons_of(sequences: Sequences, task: Task, season: int | None) -> tuple[int, ...]:
+    """The seasons in time steps: as given, by the spacing of the times, or as the targets show."""
+    if season is not None:
+        return (season,) if season > 1 else ()
+    times = sequences.times
+    spacing = None if times is None else infer_spacing(times, sequences.lengths)
+    if spacing is not None and spacing.unit:
+        return spacing.seasons
+    longest = int(sequences.lengths.argmax())
+    values = sequences.values[sequences.offsets[longest] : sequences.offsets[longest + 1]]
+    found = find_season(values[:, sequences.place(task.targets[0].name)])
+    return () if found is None else (found,)
 
 
 def season_of(sequences: Sequences, season: int | None) -> int | None:

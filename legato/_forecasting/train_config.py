@@ -8,17 +8,20 @@ imported, so that ``legato train --help`` is quick.
 
 # ruff: noqa: RUF009  ``_option`` makes a dataclass field
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
 from legato._errors import InputError
+from legato._platform.wording import listed
 from legato._series.missing_values import MissingPolicy
 
 Kind = Literal["forecast", "classify", "generate"]
-Framing = Literal["chunks", "window", "features", "prefix", "runs"]
+Framing = Literal["chunks", "window", "features", "prefix", "runs", "ensemble"]
 Cell = Literal["lstm", "gru", "simple"]
 Split = Literal["time", "group"]
 DATA, NETWORK, TRAINING = "The data", "The network", "The training"  # panels of the help
+NETWORK_DEFAULTS: dict[str, Any] = {"cell": "lstm", "units": 32, "layers": 1}
+_OF_ONE_NETWORK = ("framing", "steps", "rows", "cell", "units", "layers", "stateful", "epochs")
 T = TypeVar("T")
 
 
@@ -31,10 +34,15 @@ def _option(default: T, panel: str, description: str, least: int | None = None) 
 class TrainConfig:
     """Options of ``legato.train`` and ``legato.plan``, which take the fields as keywords.
 
-    Framings: ``"chunks"`` cuts long sequences in consecutive chunks, with an output at every step;
-    ``"window"`` takes windows of a fixed number of steps, with one output; ``"features"`` takes the
-    same windows flattened to one step; ``"prefix"`` takes the history of each step, cut to the last
-    ``steps``; ``"runs"`` takes random runs of up to ``steps``.
+    By default, quantities are forecast by an ensemble of linear forecasters and recurrent networks,
+    weighed by a backtest (``framing="ensemble"``); naming ``framing``, ``steps``, ``rows``,
+    ``cell``, ``units``, ``layers``, ``stateful``, ``epochs`` or ``early_stop`` asks for a single
+    network. Labels are always learnt by a single network, from chunks by default.
+
+    Framings of a single network: ``"chunks"`` cuts long sequences in consecutive chunks, with an
+    output at every step; ``"window"`` takes windows of a fixed number of steps, with one output;
+    ``"features"`` takes the same windows flattened to one step; ``"prefix"`` takes the history of
+    each step, cut to the last ``steps``; ``"runs"`` takes random runs of up to ``steps``.
 
     With more ``rows`` than sequences, each sequence is read at several places at once, which is
     faster, and every place begins in the initial state.
@@ -58,7 +66,13 @@ class TrainConfig:
         "Forecast quantities, classify labels from the other columns, or generate the next label; "
         "default: by the target's kind.",
     )
-    horizon: int | None = _option(None, DATA, "Time steps ahead of a forecast; default: 1.", 1)
+    horizon: int | None = _option(
+        None,
+        DATA,
+        "Time steps ahead of a forecast; default: a season, or 12, of an ensemble (at most an "
+        "eighth of the data), 1 of a single network.",
+        1,
+    )
     group: str | None = _option(
         None,
         DATA,
@@ -75,11 +89,12 @@ class TrainConfig:
         "error", DATA, "How to handle missing values: fail, drop the row, or forward-fill."
     )
     shortest: int = _option(1, DATA, "Minimum length: shorter sequences are left out.", 1)
-    framing: Framing = _option(
-        "chunks",
+    framing: Framing | None = _option(
+        None,
         NETWORK,
-        "How samples are cut: consecutive chunks, windows of time steps or of features, prefixes, "
-        "or random runs.",
+        "An ensemble, or how the samples of a single network are cut: consecutive chunks, windows "
+        "of time steps or of features, prefixes, or random runs; default: an ensemble to forecast, "
+        "if no other option of the network is given; else chunks.",
     )
     steps: int | None = _option(
         None,
@@ -94,13 +109,18 @@ class TrainConfig:
         "Rows of a batch, each of which reads one sequence at a time; default: up to 32.",
         1,
     )
-    cell: Cell = _option("lstm", NETWORK, "Type of the recurrent layers.")
-    units: int = _option(32, NETWORK, "Units of each recurrent layer.", 1)
-    layers: int = _option(1, NETWORK, "Number of recurrent layers.", 1)
+    cell: Cell | None = _option(None, NETWORK, "Type of the recurrent layers; default: lstm.")
+    units: int | None = _option(None, NETWORK, "Units of each recurrent layer; default: 32.", 1)
+    layers: int | None = _option(None, NETWORK, "Number of recurrent layers; default: 1.", 1)
     stateful: bool | None = _option(
         None, NETWORK, "Whether state is carried from chunk to chunk; default: for chunks, yes."
     )
-    epochs: int = _option(200, TRAINING, "Number of epochs; with early stopping, the maximum.", 1)
+    epochs: int | None = _option(
+        None,
+        TRAINING,
+        "Number of epochs of a single network; with early stopping, the maximum; default: 200.",
+        1,
+    )
     early_stop: int = _option(
         0,
         TRAINING,
@@ -182,11 +202,31 @@ class TrainConfig:
                 f"early_stop is {self.early_stop}, and validation 0 leaves nothing to decide by "
                 "when to stop. Give a share for validation, or leave early_stop out."
             )
-        if self.stateful and self.framing != "chunks":
+        if self.framing == "ensemble":
+            alone = [name for name in ("steps", "rows", "stateful", "epochs") if given[name]]
+            alone += ["early_stop"] if self.early_stop else []
+            if alone:
+                raise InputError(
+                    f"An ensemble chooses its windows and the length of training itself, and "
+                    f"{listed(alone)} came with it. Leave that out, or take another framing."
+                )
+        if self.stateful and self.framing not in (None, "chunks"):
             raise InputError(
                 f"The framing {self.framing!r} makes independent samples, so there is nothing to "
                 "carry: stateful=False (--stateless), or the framing 'chunks'."
             )
+
+    @property
+    def asks_for_one_network(self) -> bool:
+        """Whether an option is given that only a single network has."""
+        named = [getattr(self, name) is not None for name in _OF_ONE_NETWORK]
+        return self.framing != "ensemble" and (any(named) or bool(self.early_stop))
+
+    def for_one_network(self) -> "TrainConfig":
+        """The options with the defaults of a single network where none are given."""
+        defaults = {"framing": "chunks", **NETWORK_DEFAULTS, "epochs": 200}
+        missing = {name: each for name, each in defaults.items() if getattr(self, name) is None}
+        return replace(self, **missing)
 
     @property
     def reading(self) -> dict[str, Any]:

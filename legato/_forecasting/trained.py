@@ -58,7 +58,7 @@ class Trained(Predictor):
     @printable_on_stdout
     def __repr__(self) -> str:
         targets = ", ".join(column.name for column in self.task.targets)
-        return f"<Trained: {self.task.kind} {targets}, {self.shape.cell} of {self.shape.units}>"
+        return f"<Trained: {self.task.kind} {targets}, {self.shape}>"
 
     @property
     def scores(self) -> dict[str, Any]:

@@ -14,11 +14,14 @@ HOUR, DAY = 3_600, 86_400  # seconds
 _UNITS = (("day", DAY), ("hour", HOUR), ("minute", 60), ("second", 1))
 SEASONS: dict[float, int] = {
     60: 60,
+    HOUR // 4: 96,
     HOUR // 2: 48,
     HOUR: 24,
     DAY: 7,
     7 * DAY: 52,
 }  # seconds of a step → steps
+MIN_REPEAT = 0.5  # autocorrelation from which a lag is a season
+LONGER_SEASONS = {24: 7 * 24, 48: 7 * 48, 96: 7 * 96, 7: 365}  # of a day or a week → a longer one
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of a second
 
 
@@ -49,13 +52,25 @@ class Spacing:
         """The steps of the season that such times suggest; None if they suggest none.
 
         12 for months, 4 for quarters, 52 for weeks, 7 for days, 5 for weekdays, 24 for hours, 48
-        for half hours, 60 for minutes. It is a guess.
+        for half hours, 96 for quarters of an hour, 60 for minutes. It is a guess.
         """
         if self.unit == "weekday":
             return 5
         if self.unit == "month":
             return 12 // int(self.common) if self.common in (1, 2, 3, 4, 6) else None
         return SEASONS.get(int(self.common) / _TICKS[self.unit]) if self.unit else None
+
+    @property
+    def seasons(self) -> tuple[int, ...]:
+        """The season, if there is one, and the longer one that such times suggest with it.
+
+        A week for hours and parts of an hour, a year for days.
+        """
+        shortest = self.season
+        if shortest is None or shortest < 2:
+            return ()
+        longer = LONGER_SEASONS.get(shortest)
+        return (shortest,) if longer is None else (shortest, longer)
 
     def after(self, last: np.ndarray, count: int) -> np.ndarray:
         """Compute the times that follow each time, (times, count), a common step apart.
@@ -128,6 +143,32 @@ def _count_weekdays(times: np.ndarray, inner: np.ndarray) -> np.ndarray | None:
     steps = np.busday_count(days[:-1], days[1:])[inner]
     weekends = int((steps < np.diff(days).astype(int)[inner]).sum())
     return steps if weekends >= 2 and 2 * (steps == 1).sum() > len(steps) else None
+
+
+def find_season(values: np.ndarray) -> int | None:
+    """The season of values without times: the lag at which changes repeat themselves.
+
+    The smallest lag whose autocorrelation of changes from step to step is within a tenth of the
+    largest one, if that is above one half, and the values hold it four times.
+
+    Args:
+        values: (time steps,).
+
+    Example:
+        >>> find_season(np.tile([1.0, 5.0, 2.0, 8.0, 3.0], 8))
+        5
+    """
+    changes = np.diff(np.asarray(values, float))
+    changes = changes - changes.mean() if len(changes) else changes
+    total, most = float((changes**2).sum()), len(values) // 4
+    if most < 2 or not total > 0:
+        return None
+    spectrum = np.abs(np.fft.rfft(changes, 2 * len(changes))) ** 2
+    repeats = np.fft.irfft(spectrum)[: most + 1] / total * len(changes)
+    repeats /= len(changes) - np.arange(most + 1)  # fewer pairs at longer lags
+    repeats[:2] = 0.0
+    best = float(repeats.max())
+    return int(np.argmax(repeats >= 0.9 * best)) if best > MIN_REPEAT else None
 
 
 def same_sequence(lengths: np.ndarray) -> np.ndarray:

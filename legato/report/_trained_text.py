@@ -44,7 +44,7 @@ def summary_lines(trained: Trained) -> list[tuple[str, str]]:
     course = training["course"]
     return [
         *_data_lines(data, trained.task),
-        ("network", _describe_network(trained.shape, course["rows"], course["padding"])),
+        *_network_lines(trained.shape, course),
         ("training", _describe_training(training)),
         ("split", _describe_split(data)),
         *([("refit", _describe_refit(data))] if trained.known.get("refit") else []),
@@ -71,14 +71,16 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 def print_plan(plan: Plan, console: Console | None = None) -> None:
     """Print a plan of training: the lines of a summary that are known, and the lanes."""
     console, config = console or make_console(), plan.config
-    epochs = f"{counted(config.epochs, 'epoch')}, learning rate {config.learning_rate:g}"
+    rate = f"learning rate {config.learning_rate:g}"
+    if config.epochs is not None:
+        rate = f"{counted(config.epochs, 'epoch')}, {rate}"
     if config.early_stop:
-        epochs = f"at most {epochs}; stops after {config.early_stop:,} that are no better"
+        rate = f"at most {rate}; stops after {config.early_stop:,} that are no better"
     rows, padding = (plan.lanes.rows, plan.lanes.padding) if plan.lanes else (None, 0.0)
     lines = [
         *_data_lines(plan.data, plan.task),
-        ("network", _describe_network(plan.shape, rows, padding)),
-        ("training", epochs),
+        *_network_lines(plan.shape, {"rows": rows, "padding": padding}),
+        ("training", rate),
         ("split", _describe_split(plan.data)),
         *([("refit", _describe_refit(plan.data))] if plan.refits else []),
     ]
@@ -118,6 +120,34 @@ def _describe_split(data: dict) -> str:
 
 def _describe_refit(data: dict) -> str:
     return f"after the score on all {counted(data['steps'], 'step')}: the model that is kept"
+
+
+def _network_lines(shape, course: dict) -> list[tuple[str, str]]:
+    """The lines on the network, or on the members of an ensemble and why they were chosen."""
+    if shape.framing != "ensemble":
+        return [("network", _describe_network(shape, course["rows"], course["padding"]))]
+    window = f"a window of {counted(shape.steps, 'step')}"
+    networks = f"{shape.cell} networks of {counted(shape.units, 'unit')}"
+    lines = [("ensemble", f"linear forecasters and {networks}, on {window}")]
+    found = course.get("ensemble")
+    if found is None:
+        return lines
+    several = len(found["targets"]) > 1
+    for each in found["targets"]:
+        members = [member for member in each["members"] if member["weight"] > 0]
+        members.sort(key=lambda member: -member["weight"])
+        shares = [f"{member['name']} {100 * member['weight']:.0f} %" for member in members]
+        best = min(each["members"], key=lambda member: member["mae"])
+        of = f" of {each['target']}" if several else ""
+        lines.append((f"weights{of}", ", ".join(shares)))
+        lines.append(
+            (
+                f"backtest{of}",
+                f"MAE {each['mae']:.4g} over {counted(found['origins'], 'origin')}; the best "
+                f"member alone, {best['name']}, {best['mae']:.4g}",
+            )
+        )
+    return lines
 
 
 def _describe_network(shape, rows: int | None, padding: float) -> str:

@@ -26,7 +26,7 @@ from legato._forecasting.train_config import Cell
         ({"framing": "windows"}, "framing is 'windows'; one of 'chunks', 'window', 'features'"),
         ({"units": 0}, "units is 0; a whole number of at least 1 was expected"),
         ({"units": 2.5}, r"units is 2\.5; a whole number"),
-        ({"units": None}, "units is None; a whole number"),
+        ({"seed": None}, "seed is None; a whole number"),
         ({"layers": 0}, "layers is 0; a whole number"),
         ({"steps": -1}, "steps is -1; a whole number"),
         ({"test": 1.5}, r"test is 1\.5; a share below 1 or a whole number"),

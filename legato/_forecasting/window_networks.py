@@ -1,0 +1,194 @@
+"""Recurrent networks that forecast from a window, under several seeds, trained as one model.
+
+Every seed is a branch with layers of its own on the same inputs. The loss is the sum over branches
+and Adam works element by element, so each branch is trained as if it were alone; only the batches
+are the same for all.
+
+A network sees the changes of each target from a season before, and forecasts the difference from
+the seasonal naive forecast; without a season, it sees each target relative to its last value, and
+forecasts the difference from the naive forecast. For one sequence they are in units of their mean
+absolute size in training, for several in units of that of the window itself (reversible instance
+normalization: Kim, Kim, Tae, Park, Choi and Choo, ICLR 2022).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from legato import layers
+from legato._forecasting.network import CELLS, encode_inputs, standard_deviations
+from legato._forecasting.task import Task
+from legato._forecasting.train_config import Cell
+from legato._models.model import Model
+from legato._platform.random_state import temporary_seed
+
+BATCH, UPDATES, SAMPLES = 32, 600, 960  # of a training; samples of an epoch, at least
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The networks of an ensemble.
+
+    Attributes:
+        cell, units, layers: as of ``Shape``.
+        seeds: number of networks.
+        steps: time steps that they see, at most the window, and more than the season.
+        season: time steps of the season; 1 where there is none.
+    """
+
+    cell: Cell = "lstm"
+    units: int = 32
+    layers: int = 1
+    seeds: int = 3
+    steps: int = 24
+    season: int = 1
+
+
+class WindowNetworks:
+    """Networks of one architecture, compiled once and trained on one set of windows after another.
+
+    Args:
+        task: the task; a forecast.
+        architecture: the networks.
+        windows: (samples, steps, inputs), on which the scaling is fitted.
+        is_single: whether all windows are of one sequence, so that the scale is a constant.
+        learning_rate: of Adam, at the beginning; it falls to 0 as half a cosine.
+        seed: random seed of initial weights and of the samples.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        architecture: Architecture,
+        windows: np.ndarray,
+        is_single: bool,
+        learning_rate: float,
+        seed: int,
+    ):
+        self.task, self.architecture, self.seed = task, architecture, seed
+        self.windows, self.is_single = windows, is_single
+        change = np.abs(self._changes(windows)).mean((0, 1))
+        self._change = np.where(change > 0, change, 1.0)
+        with temporary_seed(seed):
+            inputs = keras.Input((architecture.steps, len(task.inputs)), name="steps")
+            self.core = Model(inputs, layers.Concatenate()(self._branches(inputs)))
+            schedule = keras.optimizers.schedules.CosineDecay(learning_rate, UPDATES)
+            self.core.compile(optimizer=keras.optimizers.Adam(schedule), loss="mse")
+            self.core.optimizer.build(self.core.trainable_variables)
+        self._variables = [*self.core.variables, *self.core.optimizer.variables]
+        self._initial = [np.array(each.value) for each in self._variables]
+        self._scale = (np.zeros(1), np.ones(1))
+
+    def fit(self, windows: np.ndarray, truth: np.ndarray, **options: Any) -> dict[str, list]:
+        """Train all networks from their initial weights.
+
+        Args:
+            windows: (samples, steps, inputs).
+            truth: (samples, horizon, targets).
+            options: of ``Model.fit``.
+
+        Returns:
+            The history.
+        """
+        changes = ((truth - self._naive(windows)) / self._units(windows)).reshape(len(truth), -1)
+        self._scale = changes.mean(0), standard_deviations(changes)
+        wanted = ((changes - self._scale[0]) / self._scale[1]).astype("float32")
+        count = max(SAMPLES, len(wanted) // BATCH * BATCH)
+        drawn = np.random.default_rng(self.seed).permutation(np.arange(count) % len(wanted))
+        for variable, value in zip(self._variables, self._initial, strict=True):
+            variable.assign(value)
+        with temporary_seed(self.seed):
+            return self.core.fit(
+                windows[drawn].astype("float32"),
+                np.tile(wanted[drawn], self.architecture.seeds),
+                batch_size=BATCH,
+                epochs=max(1, UPDATES * BATCH // count),
+                **options,
+            ).history
+
+    def predict(self, windows: np.ndarray) -> np.ndarray:
+        """The mean forecast of all networks, (samples, horizon, targets), in raw numbers."""
+        found = self.core.predict(windows.astype("float32"), batch_size=len(windows), verbose=0)
+        found = found.reshape(len(windows), self.architecture.seeds, -1).mean(1)
+        changes = (found * self._scale[1] + self._scale[0]).reshape(len(windows), -1, self.targets)
+        return changes * self._units(windows) + self._naive(windows)
+
+    @property
+    def targets(self) -> int:
+        """Number of targets."""
+        return len(self.task.targets)
+
+    def forecast_layers(self, inputs) -> Any:
+        """The mean forecast as Keras layers with the trained weights, (rows, horizon, targets).
+
+        Args:
+            inputs: (rows, steps, inputs), raw numbers.
+        """
+        branches = self._branches(inputs)
+        model, trained = keras.Model(inputs, branches), self.core.get_weights()
+        model.set_weights(trained)
+        mean = layers.Average()(branches) if len(branches) > 1 else branches[0]
+        center, spread = self._scale
+        change = layers.Normalization(mean=center, variance=spread**2, invert=True)(mean)
+        change = layers.Reshape((self.task.horizon, self.targets))(change)
+        naive = keras.ops.take(self._target_layers(inputs), self._naive_steps, axis=1)
+        return change * self._unit_layers(inputs) + naive
+
+    def _branches(self, inputs) -> list:
+        """The outputs of each network, (rows, horizon × targets), before unscaling."""
+        others = [at for at in range(len(self.task.inputs)) if at not in self.task.places]
+        season, targets = self.architecture.season, self._target_layers(inputs)
+        before = targets[:, :-season] if season > 1 else targets[:, -1:]
+        changes = (targets[:, season:] if season > 1 else targets) - before
+        relative = changes / self._unit_layers(inputs)
+        features = relative
+        if others:
+            rest = Task("classify", tuple(self.task.inputs[at] for at in others), (), 0)
+            known = self.windows[:, :, others].reshape(-1, len(others))
+            seen = inputs[:, season:] if season > 1 else inputs
+            encoded = encode_inputs(rest, keras.ops.take(seen, others, axis=-1), known)
+            features = layers.Concatenate()([relative, encoded])
+        found = []
+        for _ in range(self.architecture.seeds):
+            each = features
+            for level in range(self.architecture.layers):
+                again = level < self.architecture.layers - 1
+                cell = CELLS[self.architecture.cell]
+                each = cell(self.architecture.units, return_sequences=again)(each)
+            found.append(layers.Dense(self.task.horizon * self.targets)(each))
+        return found
+
+    # Naive forecasts, changes and their units: of arrays, and as layers.
+
+    @property
+    def _naive_steps(self) -> list[int]:
+        """The step of the window that the (seasonal) naive forecast of each lead repeats."""
+        season, steps = self.architecture.season, self.architecture.steps
+        return [steps - season + lead % season for lead in range(self.task.horizon)]
+
+    def _naive(self, windows: np.ndarray) -> np.ndarray:
+        return windows[:, self._naive_steps][..., self.task.places].astype("float64")
+
+    def _changes(self, windows: np.ndarray) -> np.ndarray:
+        targets, season = windows[..., self.task.places].astype("float64"), self.architecture.season
+        return targets[:, season:] - targets[:, :-season]
+
+    def _units(self, windows: np.ndarray) -> np.ndarray:
+        if self.is_single:
+            return self._change
+        size = np.abs(self._changes(windows)).mean(1, keepdims=True)
+        return size + EPSILON * self._change
+
+    def _target_layers(self, inputs) -> Any:
+        return keras.ops.take(inputs, self.task.places, axis=-1)
+
+    def _unit_layers(self, inputs) -> Any:
+        change, season = self._change.astype("float32"), self.architecture.season
+        if self.is_single:
+            return change
+        targets = self._target_layers(inputs)
+        size = keras.ops.absolute(targets[:, season:] - targets[:, :-season])
+        return keras.ops.mean(size, axis=1, keepdims=True) + EPSILON * change
