@@ -20,7 +20,7 @@ from legato._forecasting.linear_forecasters import (
 from legato._forecasting.network import Networks, Shape, padding_value
 from legato._forecasting.stacking import Stacking, stack
 from legato._forecasting.task import Task
-from legato._forecasting.train_config import NETWORK_DEFAULTS, TrainConfig
+from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.window_networks import Architecture, WindowNetworks
 from legato._series.sequences import Sequences, expand_ranges
 
@@ -92,10 +92,11 @@ class EnsembleTrainer:
         self.layout, self.config = layout, config
         season = layout.seasons[0] if layout.seasons else 1
         steps = season + max(season, NETWORK_STEPS // 2) if season > 1 else NETWORK_STEPS
-        named = {name: getattr(config, name) or each for name, each in NETWORK_DEFAULTS.items()}
         steps = min(steps, layout.window)
-        self.shape = Shape(**named, stateful=False, framing="ensemble", steps=layout.window)
-        self.architecture = Architecture(**named, steps=steps, season=season)
+        self.shape = Shape(
+            **config.network, stateful=False, framing="ensemble", steps=layout.window
+        )
+        self.architecture = Architecture(**config.network, steps=steps, season=season)
         self._networks: WindowNetworks | None = None
 
     def fit(self, task: Task, sequences: Sequences) -> tuple[Networks, dict[str, Any]]:

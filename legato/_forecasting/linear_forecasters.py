@@ -110,7 +110,8 @@ _DIFFERENCES = (
 
 def typical_change_of(series: np.ndarray) -> float:
     """The mean absolute change from step to step; 1 where nothing changes."""
-    return float(np.abs(np.diff(series)).mean()) or 1.0 if len(series) > 1 else 1.0
+    changes = np.abs(np.diff(series))
+    return float(changes.mean()) if changes.any() else 1.0
 
 
 def naive_forecasters(history: History) -> Iterator[LinearForecaster]:
@@ -124,8 +125,8 @@ def naive_forecasters(history: History) -> Iterator[LinearForecaster]:
     if history.is_single:
         (series,) = history.series
         drift = (series[-1] - series[0]) / max(len(series) - 1, 1)
-        last[:, -1] = drift * np.arange(1, horizon + 1)
-        yield LinearForecaster.of_rows("drift", last)
+        offset = drift * np.arange(1, horizon + 1)
+        yield LinearForecaster("drift", last[:, :-1], offset)
 
 
 # Autoregression.

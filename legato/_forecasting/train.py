@@ -248,7 +248,8 @@ def _make_plan(data, config: TrainConfig) -> Plan:
     if layout is None:
         ensemble, steps = None, lanes.steps if lanes else window
         stateful = chunks if config.stateful is None else config.stateful
-        shape = Shape(config.cell, config.units, config.layers, stateful, config.framing, steps)
+        framing = config.framing or "chunks"
+        shape = Shape(**config.network, stateful=stateful, framing=framing, steps=steps)
     else:
         ensemble = EnsembleTrainer(layout, config)
         shape = ensemble.shape

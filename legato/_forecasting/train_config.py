@@ -20,7 +20,8 @@ Framing = Literal["chunks", "window", "features", "prefix", "runs", "ensemble"]
 Cell = Literal["lstm", "gru", "simple"]
 Split = Literal["time", "group"]
 DATA, NETWORK, TRAINING = "The data", "The network", "The training"  # panels of the help
-NETWORK_DEFAULTS: dict[str, Any] = {"cell": "lstm", "units": 32, "layers": 1}
+EPOCHS = 200  # of a single network
+_NETWORK: dict[str, Any] = {"cell": "lstm", "units": 32, "layers": 1}
 _OF_ONE_NETWORK = ("framing", "steps", "rows", "cell", "units", "layers", "stateful", "epochs")
 T = TypeVar("T")
 
@@ -223,10 +224,13 @@ class TrainConfig:
         return self.framing != "ensemble" and (any(named) or bool(self.early_stop))
 
     def for_one_network(self) -> "TrainConfig":
-        """The options with the defaults of a single network where none are given."""
-        defaults = {"framing": "chunks", **NETWORK_DEFAULTS, "epochs": 200}
-        missing = {name: each for name, each in defaults.items() if getattr(self, name) is None}
-        return replace(self, **missing)
+        """The options with the framing and the epochs of a single network where none are given."""
+        return replace(self, framing=self.framing or "chunks", epochs=self.epochs or EPOCHS)
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The recurrent layers: ``cell``, ``units`` and ``layers``, with their defaults."""
+        return {name: getattr(self, name) or each for name, each in _NETWORK.items()}
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class WindowNetworks:
             inputs = keras.Input((architecture.steps, len(task.inputs)), name="steps")
             self.core = Model(inputs, layers.Concatenate()(self._branches(inputs)))
             schedule = keras.optimizers.schedules.CosineDecay(learning_rate, UPDATES)
-            self.core.compile(optimizer=keras.optimizers.Adam(schedule), loss="mse")
+            adam = keras.optimizers.Adam(schedule)  # pyright: ignore[reportArgumentType]
+            self.core.compile(optimizer=adam, loss="mse")
             self.core.optimizer.build(self.core.trainable_variables)
         self._variables = [*self.core.variables, *self.core.optimizer.variables]
         self._initial = [np.array(each.value) for each in self._variables]
@@ -191,4 +192,4 @@ class WindowNetworks:
             return change
         targets = self._target_layers(inputs)
         size = keras.ops.absolute(targets[:, season:] - targets[:, :-season])
-        return keras.ops.mean(size, axis=1, keepdims=True) + EPSILON * change
+        return keras.ops.add(keras.ops.mean(size, axis=1, keepdims=True), EPSILON * change)

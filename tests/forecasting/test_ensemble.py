@@ -1,0 +1,228 @@
+"""The ensemble: one model equal to its members, trained as each alone, kept in one file."""
+
+import keras
+import numpy as np
+import pytest
+
+import legato
+from legato import InputError
+from legato._forecasting import window_networks
+from legato._forecasting.ensemble import default_horizon, plan_layout
+from legato._forecasting.ensemble_model import Member, build_ensemble
+from legato._forecasting.linear_forecasters import LinearForecaster
+from legato._forecasting.task import infer_task
+from legato._forecasting.window_networks import Architecture, WindowNetworks
+
+HORIZON, WINDOW = 3, 9
+OPTIONS = {"verbose": 0, "horizon": HORIZON}
+
+
+def wave(steps: int = 72, seed: int = 0, size: float = 1.0) -> list[float]:
+    rng = np.random.default_rng(seed)
+    t = np.arange(steps)
+    return (size * (9 + t / 30 + np.sin(t * np.pi / 2) + rng.normal(0, 0.2, steps))).tolist()
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(window_networks, "UPDATES", 8)
+    monkeypatch.setattr(window_networks, "SAMPLES", 64)
+
+
+@pytest.fixture(scope="module")
+def months():
+    start = np.datetime64("2015-01")
+    return {"month": [str(start + 3 * at) for at in range(72)], "sold": wave()}
+
+
+@pytest.fixture(scope="module")
+def trained(months):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window_networks, "UPDATES", 8)
+        patch.setattr(window_networks, "SAMPLES", 64)
+        return legato.train(months, time="month", **OPTIONS)
+
+
+def members_of(trained) -> list[dict]:
+    return trained.known["training"]["course"]["ensemble"]["targets"][0]["members"]
+
+
+# The model.
+
+
+def random_member(rng, name: str, least: float | None = None) -> Member:
+    matrix = rng.dirichlet(np.ones(WINDOW), HORIZON)
+    return Member(name, LinearForecaster(name, matrix, rng.normal(0, 0.01, HORIZON)), least)
+
+
+def test_the_model_is_the_weighted_sum_of_its_members(rng):
+    task = infer_task(
+        legato.read({"a": wave(seed=1), "b": wave(seed=2)}), "forecast", ["b", "a"], HORIZON
+    )
+    windows = rng.uniform(5, 15, (4, WINDOW, 2)).astype("float32")
+    architecture = Architecture("gru", 3, 1, seeds=2, steps=6, season=4)
+    networks = WindowNetworks(task, architecture, windows[:, -6:], True, 0.01, 1)
+    networks.fit(windows[:, -6:], rng.uniform(5, 15, (4, HORIZON, 2)), verbose=0)
+    first = [random_member(rng, "x"), random_member(rng, "y", 1e-3), Member("network", None)]
+    second = [random_member(rng, "z", 1e-3), random_member(rng, "y", 1e-3)]
+    weights = [{"x": 0.2, "y": 0.5, "network": 0.3}, {"y": 0.6, "z": 0.4}]
+    model = build_ensemble(task, WINDOW, -99.0, [first, second], weights, networks)
+    found = model.predict(windows, verbose=0).reshape(4, HORIZON, 2)
+    b, a = windows[..., 1].astype(float), windows[..., 0].astype(float)
+    by_network = networks.predict(windows[:, -6:])[..., 0]
+    of_b = 0.2 * first[0].predict(b) + 0.5 * first[1].predict(b) + 0.3 * by_network
+    of_a = 0.4 * second[0].predict(a) + 0.6 * second[1].predict(a)
+    np.testing.assert_allclose(found, np.stack([of_b, of_a], -1), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("is_single", "season"), [(True, 1), (False, 1), (False, 4)])
+def test_networks_side_by_side_are_trained_as_each_alone(rng, is_single, season):
+    task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
+    windows, truth = rng.normal(9, 1, (40, 7, 1)), rng.normal(9, 1, (40, HORIZON, 1))
+    found = []
+    for seeds in (1, 2):
+        architecture = Architecture("simple", 3, 1, seeds=seeds, steps=7, season=season)
+        networks = WindowNetworks(task, architecture, windows, is_single, 0.01, 5)
+        networks.fit(windows, truth, verbose=0)
+        found.append(networks.core.get_weights())
+    alone, (*layers, kernel, bias, _, _) = found
+    for one, beside in zip(alone, [*layers[:3], kernel, bias], strict=True):
+        np.testing.assert_allclose(beside, one, atol=1e-4)
+    assert not np.allclose(layers[0], layers[3], atol=1e-2)  # another seed
+
+
+def test_networks_are_trained_again_from_the_beginning(rng):
+    task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
+    windows, truth = rng.normal(9, 1, (40, 7, 1)), rng.normal(9, 1, (40, HORIZON, 1))
+    networks = WindowNetworks(task, Architecture("simple", 3, steps=7), windows, True, 0.01, 5)
+    histories, predicted = [], []
+    for _ in range(2):
+        histories.append(networks.fit(windows, truth, verbose=0))
+        predicted.append(networks.predict(windows))
+        networks.fit(windows[:5], truth[:5] + 3, verbose=0)
+    assert histories[0] == histories[1]
+    np.testing.assert_array_equal(*predicted)
+
+
+def test_forecasts_of_networks_move_with_the_units_of_each_sequence(rng):
+    task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
+    windows, truth = rng.normal(9, 1, (40, 7, 1)), rng.normal(9, 1, (40, HORIZON, 1))
+    networks = WindowNetworks(task, Architecture(units=3, steps=7), windows, False, 0.01, 5)
+    networks.fit(windows, truth, verbose=0)
+    moved = networks.predict(500 + 20 * windows)
+    np.testing.assert_allclose(moved, 500 + 20 * networks.predict(windows), rtol=1e-3)
+
+
+# Training.
+
+
+def test_quantities_are_forecast_by_an_ensemble_unless_a_network_is_asked_for(trained, months):
+    assert trained.shape.framing == "ensemble"
+    assert repr(trained) == "<Trained: forecast sold, ensemble>"
+    assert trained.known["refit"]
+    weights = [each["weight"] for each in members_of(trained)]
+    assert abs(sum(weights) - 1) < 1e-6
+    for option in ({"units": 3}, {"epochs": 1}, {"framing": "window"}, {"early_stop": 1}):
+        assert legato.plan(months, time="month", **option).shape.framing != "ensemble"
+    assert legato.plan(months, time="month", framing="ensemble", units=3).shape.units == 3
+
+
+def test_its_scores_are_those_of_forecasts_it_did_not_learn_from(trained, months):
+    scores = trained.scores
+    assert scores["horizon"] == HORIZON
+    assert scores["model"]["mae"] < scores["baselines"]["persistence"]["mae"]
+
+
+def test_the_file_opens_in_plain_keras_and_in_legato(trained, months, tmp_path):
+    path = tmp_path / "sold.keras"
+    trained.save(path)
+    found = trained.forecast(months).values
+    window = np.array(months["sold"][-trained.shape.steps :], "float32")[None, :, None]
+    plain = keras.models.load_model(path)
+    np.testing.assert_allclose(plain.predict(window, verbose=0), found[..., 0], rtol=1e-5)
+    np.testing.assert_array_equal(legato.Trained.load(path).forecast(months).values, found)
+
+
+def test_a_live_sequence_gets_the_forecasts_of_the_whole(trained, months):
+    stream = trained.model.stream(**trained.lookback)
+    for value in months["sold"]:
+        answer = stream.feed([value])
+    np.testing.assert_allclose(answer, trained.forecast(months).values[0, :, 0], rtol=1e-5)
+
+
+def test_before_a_short_history_its_first_value_is_repeated(trained, months):
+    short = {name: each[-5:] for name, each in months.items()}
+    start, missing = np.datetime64(short["month"][0]), trained.shape.steps - 5
+    longer = {
+        "month": [str(start - 3 * at) for at in range(missing, 0, -1)] + short["month"],
+        "sold": [short["sold"][0]] * missing + short["sold"],
+    }
+    found = trained.forecast(short).values
+    np.testing.assert_allclose(found, trained.forecast(longer).values, rtol=1e-5)
+
+
+def test_several_sequences_with_other_columns_and_two_targets():
+    rng = np.random.default_rng(3)
+    table = {
+        "shop": np.repeat(["north", "south"], 60),
+        "price": rng.uniform(1, 2, 120),
+        "sold": [*wave(60, 1), *wave(60, 2, 50.0)],
+        "stock": [*wave(60, 3, 1000.0), *wave(60, 4, 2000.0)],
+    }
+    target = ["stock", "sold"]
+    trained = legato.train(table, group="shop", target=target, season=4, units=3, **OPTIONS)
+    assert trained.shape.framing == "chunks"
+    trained = legato.train(
+        table, group="shop", target=target, season=4, framing="ensemble", units=3, **OPTIONS
+    )
+    found = trained.forecast(table).values
+    last = [[2000 * 11, 50 * 11]]
+    assert found.shape == (2, HORIZON, 2)
+    np.testing.assert_allclose(found[1], np.repeat(last, HORIZON, 0), rtol=0.3)
+
+
+def test_one_seed_gives_one_ensemble(trained, months):
+    again = legato.train(months, time="month", **OPTIONS)
+    for one, other in zip(again.model.get_weights(), trained.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_default_horizon_is_a_season_and_at_most_an_eighth(months):
+    assert legato.plan(months, time="month").task.horizon == 4
+    assert default_horizon(200, (12,)) == 12
+    assert default_horizon(40, (12,)) == 5
+    assert default_horizon(200, ()) == 12
+
+
+def test_windows_fit_into_what_is_learnt():
+    for steps in range(30, 400, 7):
+        for horizon in (1, 4, 12):
+            for seasons in ((), (4,), (12,), (24, 168)):
+                layout = plan_layout(steps, horizon, seasons)
+                if layout is not None:
+                    left = steps - layout.held_out
+                    assert left >= layout.window + horizon
+                    assert layout.held_out > horizon
+                    assert all(each < layout.window for each in layout.seasons)
+
+
+# Bad input.
+
+
+def test_data_too_short_for_an_ensemble_train_a_single_network():
+    short = {"v": wave(9)}
+    assert legato.plan(short).shape.framing == "chunks"
+    with pytest.raises(InputError, match="has 9 steps, too few for an ensemble to forecast"):
+        legato.plan(short, framing="ensemble")
+
+
+@pytest.mark.parametrize("option", [{"steps": 5}, {"rows": 2}, {"epochs": 3}, {"early_stop": 2}])
+def test_what_an_ensemble_chooses_itself_is_refused(option, months):
+    (name,) = option
+    with pytest.raises(InputError, match=f"An ensemble chooses .* itself, and {name} came with it"):
+        legato.plan(months, time="month", framing="ensemble", **option)
+
+
+def test_an_ensemble_of_labels_is_refused():
+    with pytest.raises(InputError, match="The task is to generate, and an ensemble forecasts"):
+        legato.plan({"letter": list("so it goes ") * 9}, framing="ensemble")
