@@ -52,9 +52,8 @@ def percent(shares) -> str:
 def passengers(seeds: range, **choices: Any) -> tuple[list[str], dict[str, float]]:
     """The errors of all seeds as cells of a row, and the errors of the baselines."""
     series = legato.read(PASSENGERS, time="month")
-    runs = [
-        legato.train(series, seed=seed, refit=False, verbose=0, **choices).known for seed in seeds
-    ]
+    options = {"framing": "chunks", "refit": False, "verbose": 0, **choices}
+    runs = [legato.train(series, seed=seed, **options).known for seed in seeds]
     errors = [run["scores"]["model"]["mae"] for run in runs]
     beside = {name: each["mae"] for name, each in runs[0]["scores"]["baselines"].items()}
     beaten = [sum(error < other for error in errors) for other in beside.values()]
@@ -115,7 +114,7 @@ def logs(seeds: range) -> Table:
         shares: list[list[float]] = [[] for _ in factors]
         for seed in seeds:
             progress(f"logs: {name}, seed {seed}")
-            run = legato.train(data, season=12, seed=seed, refit=False, verbose=0)
+            run = legato.train(data, season=12, framing="chunks", seed=seed, refit=False, verbose=0)
             for at, found in enumerate(shares):
                 scores = run.score(data.select([at]), np.array([MONTHS]), None).as_numbers()
                 found.append(1 - scores["skill"])

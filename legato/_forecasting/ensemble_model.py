@@ -52,7 +52,9 @@ def build_ensemble(
     weights: Sequence[Mapping[str, float]],
     networks: WindowNetworks | None,
 ) -> Model:
-    """Build the model: (rows, window, inputs) → (rows, horizon × targets), raw numbers.
+    """Build the model: (rows, time steps, inputs) → (rows, horizon × targets), raw numbers.
+
+    It sees the last ``window`` time steps, and takes no fewer.
 
     Args:
         task: the task.
@@ -62,8 +64,9 @@ def build_ensemble(
         weights: for each target, the weights of its members by name.
         networks: the trained networks; None if no member is one.
     """
-    inputs = keras.Input((window, len(task.inputs)), name="steps")
-    filled = _fill_padding(inputs, pad)
+    inputs = keras.Input((None, len(task.inputs)), name="steps")
+    recent = layers.Reshape((window, len(task.inputs)), name="window")(inputs[:, -window:])
+    filled = _fill_padding(recent, pad)
     by_network = None
     if networks is not None:
         by_network = networks.forecast_layers(filled[:, -networks.architecture.steps :])

@@ -8,7 +8,6 @@ the square of each forecaster's own error, so that a few origins do not decide a
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 SHRINKAGE = 1.0  # of the ridge, relative to the error of the best forecaster
 LEAST_WEIGHT = 0.03  # forecasters below it are left out
@@ -63,6 +62,8 @@ def stack(
         >>> found.weights.tolist()
         [1.0, 0.0]
     """
+    from scipy.optimize import nnls  # only training needs it
+
     units = scale[:, None] / scale.mean()
     x, y = (predicted / units).reshape(len(names), -1).T, (truth / units).ravel()
     errors = np.abs(x - y[:, None]).mean(0)

@@ -129,8 +129,9 @@ class WindowNetworks:
             inputs: (rows, steps, inputs), raw numbers.
         """
         branches = self._branches(inputs)
-        model, trained = keras.Model(inputs, branches), self.core.get_weights()
-        model.set_weights(trained)
+        same = keras.Model(inputs, branches).weights
+        for weight, trained in zip(same, self.core.weights, strict=True):
+            weight.assign(trained.value)
         mean = layers.Average()(branches) if len(branches) > 1 else branches[0]
         center, spread = self._scale
         change = layers.Normalization(mean=center, variance=spread**2, invert=True)(mean)

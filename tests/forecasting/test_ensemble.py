@@ -225,4 +225,4 @@ def test_what_an_ensemble_chooses_itself_is_refused(option, months):
 
 def test_an_ensemble_of_labels_is_refused():
     with pytest.raises(InputError, match="The task is to generate, and an ensemble forecasts"):
-        legato.plan({"letter": list("so it goes ") * 9}, framing="ensemble")
+        legato.plan({"letter": list("abcde") * 20}, framing="ensemble")
