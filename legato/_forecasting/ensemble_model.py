@@ -64,7 +64,7 @@ def build_ensemble(
         weights: for each target, the weights of its members by name.
         networks: the trained networks; None if no member is one.
     """
-    inputs = keras.Input((None, len(task.inputs)), name="steps")
+    inputs: Any = keras.Input((None, len(task.inputs)), name="steps")
     recent = layers.Reshape((window, len(task.inputs)), name="window")(inputs[:, -window:])
     filled = _fill_padding(recent, pad)
     by_network = None
