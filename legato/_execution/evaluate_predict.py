@@ -42,19 +42,22 @@ class BatchCallbacks:
         self._first: int | None = None  # the first step of the current execution; None between two
 
     def split_into_calls(
-        self, blocks: Iterable[Block], most: Callable[[Block], int]
+        self, blocks: Iterable[Block], most: Callable[[Block], int], done: int = 0
     ) -> Iterator[tuple[Block, int, int]]:
         """Block, first step and step after the last of each call of the program.
 
         Args:
             blocks: the blocks to run; each is read after the calls of the one before it.
             most: the number of steps of a block that the next call may take.
+            done: steps that an interrupted run had done. No call has some of them and others.
         """
         for block in blocks:
             begin = block.begin
             while begin < block.end:
                 end = min(begin + most(block), block.end)
-                if self.size:
+                if begin < done:
+                    end = min(done, block.end)
+                elif self.size:
                     end = min(end, begin - begin % self.size + self.size)
                 yield block, begin, end
                 begin = end
@@ -75,7 +78,7 @@ class BatchCallbacks:
         """Call the callbacks after an execution; returns False if none has begun."""
         if self._first is None:
             return False
-        last, self._first = self._first + self.size - 1, None
+        last, self._first = self._first - self._first % self.size + self.size - 1, None
         if self.ahead is None:
             self._run.write_back(self._memory)
         else:

@@ -194,7 +194,7 @@ class FitLoop:
         ended, skip, self._skip = 0, self._skip, 0
         blocks = self._source.training(left, self._batch_callbacks.size)
         for block, begin, end in self._batch_callbacks.split_into_calls(
-            blocks, lambda _: self._call_length.steps
+            blocks, lambda _: self._call_length.steps, done=skip
         ):
             if begin < skip:
                 self.run.prepare(block)

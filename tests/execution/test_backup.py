@@ -117,6 +117,7 @@ def fit(run: dict, backup: keras.callbacks.Callback | None, *stops, seed=1):
     stateful, eagerly = options.pop("stateful"), options.pop("run_eagerly", False)
     made = model(stateful, seed)
     made.run_eagerly = eagerly
+    made.steps_per_execution = options.pop("steps_per_execution", 1)
     with_shared_programs(made, "backed up", stateful, eagerly)
     kind = options.pop("x", None)
     data = {"x": kind()} if kind else {"x": X, "y": y, "batch_size": ROWS}
@@ -168,6 +169,22 @@ def test_stopped_in_the_middle_of_an_epoch(name, every, tmp_path):
     again = fit(run, keras.callbacks.BackupAndRestore(tmp_path, save_freq=every), seed=2)
     assert_same_end(alone, again, len(again[0]["loss"]))
     assert EPOCHS - 4 <= len(again[0]["loss"]) <= EPOCHS - 2
+
+
+@pytest.mark.parametrize("name", ["stateful", "shuffled", "batches"])
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
+def test_stopped_in_an_epoch_and_resumed_in_calls_of_another_length(
+    name, steps_per_execution, tmp_path
+):
+    """The rest of the epoch is run, whatever the callbacks of the second run allow a call."""
+    run = RUNS[name]
+    alone = fit(run, None)
+    with pytest.raises(StoppedError):
+        fit(run, keras.callbacks.BackupAndRestore(tmp_path, save_freq=1), StopsAt(1, 1))
+    executions = "epoch" if steps_per_execution == 1 else 2
+    backup = keras.callbacks.BackupAndRestore(tmp_path, save_freq=executions)
+    again = fit(run | {"steps_per_execution": steps_per_execution}, backup, seed=2)
+    assert_same_end(alone, again, EPOCHS - 1)
 
 
 class Fails(keras.callbacks.Callback):
