@@ -1,8 +1,8 @@
 """All benchmarks, one after the other, with their numbers in one JSON file.
 
 The file has the machine, the processor's peak, each benchmark's versions and numbers, and why one
-failed, if it did. `compare.py` compares two such files. `damage.py` and `train_settings.py` measure
-no speed and are left out.
+failed, if it did. `compare.py` compares two such files. `damage.py`, `train_settings.py` and
+`series.py` are not about speed and are left out.
 
     python benchmarks/all.py --json new.json                   # an hour and a half
     python benchmarks/all.py --json new.json --quick           # a quarter of an hour

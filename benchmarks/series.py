@@ -1,0 +1,262 @@
+"""How wrong are the default forecasts of real series, beside automatic classical methods?
+
+``legato.train`` and ``forecast`` at their default settings, and AutoETS (MSTL where the season is
+above 24), AutoARIMA and AutoTheta of statsforecast, from rolling origins: the last h, 2h, 3h steps
+are held out in turn. Errors are MASE, and in the summary MASE over that of seasonal naive, as
+geometric means. A verdict is wrong where it said that the model beats every baseline and its mean
+absolute error on the steps held out is not below that of each.
+
+The series are those that pmdarima and statsmodels have on disk, or the CSV files of a folder, with
+times in the first column and values in the second. AutoARIMA is left out where the season is above
+12 or the series above 2,500 steps: AutoETS's error, marked *, stands for it.
+
+    python benchmarks/series.py --python rivals=/path/to/python --json series.json
+    python benchmarks/series.py --folder my-series --origins 1 --seeds 3
+"""
+
+import legato  # noqa: I001  before Keras, so that it runs on JAX
+import argparse
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+from _bench import Worker, facts, progress, save, table
+
+from legato._forecasting.ensemble import default_horizon
+from legato._forecasting.train import season_of
+
+KNOWN = {  # steps ahead, and the season of MASE and of the rivals
+    "airpassengers": (12, 12),
+    "ausbeer": (8, 4),
+    "austres": (8, 4),
+    "co2": (52, 52),
+    "cpi": (8, 4),
+    "elnino": (12, 12),
+    "heartrate": (20, 1),
+    "infl": (8, 4),
+    "lynx": (12, 1),
+    "msft": (20, 1),
+    "nile": (12, 1),
+    "realgdp": (8, 4),
+    "sunspots": (24, 12),
+    "sunspots yearly": (12, 1),
+    "taylor": (96, 48),
+    "unemp": (8, 4),
+    "wineind": (12, 12),
+    "woolyrnq": (8, 4),
+}
+METHODS = ("seasonal naive", "legato", "AutoARIMA", "AutoETS", "AutoTheta")
+LEVEL = 0.8
+
+
+class Series(NamedTuple):
+    """A series: name, values, times or None, steps ahead, season (1: none)."""
+
+    name: str
+    values: np.ndarray
+    times: list[str] | None
+    horizon: int
+    season: int
+
+
+def from_folder(folder: Path) -> Iterator[Series]:
+    """The series of a folder; files that cannot be read as one are named and left out."""
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(newline="", errors="replace") as file:
+            at, value, *_ = [*next(csv.reader(file), []), "", ""]
+        try:
+            read = legato.read(path, time=at, columns=[value], missing="forward")
+            if len(read) != 1 or read.times is None:
+                raise legato.InputError("there are no times in its first column.")
+        except legato.InputError as error:
+            progress(f"{path.name} is left out: {error}")
+            continue
+        season = season_of(read, None)
+        usual = default_horizon(len(read.values), (season,) if season else ())
+        horizon, season = KNOWN.get(path.stem, (usual, season or 1))
+        times = [str(each) for each in read.times]
+        yield Series(path.stem, read.of(0).ravel().astype("float64"), times, horizon, season)
+
+
+def from_libraries(rivals: Worker) -> Iterator[Series]:
+    """The series that the rivals' libraries have on disk."""
+    for each in rivals.ask("measure", network="classical", what="series")["series"]:
+        values = np.array(each["values"])
+        yield Series(each["name"], values, each["times"], *KNOWN[each["name"]])
+
+
+def seasonal_naive(values: np.ndarray, horizon: int, season: int) -> np.ndarray:
+    """The last season, again and again."""
+    return values[len(values) - season + np.arange(horizon) % season]
+
+
+def baseline(name: str, values: np.ndarray, horizon: int) -> np.ndarray:
+    """A baseline by its name in the scores, computed apart from legato."""
+    ahead, steps = np.arange(1, horizon + 1), name.partition("(")[2].partition(" ")[0]
+    if name == "drift":
+        return values[-1] + ahead * (values[-1] - values[0]) / (len(values) - 1)
+    if name.startswith("line"):
+        return values[-1] + ahead * (values[-1] - values[-1 - int(steps)]) / int(steps)
+    return seasonal_naive(values, horizon, int(steps or 1))
+
+
+def by_legato(series: Series, end: int, seed: int) -> dict[str, Any]:
+    """Train on the steps before ``end``, forecast those after; what the verdict said and what came.
+
+    Returns:
+        ``values``, the shares ``inside`` of the intervals, ``claimed`` and ``wrong``, seconds.
+    """
+    known, truth = series.values[:end], series.values[end : end + series.horizon]
+    data: dict[str, Any] = {"value": known}
+    if series.times is not None:
+        data = {"time": series.times[:end], **data}
+    began, cpu = time.perf_counter(), time.process_time()
+    at = "time" if series.times is not None else None
+    trained = legato.train(data, time=at, horizon=series.horizon, seed=seed, verbose=0)
+    ahead = trained.forecast(data, series.horizon)
+    wall_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
+    values = ahead.values[0, :, 0].astype("float64")
+    assert ahead.ends is not None  # a part is held out by default
+    low, high = ahead.ends[ahead.levels.index(LEVEL), :, 0, :, 0]
+    claimed = "it beats" in trained.scores["verdict"]
+    error = np.abs(values - truth).mean()
+    others = [
+        np.abs(baseline(name, known, series.horizon) - truth).mean()
+        for name in trained.scores["baselines"]
+    ]
+    return {
+        "values": values.tolist(),
+        "inside": float(np.mean((low <= truth) & (truth <= high))),
+        "claimed": claimed,
+        "wrong": claimed and bool(error >= min(others)),
+        "wall_s": [wall_s],
+        "cpu_s": [cpu_s],
+    }
+
+
+def measure(series: Series, rivals: Worker, origins: int, seeds: int) -> list[dict[str, Any]]:
+    """MASE of every method, and what legato said, at each origin; the last origin first."""
+    found = []
+    for number in range(1, origins + 1):
+        end = len(series.values) - number * series.horizon
+        known, truth = series.values[:end], series.values[end : end + series.horizon]
+        runs = [by_legato(series, end, seed) for seed in range(seeds)]
+        asked = {"values": known.tolist(), "horizon": series.horizon, "season": series.season}
+        classical = rivals.ask("measure", network="classical", what="forecasts", **asked)
+        forecasts = {name: each["values"] for name, each in classical.items()}
+        forecasts["seasonal naive"] = seasonal_naive(known, series.horizon, series.season)
+        usual = np.abs(known[series.season :] - known[: -series.season]).mean()
+        mase = {
+            name: [float(np.abs(truth - ahead).mean() / usual)] for name, ahead in forecasts.items()
+        }
+        mase["legato"] = [float(np.abs(truth - run.pop("values")).mean() / usual) for run in runs]
+        found.append({"mase": mase, "legato": runs, "classical": classical})
+    return found
+
+
+def relative(found: list[dict[str, Any]], method: str) -> float:
+    """The geometric mean over origins and seeds of MASE over seasonal naive's."""
+    logs = []
+    for each in found:
+        mase = each["mase"]
+        [base] = mase["seasonal naive"]
+        own = mase.get(method) or mase["AutoETS"]
+        logs.append(np.mean(np.log(np.array(own) + 1e-9) - np.log(base + 1e-9)))
+    return float(np.exp(np.mean(logs)))
+
+
+def row(series: Series, found: list[dict[str, Any]]) -> list[str]:
+    """The cells of a series: its lengths, and each method's MASE, the mean over origins."""
+    cells = [series.name, f"{len(series.values):,}", str(series.horizon), str(series.season)]
+    for method in METHODS:
+        errors = [np.mean(each["mase"].get(method, each["mase"]["AutoETS"])) for each in found]
+        stands = "" if all(method in each["mase"] for each in found) else "*"
+        cells.append(f"{np.mean(errors):.2f}{stands}")
+    return [*cells, f"{relative(found, 'legato'):.2f}"]
+
+
+def summary(results: dict[str, list[dict[str, Any]]]) -> str:
+    """The geometric means over all series, verdicts, coverage and seconds, a line each."""
+    every = list(results.values())
+    means = {
+        method: np.exp(np.mean([np.log(relative(found, method)) for found in every]))
+        for method in METHODS
+    }
+    runs = [run for found in every for each in found for run in each["legato"]]
+    claimed = sum(run["claimed"] for run in runs)
+    wrong = sum(run["wrong"] for run in runs)
+    inside = np.mean([run["inside"] for run in runs])
+    wall, cpu = (median(run[unit][0] for run in runs) for unit in ("wall_s", "cpu_s"))
+    lines = [
+        "MASE over seasonal naive, geometric mean over series: "
+        + ", ".join(f"{name} {mean:.3f}" for name, mean in means.items()),
+        f"verdicts: {claimed} of {len(runs)} said 'beats', {wrong} of them wrong",
+        f"coverage of the {LEVEL:.0%} intervals: {inside:.0%}",
+        f"training and forecast: median {wall:.1f} s, {cpu:.1f} s of processor time",
+    ]
+    if len(every[0][0]["legato"]) > 1:
+        deviations = [np.std(np.log(found[0]["mase"]["legato"]), ddof=1) for found in every]
+        lines.append(
+            f"spread between seeds at the last origin: median {np.median(deviations):.1%} of the "
+            f"error, largest {max(deviations):.1%}"
+        )
+    return "\n".join(lines)
+
+
+def parse() -> tuple[argparse.Namespace, str | None]:
+    """The arguments, and the interpreter of the rivals."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="CSV files: times, values")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these series")
+    parser.add_argument("--origins", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    parser.add_argument(
+        "--python", metavar="rivals=PATH", help="interpreter with statsforecast and the series"
+    )
+    given = parser.parse_args()
+    name, _, path = (given.python or "rivals=").partition("=")
+    if name != "rivals":
+        parser.error(f"--python {given.python}: write rivals=/path/to/python")
+    if given.folder and not given.folder.is_dir():
+        parser.error(f"--folder {given.folder}: there is no such folder")
+    if min(given.origins, given.seeds) < 1:
+        parser.error("--origins and --seeds are at least 1")
+    return given, path or None
+
+
+def main() -> None:
+    """Measure, save after each series if asked, and print."""
+    given, python = parse()
+    rivals = Worker("rivals", python or sys.executable, ["with_statsforecast.py"])
+    if rivals.missing:
+        sys.exit(rivals.missing)
+    print((__doc__ or "").splitlines()[0], facts({"rivals": rivals.versions}), sep="\n", flush=True)
+    rows, results = [], {}
+    for series in from_folder(given.folder) if given.folder else from_libraries(rivals):
+        if given.only and series.name not in given.only:
+            continue
+        progress(f"{series.name}: {len(series.values):,} steps")
+        try:
+            found = measure(series, rivals, given.origins, given.seeds)
+        except legato.InputError as error:  # too short for so many origins
+            progress(f"{series.name} is left out: {error}")
+            continue
+        progress(f"  {row(series, found)}")
+        rows.append(row(series, found))
+        results[series.name] = found
+        save(given.json, {"rivals": rivals.versions}, results)
+    rivals.close()
+    if not results:
+        sys.exit("There is no series to forecast: see --folder and --only.")
+    print(f"\n{table(['series', 'steps', 'ahead', 'season', *METHODS, 'relative'], rows)}")
+    print(f"\n{summary(results)}")
+
+
+if __name__ == "__main__":
+    main()
