@@ -20,6 +20,7 @@ import numpy as np
 
 RIDGE_AR, RIDGE_DIRECT = 1e-3, 0.1  # relative to the number of rows, and to the mean variance
 CANDIDATES, ORIGINS, KEPT = 150, 60, 20  # of the search for smoothing parameters
+MOST_ROWS = 10_000  # of a regression, a limit of time and memory
 SMOOTHED, SMOOTHED_SEASONS = 48, 4  # values that smoothing uses: so many, or so many seasons
 DAMPING = (0.8, 0.9, 0.95, 0.98, 1.0)
 
@@ -51,12 +52,16 @@ class History:
         return len(self.series) == 1
 
     def samples(self, window: int) -> tuple[np.ndarray, np.ndarray]:
-        """All windows (samples, window) and what follows each (samples, horizon), scaled."""
+        """Windows (samples, window) and what follows each (samples, horizon), scaled.
+
+        All of them, or as many as ``MOST_ROWS`` drawn at random.
+        """
         size = window + self.horizon
+        kept = [each for each in self.series if len(each) >= size]
+        chosen = _choose_rows([len(each) - size + 1 for each in kept])
         parts = [
-            np.lib.stride_tricks.sliding_window_view(each, size) / typical_change_of(each)
-            for each in self.series
-            if len(each) >= size
+            np.lib.stride_tricks.sliding_window_view(each, size)[rows] / typical_change_of(each)
+            for each, rows in zip(kept, chosen, strict=True)
         ]
         both = np.concatenate(parts) if parts else np.empty((0, size))
         return both[:, :window], both[:, window:]
@@ -218,8 +223,22 @@ def _lagged(scaled: list[np.ndarray], lags: list[int]) -> tuple[np.ndarray, np.n
     """Past values at some lags (samples, lags), and the values after them (samples,)."""
     most = lags[-1]
     kept = [each for each in scaled if len(each) > most]
-    x = [np.stack([u[most - lag : len(u) - lag] for lag in lags], axis=1) for u in kept]
-    return np.concatenate(x), np.concatenate([u[most:] for u in kept])
+    chosen = [most + rows for rows in _choose_rows([len(each) - most for each in kept])]
+    x = [u[at[:, None] - np.array(lags)] for u, at in zip(kept, chosen, strict=True)]
+    return np.concatenate(x), np.concatenate([u[at] for u, at in zip(kept, chosen, strict=True)])
+
+
+def _choose_rows(counts: list[int]) -> list[np.ndarray]:
+    """Indices of rows of several tables: all, or ``MOST_ROWS`` of all drawn at random, in order."""
+    if not counts:
+        return []
+    ends = np.cumsum(counts)
+    total = int(ends[-1])
+    chosen = np.arange(total)
+    if total > MOST_ROWS:
+        chosen = np.sort(np.random.default_rng(0).choice(total, MOST_ROWS, replace=False))
+    parts = np.split(chosen, np.searchsorted(chosen, ends[:-1]))
+    return [part - (end - count) for part, end, count in zip(parts, ends, counts, strict=True)]
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from legato._forecasting import linear_forecasters
 from legato._forecasting.baselines import persistence_forecast, seasonal_persistence_forecast
 from legato._forecasting.linear_forecasters import (
     History,
@@ -128,3 +129,24 @@ def test_several_sequences_of_unlike_size_count_alike():
 def test_data_that_are_too_short_have_naive_forecasts_only():
     names = [each.name for each in fit_linear_forecasters(history_of(np.arange(7.0), seasons=()))]
     assert names == ["naive", "drift"]
+
+
+def test_of_long_series_as_many_rows_are_drawn_as_a_regression_takes(monkeypatch):
+    series = [np.arange(40.0) + 100 * at for at in range(3)]
+    history = History(tuple(series), (), 5, 2)
+    everything = np.concatenate(history.samples(5), axis=1)
+    monkeypatch.setattr(linear_forecasters, "MOST_ROWS", 50)
+    found = np.concatenate(history.samples(5), axis=1)
+    assert len(everything) == 3 * 34
+    assert len(np.unique(found, axis=0)) == len(found) == 50
+    assert {tuple(row) for row in found} < {tuple(row) for row in everything}
+    assert {row[0] // 100 for row in found} == {0, 1, 2}
+
+
+def test_a_regression_from_drawn_rows_is_near_that_from_all(monkeypatch):
+    history = history_of(seasonal_series(1, 600))
+    every = by_name(history)
+    monkeypatch.setattr(linear_forecasters, "MOST_ROWS", 300)
+    window = history.series[0][None, -WINDOW:]
+    for name, drawn in by_name(history).items():
+        np.testing.assert_allclose(drawn.predict(window), every[name].predict(window), atol=1.0)
