@@ -53,13 +53,12 @@ def score_forecasts(
         InputError: there is nothing to score.
     """
     task, truth = predictor.task, predictor.truth(sequences)
-    answers = predictor.predict_steps(
-        predictor.inputs_of(sequences, lenient=True), sequences.lengths
-    )
+    values, lengths = predictor.inputs_of(sequences, lenient=True), sequences.lengths
     first = np.maximum(begins, 1)  # something must be there to predict from
-    sequence, t = rolling_origins(first, sequences.lengths, task.horizon)
+    sequence, t = rolling_origins(first, lengths, task.horizon)
     at = sequences.offsets[sequence] + t
-    there = np.flatnonzero(~np.isnan(answers[at, 0]))
+    answers = predictor.predict_at(values, lengths, at)
+    there = np.flatnonzero(~np.isnan(answers[:, 0]))
     if not len(there):
         raise InputError(
             f"There is nothing to score: the model needs {predictor.shape.steps} steps before it "
@@ -69,7 +68,7 @@ def score_forecasts(
     there = spread_evenly(there, most if origins is None else origins)
     sequence, t, at = sequence[there], t[there], at[there]
     beside = _baseline_forecasts(truth, (sequences.offsets, sequence, t, task.horizon), season)
-    predicted = answers[at].reshape(len(at), task.horizon, -1)
+    predicted = answers[there].reshape(len(at), task.horizon, -1)
     actual = truth[at[:, None] + np.arange(1, task.horizon + 1)]
     blocks = origin_blocks(sequence, t, task.horizon)
     return forecast_scores(actual, predicted, beside, blocks)

@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from legato._forecasting.ensemble_model import LARGEST_FALL, Member, build_ensemble
+from legato._forecasting.ensemble_model import (
+    LARGEST_FALL,
+    Member,
+    build_ensemble,
+    forecast_limits,
+)
 from legato._forecasting.linear_forecasters import (
     History,
     fit_linear_forecasters,
@@ -23,6 +28,7 @@ from legato._forecasting.task import Task
 from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.window_networks import Architecture, WindowNetworks
 from legato._series.sequences import Sequences, expand_ranges
+from legato._series.windows import windows_before
 
 ORIGINS = 64  # of the backtest; where there are fewer, some count twice
 LEAST_WINDOW, USUAL_WINDOW, MAX_WINDOW = 4, 48, 800  # time steps
@@ -122,7 +128,8 @@ class EnsembleTrainer:
             for series, own in zip(_series_of_targets(task, sequences), chosen, strict=True)
         ]
         pad = padding_value(task.inputs_of(sequences))
-        model = build_ensemble(task, self.layout.window, pad, members, chosen, networks)
+        spans = _spans_of_targets(task, sequences)
+        model = build_ensemble(task, self.layout.window, pad, members, chosen, networks, spans)
         record = {
             "history": history,
             "samples": len(self._network_samples(task, sequences)[0]),
@@ -157,12 +164,11 @@ class EnsembleTrainer:
         at = np.linspace(0, len(t) - 1, ORIGINS).astype(int)  # one number of them: one program
         sequence, t = sequence[at], t[at]
         values, begins = task.inputs_of(sequences), sequences.offsets[sequence]
-        back = np.maximum(t[:, None] + np.arange(1 - self.layout.window, 1), 0)
-        windows = values[begins[:, None] + back]
+        windows = windows_before(values, begins, begins + t, self.layout.window)
         truth = values[(begins + t)[:, None] + np.arange(1, horizon + 1)][..., task.places]
         networks, history = self._fit_networks(task, before)
         by_network = networks.predict(windows[:, -self.architecture.steps :])
-        stackings = []
+        stackings, spans = [], _spans_of_targets(task, before)
         for target, series in enumerate(_series_of_targets(task, before)):
             members, place = self._members(series), task.places[target]
             own = windows[..., place].astype("float64")
@@ -170,9 +176,11 @@ class EnsembleTrainer:
                 by_network[..., target] if each.linear is None else each.predict(own)
                 for each in members
             ]
+            low, high = forecast_limits(own, spans[target])
+            predicted = np.clip(np.stack(predicted), low, high)
             scale = np.array([typical_change_of(each) for each in series])
             names = tuple(each.name for each in members)
-            found = stack(names, np.stack(predicted), truth[..., target], scale[sequence])
+            found = stack(names, predicted, truth[..., target], scale[sequence])
             stackings.append(found)
         return networks, history, stackings, int(min(counts.sum(), ORIGINS))
 
@@ -224,3 +232,10 @@ def _series_of_targets(task: Task, sequences: Sequences) -> list[tuple[np.ndarra
     """For each target, its values in each sequence, float64."""
     values = np.split(task.inputs_of(sequences).astype("float64"), sequences.offsets[1:-1])
     return [tuple(each[:, place] for each in values) for place in task.places]
+
+
+def _spans_of_targets(task: Task, sequences: Sequences) -> list[float]:
+    """For each target, the range of its values in one sequence; 0 for several of unlike size."""
+    if len(sequences) > 1:
+        return [0.0 for _ in task.targets]
+    return [float(np.ptp(own)) for (own,) in _series_of_targets(task, sequences)]

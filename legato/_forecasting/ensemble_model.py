@@ -18,6 +18,7 @@ from legato._forecasting.window_networks import WindowNetworks
 from legato._models.model import Model
 
 LARGEST_FALL = 1e3  # logarithms are of the least value in training divided by it, at least
+MOST_RANGES = 10.0  # by which a forecast leaves the range of the values before
 LARGEST_LOG = 80.0  # exp of more is infinite in 32-bit floats
 
 
@@ -51,6 +52,7 @@ def build_ensemble(
     members: Sequence[Sequence[Member]],
     weights: Sequence[Mapping[str, float]],
     networks: WindowNetworks | None,
+    spans: Sequence[float] | None = None,
 ) -> Model:
     """Build the model: (rows, time steps, inputs) → (rows, horizon × targets), raw numbers.
 
@@ -63,6 +65,8 @@ def build_ensemble(
         members: for each target, its forecasters.
         weights: for each target, the weights of its members by name.
         networks: the trained networks; None if no member is one.
+        spans: for each target, the range of values that limits its forecasts even where its window
+            has a smaller one; see ``forecast_limits``. None: only that of the window.
     """
     inputs: Any = keras.Input((None, len(task.inputs)), name="steps")
     recent = layers.Reshape((window, len(task.inputs)), name="window")(inputs[:, -window:])
@@ -85,9 +89,36 @@ def build_ensemble(
         if by_network is not None and len(order) == len(values) + len(logarithms):
             kernel.append([0.0])  # another target has the networks
         stacked = layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
-        found.append(_constant_dense(stacked, f"weights{suffix}", np.array(kernel)))
+        limited = _limit(stacked, series, 0.0 if spans is None else spans[at])
+        found.append(_constant_dense(limited, f"weights{suffix}", np.array(kernel)))
     answers = layers.Concatenate()(found) if len(found) > 1 else found[0]
     return Model(inputs, layers.Reshape((-1,), name="forecast")(answers))
+
+
+def forecast_limits(windows: np.ndarray, span: float) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest forecast of a member after some windows, (windows, 1) each.
+
+    A forecast leaves the range of its window by at most ``MOST_RANGES`` times that range. So a
+    member that multiplies its errors, as an autoregression or the exponential of a logarithm can,
+    does not outweigh all others.
+
+    Args:
+        windows: (windows, steps).
+        span: the least range that counts, so that a window without a change allows others.
+    """
+    low, high = windows.min(1, keepdims=True), windows.max(1, keepdims=True)
+    reach = MOST_RANGES * np.maximum(high - low, span)
+    return low - reach, high + reach
+
+
+def _limit(forecasts, series, span: float) -> Any:
+    """Limit forecasts (rows, horizon, members) as ``forecast_limits`` says, as layers."""
+    low: Any = keras.ops.min(series, axis=1, keepdims=True)
+    high: Any = keras.ops.max(series, axis=1, keepdims=True)
+    widest: Any = keras.ops.maximum(high - low, span)
+    reach = MOST_RANGES * widest
+    low, high = keras.ops.expand_dims(low - reach, -1), keras.ops.expand_dims(high + reach, -1)
+    return keras.ops.minimum(keras.ops.maximum(forecasts, low), high)
 
 
 def _fill_padding(inputs, pad: float) -> Any:

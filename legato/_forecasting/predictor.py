@@ -3,7 +3,7 @@
 Base class of ``Trained``; scores and prediction intervals are computed with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,11 @@ from legato._forecasting.task import Task
 from legato._models.model import Model
 from legato._series.record_encoding import encode_value
 from legato._series.sequences import Sequences
+from legato._series.windows import windows_before
 from legato._streams.model_methods import compiled_steps_of
 from legato._streams.streams import Streams
+
+BATCH = 256  # windows that an ensemble sees at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +64,33 @@ class Predictor:
         places = [sequences.place(column.name) for column in self.task.targets]
         return sequences.values[:, places]
 
+    def predict_at(self, values: np.ndarray, lengths: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """The outputs at some steps, (steps, outputs); NaN where there is none.
+
+        Args:
+            values: (time steps of all sequences, inputs).
+            lengths: (sequences,).
+            at: (steps,), their indices in the values.
+        """
+        if self.shape.framing != "ensemble":
+            return self.predict_steps(values, lengths)[at]
+        begins = np.repeat(np.cumsum(lengths) - lengths, lengths)[at]
+        answers = [
+            self._predict_windows(windows_before(values, begins[part], at[part], self.shape.steps))
+            for part in np.array_split(np.arange(len(at)), -(-len(at) // BATCH) or 1)
+        ]
+        return np.concatenate(answers)
+
+    def _predict_windows(self, windows: np.ndarray) -> np.ndarray:
+        """The outputs of an ensemble after windows (rows, steps, inputs), in batches of one size.
+
+        One size takes one compiled program.
+        """
+        size = 2 ** int(np.ceil(np.log2(max(len(windows), 1))))
+        rows = np.arange(size) % max(len(windows), 1)
+        found = self.model.predict(windows[rows].astype("float32"), batch_size=size, verbose=0)
+        return np.asarray(found)[: len(windows)]
+
     def predict_steps(self, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The outputs at every step, (time steps of all, outputs); NaN where there is none."""
         found = np.full((len(values), self.model.output_shape[-1]), np.nan, "float32")
@@ -69,7 +99,10 @@ class Predictor:
         return found
 
     def predict_ahead(self, values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
-        """Forecasts after the end of each sequence, (sequences, steps, targets)."""
+        """Forecasts after the end of each sequence, (sequences, steps, targets).
+
+        NaN where there is none, and from the first on that is not a finite number.
+        """
         horizon, places = self.task.horizon, self.task.places
         # Inputs are fed back in the order of the input columns, outputs are in that of the targets.
         order = np.argsort(places) if self.task.is_autoregressive else np.arange(len(places))
@@ -77,8 +110,33 @@ class Predictor:
         def feedback(answers: np.ndarray) -> np.ndarray:
             return answers.reshape(len(answers), horizon, -1)[..., order]
 
-        found = self.rollout.predict_ahead(values, lengths, steps, feedback, horizon)
-        return found[..., np.argsort(order)]
+        if self.shape.framing == "ensemble":
+            found = self._predict_ahead_of_windows(values, lengths, steps, feedback)
+        else:
+            found = self.rollout.predict_ahead(values, lengths, steps, feedback, horizon)
+        lost = np.logical_or.accumulate(np.asarray(~np.isfinite(found).all(-1)), axis=1)
+        return np.where(lost[..., None], np.nan, found)[..., np.argsort(order)]
+
+    def _predict_ahead_of_windows(
+        self,
+        values: np.ndarray,
+        lengths: np.ndarray,
+        steps: int,
+        feedback: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
+        """``Rollout.predict_ahead`` of an ensemble, which needs no step before its windows."""
+        ends = np.cumsum(lengths)
+        found = []
+        for part in np.array_split(np.arange(len(ends)), -(-len(ends) // BATCH)):
+            begins = (ends - lengths)[part]
+            windows = windows_before(values, begins, ends[part] - 1, self.shape.steps)
+            parts = [feedback(self._predict_windows(windows))]
+            while len(parts) * self.task.horizon < steps:
+                fed = np.where(np.isfinite(parts[-1]), parts[-1], 0.0)  # what follows is left out
+                windows = np.concatenate([windows, fed], axis=1)[:, -self.shape.steps :]
+                parts.append(feedback(self._predict_windows(windows)))
+            found.append(np.concatenate(parts, axis=1)[:, :steps])
+        return np.concatenate(found)
 
     # One step at a time.
 

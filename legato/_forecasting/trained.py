@@ -201,6 +201,7 @@ class Trained(Predictor):
         found = self.predict_ahead(self.inputs_of(sequences), sequences.lengths, steps)
         self._check_answered(sequences, found[:, 0, 0])
         ends, notes = None, _describe_reach(steps, task.horizon)
+        notes += _describe_lost(sequences.names, found)
         if "intervals" in self.known:
             intervals = Intervals.from_numbers(self.known["intervals"])
             scale = typical_change(self.truth(sequences), sequences.lengths)
@@ -329,6 +330,19 @@ def _describe_reach(steps: int, horizon: int) -> tuple[str, ...]:
         f"The model was trained and scored for {counted(horizon, 'step')} ahead; beyond, forecasts "
         f"are made from forecasts, and errors grow: to forecast {steps:,} steps directly, and have "
         f"their score, train with --horizon {steps}.",
+    )
+
+
+def _describe_lost(names: tuple[str, ...], found: np.ndarray) -> tuple[str, ...]:
+    """A note on forecasts (sequences, steps, targets) that grew beyond all numbers."""
+    lost = np.asarray(np.isnan(found).any(-1))
+    if not lost.any():
+        return ()
+    which = int(np.argmax(lost.any(1)))
+    return (
+        f"Sequence {names[which]!r} has no forecast from step {int(np.argmax(lost[which])) + 1:,} "
+        "on: made from forecasts, it grew beyond the largest number of 32 bits. Ask for fewer "
+        "steps, or train with as many (--horizon).",
     )
 
 

@@ -245,6 +245,22 @@ def _check_counts(window, horizon, gap, stride) -> None:
             check_count(name, value, least[name])
 
 
+def windows_before(
+    values: np.ndarray, begins: np.ndarray, at: np.ndarray, window: int
+) -> np.ndarray:
+    """Windows that end at some steps, (steps, window, columns).
+
+    Where a sequence is shorter, its first value is repeated before it.
+
+    Args:
+        values: (time steps of all sequences, columns).
+        begins: (steps,), the index in the values at which the sequence of each step begins.
+        at: (steps,), the index of the last step of each window.
+        window: time steps.
+    """
+    return values[np.maximum(at[:, None] + np.arange(1 - window, 1), begins[:, None])]
+
+
 def _check_layout(layout, at, window, stride, runs, seed) -> None:
     for name, value, known in (("layout", layout, get_args(Layout)), ("at", at, get_args(At))):
         if value not in known:

@@ -206,6 +206,62 @@ def test_windows_fit_into_what_is_learnt():
                     assert all(each < layout.window for each in layout.seasons)
 
 
+# Limits.
+
+
+def test_a_member_that_explodes_is_limited_by_the_range_of_its_window(rng):
+    task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
+    matrix = np.zeros((HORIZON, WINDOW))
+    matrix[:, -1] = [3.0, 1e9, -1e9]
+    member = Member("x", LinearForecaster("x", matrix, np.zeros(HORIZON)))
+    windows = rng.uniform(5, 15, (4, WINDOW, 1)).astype("float32")
+    for span in (0.0, 40.0):
+        model = build_ensemble(task, WINDOW, -99.0, [[member]], [{"x": 1.0}], None, [span])
+        first, above, below = model.predict(windows, verbose=0).T
+        low, high = windows.min((1, 2)), windows.max((1, 2))
+        reach = 10 * np.maximum(high - low, span)
+        np.testing.assert_allclose(first, 3 * windows[:, -1, 0], rtol=1e-6)
+        np.testing.assert_allclose(above, high + reach, rtol=1e-5)
+        np.testing.assert_allclose(below, low - reach, rtol=1e-5)
+
+
+def test_a_series_that_takes_off_after_training_gives_no_error_beyond_all_measure():
+    take_off = np.exp(np.maximum(np.arange(90) - 65, 0) * 0.5)
+    scores = legato.train({"v": take_off}, **OPTIONS, refit=False).scores
+    assert scores["model"]["mae"] < 20 * scores["baselines"]["persistence"]["mae"]
+
+
+def test_forecasts_from_forecasts_that_grow_beyond_all_numbers_are_left_out_and_told(tmp_path):
+    grows = {"v": np.exp(np.arange(60) * 0.3) * (-1.0) ** np.arange(60)}
+    found = legato.train(grows, **OPTIONS).forecast(grows, 600)
+    lost = np.isnan(found.values[0, :, 0])
+    first = int(np.argmax(lost))
+    assert np.isfinite(found.values[0, :first]).all()
+    assert lost[first:].all()
+    assert any(f"no forecast from step {first + 1} on" in note for note in found.notes)
+    assert found.columns()["v"][-1] is None
+
+
+def test_scores_are_those_of_the_outputs_at_every_step(trained, months):
+    sequences = trained.read(months)
+    values, at = trained.inputs_of(sequences), np.array([0, 3, 40, 71])
+    every = trained.predict_steps(values, sequences.lengths)
+    found = trained.predict_at(values, sequences.lengths, at)
+    np.testing.assert_allclose(found, every[at], rtol=1e-5)
+
+
+def test_forecasts_beyond_the_horizon_take_forecasts_for_values(trained, months):
+    longer = {"month": list(months["month"]), "sold": list(months["sold"])}
+    expected = []
+    for _ in range(3):
+        expected += trained.forecast(longer).values[0, :, 0].tolist()
+        last = np.datetime64(longer["month"][-1])
+        longer["month"] += [str(last + 3 * at) for at in range(1, HORIZON + 1)]
+        longer["sold"] += expected[-HORIZON:]
+    found = trained.forecast(months, 3 * HORIZON).values[0, :, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 # Bad input.
 
 
