@@ -98,7 +98,12 @@ class WindowNetworks:
         self._scale = changes.mean(0), standard_deviations(changes)
         wanted = ((changes - self._scale[0]) / self._scale[1]).astype("float32")
         count = max(SAMPLES, len(wanted) // BATCH * BATCH)
-        drawn = np.random.default_rng(self.seed).permutation(np.arange(count) % len(wanted))
+        rng = np.random.default_rng(self.seed)
+        if count > UPDATES * BATCH:  # more than all updates see
+            count = UPDATES * BATCH
+            drawn = rng.choice(len(wanted), count, replace=False)
+        else:
+            drawn = rng.permutation(np.arange(count) % len(wanted))
         for variable, value in zip(self._variables, self._initial, strict=True):
             variable.assign(value)
         with temporary_seed(self.seed):

@@ -104,6 +104,15 @@ def test_networks_are_trained_again_from_the_beginning(rng):
     np.testing.assert_array_equal(*predicted)
 
 
+@pytest.mark.parametrize("samples", [40, 2000])
+def test_networks_take_the_updates_that_their_learning_rate_falls_over(rng, samples):
+    task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
+    windows, truth = rng.normal(9, 1, (samples, 7, 1)), rng.normal(9, 1, (samples, HORIZON, 1))
+    networks = WindowNetworks(task, Architecture("simple", 3, steps=7), windows, True, 0.01, 5)
+    networks.fit(windows, truth, verbose=0)
+    assert int(networks.core.optimizer.iterations.value) == window_networks.UPDATES
+
+
 def test_forecasts_of_networks_move_with_the_units_of_each_sequence(rng):
     task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
     windows, truth = rng.normal(9, 1, (40, 7, 1)), rng.normal(9, 1, (40, HORIZON, 1))
