@@ -232,6 +232,8 @@ def _make_plan(data, config: TrainConfig) -> Plan:
     if not config.asks_for_one_network and draft.kind == "forecast":
         layout, horizon = _plan_ensemble(sequences, draft, config)
         draft = replace(draft, horizon=horizon)
+        if layout is not None and layout.seasons and season is None:
+            season = layout.seasons[0]  # found in the data
     if layout is None:
         if config.framing == "ensemble":
             raise InputError(_no_ensemble(sequences, draft))
@@ -355,9 +357,9 @@ def seasons_of(sequences: Sequences, task: Task, season: int | None) -> tuple[in
 
 
 def season_of(sequences: Sequences, season: int | None) -> int | None:
-    """Time steps of the season: as given (0: none), or by the spacing of the times."""
+    """Time steps of the season: as given (0 or 1: none), or by the spacing of the times."""
     if season is not None:
-        return season or None
+        return season if season > 1 else None
     times = sequences.times
     spacing = None if times is None else infer_spacing(times, sequences.lengths)
     return spacing.season if spacing else None

@@ -203,6 +203,14 @@ def test_the_default_horizon_is_a_season_and_at_most_an_eighth(months):
     assert default_horizon(200, ()) == 12
 
 
+def test_a_season_that_is_found_has_its_baseline(months):
+    name = "seasonal persistence (4 steps)"
+    found = legato.train({"sold": months["sold"]}, **OPTIONS, refit=False)
+    assert name in found.scores["baselines"]
+    for season in (0, 1):
+        assert legato.plan({"sold": months["sold"]}, season=season).season is None
+
+
 def test_windows_fit_into_what_is_learnt():
     for steps in range(30, 400, 7):
         for horizon in (1, 4, 12):
