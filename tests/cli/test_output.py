@@ -84,7 +84,7 @@ def test_all_commands_print_where_the_encoding_is_ascii(in_shop, tmp_path):
         [sys.executable, "-c", COMMANDS, json.dumps([
             ["--help"],
             ["train", data, *read, *options, "-o", model],
-            ["train", data, *read, "--plan"],
+            ["train", data, *read, "--framing", "chunks", "--plan"],
             ["evaluate", model, data],
             ["forecast", model, data],
             ["forecast", model, data, "--json"],
