@@ -132,7 +132,7 @@ class EnsembleTrainer:
         model = build_ensemble(task, self.layout.window, pad, members, chosen, networks, spans)
         record = {
             "history": history,
-            "samples": len(self._network_samples(task, sequences)[0]),
+            "samples": int(np.maximum(sequences.lengths - self._sample_steps + 1, 0).sum()),
             "rows": None,
             "padding": 0.0,
             "seconds_preparing": ready - begun,
@@ -214,10 +214,14 @@ class EnsembleTrainer:
             self._networks = networks
         return networks, networks.fit(windows, truth, verbose=self.config.verbose)
 
+    @property
+    def _sample_steps(self) -> int:
+        """Time steps of a sample of the networks: those that they see, and the horizon."""
+        return self.architecture.steps + self.layout.horizon
+
     def _network_samples(self, task: Task, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
         """All windows of the networks (samples, steps, inputs), and what follows each."""
-        steps = self.architecture.steps
-        size = steps + self.layout.horizon
+        steps, size = self.architecture.steps, self._sample_steps
         both = np.concatenate(
             [
                 np.lib.stride_tricks.sliding_window_view(each, size, axis=0).swapaxes(1, 2)

@@ -13,13 +13,14 @@ Limits: sequences of one series of numbers each, without missing values. Several
 matrix; each is then divided by its mean absolute change, and centred by the mean of its window.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 RIDGE_AR, RIDGE_DIRECT = 1e-3, 0.1  # relative to the number of rows, and to the mean variance
 CANDIDATES, ORIGINS, KEPT = 150, 60, 20  # of the search for smoothing parameters
+MAX_LAGS = 128  # of an autoregression
 MOST_ROWS = 10_000  # of a regression, a limit of time and memory
 SMOOTHED, SMOOTHED_SEASONS = 48, 4  # values that smoothing uses: so many, or so many seasons
 DAMPING = (0.8, 0.9, 0.95, 0.98, 1.0)
@@ -99,10 +100,12 @@ def fit_linear_forecasters(history: History) -> Iterator[LinearForecaster]:
             fitted = fit_autoregression(history, seasonal=seasonal, first=first, name=name)
             if fitted is not None:
                 yield fitted
-    for fit in (fit_direct_regression, *_SMOOTHING):
-        fitted = fit(history)
-        if fitted is not None:
-            yield fitted
+    others = (
+        fit_direct_regression(history),
+        fit_exponential_smoothing(history, trend=False),
+        fit_exponential_smoothing(history, trend=True),
+    )
+    yield from (fitted for fitted in others if fitted is not None)
 
 
 _DIFFERENCES = (
@@ -164,20 +167,15 @@ def fit_autoregression(
     order, weights, constant = _choose_order(scaled, most, history)
     basis = _basis(history.window)
     rows = _difference(basis, lags)
+    centre, added = np.zeros((2, history.window + 1))
     if history.is_single:
-        centre = means[0] * np.eye(1, history.window + 1, history.window)[0]
-    elif lags:
-        centre = np.zeros(history.window + 1)
-    else:
-        centre = np.append(np.full(history.window, 1 / history.window), 0.0)
+        centre[-1], added[-1] = means[0], constant * scales[0]
+    elif not lags:
+        centre[:-1] = 1 / history.window
     ahead = list(rows - centre)
-    if history.is_single:
-        constant = constant * scales[0] * np.eye(1, history.window + 1, history.window)[0]
-    else:
-        constant = np.zeros(history.window + 1)
     for _ in range(history.horizon):
         past = np.stack([ahead[-lag] for lag in order])
-        ahead.append(weights @ past + constant)
+        ahead.append(weights @ past + added)
     future = np.stack(ahead[len(rows) :]) + centre
     if first:
         future = _undo_difference(future, _difference(basis, lags[:-1]), 1)
@@ -214,9 +212,6 @@ def _choose_order(
     if best is None:
         return [1], np.zeros(1), 0.0
     return best[1:]
-
-
-MAX_LAGS = 128
 
 
 def _lagged(scaled: list[np.ndarray], lags: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -277,10 +272,6 @@ def fit_direct_regression(history: History) -> LinearForecaster | None:
 
 
 # Exponential smoothing.
-
-
-def _smoothing(trend: bool) -> Callable[[History], LinearForecaster | None]:
-    return lambda history: fit_exponential_smoothing(history, trend=trend)
 
 
 def fit_exponential_smoothing(history: History, *, trend: bool) -> LinearForecaster | None:
@@ -357,9 +348,6 @@ def _smoothing_rows(window: int, season: int, horizon: int, parameters: np.ndarr
         damped = damped + damping ** (lead + 1)
         rows[:, lead] = level + damped * change + seasonal[(window + lead) % season]
     return rows
-
-
-_SMOOTHING = (_smoothing(trend=False), _smoothing(trend=True))
 
 
 def _line_rows(count: int) -> tuple[np.ndarray, np.ndarray]:

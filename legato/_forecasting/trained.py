@@ -298,8 +298,8 @@ class Trained(Predictor):
             return read(data, **{**how, "categorical": labels, "columns": [*kinds]})
         except MissingValueError as error:
             raise InputError(
-                f"{error.found} The model reads data as it was told in training, when none was "
-                "allowed to be missing: fill it in or leave the row out, or train with "
+                f"{error.found} The model reads data with the options of its training, which "
+                "allowed none to be missing: fill it in or leave the row out, or train with "
                 "missing='forward' or missing='drop'."
             ) from error
 

@@ -1,8 +1,8 @@
 """Recurrent networks that forecast from a window, under several seeds, trained as one model.
 
-Every seed is a branch with layers of its own on the same inputs. The loss is the sum over branches
-and Adam works element by element, so each branch is trained as if it were alone; only the batches
-are the same for all.
+Every seed is a branch with layers of its own on the same inputs. The loss is the mean over branches
+and Adam, which does not depend on the size of a loss, works element by element, so each branch is
+trained as if it were alone; only the batches are the same for all.
 
 A network sees the changes of each target from a season before, and forecasts the difference from
 the seasonal naive forecast; without a season, it sees each target relative to its last value, and

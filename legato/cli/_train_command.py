@@ -52,9 +52,11 @@ def train(
     """Train a network on sequences of your own, and score it on a part that it has not seen.
 
     The target is the last column unless **--target** names another: quantities are forecast, labels
-    are classified from the other columns, and a text is continued. The last fifth of every sequence
-    (or a fifth of the sequences, if each has one label) is kept for the score, and the model is
-    compared with baselines. Then the model learns from all the data, unless **--no-refit**.
+    are classified from the other columns, and a text is continued. Quantities are forecast by an
+    ensemble, weighed by a backtest, unless an option of the network is given. The last fifth of
+    every sequence (or a fifth of the sequences, if each has one label) is kept for the score, and
+    the model is compared with baselines. Then the model learns from all the data, unless
+    **--no-refit**.
 
     **--plan** shows what would be trained, and how the sequences are laid in batches.
 

@@ -241,12 +241,8 @@ def test_another_thread_reads_the_values_of_that_batch(model, reference):
     assert_same(seen, [found[5], found[13]])
 
 
-@pytest.mark.parametrize("every", [1, 2, 3, 5])
-@pytest.mark.parametrize("place", ["logs", "reach"])
-def test_another_thread_may_read_between_a_step_and_its_callback(
-    model, reference, monkeypatch, every, place
-):
-    found, ended = reference
+def read_before(monkeypatch, place: str, every: int) -> None:
+    """Read all variables before every so many calls of a method of ``RunAhead``."""
     act, count = getattr(RunAhead, place), [0]
 
     def read_first(self, *given):
@@ -256,6 +252,15 @@ def test_another_thread_may_read_between_a_step_and_its_callback(
         return act(self, *given)
 
     monkeypatch.setattr(RunAhead, place, read_first)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+@pytest.mark.parametrize("place", ["logs", "reach"])
+def test_another_thread_may_read_between_a_step_and_its_callback(
+    model, reference, monkeypatch, every, place
+):
+    found, ended = reference
+    read_before(monkeypatch, place, every)
     some = Watching(at=[4, 7, 10, 13])
     assert_same(fit(model, some), ended)
     assert_same(some.found, {batch: found[batch] for batch in some.found})
@@ -553,15 +558,7 @@ def test_another_thread_may_read_between_an_epoch_and_its_callback(
     epochs, monkeypatch, every, place
 ):
     made, _, ended = epochs
-    act, count = getattr(RunAhead, place), [0]
-
-    def read_first(self, *given):
-        count[0] += 1
-        if count[0] % every == 0:
-            self.read()
-        return act(self, *given)
-
-    monkeypatch.setattr(RunAhead, place, read_first)
+    read_before(monkeypatch, place, every)
     assert_same(fit_epochs(made, watching_epochs(lambda _: None)), ended)
 
 
