@@ -1,14 +1,16 @@
 """The spacing of times: steps between them, following times, and a likely season.
 
 Months and years have no constant length: where no step is shorter than 28 days and no month comes
-twice in a sequence, steps are counted in calendar months. Where days leave out every Saturday and
-Sunday, steps are counted in weekdays.
+twice in a sequence, steps are counted in calendar months. Where times are on weekdays, at opening
+hours or on some days of every month only, steps are counted in those (``calendars``).
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from legato._series.calendars import Calendar, DaysOfMonth, Months, Slots, Ticks
 
 HOUR, DAY = 3_600, 86_400  # seconds
 _UNITS = (("day", DAY), ("hour", HOUR), ("minute", 60), ("second", 1))
@@ -22,6 +24,7 @@ SEASONS: dict[float, int] = {
 }  # seconds of a step → steps
 MIN_REPEAT = 0.5  # autocorrelation from which a lag is a season
 LONGER_SEASONS = {24: 7 * 24, 48: 7 * 48, 96: 7 * 96, 7: 365}  # of a day or a week → a longer one
+_FEWEST_EQUAL = 3  # steps of as many days, so that they are not months by chance
 _TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of a second
 
 
@@ -31,12 +34,18 @@ class Spacing:
 
     Attributes:
         steps: the steps within sequences, (times that have one before them,), in ``unit``.
-        unit: ``"month"``, ``"weekday"``, a unit of ``datetime64`` such as ``"us"``, or ``""`` for
-            plain numbers.
+        calendar: the times that there may be, numbered.
     """
 
     steps: np.ndarray
-    unit: str
+    calendar: Calendar
+
+    @property
+    def unit(self) -> str:
+        """``"month"``, ``"weekday"``, a unit of ``datetime64`` such as ``"us"``, or a description
+        of some days or times; ``""`` for plain numbers.
+        """
+        return self.calendar.unit
 
     @property
     def common(self) -> float:
@@ -54,8 +63,8 @@ class Spacing:
         12 for months, 4 for quarters, 52 for weeks, 7 for days, 5 for weekdays, 24 for hours, 48
         for half hours, 96 for quarters of an hour, 60 for minutes. It is a guess.
         """
-        if self.unit == "weekday":
-            return 5
+        if isinstance(self.calendar, (Slots, DaysOfMonth)):
+            return self.calendar.seasons[0]
         if self.unit == "month":
             return 12 // int(self.common) if self.common in (1, 2, 3, 4, 6) else None
         return SEASONS.get(int(self.common) / _TICKS[self.unit]) if self.unit else None
@@ -66,6 +75,8 @@ class Spacing:
 
         A week for hours and parts of an hour, a year for days.
         """
+        if isinstance(self.calendar, Slots):
+            return self.calendar.seasons
         shortest = self.season
         if shortest is None or shortest < 2:
             return ()
@@ -73,24 +84,23 @@ class Spacing:
         return (shortest,) if longer is None else (shortest, longer)
 
     def after(self, last: np.ndarray, count: int) -> np.ndarray:
-        """Compute the times that follow each time, (times, count), a common step apart.
+        """Compute the times that follow the last of each sequence, a common step apart.
 
         In months it is the same day, or a shorter month's last; after the last days of months, the
-        last days.
+        last days; likewise first and last weekdays, and days such as the third Friday.
+
+        Args:
+            last: (sequences,).
+            count: the number of times.
+
+        Returns:
+            (sequences, count).
         """
         ahead = np.arange(1, count + 1) * self.common
-        if self.unit == "weekday":
-            days = last.astype("M8[D]")
-            return np.busday_offset(days[:, None], ahead.astype(int)) + (last - days)[:, None]
-        if self.unit != "month":
-            return last[:, None] + (ahead.astype(f"m8[{self.unit}]") if self.unit else ahead)
-        days, start = last.astype("M8[D]"), last.astype("M8[M]")
-        months = start[:, None] + ahead.astype(int)
-        at_end = bool((_month_days(start) == (days - start.astype("M8[D]")).astype(int) + 1).all())
-        day = (days - start.astype("M8[D]")).astype(int)[:, None]
-        day = _month_days(months) - 1 if at_end else np.minimum(day, _month_days(months) - 1)
-        times = months.astype("M8[D]") + day.astype("m8[D]")
-        return (times + (last - days)[:, None]).astype(last.dtype)
+        positions = self.calendar.positions(last)[:, None] + ahead
+        sequence = np.arange(len(last))[:, None]
+        times = self.calendar.times_at(positions, sequence)
+        return times.astype(last.dtype) if last.dtype.kind == "M" else times
 
 
 def infer_spacing(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
@@ -115,34 +125,27 @@ def infer_spacing(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
         return None
     if times.dtype.kind != "M":
         size = float(np.median(steps))
-        return Spacing(np.round(steps, 6 - int(np.floor(np.log10(size)))), "")
+        return Spacing(np.round(steps, 6 - int(np.floor(np.log10(size)))), Ticks(times.dtype))
+    if np.datetime_data(times.dtype)[0] not in _TICKS:
+        times = times.astype("M8[s]")
+    calendar = _find_calendar(times, steps, lengths, inner)
+    return Spacing(np.diff(calendar.positions(times))[inner], calendar)
+
+
+def _find_calendar(
+    times: np.ndarray, steps: np.ndarray, lengths: np.ndarray, inner: np.ndarray
+) -> Calendar:
+    """The calendar of some dates: equal steps, unless another one says more."""
+    is_equal = bool((steps == steps[0]).all())
     if steps.min() >= np.timedelta64(28, "D"):
         months = np.diff(times.astype("M8[M]").astype(int))[inner]
         if months.min() > 0:
-            return Spacing(months, "month")
-    weekdays = _count_weekdays(times, inner)
-    if weekdays is not None:
-        return Spacing(weekdays, "weekday")
-    unit = np.datetime_data(times.dtype)[0]
-    if unit not in _TICKS:
-        steps, unit = steps.astype("m8[s]"), "s"
-    return Spacing(steps.view(np.int64), unit)
-
-
-def _count_weekdays(times: np.ndarray, inner: np.ndarray) -> np.ndarray | None:
-    """The steps in weekdays, where days leave out at least two weekends and are never on one.
-
-    Args:
-        times: (time steps of all sequences,), ``datetime64``.
-        inner: whether the next time step is of the same sequence.
-    """
-    days = times.astype("M8[D]")
-    clock = times - days
-    if (clock != clock[0]).any() or not np.is_busday(days).all():
-        return None
-    steps = np.busday_count(days[:-1], days[1:])[inner]
-    weekends = int((steps < np.diff(days).astype(int)[inner]).sum())
-    return steps if weekends >= 2 and 2 * (steps == 1).sum() > len(steps) else None
+            calendar = Months.of(times, np.repeat(np.arange(len(lengths)), lengths))
+            if calendar.is_exact or not is_equal or len(steps) < _FEWEST_EQUAL:
+                return calendar
+    if is_equal:
+        return Ticks(times.dtype)
+    return Slots.find(times, inner) or DaysOfMonth.find(times, inner) or Ticks(times.dtype)
 
 
 def find_season(values: np.ndarray) -> int | None:
@@ -182,6 +185,8 @@ def format_step(step: Any, unit: str) -> str:
     """A step as text, in the largest unit of which it is a whole number."""
     if not unit:
         return f"{step:.6g}"
+    if unit.startswith("of "):
+        return f"{step:.6g} {unit}"
     if unit == "weekday":
         name, size = unit, 1
     elif unit == "month":
@@ -198,8 +203,3 @@ def format_time(time: Any) -> str:
         return f"{time:.15g}"
     is_month = np.datetime_data(time.dtype)[0] == "M"
     return str(time if is_month else np.datetime_as_string(time, unit="auto"))
-
-
-def _month_days(months: np.ndarray) -> np.ndarray:
-    """The number of days of each month."""
-    return ((months + 1).astype("M8[D]") - months.astype("M8[D]")).astype(int)
