@@ -10,15 +10,13 @@ import hashlib
 import numpy as np
 
 from legato._errors import InputError
+from legato._forecasting.backtest_result import Backtest, LabelBacktest
 from legato._forecasting.baselines import (
     drift_forecast,
     majority_probabilities,
     persistence_forecast,
     seasonal_persistence_forecast,
 )
-from legato._forecasting.forecast_metrics import ForecastScores, forecast_scores
-from legato._forecasting.label_metrics import LabelScores, label_scores
-from legato._forecasting.paired_differences import origin_blocks
 from legato._forecasting.prediction_intervals import Intervals
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
@@ -32,14 +30,14 @@ MAX_SCORED = 2**20  # values that are scored, a limit of memory
 MAX_LEADS, MAX_ORIGINS, MAX_BEFORE = 256, 256, 1024  # limits of the backtest for intervals
 
 
-def score_forecasts(
+def backtest_forecasts(
     predictor: Predictor,
     sequences: Sequences,
     begins: np.ndarray,
     season: int | None,
     origins: int | None = None,
-) -> ForecastScores:
-    """Score forecasts from some step of each sequence on, with all steps before it as history.
+) -> Backtest:
+    """Forecast from some step of each sequence on, with all steps before it as history.
 
     Args:
         predictor: the forecaster.
@@ -52,7 +50,7 @@ def score_forecasts(
     Raises:
         InputError: there is nothing to score.
     """
-    task, truth = predictor.task, predictor.truth(sequences)
+    task = predictor.task
     values, lengths = predictor.inputs_of(sequences, lenient=True), sequences.lengths
     first = np.maximum(begins, 1)  # something must be there to predict from
     sequence, t = rolling_origins(first, lengths, task.horizon)
@@ -66,12 +64,31 @@ def score_forecasts(
         )
     most = max(MAX_SCORED // answers.shape[1], 1)
     there = spread_evenly(there, most if origins is None else origins)
-    sequence, t, at = sequence[there], t[there], at[there]
-    beside = _baseline_forecasts(truth, (sequences.offsets, sequence, t, task.horizon), season)
-    predicted = answers[there].reshape(len(at), task.horizon, -1)
-    actual = truth[at[:, None] + np.arange(1, task.horizon + 1)]
-    blocks = origin_blocks(sequence, t, task.horizon)
-    return forecast_scores(actual, predicted, beside, blocks)
+    sequence, t = sequence[there], t[there]
+    predicted = answers[there].reshape(len(there), task.horizon, -1)
+    return beside_baselines(predictor, sequences, sequence, t, predicted, season)
+
+
+def beside_baselines(
+    predictor: Predictor,
+    sequences: Sequences,
+    sequence: np.ndarray,
+    t: np.ndarray,
+    predicted: np.ndarray,
+    season: int | None,
+) -> Backtest:
+    """Forecasts (origins, horizon, targets) beside what came and the baselines.
+
+    Args:
+        predictor, sequences, season: as for ``backtest_forecasts``.
+        sequence, t: (origins,), the sequence of each origin and its last known time step.
+        predicted: the forecasts.
+    """
+    truth, horizon = predictor.truth(sequences), predictor.task.horizon
+    at = sequences.offsets[sequence] + t
+    actual = truth[at[:, None] + np.arange(1, horizon + 1)]
+    origin = sequences.offsets, sequence, t, horizon
+    return Backtest(sequence, t, actual, predicted, _baseline_forecasts(truth, origin, season))
 
 
 def _baseline_forecasts(
@@ -95,13 +112,13 @@ def spread_evenly(values: np.ndarray, count: int) -> np.ndarray:
     return values[np.linspace(len(values) - 1, 0, count).round().astype(int)[::-1]]
 
 
-def score_labels(
+def backtest_labels(
     predictor: Predictor, sequences: Sequences, begins: np.ndarray, label_counts: list[int]
-) -> LabelScores:
-    """Score labels from some step of each sequence on, with all steps before it as history.
+) -> LabelBacktest:
+    """Predict labels from some step of each sequence on, with all steps before it as history.
 
     Args:
-        predictor, sequences, begins: as for ``score_forecasts``.
+        predictor, sequences, begins: as for ``backtest_forecasts``.
         label_counts: (labels,), how often each was right in training.
 
     Raises:
@@ -132,7 +149,8 @@ def score_labels(
         classes = (*classes, UNSEEN_LABEL)
         chances = {name: np.pad(each, ((0, 0), (0, 1))) for name, each in chances.items()}
     answered = chances.pop("model")
-    return label_scores(labels[at], answered, {**chances, **beside}, classes)
+    which = np.searchsorted(sequences.offsets, at, side="right") - 1
+    return LabelBacktest(which, step[at], labels[at], answered, {**chances, **beside}, classes)
 
 
 def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.ndarray) -> Intervals:
@@ -143,7 +161,7 @@ def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.nd
 
     Args:
         predictor: the forecaster.
-        sequences, begins: as for ``score_forecasts``.
+        sequences, begins: as for ``backtest_forecasts``.
     """
     task, leads = predictor.task, predictor.task.horizon
     begins = np.maximum(begins, 1)
@@ -207,18 +225,7 @@ def find_unseen_steps(
     Raises:
         InputError: no sequence has such a step.
     """
-    known: dict[tuple[int, str], list[tuple[int, str]]] = {}
-    for steps, head, mark in seen:
-        known.setdefault((min(steps, FEW), head), []).append((steps, mark))
-    sizes = {size for size, _ in known}
-    values = task.inputs_of(sequences, lenient=True)
-    begins = np.zeros(len(sequences), int)
-    for at, length in enumerate(sequences.lengths):
-        own = values[sequences.offsets[at] : sequences.offsets[at + 1]]
-        heads = [(size, _fingerprint(own[:size])) for size in sizes if size <= length]
-        for steps, mark in (each for head in heads for each in known.get(head, ())):
-            if length < steps or _fingerprint(own[:steps]) == mark:
-                begins[at] = max(begins[at], min(steps, length))
+    begins, _ = recognize_training(task, sequences, seen)
     if (begins >= sequences.lengths).all():
         after = (
             " After its score it was trained on all of its data, and legato show prints that "
@@ -231,6 +238,34 @@ def find_unseen_steps(
             * refit
         )
     return begins
+
+
+def recognize_training(
+    task: Task, sequences: Sequences, seen: list[list]
+) -> tuple[np.ndarray, np.ndarray]:
+    """How much of each sequence is training data, and as which of its sequences.
+
+    Args:
+        task, sequences, seen: as for ``find_unseen_steps``.
+
+    Returns:
+        (sequences,), the steps that were learnt from; (sequences,), the place in ``seen`` of that
+        training sequence, or -1.
+    """
+    known: dict[tuple[int, str], list[tuple[int, int, str]]] = {}
+    for place, (steps, head, mark) in enumerate(seen):
+        known.setdefault((min(steps, FEW), head), []).append((place, steps, mark))
+    sizes = {size for size, _ in known}
+    values = task.inputs_of(sequences, lenient=True)
+    begins, places = np.zeros(len(sequences), int), np.full(len(sequences), -1)
+    for at, length in enumerate(sequences.lengths):
+        own = values[sequences.offsets[at] : sequences.offsets[at + 1]]
+        heads = [(size, _fingerprint(own[:size])) for size in sizes if size <= length]
+        for place, steps, mark in (each for head in heads for each in known.get(head, ())):
+            is_same = length < steps or _fingerprint(own[:steps]) == mark
+            if is_same and min(steps, length) > begins[at]:
+                begins[at], places[at] = min(steps, length), place
+    return begins, places
 
 
 def _fingerprint(values: np.ndarray) -> str:

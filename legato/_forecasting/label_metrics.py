@@ -17,6 +17,7 @@ from legato._platform.wilson_interval import wilson_interval
 from legato._platform.wording import listed
 
 MAX_CONFUSED = 100  # classes, above which the confusion matrix is not recorded
+BINS = 10  # of the calibration
 MIN_PROBABILITY = 1e-7  # as in Keras's losses, so that the numbers agree
 
 
@@ -51,6 +52,8 @@ class LabelScores:
         baselines: score of each baseline by name.
         classes: names of the classes.
         truth, labels: (predictions,), the true classes and the model's, counted from 0.
+        certainties: (predictions,), the probability of the model's class; None without
+            probabilities.
     """
 
     model: LabelScore
@@ -58,6 +61,7 @@ class LabelScores:
     classes: tuple[str, ...]
     truth: np.ndarray
     labels: np.ndarray
+    certainties: np.ndarray | None = None
 
     @property
     def predictions(self) -> int:
@@ -78,6 +82,27 @@ class LabelScores:
         found = np.bincount(self.truth[self.labels == self.truth], minlength=len(there)).tolist()
         shares = [right / of if of else None for right, of in zip(found, there, strict=True)]
         return dict(zip(self.classes, shares, strict=True))
+
+    @property
+    def calibration(self) -> list[dict[str, float]]:
+        """The share of right labels by the probability that they were given, in ten bins.
+
+        A bin that no probability fell into is left out.
+        """
+        if self.certainties is None:
+            return []
+        place = np.clip((self.certainties * BINS).astype(int), 0, BINS - 1)
+        right = self.labels == self.truth
+        return [
+            {
+                "from": each / BINS,
+                "to": (each + 1) / BINS,
+                "predictions": int((place == each).sum()),
+                "right": float(right[place == each].mean()),
+                "probability": float(self.certainties[place == each].mean()),
+            }
+            for each in np.unique(place).tolist()
+        ]
 
     @property
     def best_baseline(self) -> str:
@@ -113,6 +138,7 @@ class LabelScores:
             "classes": list(self.classes),
             "confusion": self.confusion.tolist() if few else None,
             "recall": self.recall,
+            "calibration": self.calibration,
             "predictions": self.predictions,
             "best_baseline": self.best_baseline,
             "verdict": self.verdict,
@@ -150,7 +176,9 @@ def label_scores(
     beside = {
         name: _label_score(truth, each, name, len(classes))[1] for name, each in baselines.items()
     }
-    return LabelScores(score, beside, tuple(classes), truth, labels)
+    predicted = np.asarray(predicted)
+    certainties = predicted.max(1).astype(float) if predicted.ndim == 2 else None
+    return LabelScores(score, beside, tuple(classes), truth, labels, certainties)
 
 
 def _label_score(

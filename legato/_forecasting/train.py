@@ -98,7 +98,8 @@ class Plan:
             return scored
         known: dict[str, Any] = {}
         with scoring or nullcontext():
-            known["scores"] = scored.score(*test, self.season).as_numbers()
+            backtest = scored.backtest(*test, self.season)
+            known["scores"] = backtest.scores().as_numbers()
             if self.task.kind == "forecast":
                 known["intervals"] = estimate_intervals(scored, *test).as_numbers()
         if not self.refits:
@@ -106,6 +107,9 @@ class Plan:
             scored.known.update(known)
             return scored
         refitted = self._refit(config, {**record, "scored": scored.known["training"]["course"]})
+        seen = fingerprint_training(refitted.task, self._sequences, parts.stops)
+        tested = np.flatnonzero(parts.stops < self._sequences.lengths)
+        known["backtest"] = {**backtest.of_sequences(tested).as_numbers(), "seen": seen}
         refitted.known.update(known, refit=True)
         return refitted
 
@@ -137,6 +141,7 @@ class Plan:
             networks, course = self._ensemble.fit(task, training)
         known = {
             "read": self._reading,
+            "options": self.config.given,
             "season": self.season,
             "origins": config.origins,
             "label_counts": _label_counts(task, training),

@@ -243,6 +243,16 @@ class TrainConfig:
         }
 
     @property
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults, as JSON takes them."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, (value, default) in values.items()
+            if value != default and name != "verbose"
+        }
+
+    @property
     def training(self) -> dict[str, Any]:
         """The options of the optimization, as JSON takes them."""
         names = ("epochs", "early_stop", "learning_rate", "seed", "verbose")

@@ -14,11 +14,12 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.backtest import (
+    backtest_forecasts,
+    backtest_labels,
     find_unseen_steps,
-    score_forecasts,
-    score_labels,
     typical_change,
 )
+from legato._forecasting.backtest_result import Backtest, LabelBacktest
 from legato._forecasting.classification import Labelled
 from legato._forecasting.forecast import Forecast
 from legato._forecasting.forecast_metrics import Scores
@@ -161,10 +162,13 @@ class Trained(Predictor):
         if fresh:
             sequences = sequences.between(begins, sequences.lengths)
             begins = 0 * sequences.lengths
-        return self.score(sequences, begins, known["season"] if season is None else season)
+        season = known["season"] if season is None else season
+        return self.backtest(sequences, begins, season).scores()
 
-    def score(self, sequences: Sequences, begins: np.ndarray, season: int | None) -> Scores:
-        """Score it from some step of each sequence on, with all steps before it as history.
+    def backtest(
+        self, sequences: Sequences, begins: np.ndarray, season: int | None
+    ) -> Backtest | LabelBacktest:
+        """Predict from some step of each sequence on, with all steps before it as history.
 
         Args:
             sequences: the data.
@@ -173,8 +177,8 @@ class Trained(Predictor):
         """
         if self.task.kind == "forecast":
             origins = self.known.get("origins")  # absent from older files
-            return score_forecasts(self, sequences, begins, season, origins)
-        return score_labels(self, sequences, begins, self.known["label_counts"])
+            return backtest_forecasts(self, sequences, begins, season, origins)
+        return backtest_labels(self, sequences, begins, self.known["label_counts"])
 
     def forecast(self, data, steps: int | None = None) -> Forecast:
         """Forecast the steps after the end of each sequence.

@@ -11,6 +11,7 @@ absolute size in training, for several in units of that of the window itself (re
 normalization: Kim, Kim, Tae, Park, Choi and Choo, ICLR 2022).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,9 @@ class WindowNetworks:
             self.core = Model(inputs, layers.Concatenate()(self._branches(inputs)))
             schedule = keras.optimizers.schedules.CosineDecay(learning_rate, UPDATES)
             adam = keras.optimizers.Adam(schedule)  # pyright: ignore[reportArgumentType]
-            self.core.compile(optimizer=adam, loss="mse")
+            outputs = task.horizon * len(task.targets)
+            losses = [_loss_of(each, outputs) for each in range(architecture.seeds)]
+            self.core.compile(optimizer=adam, loss="mse", metrics=losses)
             self.core.optimizer.build(self.core.trainable_variables)
         self._variables = [*self.core.variables, *self.core.optimizer.variables]
         self._initial = [np.array(each.value) for each in self._variables]
@@ -92,7 +95,7 @@ class WindowNetworks:
             options: of ``Model.fit``.
 
         Returns:
-            The history.
+            The history: ``"loss"``, the mean over networks, and ``"network_1"`` and so on.
         """
         changes = ((truth - self._naive(windows)) / self._units(windows)).reshape(len(truth), -1)
         self._scale = changes.mean(0), standard_deviations(changes)
@@ -199,3 +202,14 @@ class WindowNetworks:
         targets = self._target_layers(inputs)
         size = keras.ops.absolute(targets[:, season:] - targets[:, :-season])
         return keras.ops.add(keras.ops.mean(size, axis=1, keepdims=True), EPSILON * change)
+
+
+def _loss_of(network: int, outputs: int) -> Callable:
+    """The loss of one network, as a metric named after it; networks have so many outputs each."""
+    own = slice(network * outputs, (network + 1) * outputs)
+
+    def loss(truth, predicted):
+        return keras.ops.mean(keras.ops.square(truth[:, own] - predicted[:, own]), axis=-1)
+
+    loss.__name__ = f"network_{network + 1}"
+    return loss

@@ -148,3 +148,13 @@ def test_invalid_labels_and_probabilities_are_refused(truth, predicted, majority
 def test_a_baseline_is_needed():
     with pytest.raises(InputError, match="There is no baseline to compare with"):
         label_scores(np.array([0]), np.array([0]), {}, "ab")
+
+
+def test_the_calibration_is_the_share_of_right_labels_by_probability():
+    chances = np.array([[0.95, 0.05], [0.92, 0.08], [0.45, 0.55], [0.48, 0.52]])
+    truth = np.array([0, 1, 1, 0])
+    first, last = label_scores(truth, chances, {"majority": truth}, "ab").calibration
+    assert (first["from"], first["to"], first["predictions"], first["right"]) == (0.5, 0.6, 2, 0.5)
+    assert first["probability"] == pytest.approx(0.535)
+    assert (last["from"], last["predictions"], last["right"]) == (0.9, 2, 0.5)
+    assert label_scores(truth, truth, {"majority": truth}, "ab").calibration == []
