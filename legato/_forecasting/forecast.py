@@ -2,18 +2,20 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from legato._forecasting.prediction_intervals import LEVELS
+from legato._forecasting.tabular import Tabular, with_none
 from legato._platform.wording import counted
+from legato._series.frame_layout import FrameLayout
 from legato._series.frequency import format_time, infer_spacing
 from legato._series.sequences import Sequences
 
 
 @dataclass(frozen=True, eq=False)
-class Forecast:
+class Forecast(Tabular):
     """Forecasts of the steps after the end of each sequence.
 
     Attributes:
@@ -68,30 +70,80 @@ class Forecast:
         """The forecast as a table: a row for each sequence and step ahead.
 
         The group, the time and the targets keep their names. Other columns that would have the
-        name of one of them get another name.
+        name of one of them get another name. Times are text, and None stands where there is no
+        number.
         """
-        count, steps, _ = self.values.shape
-        table: dict[str, list] = {}
+        table, time = self._columns()
+        return {
+            name: [format_time(each) for each in values] if name == time else with_none(values)
+            for name, values in table.items()
+        }
+
+    @property
+    def layout(self) -> FrameLayout | None:
+        """The layout of the user's frame, if the data came in one."""
+        return self.before.layout
+
+    def table(self) -> dict[str, Any]:
+        """The columns of its frames: those of ``columns``, times as times.
+
+        The number of the step is left out where a time, or an index that goes on counting, says as
+        much.
+        """
+        table, time = self._columns()
+        if time is not None or self.follows:
+            del table[self._names()[1]]
+        return table
+
+    @property
+    def follows(self) -> bool:
+        """Whether the index of the user's frame counts the rows of one sequence, and goes on."""
+        counts = self.layout is not None and self.layout.counter is not None
+        return counts and len(self) == 1 and self.times is None
+
+    @property
+    def frame(self) -> Any:
+        """The forecast in the kind that the data came in, with the user's names and types.
+
+        Of a frame of pandas or Polars, a frame; of a series, a series of the forecasts alone; of
+        other data a frame of Polars. ``to_pandas()`` and ``to_polars()`` also have the intervals of
+        a series. What indexed a frame of pandas goes on in the index.
+        """
+        found = super().frame
+        if self.layout is None or not self.layout.is_series:
+            return found
+        return found[self.layout.labels.get(self.targets[0], self.targets[0])]
+
+    def _names(self) -> tuple[str | None, str, str]:
+        """The names of the columns of sequences (None: one sequence), of steps and of times."""
         taken = {*self.targets, self.before.group, self.before.time}
-        if count > 1 or self.before.group:
-            names = [name for name in self.names for _ in range(steps)]
-            table[self.before.group or free_name(taken, "sequence", "sequence name")] = names
+        names = self.before.group
+        if names is None and len(self) > 1:
+            names = free_name(taken, "sequence", "sequence name")
         step = free_name(taken, "step", "steps ahead")
-        table[step] = np.tile(np.arange(1, steps + 1), count).tolist()
+        return names, step, self.before.time or free_name(taken, "time", "time ahead")
+
+    def _columns(self) -> tuple[dict[str, Any], str | None]:
+        """The table, and the name of its column of times, if there are any."""
+        count, steps, _ = self.values.shape
+        names, step, time = self._names()
+        table: dict[str, Any] = {}
+        if names is not None:
+            table[names] = [name for name in self.names for _ in range(steps)]
+        table[step] = np.tile(np.arange(1, steps + 1), count)
         if self.times is not None:
-            table[self.before.time or free_name(taken, "time", "time ahead")] = [
-                format_time(each) for each in self.times.reshape(-1)
-            ]
+            table[time] = self.times.reshape(-1)
+        taken = {*self.targets, *table}
         for at, target in enumerate(self.targets):
-            table[target] = _or_none(self.values[:, :, at])
+            table[target] = self.values[:, :, at].reshape(-1).astype(float)
             known = [] if self.ends is None else self.ends[..., at]
             for level, (low, high) in zip(self.levels, known, strict=False):
                 if not np.isnan(low).all():
                     for end, values in (("low", low), ("high", high)):
-                        names = [f"{end} {100 * level:g} %", f"{target} {end} {100 * level:g} %"]
-                        several = len(self.targets) > 1
-                        table[free_name(taken, *names[several:])] = _or_none(values)
-        return table
+                        own = [f"{end} {100 * level:g} %", f"{target} {end} {100 * level:g} %"]
+                        name = free_name(taken, *own[len(self.targets) > 1 :])
+                        table[name] = values.reshape(-1).astype(float)
+        return table, None if self.times is None else time
 
 
 def free_name(taken: set, *names: str) -> str:
@@ -100,8 +152,3 @@ def free_name(taken: set, *names: str) -> str:
     name = next(each for each in itertools.chain(names, numbered) if each not in taken)
     taken.add(name)
     return name
-
-
-def _or_none(values: np.ndarray) -> list[float | None]:
-    """Numbers one after another, None for NaN."""
-    return [None if np.isnan(each) else float(each) for each in values.reshape(-1)]

@@ -18,6 +18,7 @@ from legato._forecasting.paired_differences import (
     origin_blocks,
     paired_difference,
 )
+from legato._forecasting.tabular import Tabular, score_table
 from legato._platform.wording import counted, listed
 
 
@@ -63,7 +64,7 @@ class ForecastScore:
 
 
 @dataclass(frozen=True)
-class ForecastScores:
+class ForecastScores(Tabular):
     """A model's errors and those of baselines.
 
     Attributes:
@@ -132,6 +133,11 @@ class ForecastScores:
         else:
             found = f"95 % interval {_interval(difference)}, {found}"
         return f"its difference from {name} is not larger than its uncertainty ({found})"
+
+    def table(self) -> dict[str, Any]:
+        """The errors as a table: a row for the model and each baseline."""
+        scores = {"model": self.model, **self.baselines}
+        return score_table({name: asdict(each) for name, each in scores.items()}, ("mae", "rmse"))
 
     def as_numbers(self) -> dict[str, Any]:
         """The scores as a dictionary for JSON."""

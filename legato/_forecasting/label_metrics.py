@@ -13,6 +13,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.forecast_metrics import as_lists, finite
+from legato._forecasting.tabular import Tabular, score_table
 from legato._platform.wilson_interval import wilson_interval
 from legato._platform.wording import listed
 
@@ -44,7 +45,7 @@ class LabelScore:
 
 
 @dataclass(frozen=True, eq=False)
-class LabelScores:
+class LabelScores(Tabular):
     """A model's scores and those of baselines.
 
     Attributes:
@@ -125,6 +126,14 @@ class LabelScores:
             f"predictions (95 % interval {_percent(low)} to {_percent(high)}), against "
             f"{listed(beside)}: {end} {best}."
         )
+
+    def table(self) -> dict[str, Any]:
+        """The scores as a table: a row for the model and each baseline."""
+        rows = {
+            name: {"accuracy": each.accuracy, "cross_entropy_bits": each.cross_entropy_bits}
+            for name, each in {"model": self.model, **self.baselines}.items()
+        }
+        return score_table(rows, ("accuracy", "cross_entropy_bits"))
 
     def as_numbers(self) -> dict[str, Any]:
         """The scores as a dictionary for JSON; the confusion matrix for up to 100 classes."""

@@ -155,6 +155,7 @@ def _sequences_from_table(
         table.source,
         table.notes + notes + more,
         rows,
+        table.layout,
     )
 
 

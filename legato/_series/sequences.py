@@ -13,6 +13,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._platform.output_streams import printable_on_stdout
+from legato._series.frame_layout import FrameLayout
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Sequences:
         source: the name of the source in messages.
         notes: findings and changes while it was read, a sentence each.
         lines: (time steps of all sequences,): the row of the source of each step; or None.
+        layout: that of the frame of pandas or Polars that they were read from; else None.
     """
 
     values: np.ndarray
@@ -62,6 +64,7 @@ class Sequences:
     source: str = "arrays"
     notes: tuple[str, ...] = ()
     lines: np.ndarray | None = None
+    layout: FrameLayout | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)

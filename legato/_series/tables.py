@@ -14,6 +14,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.input_files import read_limit
 from legato._platform.plain_arrays import check_keeps_meaning, to_native, with_missing
+from legato._series.frame_layout import FrameLayout, pandas_layout, polars_layout
 from legato._series.sequences import suggest_columns
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Table:
             was asked for; else None.
         labels: columns that hold labels by their type, as pandas' categories do.
         notes: what was left out or changed when it was read, a sentence each.
+        layout: that of the frame of pandas or Polars; None for any other source.
         height: the number of rows.
     """
 
@@ -76,6 +78,7 @@ class Table:
     index_time: str | None = None
     labels: Sequence[str] = ()
     notes: tuple[str, ...] = ()
+    layout: FrameLayout | None = None
 
     def __post_init__(self):
         self.frame = self.frame.clone()  # ``pop`` changes it in place
@@ -120,7 +123,9 @@ def build_table(source: Any, request: ColumnRequest) -> Table:
     module = type(source).__module__.partition(".")[0]
     if module == "polars":
         frame = source.collect() if hasattr(source, "collect") else source
-        return Table(frame.to_frame() if hasattr(frame, "to_frame") else frame, "the frame")
+        layout = polars_layout(frame)
+        frame = frame.to_frame() if layout.is_series else frame
+        return Table(frame, "the frame", layout=layout)
     if module == "pandas":
         return _build_pandas_table(source, request)
     if isinstance(source, Mapping):
@@ -234,6 +239,7 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
             "The frame's index is left out: if it is meant, name it, and then its name as time= or "
             "group=.",
         )
+    layout = pandas_layout(source, {str(name): frame.index.names.index(name) for name in wanted})
     frame = frame.reset_index(level=wanted) if wanted else frame
     names = [str(name) for name in frame.columns]
     check_names(names, "the frame")
@@ -247,7 +253,9 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
         name for name, dtype in zip(names, frame.dtypes, strict=True) if dtype.name == "category"
     ]
     table = build_frame(columns, "the frame")
-    return Table(table, "the frame", index_time=index_time, labels=labels, notes=notes)
+    return Table(
+        table, "the frame", index_time=index_time, labels=labels, notes=notes, layout=layout
+    )
 
 
 def _says_something(index: Any) -> bool:
