@@ -24,7 +24,9 @@ from ._errors import OutputError as OutputError
 from ._errors import StateError as StateError
 from ._errors import UnsupportedError as UnsupportedError
 from ._forecasting.classification import Labelled as Labelled
+from ._forecasting.classifier import Classifier as Classifier
 from ._forecasting.forecast import Forecast as Forecast
+from ._forecasting.forecaster import Forecaster as Forecaster
 from ._forecasting.train import Plan as Plan
 from ._forecasting.train import plan as plan
 from ._forecasting.train import train as train

@@ -1,0 +1,166 @@
+"""``Forecaster``: ``legato.train`` as an estimator with ``fit`` and ``predict``.
+
+The targets are ``y``, as sktime has it: every column of it is forecast, and ``X`` has the columns
+that help.
+"""
+
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._forecasting.estimator import Estimator
+from legato._forecasting.forecast import Forecast
+from legato._forecasting.train import train
+from legato._forecasting.train_config import TrainConfig
+from legato._platform.checks import check_count
+from legato._series.reading import read
+from legato._series.sequences import Sequences
+
+_READ = TrainConfig().reading  # its options, as they are where the data are read already
+
+
+class Forecaster(Estimator, without=("task",), verbose=0):
+    """Forecasts series: an estimator like those of scikit-learn and sktime.
+
+    Parameters are options of ``legato.TrainConfig``, by keyword.
+
+    Attributes:
+        trained_: the ``legato.Trained``.
+        scores_: its scores on the test part, beside baselines.
+
+    Example:
+        >>> import numpy as np, legato
+        >>> wave = np.sin(np.arange(60) / 3)
+        >>> forecaster = legato.Forecaster(units=2, epochs=1, horizon=2).fit(wave)
+        >>> forecaster.predict(3).shape
+        (3,)
+    """
+
+    def fit(self, y: Any, X: Any = None) -> Self:
+        """Train on series.
+
+        Args:
+            y: the series: whatever ``legato.read`` takes. Each column of values is forecast,
+                unless ``target`` names those that are.
+            X: columns that help to forecast, for the same time steps; default: none.
+
+        Raises:
+            InputError: the data or a parameter do not fit.
+        """
+        sequences = self._read(y)
+        self._columns = sequences.columns
+        target = self.get_params()["target"] or [each.name for each in sequences.columns]
+        sequences = sequences if X is None else self._with_covariates(sequences, X)
+        options = {**self.get_params(), **_READ, "task": "forecast", "target": target}
+        self.trained_ = train(sequences, **options)
+        self._history, self._axes = sequences, _axes_of(y)
+        return self
+
+    def forecast(self, steps: int | None = None, y: Any = None, X: Any = None) -> Forecast:
+        """Forecast the steps after the end, with intervals.
+
+        Args:
+            steps: number of steps ahead; default: the horizon.
+            y: the series up to the end; default: those of ``fit``.
+            X: with ``y``, the columns that help, for the same time steps.
+
+        Raises:
+            InputError: the steps or the data do not fit.
+            StateError: ``fit`` was not called.
+        """
+        trained = self._fitted()
+        history = self._history if y is None else self._named(self._read(y), y)
+        if y is not None and X is not None:
+            history = self._with_covariates(history, X)
+        return trained.forecast(history, steps)
+
+    def predict(self, fh: Any = None, y: Any = None, X: Any = None) -> Any:
+        """Forecast the steps after the end.
+
+        Args:
+            fh: number of steps ahead, or the steps ahead that are wanted, such as ``[1, 3]``;
+                default: the horizon.
+            y, X: as for ``forecast``.
+
+        Returns:
+            The forecasts in the kind of ``y``: a frame or series of pandas or Polars with the
+            user's names and index, or an array with the axes of ``y``.
+
+        Raises:
+            InputError, StateError: as for ``forecast``.
+        """
+        steps = _steps_ahead(fh, self._fitted().task.horizon)
+        found = self.forecast(int(steps[-1]), y, X)
+        axes = self._axes if y is None else _axes_of(y)
+        if axes:
+            values = found.values[:, steps - 1]
+            values = values if axes == 3 else values[0]
+            return values[..., 0] if axes == 1 else values
+        wanted = np.isin(np.arange(found.values.shape[1]) + 1, steps)
+        rows = np.flatnonzero(np.tile(wanted, len(found)))
+        frame = replace(found, ends=None).frame
+        return frame.iloc[rows] if hasattr(frame, "iloc") else frame[rows.tolist()]
+
+    def __sklearn_tags__(self) -> Any:
+        from sklearn.utils import InputTags, Tags, TargetTags
+
+        return Tags(
+            estimator_type=None,
+            target_tags=TargetTags(required=False),
+            input_tags=InputTags(one_d_array=True, two_d_array=False),
+        )
+
+    def _read(self, y: Any) -> Sequences:
+        if isinstance(y, Sequences):
+            return y
+        return read(y, **{name: getattr(self, name) for name in _READ})
+
+    def _named(self, sequences: Sequences, y: Any) -> Sequences:
+        """Columns of an array, which have no names, by those of ``fit``."""
+        if not _axes_of(y) or len(sequences.columns) != len(self._columns):
+            return sequences
+        return replace(sequences, columns=self._columns)
+
+    def _with_covariates(self, sequences: Sequences, X: Any) -> Sequences:
+        """Sequences with more columns, for the same time steps."""
+        others = X
+        if not isinstance(X, Sequences):
+            others = read(X, **{name: getattr(self, name) for name in _READ if name != "columns"})
+        pairs = [(sequences.lengths, others.lengths)]
+        if sequences.times is not None and others.times is not None:
+            pairs.append((sequences.times, others.times))
+        if not all(np.array_equal(*pair) for pair in pairs):
+            raise InputError(
+                f"X has {len(others.values):,} time steps and y {len(sequences.values):,}, or they "
+                "are at other times: a row of X was expected for each time step of y."
+            )
+        return replace(
+            sequences,
+            values=np.hstack([sequences.values, others.values]),
+            columns=(*sequences.columns, *others.columns),
+        )
+
+
+def _axes_of(y: Any) -> int:
+    """The axes of an array or a list of numbers; 0 of anything else."""
+    return np.ndim(y) if isinstance(y, (np.ndarray, list, tuple)) else 0
+
+
+def _steps_ahead(fh: Any, horizon: int) -> np.ndarray:
+    """The steps ahead that are asked for, ascending.
+
+    Raises:
+        InputError: they are none.
+    """
+    if fh is None or np.ndim(fh) == 0:
+        steps = horizon if fh is None else fh
+        return np.arange(1, check_count("fh", steps, noun="a number of steps ahead") + 1)
+    steps = np.asarray(fh)
+    whole = steps.ndim == 1 and steps.size and steps.dtype.kind in "iu"
+    if not whole or steps[0] < 1 or (np.diff(steps) < 1).any():
+        raise InputError(
+            f"fh is {fh!r}; a number of steps ahead, or ascending steps from 1 on, was expected."
+        )
+    return steps
