@@ -27,6 +27,7 @@ FEW = 8  # steps by which a sequence is recognized
 UNSEEN_LABEL = "(not learnt from)"  # name, in scores, of labels absent from training
 LINE_STEPS = 12  # whose mean change the baseline "line" goes on by, without a season
 MAX_SCORED = 2**20  # values that are scored, a limit of memory
+RECENT_STEPS = 24  # whose changes tell how much a sequence changes now
 MAX_LEADS, MAX_ORIGINS, MAX_BEFORE = 256, 256, 1024  # limits of the backtest for intervals
 
 
@@ -153,7 +154,9 @@ def backtest_labels(
     return LabelBacktest(which, step[at], labels[at], answered, {**chances, **beside}, classes)
 
 
-def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.ndarray) -> Intervals:
+def estimate_intervals(
+    predictor: Predictor, sequences: Sequences, begins: np.ndarray, season: int | None = None
+) -> Intervals:
     """Prediction intervals from the errors of a backtest on data outside the training part.
 
     Errors are taken at up to ``MAX_ORIGINS`` steps, for each step ahead with a known true value;
@@ -161,7 +164,7 @@ def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.nd
 
     Args:
         predictor: the forecaster.
-        sequences, begins: as for ``backtest_forecasts``.
+        sequences, begins, season: as for ``backtest_forecasts``.
     """
     task, leads = predictor.task, predictor.task.horizon
     begins = np.maximum(begins, 1)
@@ -169,6 +172,7 @@ def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.nd
         leads = max(leads, min(MAX_LEADS, int((sequences.lengths - begins).max())))
     sequence, t = rolling_origins(begins, sequences.lengths, 1)
     chosen = np.unique(np.linspace(0, len(t) - 1, MAX_ORIGINS).astype(int))
+    spacing = len(t) / len(chosen)
     sequence, t = sequence[chosen], t[chosen]
     values, truth = predictor.inputs_of(sequences, lenient=True), predictor.truth(sequences)
     lengths = np.minimum(t + 1, MAX_BEFORE)
@@ -177,8 +181,36 @@ def estimate_intervals(predictor: Predictor, sequences: Sequences, begins: np.nd
     steps = at[:, None] + np.arange(1, leads + 1)
     inside = steps < sequences.offsets[sequence + 1][:, None]
     errors = truth[np.where(inside, steps, 0)] - predictor.predict_ahead(before, lengths, leads)
-    errors = errors / typical_change(truth, sequences.lengths)[sequence][:, None]
-    return Intervals.of(np.where(inside[..., None], errors, np.nan))
+    errors = errors / usual_change(truth, sequences.lengths, sequence, t, season)[:, None]
+    return Intervals.of(np.where(inside[..., None], errors, np.nan), sequence, spacing)
+
+
+def usual_change(
+    values: np.ndarray,
+    lengths: np.ndarray,
+    sequence: np.ndarray,
+    t: np.ndarray,
+    season: int | None = None,
+) -> np.ndarray:
+    """How much a sequence changes from step to step near some steps, (steps, columns).
+
+    The mean of two means of absolute changes: of the whole sequence, and of the last
+    ``RECENT_STEPS`` or the last season before each step. So intervals are wider where a sequence
+    has begun to change more.
+
+    Args:
+        values: (time steps of all, columns).
+        lengths: (sequences,).
+        sequence, t: (steps,), the sequence of each step and its time step there.
+        season: time steps of a season, or None.
+    """
+    whole = typical_change(values, lengths)[sequence]
+    back = np.arange(max(RECENT_STEPS, season or 1))
+    at = (np.cumsum(lengths) - lengths)[sequence][:, None] + np.maximum(t[:, None] - back, 0)
+    there = (back < t[:, None])[..., None]
+    changes = np.abs(values[at] - values[np.maximum(at - 1, 0)]) * there
+    recent = changes.sum(1) / np.maximum(there.sum(1), 1)
+    return np.where(recent > 0, (whole + recent) / 2, whole)
 
 
 def typical_change(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -1,14 +1,20 @@
-"""Prediction intervals: quantiles of a model's errors in a backtest outside its training part.
+"""Prediction intervals: from a model's errors in a backtest outside its training part.
 
-Each error is divided by the mean absolute change of its sequence from step to step, so that
-sequences of different variability share them. An interval of a step ahead comes from the errors of
-that step; where they are too few for its level, those of the neighbouring steps ahead join them,
-each divided by the mean absolute error of its own step. Beyond the last step with ``MIN_ERRORS``
-errors, the widest interval before is widened by the square root of the steps ahead, as the errors
-of a random walk grow.
+Each error is divided by the usual change of its sequence at its origin, so that sequences and times
+of different variability share them (Lei, G'Sell, Rinaldo, Tibshirani and Wasserman, JASA 113, 2018,
+section 5.2). An interval of a step ahead comes from the errors of that step alone.
+
+Errors from neighbouring origins are about the same steps and nearly equal, so that a backtest of
+many origins may hold two or three independent errors, and quantiles of all of them are far too
+narrow. Where fewer than ``MANY`` are independent, the interval is Student's: symmetric, of the mean
+absolute error as a measure of the standard deviation, with as many degrees of freedom as errors are
+independent. Of ``MANY`` and more, the ends are quantiles of the errors (split conformal intervals,
+``residual_quantiles``), whatever their distribution.
+
+Beyond the last step with ``MIN_ERRORS`` errors, the widest interval before is widened by the square
+root of the steps ahead, as the errors of a random walk grow.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,12 +24,10 @@ from legato._forecasting.forecast_metrics import residual_quantiles
 from legato._platform.wording import counted
 
 LEVELS = (0.8, 0.95)
+STORED = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.98, 0.99)  # others lie between
 MIN_ERRORS = 3  # of one step ahead, for its mean absolute error
-
-
-def needed_errors(level: float) -> int:
-    """The least number of errors whose ordered values have ends for a level."""
-    return math.ceil(2 / (1 - level) - 1e-9) - 1
+MANY = 100  # independent errors, whose quantiles are known
+DEVIATIONS = float(np.sqrt(np.pi / 2))  # standard deviations in a mean absolute error, if normal
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,36 +35,39 @@ class Intervals:
     """Ends of prediction intervals, relative to a forecast.
 
     Attributes:
-        ends: (levels, 2, steps ahead, targets), in units of the mean absolute change; NaN where
-            there are too few errors for the level.
+        ends: (levels, 2, steps ahead, targets), in units of the usual change.
         errors: (steps ahead,), number of known errors.
+        levels: the coverage of each interval, as shares, ascending.
     """
 
     ends: np.ndarray
     errors: np.ndarray
+    levels: tuple[float, ...] = STORED
 
     @classmethod
-    def of(cls, errors: np.ndarray) -> "Intervals":
-        """Intervals from errors, truth - forecast, in units of the mean absolute change.
+    def of(
+        cls, errors: np.ndarray, sequence: np.ndarray | None = None, spacing: float = 1.0
+    ) -> "Intervals":
+        """Intervals from errors, truth - forecast, in units of the usual change.
 
         Args:
-            errors: (forecasts, steps ahead, targets); NaN where the true value is not known, which
-                it is for no more forecasts at a later step than at an earlier one.
+            errors: (origins, steps ahead, targets); NaN where the true value is not known, which
+                it is for no more origins at a later step than at an earlier one.
+            sequence: (origins,), the sequence of each, ascending; None: one sequence.
+            spacing: steps from an origin to the next of its sequence.
         """
-        known = np.asarray(~np.isnan(errors).any(-1))  # (forecasts, steps ahead)
+        count, _, targets = errors.shape
+        sequence = np.zeros(count, int) if sequence is None else sequence
+        known = np.asarray(~np.isnan(errors).any(-1))  # (origins, steps ahead)
         leads = int((known.sum(0) >= MIN_ERRORS).sum())
-        by_lead = [errors[known[:, lead], lead] for lead in range(leads)]
-        sizes = [np.abs(each).mean(0) for each in by_lead]
-        scaled = [
-            each / np.where(size > 0, size, 1.0) for each, size in zip(by_lead, sizes, strict=True)
-        ]
-        ends = np.full((len(LEVELS), 2, leads, errors.shape[-1]), np.nan)
-        for at, level in enumerate(LEVELS):
-            for lead in range(leads):
-                pool = _pool(scaled, lead, needed_errors(level))
-                if pool is not None:
-                    found, _ = residual_quantiles(pool[:, None], [level])
-                    ends[at, :, lead] = found[0, :, 0] * sizes[lead]
+        ends = np.zeros((len(STORED), 2, leads, targets))
+        free = independent_errors(errors[:, :leads], sequence, spacing)
+        for lead in range(leads):
+            own = errors[known[:, lead], lead]
+            conformal, _ = residual_quantiles(own[:, None], STORED)
+            ends[:, :, lead] = np.where(
+                free[lead] >= MANY, conformal[:, :, 0], _student_ends(own, free[lead])
+            )
         return cls(ends, known.sum(0))
 
     @property
@@ -69,56 +76,106 @@ class Intervals:
         there = ~np.isnan(self.ends).all((0, 1, 3))
         return int(np.flatnonzero(there)[-1]) + 1 if there.any() else 0
 
-    def around(self, values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    def around(
+        self, values: np.ndarray, scale: np.ndarray, levels: tuple[float, ...] = LEVELS
+    ) -> np.ndarray:
         """The ends (levels, 2, sequences, steps, targets) around forecasts; NaN where unknown.
 
         Args:
             values: (sequences, steps, targets), the forecasts.
-            scale: (sequences, targets), the mean absolute change of each sequence.
+            scale: (sequences, targets), the usual change of each sequence.
+            levels: the coverage of each interval, above 0 and at most the largest of ``levels``.
         """
-        ends = np.full((len(LEVELS), 2, *values.shape), np.nan)
-        for at, own in enumerate(self.ends):
-            relative = _widened(own, values.shape[1])
+        ends = np.full((len(levels), 2, *values.shape), np.nan)
+        for at, level in enumerate(levels):
+            relative = _widened(self._ends_of(level), values.shape[1])
             ends[at] = relative[:, None] * scale[:, None] + values
         return ends
 
+    def _ends_of(self, level: float) -> np.ndarray:
+        """The ends of a level (2, steps ahead, targets), between those of the levels beside it."""
+        above = int(np.searchsorted(self.levels, level - 1e-9))
+        if abs(self.levels[above] - level) < 1e-9:
+            return self.ends[above]
+        below = self.ends[above - 1] if above else 0 * self.ends[0]
+        first = self.levels[above - 1] if above else 0.0
+        share = (level - first) / (self.levels[above] - first)
+        return (1 - share) * below + share * self.ends[above]
+
     def notes(self, steps: int) -> tuple[str, ...]:
         """Sentences on the intervals of so many steps ahead that are missing or widened."""
-        notes = []
-        if 0 < self.known < steps:
-            notes.append(
-                f"Errors are known up to {counted(self.known, 'step')} ahead; intervals beyond are "
-                "the widest of those, widened by the square root of the steps ahead."
+        found = int(self.errors.sum())
+        if not self.known:
+            return (
+                f"There are no intervals: the test part gave {counted(found, 'error')}"
+                f", and a step ahead needs {MIN_ERRORS}; a larger one (--test) gives more.",
             )
-        for level, own in zip(LEVELS, self.ends, strict=True):
-            if np.isnan(own).all():
-                notes.append(
-                    f"There is no {100 * level:g} % interval: the test part gave "
-                    f"{counted(int(self.errors.sum()), 'error')}, and {needed_errors(level)} at "
-                    f"steps ahead with {MIN_ERRORS} each are needed; a larger one (--test) gives "
-                    "more."
-                )
-        return tuple(notes)
+        if self.known < steps:
+            return (
+                f"Errors are known up to {counted(self.known, 'step')} ahead; intervals beyond are "
+                "the widest of those, widened by the square root of the steps ahead.",
+            )
+        return ()
 
     def as_numbers(self) -> dict[str, Any]:
         """The intervals as a dictionary for JSON."""
-        ends = [None if np.isnan(each) else float(each) for each in self.ends.reshape(-1)]
-        return {"ends": ends, "shape": list(self.ends.shape), "errors": self.errors.tolist()}
+        ends = [None if np.isnan(each) else float(f"{each:.6g}") for each in self.ends.reshape(-1)]
+        return {
+            "levels": list(self.levels),
+            "ends": ends,
+            "shape": list(self.ends.shape),
+            "errors": self.errors.tolist(),
+        }
 
     @classmethod
     def from_numbers(cls, numbers: dict) -> "Intervals":
-        """The intervals of a dictionary from ``as_numbers``."""
+        """The intervals of a dictionary from ``as_numbers``; older ones have two levels."""
         ends = np.array(numbers["ends"], float).reshape(numbers["shape"])
-        return cls(ends, np.array(numbers["errors"]))
+        levels = tuple(float(each) for each in numbers.get("levels", LEVELS))
+        if len(levels) != len(ends) or not set(LEVELS) <= {round(each, 9) for each in levels}:
+            raise ValueError("the levels of its intervals are not as they were written")
+        return cls(ends, np.array(numbers["errors"]), levels)
 
 
-def _pool(scaled: list[np.ndarray], lead: int, needed: int) -> np.ndarray | None:
-    """The errors of a step ahead and of as many neighbours on each side as are needed, or None."""
-    for reach in range(len(scaled)):
-        near = scaled[max(lead - reach, 0) : lead + reach + 1]
-        if sum(map(len, near)) >= needed:
-            return np.concatenate(near)
-    return None
+def independent_errors(
+    errors: np.ndarray, sequence: np.ndarray, spacing: float = 1.0
+) -> np.ndarray:
+    """How many errors of each step ahead are independent, (steps ahead, targets), at least 1.
+
+    The equivalent number for an estimated variance is n / (1 + 2 Σ (1 - j / n) ρ²(j)), where ρ(j)
+    is the correlation of errors j origins apart (Bayley and Hammersley, Supplement to the Journal
+    of the Royal Statistical Society 8, 1946). A good forecaster's errors k steps ahead are not
+    correlated k origins apart; those of a random walk are with ρ(j) = 1 - j / k. Because few errors
+    leave ρ uncertain, the answer is the geometric mean of that with ρ as estimated, about a mean of
+    0, and of that with ρ of a random walk.
+
+    Args:
+        errors, sequence, spacing: as for ``Intervals.of``.
+    """
+    ahead = np.arange(1, errors.shape[1] + 1)[:, None]
+    known = ~np.isnan(errors)
+    values = np.where(known, errors, 0.0)
+    count = np.maximum(known.sum(0), 1)  # (steps ahead, targets)
+    power = (values**2).sum(0) / count
+    power = np.where(power > 0, power, 1.0)
+    estimated, of_walk = np.ones((2, *count.shape))
+    for lag in range(1, min(int(np.ceil(len(ahead) / spacing)), len(errors))):
+        same = (sequence[lag:] == sequence[:-lag])[:, None, None]
+        pairs = (known[lag:] & known[:-lag] & same).sum(0)
+        covariance = (values[lag:] * values[:-lag] * same).sum(0) / np.maximum(pairs, 1)
+        share = np.where(lag * spacing < ahead, 2 * pairs / count, 0.0)
+        estimated += share * np.minimum((covariance / power) ** 2, 1.0)
+        of_walk += share * (1 - lag * spacing / ahead) ** 2
+    return np.maximum(count / np.sqrt(estimated * of_walk), 1.0)
+
+
+def _student_ends(errors: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Student's ends (levels, 2, targets) of errors (errors, targets) with degrees of freedom."""
+    from scipy.special import stdtrit  # not while the package is imported
+
+    upper = (1 + np.array(STORED)) / 2
+    half = stdtrit(free, upper[:, None]) * DEVIATIONS * np.abs(errors).mean(0)
+    return np.stack([-half, half], axis=1)
 
 
 def _widened(ends: np.ndarray, steps: int) -> np.ndarray:

@@ -101,7 +101,7 @@ class Plan:
             backtest = scored.backtest(*test, self.season)
             known["scores"] = backtest.scores().as_numbers()
             if self.task.kind == "forecast":
-                known["intervals"] = estimate_intervals(scored, *test).as_numbers()
+                known["intervals"] = estimate_intervals(scored, *test, self.season).as_numbers()
         if not self.refits:
             scored.model.reset_states()
             scored.known.update(known)

@@ -17,7 +17,7 @@ from legato._forecasting.backtest import (
     backtest_forecasts,
     backtest_labels,
     find_unseen_steps,
-    typical_change,
+    usual_change,
 )
 from legato._forecasting.backtest_result import Backtest, LabelBacktest
 from legato._forecasting.classification import Labelled
@@ -208,13 +208,19 @@ class Trained(Predictor):
         notes += _describe_lost(sequences.names, found)
         if "intervals" in self.known:
             intervals = Intervals.from_numbers(self.known["intervals"])
-            scale = typical_change(self.truth(sequences), sequences.lengths)
+            scale = self._usual_change(sequences)
             ends = intervals.around(found, scale)
             notes += intervals.notes(steps)
         else:
             notes += (_NO_INTERVALS,)
         targets = tuple(column.name for column in task.targets)
         return Forecast.after(sequences, targets, found, ends, notes)
+
+    def _usual_change(self, sequences: Sequences) -> np.ndarray:
+        """The usual change at the end of each sequence, (sequences, targets)."""
+        lengths = sequences.lengths
+        which, last = np.arange(len(lengths)), lengths - 1
+        return usual_change(self.truth(sequences), lengths, which, last, self.known["season"])
 
     def generate(
         self,

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from trained_examples import (
     LATER,
     LENGTHS,
@@ -21,7 +22,8 @@ from trained_examples import (
 
 import legato
 from legato import InputError, Sequences, Trained
-from legato._forecasting.backtest import typical_change
+from legato._forecasting.backtest import usual_change
+from legato._forecasting.prediction_intervals import independent_errors
 
 
 def rolling_origin_scores(
@@ -196,51 +198,47 @@ def test_labels_absent_from_training_are_scored_as_wrong(tmp_path):
         trained.generate(2, prompt="abx")
 
 
-def test_interval_ends_are_quantiles_of_scaled_backtest_errors(sales_file, forecaster):
+def changes_near(own: np.ndarray, t: int) -> np.ndarray:
+    """The usual change of a sequence (steps, targets) at a step: a plain loop."""
+    whole = np.mean([np.abs(own[at + 1] - own[at]) for at in range(len(own) - 1)], axis=0)
+    recent = [np.abs(own[at] - own[at - 1]) for at in range(max(t - 23, 1), t + 1)]
+    return (whole + np.mean(recent, axis=0)) / 2
+
+
+def test_interval_ends_are_students_of_scaled_backtest_errors(sales_file, forecaster):
     sequences = legato.read(sales_file, group="shop", time="month")
     leads = 6  # steps of the longest test part, as its forecasts are recursive
-    errors: list[list] = [[] for _ in range(leads)]
     scale, histories, places = [], [], []
     for at, length in enumerate(LENGTHS.values()):
         own = sequences.of(at)[:, [1, 0]]
-        scale.append(np.mean([np.abs(own[t + 1] - own[t]) for t in range(length - 1)], axis=0))
+        scale.append(changes_near(own, length - 1))
         for t in range(length - round(0.2 * length) - 1, length - 1):
-            history = sequences.of(at)[: t + 1]
-            histories.append(history)
+            histories.append(sequences.of(at)[: t + 1])
             places.append((at, t, own))
     lengths = np.array([len(each) for each in histories])
     found = forecaster.predict_ahead(np.concatenate(histories), lengths, leads)
-    for (at, t, own), predicted in zip(places, found, strict=True):
+    errors = np.full((len(places), leads, 2), np.nan)
+    for row, (_, t, own) in enumerate(places):
         for lead in range(min(leads, len(own) - 1 - t)):
-            errors[lead].append((own[t + 1 + lead] - predicted[lead]) / scale[at])
-    np.testing.assert_allclose(typical_change(sequences.values, sequences.lengths)[:, ::-1], scale)
+            errors[row, lead] = (own[t + 1 + lead] - found[row, lead]) / changes_near(own, t)
     forecast = forecaster.forecast(sales_file, leads + 3)
     assert forecast.ends.shape == (2, 2, 3, leads + 3, 2)
-    known = [np.array(each) for each in errors if len(each) >= 3]  # (errors, targets) a lead
+    known = [each[~np.isnan(each[:, 0])] for each in errors.swapaxes(0, 1)]
+    known = [each for each in known if len(each) >= 3]  # (errors, targets) a lead
     assert [len(each) for each in known] == [14, 11, 8, 5, 3]
-    sizes = [np.abs(each).mean(0) for each in known]
-    for (level, needed), ends in zip({0.8: 9, 0.95: 39}.items(), forecast.ends, strict=True):
-        relative = []
-        for lead in range(len(known)):
-            reach = 0
-            while True:
-                near = range(max(lead - reach, 0), min(lead + reach + 1, len(known)))
-                pool = np.concatenate([known[each] / sizes[each] for each in near])
-                if len(pool) >= needed:
-                    break
-                reach += 1
-            beyond = int((len(pool) + 1) * (1 - level) / 2 + 1e-9)
-            ordered = np.sort(pool, axis=0) * sizes[lead]
-            relative.append([ordered[beyond - 1], ordered[-beyond]])
+    free = independent_errors(errors[:, : len(known)], np.array([at for at, *_ in places]))
+    for level, ends in zip((0.8, 0.95), forecast.ends, strict=True):
+        relative = [
+            stats.t(free[lead]).ppf((1 + level) / 2) * np.abs(own).mean(0) * np.sqrt(np.pi / 2)
+            for lead, own in enumerate(known)
+        ]
+        widest = np.max(relative, axis=0)
         for lead in range(len(known), leads + 3):
-            both = np.array(relative[: len(known)])  # (leads, 2, targets)
-            widest = (both[:, 1] - both[:, 0]).argmax(0)
-            grown = both[widest, :, [0, 1]].T * np.sqrt((lead + 1) / len(known))
-            relative.append(grown)
-        for lead, (low, high) in enumerate(relative):
+            relative.append(widest * np.sqrt((lead + 1) / len(known)))
+        for lead, half in enumerate(relative):
             for at in range(3):
                 middle = forecast.values[at, lead]
-                expected = [middle + low * scale[at], middle + high * scale[at]]
+                expected = [middle - half * scale[at], middle + half * scale[at]]
                 np.testing.assert_allclose(ends[:, at, lead], expected, rtol=1e-4)
     assert forecast.notes == (
         "The model was trained and scored for 2 steps ahead; beyond, forecasts are made from "
@@ -250,3 +248,20 @@ def test_interval_ends_are_quantiles_of_scaled_backtest_errors(sales_file, forec
         "by the square root of the steps ahead.",
     )
     assert forecaster.forecast(sales_file).notes == ()
+
+
+@pytest.mark.parametrize("season", [None, 3, 30])
+def test_the_usual_change_is_that_of_the_whole_and_of_the_last_steps(rng, season):
+    lengths = np.array([40, 1, 7, 35])
+    values = rng.normal(size=(lengths.sum(), 2)).cumsum(0) * [1.0, 1e6]
+    values[48:] = np.where(np.arange(35) < 5, np.arange(35), 4)[:, None]  # no change at its end
+    sequence, t = np.array([0, 0, 0, 1, 2, 3]), np.array([39, 3, 0, 0, 6, 34])
+    found = usual_change(values, lengths, sequence, t, season)
+    reach = max(24, season or 0)
+    for row, (which, step) in enumerate(zip(sequence, t, strict=True)):
+        own = np.split(values, np.cumsum(lengths)[:-1])[which]
+        changes = np.abs(np.diff(own, axis=0))
+        whole = changes.mean(0) if len(changes) else np.ones(2)
+        recent = changes[max(step - reach, 0) : step]
+        expected = (whole + recent.mean(0)) / 2 if recent.any() else whole
+        np.testing.assert_allclose(found[row], expected)

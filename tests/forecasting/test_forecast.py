@@ -73,13 +73,16 @@ def test_without_a_test_part_there_are_no_intervals():
         "There are no intervals: the model was trained without a test part, so its errors are not "
         "known; train with --test 0.2, the default.",
     )
-    few = train(data, test=3, **TINY)
+    few = train(data, test=2, **TINY)
     assert np.isnan(few.forecast(data).ends).all()
     assert [*few.forecast(data).columns()] == ["step", "x"]
     assert few.forecast(data).notes[0] == (
-        "There is no 80 % interval: the test part gave 6 errors, and 9 at steps ahead with 3 each "
-        "are needed; a larger one (--test) gives more."
+        "There are no intervals: the test part gave 3 errors, and a step ahead needs 3; a larger "
+        "one (--test) gives more."
     )
+    three = train(data, test=3, **TINY)
+    assert np.isfinite(three.forecast(data).ends).all()
+    assert three.forecast(data).notes == ()
 
 
 def test_forecasts_beyond_the_horizon_need_every_input_as_a_target():
