@@ -39,6 +39,9 @@ class Shape:
         stateful: whether the layers carry state.
         framing: how sequences were cut into samples; only ``"chunks"`` has an output at every step.
         steps: time steps of a sample.
+        bidirectional: whether each sample is also read backwards, by as many units.
+        dropout: share of the outputs of each layer that training leaves out.
+        recurrent_dropout: share of the state that training leaves out between steps.
     """
 
     cell: Cell = "lstm"
@@ -47,6 +50,9 @@ class Shape:
     stateful: bool = True
     framing: Framing = "chunks"
     steps: int = 1
+    bidirectional: bool = False
+    dropout: float = 0.0
+    recurrent_dropout: float = 0.0
 
     def __str__(self) -> str:
         return "ensemble" if self.framing == "ensemble" else f"{self.cell} of {self.units}"
@@ -97,10 +103,9 @@ def build_networks(
     for level in range(shape.layers):
         every = shape.at_every_step or level < shape.layers - 1
         name = f"{shape.cell}_{level}" if level else shape.cell  # however many networks came before
-        cell = CELLS[shape.cell](
-            shape.units, stateful=shape.stateful, return_sequences=every, name=name
-        )
-        features = cell(features, **mask)
+        features = _recurrent_layer(shape, name, every)(features, **mask)
+        if shape.dropout:
+            features = layers.Dropout(shape.dropout, name=f"{name}_dropout")(features)
     if task.kind != "forecast":
         answers = layers.Dense(len(task.labels), activation="softmax", name="labels")(features)
         model = Model(inputs, answers)
@@ -116,6 +121,18 @@ def build_networks(
     last = keras.ops.take(last, task.places * task.horizon, axis=-1)
     answers = layers.Add(name="forecast")([last, change])
     return Networks(Model(inputs, scaled), Model(inputs, answers), pad, (mean, spread))
+
+
+def _recurrent_layer(shape: Shape, name: str, every: bool) -> Any:
+    """A recurrent layer; ``every``: with an output at every step."""
+    layer = CELLS[shape.cell](
+        shape.units,
+        stateful=shape.stateful,
+        return_sequences=every,
+        recurrent_dropout=shape.recurrent_dropout,
+        name=name,
+    )
+    return layers.Bidirectional(layer, name=f"{name}_both_ways") if shape.bidirectional else layer
 
 
 def encode_inputs(task: Task, inputs, values: np.ndarray):

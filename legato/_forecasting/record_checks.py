@@ -43,6 +43,9 @@ def check_shape(shape: Shape) -> None:
     _check("cell", shape.cell in get_args(Cell))
     _check("framing", shape.framing in get_args(Framing))
     _check("stateful", isinstance(shape.stateful, bool))
+    _check("bidirectional", isinstance(shape.bidirectional, bool))
+    for name in ("dropout", "recurrent_dropout"):
+        _check(name, isinstance(getattr(shape, name), (int, float)))
     for name in ("units", "layers", "steps"):
         _check(name, is_count(getattr(shape, name)))
 

@@ -256,7 +256,8 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         ensemble, steps = None, lanes.steps if lanes else window
         stateful = chunks if config.stateful is None else config.stateful
         framing = config.framing or "chunks"
-        shape = Shape(**config.network, stateful=stateful, framing=framing, steps=steps)
+        layers = config.network | config.single_network
+        shape = Shape(**layers, stateful=stateful, framing=framing, steps=steps)
     else:
         ensemble = EnsembleTrainer(layout, config)
         shape = ensemble.shape

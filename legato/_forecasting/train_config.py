@@ -22,7 +22,11 @@ Split = Literal["time", "group"]
 DATA, NETWORK, TRAINING = "The data", "The network", "The training"  # panels of the help
 EPOCHS = 200  # of a single network
 _NETWORK: dict[str, Any] = {"cell": "lstm", "units": 32, "layers": 1}
-_OF_ONE_NETWORK = ("framing", "steps", "rows", "cell", "units", "layers", "stateful", "epochs")
+_REGULAR: dict[str, Any] = {"dropout": 0.0, "recurrent_dropout": 0.0, "bidirectional": False}
+_OF_ONE_NETWORK = (
+    *("framing", "steps", "rows", "cell", "units", "layers", "stateful", "epochs"),
+    *_REGULAR,
+)
 T = TypeVar("T")
 
 
@@ -37,8 +41,9 @@ class TrainConfig:
 
     By default, quantities are forecast by an ensemble of linear forecasters and recurrent networks,
     weighed by a backtest (``framing="ensemble"``); naming ``framing``, ``steps``, ``rows``,
-    ``cell``, ``units``, ``layers``, ``stateful``, ``epochs`` or ``early_stop`` asks for a single
-    network. Labels are always learnt by a single network, from chunks by default.
+    ``cell``, ``units``, ``layers``, ``bidirectional``, ``dropout``, ``recurrent_dropout``,
+    ``stateful``, ``epochs`` or ``early_stop`` asks for a single network. Labels are always learnt
+    by a single network, from chunks by default.
 
     Framings of a single network: ``"chunks"`` cuts long sequences in consecutive chunks, with an
     output at every step; ``"window"`` takes windows of a fixed number of steps, with one output;
@@ -113,6 +118,24 @@ class TrainConfig:
     cell: Cell | None = _option(None, NETWORK, "Type of the recurrent layers; default: lstm.")
     units: int | None = _option(None, NETWORK, "Units of each recurrent layer; default: 32.", 1)
     layers: int | None = _option(None, NETWORK, "Number of recurrent layers; default: 1.", 1)
+    bidirectional: bool | None = _option(
+        None,
+        NETWORK,
+        "Whether each sample is also read backwards; for windows, features, prefixes and runs, "
+        "whose output is asked where they end.",
+    )
+    dropout: float | None = _option(
+        None,
+        NETWORK,
+        "Share of the outputs of each recurrent layer that training leaves out at random; default: "
+        "0.",
+    )
+    recurrent_dropout: float | None = _option(
+        None,
+        NETWORK,
+        "Share of the state that training leaves out at random between steps; default: 0. Such "
+        "layers are trained in JAX, not natively.",
+    )
     stateful: bool | None = _option(
         None, NETWORK, "Whether state is carried from chunk to chunk; default: for chunks, yes."
     )
@@ -187,30 +210,53 @@ class TrainConfig:
                 check_choice(each.name, value, get_args(choices[each.name]))
             if each.metadata["least"] is not None:
                 check_count(each.name, value, each.metadata["least"])
+        self._check_shares()
+        self._check_together()
+
+    def _check_shares(self) -> None:
+        """Check the numbers that are no counts."""
         for name in ("test", "validation"):
-            share = given[name]
+            share = getattr(self, name)
             if not share >= 0 or (share > 1 and share % 1):
                 raise InputError(
                     f"{name} is {share}; a share below 1 or a whole number was expected."
                 )
+        for name in ("dropout", "recurrent_dropout"):
+            if not 0 <= (share := getattr(self, name) or 0.0) < 1:
+                raise InputError(f"{name} is {share}; a share from 0 to below 1 was expected.")
         if not 0 < self.learning_rate < math.inf:
             raise InputError(
                 f"learning_rate is {self.learning_rate}; a number above 0 was expected, such as "
                 "0.003."
             )
+
+    def _check_together(self) -> None:
+        """Check that options fit each other."""
         if self.early_stop and not self.validation:
             raise InputError(
                 f"early_stop is {self.early_stop}, and validation 0 leaves nothing to decide by "
                 "when to stop. Give a share for validation, or leave early_stop out."
             )
         if self.framing == "ensemble":
-            alone = [name for name in ("steps", "rows", "stateful", "epochs") if given[name]]
+            several = ("steps", "rows", "stateful", "epochs", *_REGULAR)
+            alone = [name for name in several if getattr(self, name)]
             alone += ["early_stop"] if self.early_stop else []
             if alone:
                 raise InputError(
                     f"An ensemble chooses its windows and the length of training itself, and "
                     f"{listed(alone)} came with it. Leave that out, or take another framing."
                 )
+        if self.bidirectional and self.framing == "chunks":
+            raise InputError(
+                "A bidirectional network reads each sample backwards too, and chunks ask for an "
+                "output at every step, before the steps after it are known. Take the framing "
+                "'window' or 'prefix', or leave bidirectional out."
+            )
+        if self.bidirectional and self.stateful:
+            raise InputError(
+                "A bidirectional network reads each sample from its end, so it cannot carry state "
+                "from one to the next: leave stateful out, or bidirectional."
+            )
         if self.stateful and self.framing not in (None, "chunks"):
             raise InputError(
                 f"The framing {self.framing!r} makes independent samples, so there is nothing to "
@@ -225,12 +271,18 @@ class TrainConfig:
 
     def for_one_network(self) -> "TrainConfig":
         """The options with the framing and the epochs of a single network where none are given."""
-        return replace(self, framing=self.framing or "chunks", epochs=self.epochs or EPOCHS)
+        usual: Framing = "window" if self.bidirectional else "chunks"
+        return replace(self, framing=self.framing or usual, epochs=self.epochs or EPOCHS)
 
     @property
     def network(self) -> dict[str, Any]:
         """The recurrent layers: ``cell``, ``units`` and ``layers``, with their defaults."""
         return {name: getattr(self, name) or each for name, each in _NETWORK.items()}
+
+    @property
+    def single_network(self) -> dict[str, Any]:
+        """What only the recurrent layers of a single network have, with the defaults."""
+        return {name: getattr(self, name) or each for name, each in _REGULAR.items()}
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -16,7 +16,11 @@ from legato.cli._error_reporting import report_errors
 from legato.cli._options import Data, Debug, Json, Quiet, check_is_no_model, check_output_file
 from legato.cli._output import print_json, print_written, show_status
 
-FLAGS = {"columns": "--column", "stateful": "--stateful/--stateless"}  # others: the field's name
+FLAGS = {  # others: the field's name
+    "columns": "--column",
+    "stateful": "--stateful/--stateless",
+    "bidirectional": "--bidirectional",
+}
 
 
 def _option(name: str, kind, default, metadata) -> Parameter:

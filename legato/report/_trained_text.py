@@ -153,7 +153,10 @@ def _network_lines(shape, course: dict) -> list[tuple[str, str]]:
 def _describe_network(shape, rows: int | None, padding: float) -> str:
     carried = "state carried" if shape.stateful else "no state carried"
     stacked = f"{shape.layers} × " if shape.layers > 1 else ""
-    cell = f"{stacked}{shape.cell} of {counted(shape.units, 'unit')}, {carried}"
+    ways = "bidirectional " if shape.bidirectional else ""
+    shares = {"dropout": shape.dropout, "recurrent dropout": shape.recurrent_dropout}
+    dropped = "".join(f", {name} {share:g}" for name, share in shares.items() if share)
+    cell = f"{stacked}{ways}{shape.cell} of {counted(shape.units, 'unit')}{dropped}, {carried}"
     laid = f"{cell}; {shape.framing} of {counted(shape.steps, 'step')}"
     if rows is None:
         return laid
