@@ -10,7 +10,6 @@ from legato._forecasting.prediction_intervals import LEVELS
 from legato._forecasting.tabular import Tabular, with_none
 from legato._platform.wording import counted
 from legato._series.frame_layout import FrameLayout
-from legato._series.frequency import format_time, infer_spacing
 from legato._series.sequences import Sequences
 
 
@@ -58,12 +57,7 @@ class Forecast(Tabular):
         notes: tuple[str, ...] = (),
     ) -> "Forecast":
         """A forecast for the steps that follow some sequences."""
-        times = None
-        if sequences.times is not None:
-            spacing = infer_spacing(sequences.times, sequences.lengths)
-            if spacing is not None:
-                last = sequences.times[sequences.offsets[1:] - 1]
-                times = spacing.after(last, values.shape[1])
+        times = sequences.times_after(values.shape[1])
         return cls(sequences.names, targets, values, times, ends, sequences, notes)
 
     def columns(self) -> dict[str, list]:
@@ -75,7 +69,7 @@ class Forecast(Tabular):
         """
         table, time = self._columns()
         return {
-            name: [format_time(each) for each in values] if name == time else with_none(values)
+            name: self.before.format_times(values) if name == time else with_none(values)
             for name, values in table.items()
         }
 
@@ -85,7 +79,7 @@ class Forecast(Tabular):
         return self.before.layout
 
     def table(self) -> dict[str, Any]:
-        """The columns of its frames: those of ``columns``, times as times.
+        """The columns of its frames: those of ``columns``, times as times unless they were text.
 
         The number of the step is left out where a time, or an index that goes on counting, says as
         much.
@@ -93,6 +87,8 @@ class Forecast(Tabular):
         table, time = self._columns()
         if time is not None or self.follows:
             del table[self._names()[1]]
+        if time is not None:
+            table[time] = self.before.times_of_frames(table[time])
         return table
 
     @property

@@ -16,6 +16,7 @@ from legato._series.sequences import Column
 
 NEEDED = {"read", "season", "label_counts", "seen"}  # keys of what is known of a training
 _READING = {"group", "time", "columns", "categorical", "missing"}
+_LATER_READING = {"dates", "zone"}  # absent from older files
 
 
 def check_task(task: Task) -> None:
@@ -60,9 +61,9 @@ def check_known(known: dict[str, Any], task: Task) -> None:
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     read, counts = known["read"], known["label_counts"]
-    _check("read", isinstance(read, dict) and read.keys() == _READING)
-    for name in ("group", "time"):
-        _check(name, read[name] is None or isinstance(read[name], str))
+    _check("read", isinstance(read, dict) and read.keys() - _LATER_READING == _READING)
+    for name in ("group", "time", *_LATER_READING):
+        _check(name, isinstance(read.get(name), (str, type(None))))
     _check("columns", read["columns"] is None or _are_texts(read["columns"]))
     _check("categorical", _are_texts(read["categorical"]))
     _check("missing", isinstance(read["missing"], str))

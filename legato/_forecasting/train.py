@@ -29,7 +29,7 @@ from legato._forecasting.trainer import Trainer
 from legato._forecasting.training_set import plan_lanes
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
-from legato._series.frequency import Spacing, find_season, format_time, infer_spacing
+from legato._series.frequency import find_season, format_time
 from legato._series.lanes import Lanes
 from legato._series.reading import read
 from legato._series.sequences import Sequences
@@ -231,6 +231,8 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         sequences, reading = data, reading | {"group": data.group, "time": data.time}
     else:
         sequences = read(data, **reading)
+    if sequences.writing is not None and sequences.writing.order is not None:
+        reading = reading | {"dates": sequences.writing.order}  # as a shorter file may not tell
     sequences = sequences.of_at_least(config.shortest)
     draft = infer_task(sequences, config.task, config.target, config.horizon)
     season, layout = season_of(sequences, config.season), None
@@ -330,9 +332,9 @@ def _label_counts(task: Task, training: Sequences) -> list[int]:
 
 def _data_facts(sequences: Sequences, parts: Partition) -> dict[str, Any]:
     """Facts on the data and their split, as the model's file records them."""
-    lengths, times = sequences.lengths, sequences.times
+    lengths, times = sequences.lengths, sequences.clock_times
     learnt = int(parts.stops.sum())
-    spacing = _spacing_of(sequences)
+    spacing = sequences.spacing
     return {
         "source": sequences.source,
         "sequences": len(sequences),
@@ -348,18 +350,11 @@ def _data_facts(sequences: Sequences, parts: Partition) -> dict[str, Any]:
     }
 
 
-def _spacing_of(sequences: Sequences) -> Spacing | None:
-    """The spacing of the times; None without times, or if no sequence has two."""
-    if sequences.times is None:
-        return None
-    return infer_spacing(sequences.times, sequences.lengths)
-
-
 def seasons_of(sequences: Sequences, task: Task, season: int | None) -> tuple[int, ...]:
     """The seasons in time steps: as given, by the spacing of the times, or as the targets show."""
     if season is not None:
         return (season,) if season > 1 else ()
-    spacing = _spacing_of(sequences)
+    spacing = sequences.spacing
     if spacing is not None and spacing.unit:
         return spacing.seasons
     longest = int(sequences.lengths.argmax())
@@ -372,5 +367,5 @@ def season_of(sequences: Sequences, season: int | None) -> int | None:
     """Time steps of the season: as given (0 or 1: none), or by the spacing of the times."""
     if season is not None:
         return season if season > 1 else None
-    spacing = _spacing_of(sequences)
+    spacing = sequences.spacing
     return spacing.season if spacing else None

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 from legato._errors import InputError
 from legato._platform.wording import listed
 from legato._series.missing_values import MissingPolicy
+from legato._series.time_options import DateOrder
 
 Kind = Literal["forecast", "classify", "generate"]
 Framing = Literal["chunks", "window", "features", "prefix", "runs", "ensemble"]
@@ -93,6 +94,17 @@ class TrainConfig:
     )
     missing: MissingPolicy = _option(
         "error", DATA, "How to handle missing values: fail, drop the row, or forward-fill."
+    )
+    dates: DateOrder | None = _option(
+        None,
+        DATA,
+        "Whether days or months come first in dates such as 01/02/2020, if no row tells.",
+    )
+    zone: str | None = _option(
+        None,
+        DATA,
+        "Time zone of times without one, such as Europe/Berlin, for the hours at which summer time "
+        "begins and ends.",
     )
     shortest: int = _option(1, DATA, "Minimum length: shorter sequences are left out.", 1)
     framing: Framing | None = _option(
@@ -198,6 +210,7 @@ class TrainConfig:
         choices = {
             "task": Kind,
             "missing": MissingPolicy,
+            "dates": DateOrder,
             "framing": Framing,
             "cell": Cell,
             "split": Split,
@@ -291,7 +304,7 @@ class TrainConfig:
         return {
             **{name: getattr(self, name) for name in ("group", "time", "columns")},
             "categorical": list(labels),
-            "missing": self.missing,
+            **{name: getattr(self, name) for name in ("missing", "dates", "zone")},
         }
 
     @property

@@ -7,7 +7,8 @@ only if it gives every time back exactly (``reproduces``); which one, ``frequenc
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +20,7 @@ _MOST_SLOTS = 2_000  # times of a week
 _MOST_DAYS = 3  # times of a month
 _FEWEST_SKIPS, _FEWEST_WEEKENDS = 3, 2  # of nights or weekends, so that none is a gap
 _FEWEST_NTH = 4  # times on the third Friday, so that it is not by chance
+_FIFTH = 4  # which not every month has
 
 
 class Calendar(Protocol):
@@ -87,22 +89,18 @@ def _last_weekday(months: np.ndarray) -> np.ndarray:
     return np.busday_offset(_last_day(months), 0, roll="backward")
 
 
-def _day_of_month(day: int) -> Callable[[np.ndarray], np.ndarray]:
+def _day_of_month(day: int, months: np.ndarray) -> np.ndarray:
     """A day, 1 to 31, or the last one of a shorter month."""
-    return lambda months: np.minimum(months.astype("M8[D]") + (day - 1), _last_day(months))
+    return np.minimum(months.astype("M8[D]") + (day - 1), _last_day(months))
 
 
-def _nth_day_of_week(weekday: int, nth: int) -> Callable[[np.ndarray], np.ndarray]:
+def _nth_day_of_week(weekday: int, nth: int, months: np.ndarray) -> np.ndarray:
     """The first (0) to fourth (3) or last (-1) Monday (0) to Sunday (6) of a month."""
-
-    def days(months: np.ndarray) -> np.ndarray:
-        if nth < 0:
-            last = _last_day(months)
-            return last - (_weekdays(last) - weekday) % 7
-        first = months.astype("M8[D]")
-        return first + (weekday - _weekdays(first)) % 7 + 7 * nth
-
-    return days
+    if nth < 0:
+        last = _last_day(months)
+        return last - (_weekdays(last) - weekday) % 7
+    first = months.astype("M8[D]")
+    return first + (weekday - _weekdays(first)) % 7 + 7 * nth
 
 
 def _weekdays(days: np.ndarray) -> np.ndarray:
@@ -123,7 +121,10 @@ class Months:
     rules: tuple[Callable[[np.ndarray], np.ndarray], ...]
     clocks: np.ndarray
     is_exact: bool
-    unit: ClassVar[str] = "month"
+
+    @property
+    def unit(self) -> str:
+        return "month"
 
     @classmethod
     def of(cls, times: np.ndarray, sequence: np.ndarray) -> "Months":
@@ -145,20 +146,22 @@ class Months:
         candidates: list[tuple[Callable, np.ndarray]] = [
             (_last_day, (sizes > 1) | _all_end(days, ends))
         ]
-        candidates += [(_day_of_month(each), largest == each) for each in np.unique(largest)]
+        candidates += [
+            (partial(_day_of_month, int(each)), largest == each) for each in np.unique(largest)
+        ]
         candidates += [(_first_weekday, sizes > 1), (_last_weekday, sizes > 1)]
         for weekday in np.unique(last_weekday):
-            for which in (*np.unique(nth), -1):
+            for which in (*np.unique(nth[nth < _FIFTH]), -1):
                 asked = (last_weekday == weekday) & ((nth == which) | (which < 0))
                 asked &= sizes >= _FEWEST_NTH
-                candidates.append((_nth_day_of_week(int(weekday), int(which)), asked))
+                candidates.append((partial(_nth_day_of_week, int(weekday), int(which)), asked))
         for at, (rule, asked) in enumerate(candidates):
             open_ones = asked & (chosen < 0)
             if open_ones.any():
                 fits = np.logical_and.reduceat(rule(months) == days, ends - sizes + 1)
                 chosen[open_ones & fits] = at
         rules = tuple(
-            candidates[at][0] if at >= 0 else _day_of_month(int(day[end]))
+            candidates[at][0] if at >= 0 else partial(_day_of_month, int(day[end]))
             for at, end in zip(chosen, ends, strict=True)
         )
         clocks = (times - days)[ends]

@@ -8,6 +8,8 @@ from legato._series.time_formats import parse_times
 if TYPE_CHECKING:
     import polars
 
+_WITH_OFFSET = r"[T ]\d\d.*[-+]\d\d(?::?\d\d)?$"  # of a time of day
+
 
 def parse_numbers(strings: "polars.Series") -> tuple["polars.Series", "polars.Series"]:
     """Strings as numbers, null where one is not a number; and a mask of those."""
@@ -28,8 +30,16 @@ def as_integers(series: "polars.Series") -> "polars.Series | None":
 
 
 def narrow_type(strings: "polars.Series", is_time: bool = False) -> "polars.Series":
-    """Convert to numbers or times if every value parses; else strip surrounding spaces."""
+    """Convert to numbers or times if every value parses; else strip surrounding spaces.
+
+    Times that are not written as ISO 8601 has them, or with offsets from UTC, stay strings: all of
+    them are needed to tell how they are written.
+    """
     known = mark_missing(strings)
+    if is_time:
+        first = known.drop_nulls().head(1)
+        if parse_times(first).null_count() or known.str.contains(_WITH_OFFSET).any():
+            return known
     numbers = parse_times(known) if is_time else parse_numbers(known)[0]
     return numbers if numbers.null_count() == known.null_count() else known
 

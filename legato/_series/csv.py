@@ -37,6 +37,7 @@ from legato._series.csv_records import (
     separate_by_tabs,
     split_header,
 )
+from legato._series.missing_values import mark_missing
 from legato._series.piped_files import DataFile
 from legato._series.table_detection import (
     BLANKS,
@@ -53,6 +54,7 @@ from legato._series.text import first_lines
 if TYPE_CHECKING:
     import polars
 
+_TIME_SAMPLE = 1_000  # texts that show how times are written
 SEPARATORS = "\t;,|"
 _MARKUP = rb"\s*<(?:!doctype|html|\?xml|table)\b"
 _SEPARATOR_LINE = rb'[\r\n]*"?sep=([^\w"\r\n\x80-\xff])"?\r?\n'
@@ -90,6 +92,7 @@ def read_csv(path: DataFile, request: ColumnRequest) -> Table:
         names = [names[at] for at in chosen]
     columns: list[list[polars.Series]] = [[] for _ in names]
     lines: list[np.ndarray] = []
+    time_texts = None
     rows = height = 0  # read so far, and up to the last that is not a blank line
     for piece in chain([first], pieces):
         if not piece.content:
@@ -105,6 +108,8 @@ def read_csv(path: DataFile, request: ColumnRequest) -> Table:
                 parts.append(empty.new_from_index(0, len(series)))
             else:
                 is_time = name == request.time
+                if is_time and time_texts is None:
+                    time_texts = mark_missing(series.head(_TIME_SAMPLE))
                 parts.append(series if name in strings else narrow_type(series, is_time))
     if not height:
         raise InputError(f"{path.name} has a header and no rows below it.")
@@ -118,7 +123,7 @@ def read_csv(path: DataFile, request: ColumnRequest) -> Table:
     frame = polars.DataFrame(whole).head(height)
     row_lines = np.concatenate(lines)[:height]
     _check_is_header(names, frame, f"{path.name}, line {header.line}", row_lines)
-    return Table(frame, path.name, row_lines, notes=notes)
+    return Table(frame, path.name, row_lines, notes=notes, time_texts=time_texts)
 
 
 def _leave_out_empty(

@@ -53,6 +53,13 @@ class Spacing:
         kinds, counts = np.unique(self.steps, return_counts=True)
         return kinds[counts.argmax()]
 
+    @property
+    def is_of_days(self) -> bool:
+        """Whether steps are of whole days, or on a calendar of days and months."""
+        if not self.unit:
+            return False
+        return self.unit not in _TICKS or self.common % (DAY * _TICKS[self.unit]) == 0
+
     def __str__(self) -> str:
         return format_step(self.common, self.unit)
 

@@ -13,6 +13,7 @@ from legato._series.date_patterns import CLOCKS, DATES
 from legato._series.number_advice import MARKS, PLAIN_SIGNS, POINT_THOUSANDS, advise
 from legato._series.tables import Table
 from legato._series.time_formats import parse_times
+from legato._series.time_writings import Undecided, find_writing
 
 if TYPE_CHECKING:
     import polars
@@ -190,6 +191,15 @@ def _describe_dates(series: "polars.Series", texts: "polars.Series", table: Tabl
     unread = dates.filter(parse_times(dates).is_null())
     if not len(unread):
         return f"{column}. Name it with {name_it}"
+    found = find_writing(unread)
+    if isinstance(found, Undecided):
+        return (
+            f"{column}, such as {unread[0]!r}, which is not ISO 8601, and may have its day or its "
+            f"month first: name it with time={series.name!r} and say which with dates='day-first' "
+            "or dates='month-first', or leave it out with columns=."
+        )
+    if found is not None and not found.parse(unread).null_count():
+        return f"{column}, such as {unread[0]!r}, which are read as times: name it with {name_it}"
     return (
         f"{column}, such as {unread[0]!r}, which is not ISO 8601: write them as 2001-03-31 and "
         f"name the column with {name_it}"

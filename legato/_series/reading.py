@@ -6,7 +6,7 @@ read one at a time, in order of sequence and time, so that memory stays near the
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -32,11 +32,24 @@ from legato._series.tables import (
 )
 from legato._series.text import read_text
 from legato._series.time_column import (
+    TimeColumn,
     check_no_duplicates,
     describe_gaps,
     is_sorted,
     read_times,
+    to_instants,
 )
+from legato._series.time_options import DateOrder
+from legato._series.time_zones import NamedZone
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How values and times are read: see ``read``."""
+
+    missing: MissingPolicy = "error"
+    dates: DateOrder | None = None
+    zone: NamedZone | None = None
 
 
 def read(
@@ -47,6 +60,8 @@ def read(
     columns: str | Iterable[str] | None = None,
     categorical: str | Iterable[str] = (),
     missing: MissingPolicy = "error",
+    dates: DateOrder | None = None,
+    zone: str | None = None,
 ) -> Sequences:
     """Read sequences.
 
@@ -59,15 +74,21 @@ def read(
             of Polars or pandas, columns by name, an array (time steps,), (time steps, columns) or
             (sequences, time steps, columns), or a list of arrays, a sequence each.
         group: the column with the sequence's identifier; default: all rows are one sequence.
-        time: the column of times: numbers, dates, or text in ISO 8601. Rows are sorted by it within
-            each sequence. Default: the index of a pandas frame if it holds dates, as ``"time"``
-            unless it has a name; else the rows' own order.
+        time: the column of times: numbers, dates, or text in ISO 8601 or in other common writings,
+            such as 31/01/2020, Jul 1991 or 1970 Q1. Rows are sorted by it within each sequence.
+            Default: the index of a pandas frame if it holds dates or periods, as ``"time"`` unless
+            it has a name; else the rows' own order.
         columns: the columns of values; default: all others.
         categorical: columns of numbers that are labels, such as a weekday; text always is, and so
             are the categories of Polars and pandas.
         missing: how to handle missing values (empty, NA, N/A, NaN, null, None, masked):
             ``"error"``; ``"drop"`` leaves their rows out; ``"forward"`` fills in the last known
             value of the same sequence and leaves out rows before the first.
+        dates: ``"day-first"`` or ``"month-first"``, for dates such as 01/02/2020 if no row has a
+            number above 12 that tells.
+        zone: the time zone of times without one, such as ``"Europe/Berlin"``: of an hour that comes
+            twice where summer time ends, the second is the later one. Times that have an offset
+            from UTC are shown in the zone.
 
     Returns:
         The sequences in order of first appearance, values float64 (of characters int32); its
@@ -84,6 +105,9 @@ def read(
         (('b', 'a'), [2, 1], [4.0, 5.0, 7.0])
     """
     check_choice("missing", missing, get_args(MissingPolicy))
+    if dates is not None:
+        check_choice("dates", dates, get_args(DateOrder))
+    options = ReadingOptions(missing, dates, None if zone is None else NamedZone(zone))
     request = ColumnRequest(
         group,
         time,
@@ -91,7 +115,7 @@ def read(
         _list_names(categorical, "categorical"),
     )
     if not isinstance(source, (str, os.PathLike)):
-        return _sequences_from_table(build_table(source, request), request, missing)
+        return _sequences_from_table(build_table(source, request), request, options)
     file = open_data(source)
     with refusing_damage(file.name, "file of data", "write it again."):
         file_format = find_format(file)
@@ -99,7 +123,7 @@ def read(
             _check_no_columns(request, file.name)
             return read_text(file, file_format.may_look_like_table)
         table = file_format.read_table(file, request)
-    return _sequences_from_table(table, request, missing)
+    return _sequences_from_table(table, request, options)
 
 
 def _check_no_columns(request: ColumnRequest, source: str) -> None:
@@ -116,7 +140,7 @@ def _check_no_columns(request: ColumnRequest, source: str) -> None:
 
 
 def _sequences_from_table(
-    table: Table, request: ColumnRequest, missing: MissingPolicy
+    table: Table, request: ColumnRequest, options: ReadingOptions
 ) -> Sequences:
     """Sort a table's rows into sequences, read its columns and check them."""
     check_table(table, request)
@@ -125,12 +149,13 @@ def _sequences_from_table(
     group, time = request.group, request.time
     used = _choose_value_columns(table, request)
     order, lengths, names = _group_rows(table, group)
-    times, order, notes = _sort_by_time(table, time, order, lengths)
+    clock, order = _sort_by_time(table, time, order, lengths, options)
+    times, notes = (None, ()) if clock is None else (clock.times, clock.notes)
     if table.index_time is not None:
         notes = (f"Times are those of the frame's index, as {time!r}.", *notes)
     columns, values = _read_values(table, used, request, order)
     rows = table.rows if order is None else table.rows[order]
-    kept, more = handle_missing(table, columns, values, rows, lengths, missing)
+    kept, more = handle_missing(table, columns, values, rows, lengths, options.missing)
     if kept is not None:
         lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
         values, rows = values[kept], rows[kept]
@@ -143,8 +168,7 @@ def _sequences_from_table(
             check_spread(column.name, values[:, at], table.source)
     if times is not None:
         check_no_duplicates(table, times, lengths, names, rows, group)
-        more += describe_gaps(times, lengths, names)
-    return Sequences(
+    sequences = Sequences(
         values,
         lengths,
         columns,
@@ -156,7 +180,11 @@ def _sequences_from_table(
         table.notes + notes + more,
         rows,
         table.layout,
+        None if clock is None else clock.writing,
+        None if clock is None else clock.zone,
+        clock is not None and clock.is_local,
     )
+    return replace(sequences, notes=sequences.notes + describe_gaps(sequences))
 
 
 def _list_names(names: str | Iterable[str], argument: str) -> list[str]:
@@ -231,22 +259,35 @@ def _group_rows(
 
 
 def _sort_by_time(
-    table: Table, time: str | None, order: np.ndarray | None, lengths: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
+    table: Table,
+    time: str | None,
+    order: np.ndarray | None,
+    lengths: np.ndarray,
+    options: ReadingOptions,
+) -> tuple[TimeColumn | None, np.ndarray | None]:
     """Sort rows by time within each sequence.
 
     Returns:
-        The times, ascending within each sequence; the order of rows that makes them so; notes.
+        The times, ascending within each sequence; and the order of rows that makes them so.
     """
     if time is None:
-        return None, order, ()
-    times, notes = read_times(table, time)
-    times = times if order is None else times[order]
+        if options.zone is not None:
+            raise InputError("zone= is that of times: name their column with time=.")
+        return None, order
+    column = read_times(table, time, options.dates)
+    times = column.times if order is None else column.times[order]
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    if options.zone is not None:
+        if column.zone is None:
+            rows = table.rows if order is None else table.rows[order]
+            times = to_instants(table, time, times, sequence, rows, options.zone)
+        column = column._replace(zone=options.zone, is_local=column.zone is None)
     if is_sorted(times, lengths):
-        return times, order, notes
-    by_time = np.lexsort((times, np.repeat(np.arange(len(lengths)), lengths)))
+        return column._replace(times=times), order
+    by_time = np.lexsort((times, sequence))
     order = by_time if order is None else order[by_time]
-    return times[by_time], order, (*notes, f"Rows were not in order of {time!r}; sorted.")
+    notes = (*column.notes, f"Rows were not in order of {time!r}; sorted.")
+    return column._replace(times=times[by_time], notes=notes), order
 
 
 def _read_values(

@@ -8,12 +8,16 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from legato._errors import InputError
 from legato._platform.output_streams import printable_on_stdout
 from legato._series.frame_layout import FrameLayout
+from legato._series.frequency import Spacing, format_time, infer_spacing
+from legato._series.time_writings import Writing, format_iso
+from legato._series.time_zones import Zone, offsets_of
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,9 @@ class Sequences:
         notes: findings and changes while it was read, a sentence each.
         lines: (time steps of all sequences,): the row of the source of each step; or None.
         layout: that of the frame of pandas or Polars that they were read from; else None.
+        writing: how times are written in the source, if they are texts or numbers that are dates.
+        zone: the time zone; None if times have none.
+        is_local: whether times have no zone in the source, and were read in that of ``zone``.
     """
 
     values: np.ndarray
@@ -65,6 +72,9 @@ class Sequences:
     notes: tuple[str, ...] = ()
     lines: np.ndarray | None = None
     layout: FrameLayout | None = None
+    writing: Writing | None = None
+    zone: Zone | None = None
+    is_local: bool = False
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,6 +95,76 @@ class Sequences:
     def offsets(self) -> np.ndarray:
         """The row of the values where each sequence begins, and the end, (sequences + 1,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @property
+    def clock_times(self) -> np.ndarray | None:
+        """The times as a clock on the wall shows them, in the time zone if there is one."""
+        if self.times is None or self.zone is None:
+            return self.times
+        return self.zone.wall(self.times)
+
+    @property
+    def spacing(self) -> Spacing | None:
+        """The spacing of the times; None without times, or if no sequence has two."""
+        return self._timing[0]
+
+    @cached_property
+    def _timing(self) -> tuple[Spacing | None, bool]:
+        """The spacing of the times, and whether it is that of the clock on the wall.
+
+        With summer time, days are alike on that clock, and hours in UTC.
+        """
+        if self.times is None or self.clock_times is None:
+            return None, False
+        spacing = infer_spacing(self.clock_times, self.lengths)
+        if self.zone is None or self.zone.is_fixed or spacing is None or spacing.is_of_days:
+            return spacing, True
+        return infer_spacing(self.times, self.lengths), False
+
+    def times_at(self, positions: np.ndarray, sequence: np.ndarray) -> np.ndarray:
+        """The times of positions on the calendar of the spacing; see ``Calendar.times_at``."""
+        spacing, is_on_wall = self._timing
+        assert spacing is not None
+        assert self.times is not None
+        times = spacing.calendar.times_at(positions, sequence)
+        if self.zone is not None and is_on_wall:
+            times = self.zone.instants(times)
+        return times.astype(self.times.dtype) if self.times.dtype.kind == "M" else times
+
+    @property
+    def positions(self) -> np.ndarray:
+        """The positions of the times on the calendar of the spacing, (time steps of all,)."""
+        spacing, is_on_wall = self._timing
+        assert spacing is not None
+        times = self.clock_times if is_on_wall else self.times
+        assert times is not None
+        return spacing.calendar.positions(times)
+
+    def times_after(self, count: int) -> np.ndarray | None:
+        """The times that follow each sequence, (sequences, count); None without a spacing."""
+        if self.spacing is None:
+            return None
+        ahead = np.arange(1, count + 1) * self.spacing.common
+        last = self.positions[self.offsets[1:] - 1]
+        return self.times_at(last[:, None] + ahead, np.arange(len(self))[:, None])
+
+    def format_times(self, times: np.ndarray) -> list[str]:
+        """Times as they are written in the source."""
+        if times.dtype.kind != "M":
+            return [format_time(each) for each in times]
+        shown = times if self.zone is None else self.zone.wall(times)
+        offsets = None
+        if self.zone is not None and not self.is_local:
+            offsets = offsets_of(self.zone, times)
+        if self.writing is None:
+            return format_iso(shown, offsets)
+        return self.writing.format(shown, offsets)
+
+    def times_of_frames(self, times: np.ndarray) -> Any:
+        """Times as the columns of frames have them: UTC, or local times, or texts."""
+        if self.writing is not None:
+            return self.format_times(times)
+        return self.zone.wall(times) if self.zone is not None and self.is_local else times
 
     def place(self, name: str) -> int:
         """The index of a column.

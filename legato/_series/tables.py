@@ -5,6 +5,7 @@ Built from frames of Polars and pandas, columns by name and arrays; files are re
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,8 @@ class Table:
         index_time: the column made from the dates that index a pandas frame, if no column of times
             was asked for; else None.
         labels: columns that hold labels by their type, as pandas' categories do.
+        time_texts: the first of the texts that the column of times was read from, if they are no
+            longer in the frame: they show how times are written.
         notes: what was left out or changed when it was read, a sentence each.
         layout: that of the frame of pandas or Polars; None for any other source.
         height: the number of rows.
@@ -79,6 +82,7 @@ class Table:
     labels: Sequence[str] = ()
     notes: tuple[str, ...] = ()
     layout: FrameLayout | None = None
+    time_texts: "polars.Series | None" = None
 
     def __post_init__(self):
         self.frame = self.frame.clone()  # ``pop`` changes it in place
@@ -268,7 +272,9 @@ def _says_something(index: Any) -> bool:
 def _plain_values(column: Any) -> Any:
     """A pandas column as an array, or as a list with None for missing values."""
     if getattr(column.dtype, "tz", None) is not None:
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+        return _zoned_values(column)
+    if hasattr(column.dtype, "freq"):  # periods
+        column = column.dt.to_timestamp()
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biufM":
         return column.to_numpy()
     if column.dtype.name == "category" and column.cat.categories.dtype.kind == "O":
@@ -276,6 +282,22 @@ def _plain_values(column: Any) -> Any:
     values = column.to_numpy(object, copy=True)
     values[column.isna().to_numpy()] = None
     return values.tolist()
+
+
+def _zoned_values(column: Any) -> "polars.Series":
+    """A pandas column of times with a zone, in that zone if Polars has it, else in UTC."""
+    import polars
+
+    name = str(column.dt.tz)
+    times = column.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy()
+    unit = "ns" if np.datetime_data(times.dtype)[0] in _FINE_UNITS else "us"
+    series = polars.Series(times.astype(f"M8[{unit}]")).dt.replace_time_zone("UTC")
+    if found := re.fullmatch(r"UTC([-+])(\d\d):00", name):  # the database has the signs reversed
+        name = f"Etc/GMT{'-' if found[1] == '+' else '+'}{int(found[2])}"
+    try:
+        return series.dt.convert_time_zone(name)
+    except polars.exceptions.PolarsError:
+        return series
 
 
 def build_frame(columns: Mapping, source: str) -> "polars.DataFrame":

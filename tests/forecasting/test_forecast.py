@@ -21,7 +21,7 @@ def test_columns_of_a_forecast(sales_file, forecaster):
     assert table["shop"] == [name for name in LENGTHS for _ in range(3)]
     assert table["step"] == [1, 2, 3] * 3
     after = [
-        str(np.datetime64("2019-01") + length + step) + "-01"
+        str(np.datetime64("2019-01") + length + step)
         for length in LENGTHS.values()
         for step in range(3)
     ]

@@ -1,5 +1,7 @@
 """Calendars against pandas: the times that follow are those of the offset that made the others."""
 
+import pickle
+
 import numpy as np
 import pandas
 import pytest
@@ -157,4 +159,8 @@ def test_calendars_number_times_and_give_them_back():
     one = np.zeros(300, int)
     assert reproduces(slots, hours, one).all()
     assert not reproduces(slots, hours + np.timedelta64(1, "s"), one).any()
+    assert pickle.loads(pickle.dumps(slots)).seasons == (8, 40)
+    months = Months.of(np.array(["2020-01-03", "2020-02-03"], "M8[us]"), one[:2])
+    same = pickle.loads(pickle.dumps(months))
+    assert same.times_at(np.array([600]), np.array([0])) == np.datetime64("2020-01-03")
     assert not Months.of(np.array(["2020-01-03", "2020-02-17"], "M8[us]"), one[:2]).is_exact
