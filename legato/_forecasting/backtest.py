@@ -126,13 +126,15 @@ def backtest_labels(
         InputError: there is nothing to score.
     """
     task, values = predictor.task, predictor.inputs_of(sequences, lenient=True)
-    answers = predictor.predict_steps(values, sequences.lengths)
     labels, there = task.answers_of(sequences, lenient=True)
     step = expand_ranges(0 * sequences.lengths, sequences.lengths)
     there &= step + task.horizon >= np.repeat(begins, sequences.lengths)
     if task.whole:
         there &= step == np.repeat(sequences.lengths, sequences.lengths) - 1
-    at = np.flatnonzero(there & ~np.isnan(answers[:, 0]))
+    at = np.flatnonzero(there)
+    answers = predictor.predict_at(values, sequences.lengths, at) if len(at) else np.zeros((0, 1))
+    known = ~np.isnan(answers[:, 0])
+    at, answers = at[known], answers[known]
     if not len(at):
         raise InputError(
             "There is nothing to score: no step of the data has a label that the model would "
@@ -140,7 +142,7 @@ def backtest_labels(
         )
     trained = np.repeat(np.arange(len(label_counts)), label_counts)
     chances = {
-        "model": answers[at],
+        "model": answers,
         "majority": majority_probabilities(trained, len(task.labels), len(at)),
     }
     beside, classes = {}, task.labels

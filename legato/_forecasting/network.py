@@ -141,7 +141,7 @@ def encode_inputs(task: Task, inputs, values: np.ndarray):
     parts = []
     if quantities:
         part = values[:, quantities].astype("float64")
-        _check_spread([task.inputs[at].name for at in quantities], part)
+        check_spread([task.inputs[at].name for at in quantities], part)
         scaling = layers.Normalization(
             mean=part.mean(0), variance=standard_deviations(part) ** 2, name="scaling"
         )
@@ -174,7 +174,7 @@ def standard_deviations(values: np.ndarray) -> np.ndarray:
     return np.where(spread > 0, spread, 1.0)
 
 
-def _check_spread(names: list[str], values: np.ndarray) -> None:
+def check_spread(names: list[str], values: np.ndarray) -> None:
     """Raise an InputError if quantities are too small or too large to be scaled."""
     for name, spread in zip(names, standard_deviations(values), strict=True):
         if not MIN_SPREAD <= spread <= MAX_SPREAD:

@@ -10,10 +10,12 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.task import Task
-from legato._forecasting.train_config import TrainConfig
+from legato._forecasting.train_config import TEST, TrainConfig
 from legato._platform.wording import counted
 from legato._series.sequences import Sequences
 from legato._series.splits import split_by_group, split_by_time
+
+CROSS_VALIDATION = "cross-validation"  # parts are scored in turn, and none is set aside
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class Partition:
         fits: (sequences,), the first step after the part that is fitted.
         stops: (sequences,), the first step after the part for early stopping; the rest is the test
             part.
-        by: ``"time"`` or ``"group"``.
+        by: ``"time"``, ``"group"``, or ``CROSS_VALIDATION``.
         notes: a sentence if the test part is longer than the share that was asked for.
     """
 
@@ -77,7 +79,8 @@ def split_parts(
     Raises:
         InputError: a part would leave too little of a sequence, which is named.
     """
-    test, validation = _share_or_count(config.test), _share_or_count(config.validation)
+    test = _share_or_count(TEST if config.test is None else config.test)
+    validation = _share_or_count(config.validation)
     if not config.early_stop:
         validation = 0
     if task.whole and config.split == "time":

@@ -20,7 +20,7 @@ from legato._series.windows import windows_before
 from legato._streams.model_methods import compiled_steps_of
 from legato._streams.streams import Streams
 
-BATCH = 256  # windows that an ensemble sees at once
+BATCH, BATCH_STEPS = 256, 2**15  # windows that an ensemble sees at once, and their time steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,11 +75,28 @@ class Predictor:
         if self.shape.framing != "ensemble":
             return self.predict_steps(values, lengths)[at]
         begins = np.repeat(np.cumsum(lengths) - lengths, lengths)[at]
+        if self.task.whole:
+            return self._predict_sequences(values, begins, at)
         answers = [
             self._predict_windows(windows_before(values, begins[part], at[part], self.shape.steps))
             for part in np.array_split(np.arange(len(at)), -(-len(at) // BATCH) or 1)
         ]
         return np.concatenate(answers)
+
+    def _predict_sequences(
+        self, values: np.ndarray, begins: np.ndarray, at: np.ndarray
+    ) -> np.ndarray:
+        """The outputs of an ensemble that labels sequences, each seen up to some step."""
+        steps = self.shape.steps
+        while steps <= int((at - begins).max()):
+            steps *= 2  # few lengths: few compiled programs
+        most, found = max(1, min(BATCH, BATCH_STEPS // steps)), []
+        for part in np.array_split(np.arange(len(at)), -(-len(at) // most)):
+            before = windows_before(values, begins[part], at[part], steps)
+            count = (at - begins)[part] + 1
+            padded = np.arange(steps) < steps - count[:, None]
+            found.append(self._predict_windows(np.where(padded[..., None], self.pad, before)))
+        return np.concatenate(found)
 
     def _predict_windows(self, windows: np.ndarray) -> np.ndarray:
         """The outputs of an ensemble after windows (rows, steps, inputs), in batches of one size.

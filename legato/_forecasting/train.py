@@ -2,7 +2,8 @@
 
 The test part is set aside before anything is fitted, scaling and vocabularies included. The number
 of epochs can be chosen by early stopping on a part of the rest, and is never chosen on the test
-part. A stateful network reads everything before the part it is scored on, so that its state is warm
+part. An ensemble that labels sequences is scored by cross-validation, unless a test part is asked
+for. A stateful network reads everything before the part it is scored on, so that its state is warm
 there. Then a second network learns from all the data with the same options, and is returned; the
 scores and the intervals remain those of the first.
 """
@@ -20,8 +21,14 @@ import numpy as np
 from legato._errors import InputError
 from legato._forecasting.backtest import estimate_intervals, fingerprint_training
 from legato._forecasting.ensemble import EnsembleTrainer, Layout, default_horizon, plan_layout
-from legato._forecasting.network import Shape
-from legato._forecasting.partition import Partition, split_parts
+from legato._forecasting.label_ensemble import (
+    LEAST_SEQUENCES,
+    LabelEnsembleTrainer,
+    can_label,
+    is_cross_validated,
+)
+from legato._forecasting.network import MAX_ONE_HOT, Shape
+from legato._forecasting.partition import CROSS_VALIDATION, Partition, split_parts
 from legato._forecasting.task import Task, infer_task
 from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trained import Trained
@@ -62,7 +69,7 @@ class Plan:
     _sequences: Sequences
     _parts: Partition
     _reading: dict[str, Any]
-    _ensemble: EnsembleTrainer | None = None
+    _ensemble: EnsembleTrainer | LabelEnsembleTrainer | None = None
 
     @printable_on_stdout
     def __repr__(self) -> str:
@@ -77,7 +84,8 @@ class Plan:
     @property
     def refits(self) -> bool:
         """Whether it will learn from all the data after the score."""
-        return self.config.refit and self.data["test_steps"] > 0
+        is_scored = self.data["test_steps"] > 0 or self._parts.by == CROSS_VALIDATION
+        return self.config.refit and is_scored
 
     def train(self, scoring: AbstractContextManager | None = None) -> Trained:
         """Train the network, and score it; see ``legato.train``.
@@ -134,9 +142,11 @@ class Plan:
         record: dict[str, Any],
     ) -> Trained:
         """Train a network on the steps of each sequence before ``stops``, (sequences,)."""
-        training = self._sequences.between(0 * stops, stops)
+        training, unseen = self._sequences.between(0 * stops, stops), None
         if self._ensemble is None:
             networks, course = Trainer(task, shape, config).fit(training)
+        elif isinstance(self._ensemble, LabelEnsembleTrainer):
+            networks, course, unseen = self._ensemble.fit(task, training)
         else:
             networks, course = self._ensemble.fit(task, training)
         known = {
@@ -151,6 +161,9 @@ class Plan:
             "refit": False,
             "versions": {name: version(name) for name in ("legato", "keras", "jax")},
         }
+        if unseen is not None and self._parts.by == CROSS_VALIDATION:
+            known["scores"], known["refit"] = unseen.scores().as_numbers(), True
+            known["backtest"] = {**unseen.as_numbers(), "seen": []}
         return Trained(networks.model, task, shape, networks.pad, known)
 
 
@@ -241,28 +254,35 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         draft = replace(draft, horizon=horizon)
         if layout is not None and layout.seasons and season is None:
             season = layout.seasons[0]  # found in the data
-    if layout is None:
+    labels = not config.asks_for_one_network and draft.whole and can_label(sequences, draft)
+    if layout is None and not labels:
         if config.framing == "ensemble":
             raise InputError(_no_ensemble(sequences, draft))
         config = config.for_one_network()
     chunks = config.framing == "chunks"
     window = config.steps or season or WINDOW
     windowed = config.framing in ("window", "features")
-    parts = split_parts(sequences, draft, config, window if windowed else 1)
+    if labels and is_cross_validated(config):
+        parts = Partition(sequences.lengths, sequences.lengths, CROSS_VALIDATION)
+    else:
+        parts = split_parts(sequences, draft, config, window if windowed else 1)
     training = parts.training(sequences)
     targets = [each.name for each in draft.targets]
     task = infer_task(training, draft.kind, targets, draft.horizon or None)
     task = replace(task, whole=draft.whole)
     lanes = plan_lanes(training.lengths, config.rows, config.steps) if chunks else None
-    if layout is None:
+    if labels or layout is not None:
+        longest = int(sequences.lengths.max())
+        ensemble = (
+            EnsembleTrainer(layout, config) if layout else LabelEnsembleTrainer(longest, config)
+        )
+        shape = ensemble.shape
+    else:
         ensemble, steps = None, lanes.steps if lanes else window
         stateful = chunks if config.stateful is None else config.stateful
         framing = config.framing or "chunks"
         layers = config.network | config.single_network
         shape = Shape(**layers, stateful=stateful, framing=framing, steps=steps)
-    else:
-        ensemble = EnsembleTrainer(layout, config)
-        shape = ensemble.shape
     facts = _data_facts(sequences, parts)
     facts["notes"] += [*task.unseen_labels(sequences), *parts.notes]
     facts["notes"] += _lacking_origins(config, parts, sequences.lengths, task.horizon)
@@ -284,10 +304,17 @@ def _plan_ensemble(
 
 
 def _no_ensemble(sequences: Sequences, draft: Task) -> str:
+    if draft.whole:
+        return (
+            f"There are {counted(len(sequences), 'sequence')}, and an ensemble labels sequences "
+            f"where there are at least {LEAST_SEQUENCES}, two labels come twice or more, and no "
+            f"input has more than {MAX_ONE_HOT} categories. Give more sequences, or take a "
+            "single network (--framing chunks)."
+        )
     if draft.kind != "forecast":
         return (
-            f"The task is to {draft.kind}, and an ensemble forecasts quantities. Leave out "
-            "framing='ensemble' (--framing), or take another framing."
+            f"The task is to {draft.kind}, and an ensemble forecasts quantities, or labels whole "
+            "sequences. Leave out framing='ensemble' (--framing), or take another framing."
         )
     return (
         f"The longest sequence has {sequences.lengths.max():,} steps, too few for an ensemble to "

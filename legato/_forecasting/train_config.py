@@ -22,6 +22,7 @@ Cell = Literal["lstm", "gru", "simple"]
 Split = Literal["time", "group"]
 DATA, NETWORK, TRAINING = "The data", "The network", "The training"  # panels of the help
 EPOCHS = 200  # of a single network
+TEST = 0.2  # the test part
 _NETWORK: dict[str, Any] = {"cell": "lstm", "units": 32, "layers": 1}
 _REGULAR: dict[str, Any] = {"dropout": 0.0, "recurrent_dropout": 0.0, "bidirectional": False}
 _OF_ONE_NETWORK = (
@@ -41,10 +42,12 @@ class TrainConfig:
     """Options of ``legato.train`` and ``legato.plan``, which take the fields as keywords.
 
     By default, quantities are forecast by an ensemble of linear forecasters and recurrent networks,
-    weighed by a backtest (``framing="ensemble"``); naming ``framing``, ``steps``, ``rows``,
-    ``cell``, ``units``, ``layers``, ``bidirectional``, ``dropout``, ``recurrent_dropout``,
-    ``stateful``, ``epochs`` or ``early_stop`` asks for a single network. Labels are always learnt
-    by a single network, from chunks by default.
+    weighed by a backtest (``framing="ensemble"``), and sequences with one label each are labelled
+    by an ensemble of random convolutions, summaries and recurrent networks, weighed and scored by
+    cross-validation. Naming ``framing``, ``steps``, ``rows``, ``cell``, ``units``, ``layers``,
+    ``bidirectional``, ``dropout``, ``recurrent_dropout``, ``stateful``, ``epochs`` or
+    ``early_stop`` asks for a single network. A label of each step, or the next label, is always
+    learnt by a single network, from chunks by default.
 
     Framings of a single network: ``"chunks"`` cuts long sequences in consecutive chunks, with an
     output at every step; ``"window"`` takes windows of a fixed number of steps, with one output;
@@ -111,8 +114,8 @@ class TrainConfig:
         None,
         NETWORK,
         "An ensemble, or how the samples of a single network are cut: consecutive chunks, windows "
-        "of time steps or of features, prefixes, or random runs; default: an ensemble to forecast, "
-        "if no other option of the network is given; else chunks.",
+        "of time steps or of features, prefixes, or random runs; default: an ensemble to forecast "
+        "or to label whole sequences, if no other option of the network is given; else chunks.",
     )
     steps: int | None = _option(
         None,
@@ -170,10 +173,12 @@ class TrainConfig:
         "Test on the last steps of every sequence (time) or on whole sequences (group); default: "
         "group if every sequence has one label, else time.",
     )
-    test: float = _option(
-        0.2,
+    test: float | None = _option(
+        None,
         TRAINING,
-        "Size of the test part: a share, or a whole number of steps or of sequences; 0: none.",
+        "Size of the test part: a share, or a whole number of steps or of sequences; 0: none; "
+        "default: 0.2, and none for an ensemble that labels sequences, which is scored by "
+        "cross-validation.",
     )
     validation: float = _option(
         0.15,
@@ -230,7 +235,7 @@ class TrainConfig:
         """Check the numbers that are no counts."""
         for name in ("test", "validation"):
             share = getattr(self, name)
-            if not share >= 0 or (share > 1 and share % 1):
+            if share is not None and (not share >= 0 or (share > 1 and share % 1)):
                 raise InputError(
                     f"{name} is {share}; a share below 1 or a whole number was expected."
                 )

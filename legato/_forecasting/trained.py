@@ -284,11 +284,11 @@ class Trained(Predictor):
         """
         task = self._check_kind("classify")
         sequences = self.read(data, answered=False)
-        answers = self.predict_steps(self.inputs_of(sequences), sequences.lengths)
         ends = sequences.offsets[1:] - 1
-        self._check_answered(sequences, answers[ends, 0])
-        at = ends if task.whole else np.arange(len(answers))
-        return Labelled.of(sequences, task.labels, at, answers[at], task.whole)
+        at = ends if task.whole else np.arange(len(sequences.values))
+        answers = self.predict_at(self.inputs_of(sequences), sequences.lengths, at)
+        self._check_answered(sequences, (answers if task.whole else answers[ends])[:, 0])
+        return Labelled.of(sequences, task.labels, at, answers, task.whole)
 
     def read(self, data, answered: bool = True) -> Sequences:
         """Data with the columns the model was trained on.

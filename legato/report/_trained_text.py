@@ -44,7 +44,7 @@ def summary_lines(trained: Trained) -> list[tuple[str, str]]:
     course = training["course"]
     return [
         *_data_lines(data, trained.task),
-        *_network_lines(trained.shape, course),
+        *_network_lines(trained.task, trained.shape, course),
         ("training", _describe_training(training)),
         ("split", _describe_split(data)),
         *([("refit", _describe_refit(data))] if trained.known.get("refit") else []),
@@ -79,7 +79,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
     rows, padding = (plan.lanes.rows, plan.lanes.padding) if plan.lanes else (None, 0.0)
     lines = [
         *_data_lines(plan.data, plan.task),
-        *_network_lines(plan.shape, {"rows": rows, "padding": padding}),
+        *_network_lines(plan.task, plan.shape, {"rows": rows, "padding": padding}),
         ("training", rate),
         ("split", _describe_split(plan.data)),
         *([("refit", _describe_refit(plan.data))] if plan.refits else []),
@@ -114,6 +114,8 @@ def _describe_data(data: dict) -> str:
 
 def _describe_split(data: dict) -> str:
     learnt, kept = data["learnt_steps"], data["test_steps"]
+    if data["split"] == "cross-validation":
+        return "cross-validation: each sequence is scored by members that did not learn from it"
     parts = f"{counted(learnt, 'step')} learnt from, {kept:,} kept for the score"
     return f"by {data['split']}: {parts}"
 
@@ -122,7 +124,7 @@ def _describe_refit(data: dict) -> str:
     return f"after the score on all {counted(data['steps'], 'step')}: the model that is kept"
 
 
-def _network_lines(shape, course: dict) -> list[tuple[str, str]]:
+def _network_lines(task, shape, course: dict) -> list[tuple[str, str]]:
     """The lines on the network, or on the members of an ensemble and why they were chosen."""
     if shape.framing != "ensemble":
         return [("network", _describe_network(shape, course["rows"], course["padding"]))]
@@ -130,6 +132,9 @@ def _network_lines(shape, course: dict) -> list[tuple[str, str]]:
     networks = f"{shape.cell} networks of {counted(shape.units, 'unit')}"
     lines = [("ensemble", f"linear forecasters and {networks}, on {window}")]
     found = course.get("ensemble")
+    if task.whole:
+        lines = [("ensemble", f"random convolutions, summaries and {networks}, of sequences")]
+        return lines if found is None else lines + _member_lines(found)
     if found is None:
         return lines
     several = len(found["targets"]) > 1
@@ -148,6 +153,23 @@ def _network_lines(shape, course: dict) -> list[tuple[str, str]]:
             )
         )
     return lines
+
+
+def _member_lines(found: dict) -> list[tuple[str, str]]:
+    """The lines on the members of an ensemble of labels."""
+    members = sorted(found["members"], key=lambda member: -member["weight"])
+    total = sum(member["weight"] for member in members)
+    shares = [
+        f"{member['name']} {100 * member['weight'] / total:.0f} %"
+        for member in members
+        if member["weight"] > 0
+    ]
+    right = [f"{member['name']} {100 * member['accuracy']:.1f} %" for member in found["members"]]
+    held_out = f"{counted(found['held_out'], 'sequence')} held out"
+    if found["parts"] > 1:
+        held_out += f" in {found['parts']} parts"
+    alone = f"right in {held_out}, each alone: {', '.join(right)}"
+    return [("weights", ", ".join(shares)), ("members", alone)]
 
 
 def _describe_network(shape, rows: int | None, padding: float) -> str:

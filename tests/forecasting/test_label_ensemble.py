@@ -1,0 +1,287 @@
+"""Ensembles that label whole sequences: what they find, what they must not see, and their file."""
+
+from functools import partial
+
+import keras
+import numpy as np
+import pytest
+
+import legato
+from legato import Column, InputError, Sequences
+from legato._forecasting import label_ensemble, sequence_features, sequence_networks
+from legato._forecasting.label_ensemble import LabelEnsembleTrainer
+from legato._forecasting.sequence_networks import Readers
+from legato._forecasting.task import infer_task
+from legato._forecasting.train_config import TrainConfig
+
+SMALL = (
+    (sequence_networks, "UPDATES", 40),
+    (sequence_features, "FILTERS", 200),
+    (sequence_features, "LEAST_FILTERS", 200),
+)
+COUNT, LONGEST = 30, 20
+
+
+def small(patch: pytest.MonkeyPatch, seeds: int = 1) -> None:
+    for module, name, value in SMALL:
+        patch.setattr(module, name, value)
+    patch.setattr(label_ensemble, "Readers", partial(Readers, seeds=seeds))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    small(monkeypatch)
+
+
+def bumps(count: int = COUNT, seed: int = 0, labels=None) -> Sequences:
+    """Noise of 10 to 20 steps in two columns and a mode; in half of them a bump in the first."""
+    rng = np.random.default_rng(seed)
+    bump = np.arange(count) % 2
+    lengths = rng.integers(10, LONGEST + 1, count)
+    lengths[0] = LONGEST
+    labels = bump if labels is None else labels
+    parts = []
+    for at, length in enumerate(lengths):
+        values = rng.normal(0, 0.4, (length, 2))
+        begin = rng.integers(0, length - 5)
+        values[begin : begin + 5, 0] += bump[at] * np.array([1.0, 3.0, 5.0, 3.0, 1.0])
+        mode = rng.integers(0, 3, length)
+        parts.append(np.column_stack([values, mode, np.full(length, labels[at])]))
+    columns = (
+        Column("x"),
+        Column("y"),
+        Column("mode", ("on", "off", "idle"), (0.0, 1.0, 2.0)),
+        Column("state", ("flat", "bump"), (0.0, 1.0)),
+    )
+    names = tuple(f"s{at}" for at in range(count))
+    return Sequences(np.concatenate(parts), lengths, columns, names)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    with pytest.MonkeyPatch.context() as patch:
+        small(patch, seeds=2)
+        return legato.train(bumps(), verbose=0)
+
+
+def fitter_of(data: Sequences) -> tuple:
+    """What the cross-validation of an ensemble takes, and its function."""
+    task, config = infer_task(data, "classify"), TrainConfig(verbose=0)
+    trainer = LabelEnsembleTrainer(int(data.lengths.max()), config)
+    own = label_ensemble._Data(task, data)
+    return trainer, own, label_ensemble._Fitter(own, trainer.readers, config)
+
+
+# What it finds.
+
+
+def test_a_planted_pattern_is_found_in_sequences_that_it_did_not_learn_from(trained):
+    assert trained.shape.framing == "ensemble"
+    found = trained.evaluate(bumps(60, seed=1))
+    assert found.model.accuracy > 0.9
+    assert found.model.cross_entropy_nats < 0.4
+
+
+def test_every_sequence_is_scored_once_by_cross_validation(trained):
+    scores = trained.scores
+    assert scores["predictions"] == COUNT
+    assert scores["model"]["accuracy"] > 0.8
+    assert np.sum(scores["confusion"], 1).tolist() == [COUNT // 2] * 2
+    assert trained.known["refit"]
+    assert trained.known["backtest"]["sequence"] == [*range(COUNT)]
+    assert trained.known["label_counts"] == [COUNT // 2] * 2
+    members = trained.known["training"]["course"]["ensemble"]["members"]
+    assert [each["name"] for each in members] == [*label_ensemble.MEMBERS]
+
+
+def test_probabilities_add_up_to_1(trained):
+    found = trained.classify(bumps(9, seed=2)).probabilities
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
+    assert (found > 0).all()
+
+
+def test_one_seed_gives_one_ensemble(trained, monkeypatch):
+    small(monkeypatch, seeds=2)
+    again = legato.train(bumps(), verbose=0)
+    for one, other in zip(again.model.get_weights(), trained.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+# What it must not see.
+
+
+def test_labels_drawn_at_random_are_scored_as_chance():
+    labels = np.random.default_rng(8).permutation(np.arange(60) % 2)
+    found = legato.train(bumps(60, labels=labels), verbose=0).scores
+    assert found["model"]["interval"][0] < 0.5 < found["model"]["interval"][1]
+    assert found["model"]["cross_entropy_nats"] < 0.8  # and the probabilities know it
+    assert "not distinguishable" in found["verdict"]
+
+
+def test_a_label_has_no_influence_on_the_members_that_it_scores(monkeypatch):
+    def halves(labels, seed):
+        yield from np.split(np.arange(len(labels)), 2)
+
+    monkeypatch.setattr(label_ensemble, "_parts", halves)
+    answers = []
+    for changed in (False, True):
+        labels = np.arange(20) % 2
+        labels[:2] = labels[1::-1] if changed else labels[:2]
+        trainer, data, fitter = fitter_of(bumps(20, labels=labels))
+        _, predicted, _ = trainer._label_unseen(data, fitter)
+        answers.append(predicted)
+    np.testing.assert_array_equal(answers[0][:, :10], answers[1][:, :10])
+    assert np.abs(answers[0][:, 10:] - answers[1][:, 10:]).max() > 1e-3
+
+
+def test_values_that_are_scored_have_no_influence_on_the_scaling():
+    _, data, _ = fitter_of(bumps())
+    learnt = np.arange(20)
+    before = data.encode(learnt)[learnt]
+    data.values[~data.steps_of(learnt), :2] *= 1000.0
+    np.testing.assert_array_equal(data.encode(learnt)[learnt], before)
+
+
+def test_every_label_is_spread_over_the_parts():
+    labels = np.repeat([0, 1, 2], [25, 11, 1])
+    parts = list(label_ensemble._parts(labels, 7))
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(37))
+    for each in parts:
+        counts = np.bincount(labels[each], minlength=3)
+        assert counts[0] == 5
+        assert 2 <= counts[1] <= 3
+
+
+def test_of_many_sequences_one_part_is_held_out(monkeypatch):
+    monkeypatch.setattr(label_ensemble, "FEW", 5)
+    trained = legato.train(bumps(), verbose=0)
+    assert trained.scores["predictions"] == 5
+    assert trained.known["training"]["course"]["ensemble"]["parts"] == 1
+
+
+# The same sequence has the same label.
+
+
+def test_neither_order_nor_company_nor_padding_matters(trained):
+    data = bumps(12, seed=3)
+    found = trained.classify(data).probabilities
+    order = np.random.default_rng(1).permutation(12)
+    moved = trained.classify(data.select(order)).probabilities
+    np.testing.assert_allclose(moved, found[order], rtol=1e-4, atol=1e-6)
+    alone = trained.classify(data.select([4])).probabilities
+    np.testing.assert_allclose(alone, found[4:5], rtol=1e-4, atol=1e-6)
+    sequences = np.split(trained.inputs_of(data), data.offsets[1:-1])
+    for before in (0, 7):
+        steps = np.full((before, 3), trained.pad, "float32")
+        one = np.concatenate([steps, sequences[4]])[None]
+        direct = trained.model.predict(one, verbose=0)
+        np.testing.assert_allclose(direct, alone, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sequence_longer_than_all_learnt_from_is_seen_as_a_whole(trained):
+    values = np.random.default_rng(2).normal(0, 0.4, (3 * LONGEST, 2))
+    values[:5, 0] += [1.0, 3.0, 5.0, 3.0, 1.0]  # further back than the longest
+    long = {"x": values[:, 0], "y": values[:, 1], "mode": ["on"] * len(values)}
+    bump = trained.classify(long).probabilities
+    inputs = trained.inputs_of(trained.read(long, answered=False))
+    direct = trained.model.predict(inputs[None], verbose=0)
+    np.testing.assert_allclose(bump, direct, rtol=1e-4, atol=1e-6)
+
+
+def test_the_file_opens_in_plain_keras_and_in_legato(trained, tmp_path):
+    path = tmp_path / "bumps.keras"
+    trained.save(path)
+    data = bumps(5, seed=4)
+    found = trained.classify(data).probabilities
+    opened = legato.Trained.load(path)
+    np.testing.assert_array_equal(opened.classify(data).probabilities, found)
+    assert opened.evaluate(bumps(8, seed=5)).predictions == 8
+    plain = keras.models.load_model(path)
+    for at, own in enumerate(np.split(trained.inputs_of(data), data.offsets[1:-1])):
+        answer = plain.predict(own[None], verbose=0)
+        np.testing.assert_allclose(answer, found[at : at + 1], rtol=1e-4, atol=1e-6)
+
+
+def test_a_live_sequence_gets_the_label_of_the_whole(trained):
+    data = bumps(3, seed=6)
+    pool, found = trained.streams(), trained.classify(data).probabilities
+    for at in range(3):
+        for step in trained.inputs_of(data.select([at])):
+            answer = pool.feed({f"s{at}": step})[f"s{at}"]
+        np.testing.assert_allclose(answer, found[at], rtol=1e-4, atol=1e-6)
+    assert trained.told(answer)["label"] in ("flat", "bump")
+
+
+# Options.
+
+
+def test_an_option_of_the_network_asks_for_a_single_one():
+    data = bumps()
+    assert legato.plan(data).shape.framing == "ensemble"
+    assert legato.plan(data).refits
+    for option in ({"units": 3}, {"epochs": 1}, {"framing": "chunks"}, {"early_stop": 1}):
+        assert legato.plan(data, **option).shape.framing != "ensemble"
+    planned = legato.plan(data, framing="ensemble", units=3, cell="gru")
+    assert (planned.shape.units, planned.shape.cell) == (3, "gru")
+
+
+@pytest.mark.parametrize("option", [{"test": 6}, {"refit": False}])
+def test_a_test_part_is_set_aside_where_it_is_asked_for(option):
+    found = legato.train(bumps(), verbose=0, **option)
+    assert found.scores["predictions"] == 6
+    assert found.known["data"]["split"] == "group"
+    assert found.known["refit"] == ("refit" not in option)
+
+
+def test_without_a_test_part_there_is_no_score():
+    assert legato.train(bumps(12), verbose=0, test=0).scores == {}
+
+
+def test_a_label_of_each_step_is_learnt_by_a_single_network():
+    table = {"x": [0.0, 1.0] * 40, "sky": ["dry", "wet"] * 40}
+    assert legato.plan(table, task="classify").shape.framing == "chunks"
+
+
+# Bad and unusual input.
+
+
+def test_a_label_of_one_sequence_and_sequences_of_one_step():
+    data = bumps(14)
+    ends = np.where(np.arange(14) < 6, 1, data.lengths)
+    short = data.between(0 * ends, ends)
+    place, last = short.place("state"), short.offsets[-2]
+    values = short.values.copy()
+    values[:, place] = 0.0
+    values[short.offsets[3] : short.offsets[5], place] = 1.0
+    values[last:, place] = 2.0
+    columns = (*short.columns[:3], Column("state", ("a", "b", "c"), (0.0, 1.0, 2.0)))
+    odd = Sequences(values, short.lengths, columns, short.names)
+    trained = legato.train(odd, verbose=0)
+    found = trained.classify(odd)
+    assert np.isfinite(found.probabilities).all()
+    assert trained.scores["recall"]["c"] == 0.0  # it was never learnt where it was scored
+    assert trained.task.labels == ("a", "b", "c")
+
+
+def test_few_sequences_train_a_single_network_and_are_no_ensemble():
+    few = bumps(9)
+    assert legato.plan(few).shape.framing == "chunks"
+    with pytest.raises(InputError, match="There are 9 sequences, and an ensemble labels sequences"):
+        legato.plan(few, framing="ensemble")
+
+
+def test_one_label_only_is_refused():
+    with pytest.raises(InputError, match="'state' is constant where the model would be trained"):
+        legato.plan(bumps(labels=np.zeros(COUNT, int)))
+
+
+def test_a_missing_value_is_named(trained):
+    rows = {
+        "case": ["a"] * 3 + ["b"] * 3,
+        "x": [1.0, 2.0, None, 3.0, 4.0, 5.0],
+        "label": list("pppqqq"),
+    }
+    with pytest.raises(InputError, match=r"row 2 .* 'x': the value is missing"):
+        legato.train(rows, group="case", verbose=0)
+    with pytest.raises(InputError, match="the value is missing"):
+        trained.classify({"x": [1.0, None], "y": [1.0, 2.0], "mode": ["on", "on"]})
