@@ -16,7 +16,7 @@ from legato._series.sequences import Column
 
 NEEDED = {"read", "season", "label_counts", "seen"}  # keys of what is known of a training
 _READING = {"group", "time", "columns", "categorical", "missing"}
-_LATER_READING = {"dates", "zone"}  # absent from older files
+_LATER_READING = {"dates", "zone", "fill", "every", "every_by"}  # absent from older files
 
 
 def check_task(task: Task) -> None:

@@ -339,7 +339,7 @@ def _lacking_origins(
 
 def _check_not_given(reading: dict[str, Any]) -> None:
     """Raise an InputError if options of ``legato.read`` come with sequences already read."""
-    given = [name for name, value in reading.items() if value and value != "error"]
+    given = [name for name, value in reading.items() if value and value not in ("error", "mean")]
     if given:
         raise InputError(
             f"The data are Sequences, which were read already, so {', '.join(given)} cannot be "

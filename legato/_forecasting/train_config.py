@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, get_args
 from legato._errors import InputError
 from legato._platform.wording import listed
 from legato._series.missing_values import MissingPolicy
-from legato._series.time_options import DateOrder
+from legato._series.time_options import DateOrder, EveryRule, FillPolicy
 
 Kind = Literal["forecast", "classify", "generate"]
 Framing = Literal["chunks", "window", "features", "prefix", "runs", "ensemble"]
@@ -29,6 +29,7 @@ _OF_ONE_NETWORK = (
     *("framing", "steps", "rows", "cell", "units", "layers", "stateful", "epochs"),
     *_REGULAR,
 )
+_TIME_READING = ("missing", "dates", "zone", "fill", "every", "every_by")
 T = TypeVar("T")
 
 
@@ -108,6 +109,18 @@ class TrainConfig:
         DATA,
         "Time zone of times without one, such as Europe/Berlin, for the hours at which summer time "
         "begins and ends.",
+    )
+    fill: FillPolicy | None = _option(
+        None,
+        DATA,
+        "Put in the rows that equal steps of times leave out, and fill all missing values with the "
+        "last known value, what is between two known ones, or 0.",
+    )
+    every: str | None = _option(
+        None, DATA, "Resample to steps of this length, such as 15min, 1h, 1d, 1w or 1mo."
+    )
+    every_by: EveryRule = _option(
+        "mean", DATA, "What a step of resampled data is given of its values; of labels, the last."
     )
     shortest: int = _option(1, DATA, "Minimum length: shorter sequences are left out.", 1)
     framing: Framing | None = _option(
@@ -216,6 +229,8 @@ class TrainConfig:
             "task": Kind,
             "missing": MissingPolicy,
             "dates": DateOrder,
+            "fill": FillPolicy,
+            "every_by": EveryRule,
             "framing": Framing,
             "cell": Cell,
             "split": Split,
@@ -309,7 +324,7 @@ class TrainConfig:
         return {
             **{name: getattr(self, name) for name in ("group", "time", "columns")},
             "categorical": list(labels),
-            **{name: getattr(self, name) for name in ("missing", "dates", "zone")},
+            **{name: getattr(self, name) for name in _TIME_READING},
         }
 
     @property

@@ -1,12 +1,13 @@
 """Missing values: which values count as missing, and the policies that refuse, drop or fill them.
 
-Gaps are filled from earlier values of the same sequence only.
+Values are filled from earlier ones of the same sequence only, but where they are interpolated.
 """
 
 from typing import TYPE_CHECKING, Literal
 
 from legato._errors import InputError
 from legato._platform.wording import counted
+from legato._series.time_options import FillPolicy
 
 # NumPy is not imported with this module, so that ``legato train --help`` is quick.
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 MissingPolicy = Literal["error", "drop", "forward"]  # how missing values are handled
 MISSING_TOKENS = ("", "NA", "N/A", "NaN", "nan", "null", "None")
+_FILLED = {
+    "forward": "filled with the last known of the same sequence",
+    "interpolate": "interpolated between the known ones before and after of the same sequence, or "
+    "the last known where none is after",
+    "zero": "filled with 0, labels with the last known",
+}
 _NEEDS_CLEANING = rf"^\s|\s$|^({'|'.join(MISSING_TOKENS)})$"
 
 
@@ -73,9 +80,18 @@ def handle_missing(
     values: "np.ndarray",
     rows: "np.ndarray",
     lengths: "np.ndarray",
-    policy: MissingPolicy,
+    policy: "MissingPolicy | FillPolicy",
+    times: "np.ndarray | None" = None,
 ) -> "tuple[np.ndarray | None, tuple[str, ...]]":
     """Refuse, leave out or fill in place the rows whose values are missing.
+
+    Args:
+        table: the table, for messages.
+        columns: of the values; labels are always filled with the last known one.
+        values: (rows, columns), NaN where one is missing.
+        rows, lengths: the line of each row, and the rows of each sequence.
+        policy: what is done.
+        times: (rows,), between which values are interpolated; None: between rows.
 
     Returns:
         Which rows are kept, (rows,), None if all are; and a note.
@@ -97,19 +113,43 @@ def handle_missing(
         others = f", the first of {count:,} such" if count > 1 else ""
         cell = table.describe_cell(int(np.searchsorted(table.rows, rows[first])), name)
         raise MissingValueError(f"{cell}: the value is missing{others}.")
-    drop = policy == "drop"
-    complete = np.logical_not(is_missing.any(axis=1))
-    kept = complete if drop else _fill_forward(values, is_missing, lengths)
-    left = counted(int((~kept).sum()), "row")
-    note = f"{many}: {left} left out."
-    if not drop:
-        note = f"{many}: {is_missing[kept].sum():,} filled with the last known of the same sequence"
+    if policy == "drop":
+        kept = np.logical_not(is_missing.any(axis=1))
+        note = f"{many}: {counted(int((~kept).sum()), 'row')} left out."
+    else:
+        if policy != "forward":
+            numeric = [at for at, column in enumerate(columns) if column.is_numeric]
+            _fill_quantities(values, numeric, lengths, None if policy == "zero" else times)
+        kept = _fill_forward(values, np.isnan(values), lengths)
+        left = counted(int((~kept).sum()), "row")
+        note = f"{many}: {is_missing[kept].sum():,} {_FILLED[policy]}"
         note += "." if kept.all() else f", {left} before the first known left out."
     if not kept.any():
         raise InputError(
             f"{table.source}: {many}, and no row would be left with missing={policy!r}."
         )
     return kept, (note,)
+
+
+def _fill_quantities(
+    values: "np.ndarray", numeric: list[int], lengths: "np.ndarray", times: "np.ndarray | None"
+) -> None:
+    """Fill in, in place, zeros (``times`` None), or what is between two known values."""
+    import numpy as np
+
+    if times is None:
+        values[:, numeric] = np.nan_to_num(values[:, numeric], nan=0.0)
+        return
+    ends = np.cumsum(lengths)
+    for begin, end in zip(ends - lengths, ends, strict=True):
+        for at in numeric:
+            column = values[begin:end, at]
+            known = np.flatnonzero(~np.isnan(column))
+            if not 0 < len(known) < len(column):
+                continue
+            clock = (times[begin:end] - times[begin]).astype(float)
+            within = slice(known[0], known[-1] + 1)  # what is before or after it is not between
+            column[within] = np.interp(clock[within], clock[known], column[known])
 
 
 def _fill_forward(

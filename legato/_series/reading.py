@@ -16,12 +16,14 @@ from legato._platform.checks import check_choice
 from legato._platform.input_files import refusing_damage
 from legato._series.columns import check_spread, read_column
 from legato._series.file_formats import find_format, open_data
+from legato._series.gap_filling import insert_missing_rows
 from legato._series.missing_values import (
     MissingPolicy,
     check_no_missing,
     handle_missing,
     mark_missing,
 )
+from legato._series.resampling import Resampling, resample
 from legato._series.sequences import Column, Sequences
 from legato._series.tables import (
     ColumnRequest,
@@ -39,7 +41,7 @@ from legato._series.time_column import (
     read_times,
     to_instants,
 )
-from legato._series.time_options import DateOrder
+from legato._series.time_options import DateOrder, EveryRule, FillPolicy
 from legato._series.time_zones import NamedZone
 
 
@@ -50,6 +52,8 @@ class ReadingOptions:
     missing: MissingPolicy = "error"
     dates: DateOrder | None = None
     zone: NamedZone | None = None
+    fill: FillPolicy | None = None
+    every: Resampling | None = None
 
 
 def read(
@@ -62,6 +66,9 @@ def read(
     missing: MissingPolicy = "error",
     dates: DateOrder | None = None,
     zone: str | None = None,
+    fill: FillPolicy | None = None,
+    every: str | None = None,
+    every_by: EveryRule = "mean",
 ) -> Sequences:
     """Read sequences.
 
@@ -89,6 +96,14 @@ def read(
         zone: the time zone of times without one, such as ``"Europe/Berlin"``: of an hour that comes
             twice where summer time ends, the second is the later one. Times that have an offset
             from UTC are shown in the zone.
+        fill: puts in the rows that equal steps of times leave out, and fills all missing values:
+            ``"forward"`` with the last known value of the same sequence, ``"interpolate"`` with
+            what is between the known ones before and after, ``"zero"`` with 0; labels with the last
+            known. In place of ``missing``.
+        every: resamples to steps of a length such as ``"15min"``, ``"1h"``, ``"1d"``, ``"1w"`` or
+            ``"1mo"``, named by their beginnings.
+        every_by: what a step is given of its values: their ``"mean"``, ``"sum"`` or the ``"last"``
+            of them; of labels always the last.
 
     Returns:
         The sequences in order of first appearance, values float64 (of characters int32); its
@@ -107,7 +122,21 @@ def read(
     check_choice("missing", missing, get_args(MissingPolicy))
     if dates is not None:
         check_choice("dates", dates, get_args(DateOrder))
-    options = ReadingOptions(missing, dates, None if zone is None else NamedZone(zone))
+    check_choice("every_by", every_by, get_args(EveryRule))
+    if fill is not None:
+        check_choice("fill", fill, get_args(FillPolicy))
+        if missing != "error":
+            raise InputError(
+                f"fill={fill!r} says what missing values become, and missing={missing!r} came with "
+                "it. Leave one of the two out."
+            )
+    options = ReadingOptions(
+        missing,
+        dates,
+        None if zone is None else NamedZone(zone),
+        fill,
+        None if every is None else Resampling.of(every, every_by),
+    )
     request = ColumnRequest(
         group,
         time,
@@ -155,7 +184,26 @@ def _sequences_from_table(
         notes = (f"Times are those of the frame's index, as {time!r}.", *notes)
     columns, values = _read_values(table, used, request, order)
     rows = table.rows if order is None else table.rows[order]
-    kept, more = handle_missing(table, columns, values, rows, lengths, options.missing)
+    draft = Sequences(
+        values,
+        lengths,
+        columns,
+        names,
+        times,
+        source=table.source,
+        zone=None if clock is None else clock.zone,
+    )
+    if options.every is not None:
+        draft, of_rows = resample(draft, options.every)
+        rows, notes = rows[of_rows], notes + draft.notes
+    if options.fill is not None:
+        if draft.times is not None:
+            check_no_duplicates(table, draft.times, draft.lengths, names, rows, group)
+        draft, of_rows = insert_missing_rows(draft)
+        rows, notes = rows[of_rows], notes + draft.notes
+    values, times, lengths = draft.values, draft.times, draft.lengths
+    policy = options.fill or options.missing
+    kept, more = handle_missing(table, columns, values, rows, lengths, policy, times)
     if kept is not None:
         lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
         values, rows = values[kept], rows[kept]

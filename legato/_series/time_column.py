@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.wording import counted
 from legato._series.column_types import as_integers
-from legato._series.frequency import format_step, format_time, same_sequence
+from legato._series.frequency import Spacing, format_step, format_time, same_sequence
+from legato._series.gap_filling import count_missing
 from legato._series.missing_values import check_no_missing, mark_missing
 from legato._series.sequences import Sequences
 from legato._series.tables import Table
@@ -298,5 +300,13 @@ def describe_gaps(sequences: Sequences) -> tuple[str, ...]:
             )
     return (
         f"Steps are of {spacing}, with {gaps}{longest}, after {format_time(shown)}"
-        f"{_in_sequence(sequences.names, lengths, at)}.{advice}",
+        f"{_in_sequence(sequences.names, lengths, at)}{_describe_missing(spacing)}.{advice}",
     )
+
+
+def _describe_missing(spacing: Spacing) -> str:
+    """How many rows the gaps lack, and what to do about it; empty if they are no whole steps."""
+    count = int(count_missing(spacing).sum())
+    if not count:
+        return ""
+    return f": {counted(count, 'row')} missing, which fill= (--fill) puts in"

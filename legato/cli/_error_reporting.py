@@ -15,7 +15,8 @@ from legato._platform.output_streams import make_printable
 from legato.cli._interrupts import InterruptedAfterError, exit_at_once, resent_interrupts
 
 _ARGUMENT = re.compile(
-    r"(?<![\w'\"-])(group|time|columns|categorical|missing|shortest|window|pad|limit|other_weights)"
+    r"(?<![\w'\"-])(group|time|columns|categorical|missing|shortest|window|pad|limit|other_weights|"
+    r"dates|zone|fill|every|every_by)"
     r"=('[^']*'|\d+(?:\.\d+)?|n\b|True\b|)"
 )
 
@@ -63,7 +64,7 @@ def name_options(message: str) -> str:
         >>> name_options("Name it with time='month', or leave it out with columns=.")
         "Name it with --time 'month', or leave it out with --column."
     """
-    options = {"columns": "column", "other_weights": "other-weights"}
+    options = {"columns": "column", "other_weights": "other-weights", "every_by": "every-by"}
 
     def option(match: re.Match) -> str:
         value = "" if match[2] == "True" else match[2]

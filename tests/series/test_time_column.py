@@ -140,18 +140,21 @@ NOTES = {
         "g,t,x\na,2001-01-31,1\na,2001-02-28,2\na,2001-03-31,2\na,2001-08-31,3\n"
         "b,2001-01-01,1\nb,2001-02-01,1\nb,2001-04-01,1\nb,2001-05-01,2\nb,2001-06-01,3\n",
         {"group": "g"},
-        ["Steps are of 1 month, with 2 gaps: the longest, 5 months, after 2001-03 in 'a'."],
+        ["Steps are of 1 month, with 2 gaps: the longest, 5 months, after 2001-03 in 'a': 5 rows "
+         "missing, which fill= (--fill) puts in."],
     ),
     "hours": (
         "t,x\n2001-01-01 00:00:00,1\n2001-01-01 01:00:00,1\n2001-01-01 02:00:00,1\n"
         "2001-01-04 02:00:00,2\n",
         {},
-        ["Steps are of 1 hour, with 1 gap: 3 days, after 2001-01-01T02:00."],
+        ["Steps are of 1 hour, with 1 gap: 3 days, after 2001-01-01T02:00: 71 rows missing, "
+         "which fill= (--fill) puts in."],
     ),
     "decimals": (
         "t,x\n0.1,1\n0.2,1\n0.30000000000000004,2\n0.6,3\n0.7,3\n",
         {},
-        ["Steps are of 0.1, with 1 gap: 0.3, after 0.3."],
+        ["Steps are of 0.1, with 1 gap: 0.3, after 0.3: 2 rows missing, which fill= (--fill) "
+         "puts in."],
     ),
     "irregular": ("t,x\n1,1\n2,2\n5,5\n11,5\n", {}, ["Times are irregular: steps of 1 to 6."]),
     "dropped": (

@@ -1,0 +1,78 @@
+"""Gaps: rows that are missing between equal steps of times are put in, without values.
+
+What their values become, and those of other rows that have none, is for ``missing_values``.
+"""
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._platform.wording import counted
+from legato._series.frequency import Spacing, same_sequence
+from legato._series.sequences import Sequences
+
+_MOST_ROWS, _MOST_TIMES = 1_000_000, 20  # that are put in, unless there are a part as many
+
+
+def count_missing(spacing: Spacing) -> np.ndarray:
+    """The rows that are missing in each step, (steps,): 0 where it is not a multiple of the common
+    one.
+    """
+    parts = spacing.steps / spacing.common
+    whole = np.round(parts)
+    exact = np.isclose(parts, whole, rtol=0, atol=1e-6)
+    return np.where(exact, np.maximum(whole - 1, 0), 0).astype(int)
+
+
+def insert_missing_rows(sequences: Sequences) -> tuple[Sequences, np.ndarray]:
+    """Put in rows where times leave them out.
+
+    Args:
+        sequences: with times; values may be NaN.
+
+    Returns:
+        The sequences, with the new rows, whose values are NaN, and a note; and the row that each
+        row is, or comes after, (time steps of all sequences,).
+
+    Raises:
+        InputError: there would be very many, or the sequences have no times.
+    """
+    if sequences.times is None:
+        raise InputError(
+            f"{sequences.source}: fill= puts in rows that times leave out, and the column of times "
+            "is not named: name it with time=, or fill values only with missing='forward'."
+        )
+    rows, spacing = np.arange(len(sequences.times)), sequences.spacing
+    if spacing is None or 2 * (spacing.steps == spacing.common).sum() < len(spacing.steps):
+        return sequences, rows
+    inner = np.flatnonzero(same_sequence(sequences.lengths))
+    counts = np.zeros(len(rows), int)
+    counts[inner] = count_missing(spacing)
+    total = int(counts.sum())
+    if total > max(_MOST_ROWS, _MOST_TIMES * len(rows)):
+        raise InputError(
+            f"{sequences.source}: fill= would put in {total:,} rows between {len(rows):,}, as "
+            f"steps are of {spacing}. Resample to longer steps with every=, or cut the data at "
+            "long gaps."
+        )
+    if not total:
+        return sequences, rows
+    sequence = np.repeat(np.arange(len(sequences)), sequences.lengths)
+    before = np.repeat(rows, counts)
+    nth = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts) + 1
+    times = sequences.times_at(sequences.positions[before] + nth * spacing.common, sequence[before])
+    order = np.argsort(np.concatenate([rows, before]), kind="stable")
+    values = np.concatenate([sequences.values, np.full((total, sequences.values.shape[1]), np.nan)])
+    note = (
+        f"Steps are of {spacing}: {counted(total, 'row')} put in where they were missing, in "
+        f"{counted(int((counts > 0).sum()), 'gap')}."
+    )
+    filled = Sequences(
+        values[order],
+        sequences.lengths + np.bincount(sequence[before], minlength=len(sequences)),
+        sequences.columns,
+        sequences.names,
+        np.concatenate([sequences.times, times])[order],
+        zone=sequences.zone,
+        notes=(note,),
+    )
+    return filled, np.concatenate([rows, before])[order]
