@@ -4,7 +4,8 @@
 above 24), AutoARIMA and AutoTheta of statsforecast, from rolling origins: the last h, 2h, 3h steps
 are held out in turn. Errors are MASE, and in the summary MASE over that of seasonal naive, as
 geometric means. A verdict is wrong where it said that the model beats every baseline and its mean
-absolute error on the steps held out is not below that of each.
+absolute error on the steps held out is not below that of each; so is a claim that it is better, or
+worse, than one baseline, where the errors on those steps are not so.
 
 The series are those that pmdarima and statsmodels have on disk, or the CSV files of a folder, with
 times in the first column and values in the second. AutoARIMA is left out where the season is above
@@ -105,11 +106,24 @@ def baseline(name: str, values: np.ndarray, horizon: int) -> np.ndarray:
     return seasonal_naive(values, horizon, int(steps or 1))
 
 
+def held(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """The share of values ``inside`` intervals at ``LEVEL``, and their mean interval ``score``.
+
+    The score is the width, and 2 / (1 - LEVEL) times what lies beyond (Gneiting and Raftery, JASA
+    102, 2007): the less, the better.
+    """
+    beyond = np.maximum(low - truth, 0) + np.maximum(truth - high, 0)
+    score = np.mean(high - low + 2 / (1 - LEVEL) * beyond)
+    return {"inside": float(np.mean(beyond <= 0)), "score": float(score)}
+
+
 def by_legato(series: Series, end: int, seed: int) -> dict[str, Any]:
     """Train on the steps before ``end``, forecast those after; what the verdict said and what came.
 
     Returns:
-        ``values``, the shares ``inside`` of the intervals, ``claimed`` and ``wrong``, seconds.
+        ``values``, the shares ``inside`` and the interval ``score`` of the intervals at ``LEVEL``,
+        ``claimed`` and ``wrong``, the number of ``claims`` on single baselines and of those
+        ``refuted``, seconds.
     """
     known, truth = series.values[:end], series.values[end : end + series.horizon]
     data: dict[str, Any] = {"value": known}
@@ -125,15 +139,19 @@ def by_legato(series: Series, end: int, seed: int) -> dict[str, Any]:
     low, high = ahead.ends[ahead.levels.index(LEVEL), :, 0, :, 0]
     claimed = "it beats" in trained.scores["verdict"]
     error = np.abs(values - truth).mean()
-    others = [
-        np.abs(baseline(name, known, series.horizon) - truth).mean()
-        for name in trained.scores["baselines"]
-    ]
+    differences = trained.scores["differences"]
+    others = {
+        name: np.abs(baseline(name, known, series.horizon) - truth).mean() for name in differences
+    }
+    better = [error < others[name] for name, own in differences.items() if (own["high"] or 0) < 0]
+    worse = [error > others[name] for name, own in differences.items() if (own["low"] or 0) > 0]
     return {
         "values": values.tolist(),
-        "inside": float(np.mean((low <= truth) & (truth <= high))),
+        **held(low, high, truth),
         "claimed": claimed,
-        "wrong": claimed and bool(error >= min(others)),
+        "wrong": claimed and bool(error >= min(others.values())),
+        "claims": len(better) + len(worse),
+        "refuted": int(np.sum(~np.array([*better, *worse], bool))),
         "wall_s": [wall_s],
         "cpu_s": [cpu_s],
     }
@@ -147,6 +165,7 @@ def measure(series: Series, rivals: Worker, origins: int, seeds: int) -> list[di
         known, truth = series.values[:end], series.values[end : end + series.horizon]
         runs = [by_legato(series, end, seed) for seed in range(seeds)]
         asked = {"values": known.tolist(), "horizon": series.horizon, "season": series.season}
+        asked["level"] = round(100 * LEVEL)
         classical = rivals.ask("measure", network="classical", what="forecasts", **asked)
         forecasts = {name: each["values"] for name, each in classical.items()}
         forecasts["seasonal naive"] = seasonal_naive(known, series.horizon, series.season)
@@ -155,6 +174,10 @@ def measure(series: Series, rivals: Worker, origins: int, seeds: int) -> list[di
             name: [float(np.abs(truth - ahead).mean() / usual)] for name, ahead in forecasts.items()
         }
         mase["legato"] = [float(np.abs(truth - run.pop("values")).mean() / usual) for run in runs]
+        for its in classical.values():
+            its.update(held(np.array(its.pop("low")), np.array(its.pop("high")), truth))
+        for each in [*runs, *classical.values()]:
+            each["score"] /= usual
         found.append({"mase": mase, "legato": runs, "classical": classical})
     return found
 
@@ -190,13 +213,24 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> str:
     runs = [run for found in every for each in found for run in each["legato"]]
     claimed = sum(run["claimed"] for run in runs)
     wrong = sum(run["wrong"] for run in runs)
-    inside = np.mean([run["inside"] for run in runs])
+    claims, refuted = (sum(run[what] for run in runs) for what in ("claims", "refuted"))
+    kept = {"legato": runs}
+    for each in (each for found in every for each in found):
+        for method, its in each["classical"].items():
+            kept.setdefault(method, []).append(its)
+    intervals = [
+        f"{method} {np.mean([own['inside'] for own in its]):.0%} of {len(its)}, score "
+        f"{np.exp(np.mean([np.log(own['score']) for own in its])):.2f}"
+        for method, its in kept.items()
+    ]
     wall, cpu = (median(run[unit][0] for run in runs) for unit in ("wall_s", "cpu_s"))
     lines = [
         "MASE over seasonal naive, geometric mean over series: "
         + ", ".join(f"{name} {mean:.3f}" for name, mean in means.items()),
         f"verdicts: {claimed} of {len(runs)} said 'beats', {wrong} of them wrong",
-        f"coverage of the {LEVEL:.0%} intervals: {inside:.0%}",
+        f"claims on single baselines: {claims}, {refuted} of them wrong",
+        f"coverage of the {LEVEL:.0%} intervals, and interval score over the mean absolute "
+        f"seasonal change, geometric mean: {'; '.join(intervals)}",
         f"training and forecast: median {wall:.1f} s, {cpu:.1f} s of processor time",
     ]
     if len(every[0][0]["legato"]) > 1:

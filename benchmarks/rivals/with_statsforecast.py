@@ -40,8 +40,10 @@ class Classical(Rival):
         return {"series": lambda: {"series": _all_series()}, "forecasts": _forecasts}
 
 
-def _forecasts(values: list[float], horizon: int, season: int) -> dict[str, Any]:
-    """Forecasts of each method, with its processor time."""
+def _forecasts(values: list[float], horizon: int, season: int, level: int) -> dict[str, Any]:
+    """Forecasts of each method with the ends of its intervals of a level in percent, and its
+    processor time.
+    """
     from statsforecast.models import MSTL, AutoARIMA, AutoETS, AutoTheta
 
     own = season if season <= LONGEST_SEASON else 1
@@ -54,8 +56,10 @@ def _forecasts(values: list[float], horizon: int, season: int) -> dict[str, Any]
     found = {}
     for name, method in methods.items():
         began = time.process_time()
-        ahead = method.forecast(y=np.array(values), h=horizon)["mean"]
-        found[name] = {"values": ahead.tolist(), "cpu_s": time.process_time() - began}
+        ahead = method.forecast(y=np.array(values), h=horizon, level=[level])
+        names = {"values": "mean", "low": f"lo-{level}", "high": f"hi-{level}"}
+        found[name] = {own: np.asarray(ahead[its]).tolist() for own, its in names.items()}
+        found[name]["cpu_s"] = time.process_time() - began
     return found
 
 

@@ -17,6 +17,7 @@ from legato._forecasting.paired_differences import (
     Difference,
     origin_blocks,
     paired_difference,
+    upcoming_forecasts,
 )
 from legato._forecasting.tabular import Tabular, score_table
 from legato._platform.wording import counted, listed
@@ -72,7 +73,7 @@ class ForecastScores(Tabular):
         baselines: errors of each baseline by name, ``"persistence"`` among them.
         horizon: time steps ahead of each forecast.
         predictions: number of forecasts, each of all steps ahead, from as many origins.
-        differences: the model's absolute errors minus those of each baseline, by its name.
+        differences: the relative difference from each baseline's errors, by its name.
     """
 
     model: ForecastScore
@@ -110,29 +111,32 @@ class ForecastScores(Tabular):
     @property
     def _conclusion(self) -> str:
         """What the differences show, in words: never more than is larger than its uncertainty."""
-        unbeaten = [
+        beaten = [
             name
             for name, score in self.baselines.items()
-            if not (self.differences[name].is_below and self.model.mae < score.mae)
+            if self.differences[name].is_below and self.model.mae < score.mae
         ]
         best = self.best_baseline
-        if not unbeaten:
-            named = (
-                f"every baseline, the best of them, {best}," if len(self.baselines) > 1 else best
-            )
-            by = _interval(self.differences[best], -1)
-            return f"it beats {named} by {by} (95 % interval)"
-        name = best if best in unbeaten else unbeaten[0]
+        ahead = f"over the next {upcoming_forecasts(self.horizon) * self.horizon:,} steps"
+        if len(beaten) == len(self.baselines):
+            named = f"every baseline, the best of them, {best}," if len(beaten) > 1 else best
+            by = _advantage(self.differences[best], -1)
+            return f"it beats {named} by {by} {ahead} (95 % interval)"
+        name = next(each for each in (best, *self.baselines) if each not in beaten)
         difference = self.differences[name]
         if difference.is_above and self.model.mae > self.baselines[name].mae:
-            by = _interval(difference)
-            return f"it does not beat {name}, which is better by {by} (95 % interval)"
-        found = counted(difference.blocks, "independent origin")
-        if difference.low is None:
-            found = f"{found}, and {MIN_BLOCKS} are needed"
+            shown = "but" if beaten else ""
+            found = f"it does not beat {name}, which is better by {_advantage(difference)} {ahead}"
+            found = f"{found} (95 % interval)"
         else:
-            found = f"95 % interval {_interval(difference)}, {found}"
-        return f"its difference from {name} is not larger than its uncertainty ({found})"
+            shown = "and" if beaten else ""
+            origins = counted(difference.blocks, "independent origin")
+            detail = f"{origins}, and {MIN_BLOCKS} are needed"
+            if difference.low is not None and difference.high is not None:
+                ends = f"{_relative(difference.low)} to {_relative(difference.high)}"
+                detail = f"95 % interval {ahead} {ends}, {origins}"
+            found = f"its difference from {name} is not larger than its uncertainty ({detail})"
+        return f"it is better than {listed(beaten)}, {shown} {found}" if beaten else found
 
     def table(self) -> dict[str, Any]:
         """The errors as a table: a row for the model and each baseline."""
@@ -158,6 +162,7 @@ def forecast_scores(
     predicted: np.ndarray,
     baselines: Mapping[str, np.ndarray],
     blocks: np.ndarray | None = None,
+    sequences: int = 1,
 ) -> ForecastScores:
     """Score a model's forecasts and those of baselines for the same steps.
 
@@ -168,6 +173,7 @@ def forecast_scores(
             be among them.
         blocks: (origins,), from ``origin_blocks``; default: for origins at successive steps of one
             sequence.
+        sequences: number of sequences, whose next forecasts the verdict is about.
 
     Raises:
         InputError: there is nothing to score, a shape differs, or something is NaN or infinite.
@@ -192,8 +198,9 @@ def forecast_scores(
     if blocks is None:
         blocks = origin_blocks(np.zeros(count, int), np.arange(count), horizon)
     own = np.abs(truth - predicted).mean((1, 2))
+    upcoming = sequences * upcoming_forecasts(horizon)
     differences = {
-        name: paired_difference(own, np.abs(truth - forecasts).mean((1, 2)), blocks)
+        name: paired_difference(own, np.abs(truth - forecasts).mean((1, 2)), blocks, upcoming)
         for name, forecasts in baselines.items()
     }
     return ForecastScores(scores[0], by_name, horizon, count, differences)
@@ -288,10 +295,20 @@ def _compared(error: float, other: float) -> str:
     return f"{percent:,.0f} % {way}" if percent >= 1 else f"less than 1 % {way}"
 
 
-def _interval(difference: Difference, sign: int = 1) -> str:
-    """The interval of a difference in words, with the other sign if that is -1."""
-    ends = sorted(sign * (end or 0.0) + 0.0 for end in (difference.low, difference.high))
-    return f"{_number(ends[0])} to {_number(ends[1])}"
+def _advantage(difference: Difference, sign: int = 1) -> str:
+    """By how much the other's error is smaller, in words; with ``sign`` -1, that of the one."""
+    ends = (min(max(sign * (end or 0.0), 0.0), 1.0) for end in (difference.low, difference.high))
+    low, high = sorted(200 * end / (1 + end) for end in ends)
+    return f"{low:.0f} to {high:.0f} %"
+
+
+def _relative(difference: float) -> str:
+    """A relative difference of errors in words: the one's error against the other's."""
+    limited = min(max(difference, -1.0), 1 - 1e-9)
+    percent = 200 * limited / (1 - limited)
+    if percent < 0:
+        return f"{-percent:.0f} % below"
+    return f"{percent:,.0f} % above" if percent < 1000 else "more than 1,000 % above"
 
 
 def _number(value: float) -> str:

@@ -1,10 +1,15 @@
 """The difference between two forecasters' errors at the same origins, with its interval.
 
+Differences are relative, (a - b) / (a + b) of the mean absolute errors a and b of two forecasts of
+the same steps, so that an origin that was hard for both does not outweigh the others. The interval
+is of what comes next, the mean over the next forecasts: Student's prediction interval (Hahn and
+Meeker, "Statistical Intervals", 1991, section 4.7). One of the expected difference would be
+narrower, and the next forecasts would contradict it far more often than its level says.
+
 Forecasts from neighbouring origins are about the same steps, so their errors are not independent.
-The differences of absolute errors are averaged over blocks as long as the horizon, which follow
-each other without overlap, and an interval is Student's over the means of the blocks ("batch
-means", Law, "Simulation Modeling and Analysis", 5th edition, 2015, section 9.5.3). Neighbouring
-blocks still share some steps, so it is somewhat too narrow where errors last long.
+Stretches of origins as long as the horizon are taken as independent, and as one forecast each.
+Neighbouring stretches still share some steps, so the interval is somewhat too narrow where errors
+last long; so it is for sequences that rise and fall together.
 """
 
 from dataclasses import dataclass
@@ -13,15 +18,17 @@ import numpy as np
 
 MIN_BLOCKS = 3
 LEVEL = 0.95
+NEXT_STEPS = 12  # steps that the next forecasts are about, at least
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean difference of two forecasters' absolute errors, one minus the other.
+    """The relative difference of two forecasters' absolute errors, (a - b) / (a + b).
 
     Attributes:
-        mean: the mean over blocks.
-        low, high: ends of its 95 % interval; None with fewer than 3 blocks.
+        mean: the mean over origins, from -1 (the first makes no error) to 1 (the other makes none).
+        low, high: ends of the 95 % interval of the mean over the next forecasts; None with fewer
+            than 3 blocks.
         blocks: number of blocks, which are taken as independent.
     """
 
@@ -41,22 +48,31 @@ class Difference:
         return self.low is not None and self.low > 0
 
 
-def paired_difference(one: np.ndarray, other: np.ndarray, blocks: np.ndarray) -> Difference:
-    """The mean difference of the errors of two forecasters at the same origins.
+def paired_difference(
+    one: np.ndarray, other: np.ndarray, blocks: np.ndarray, upcoming: int = 1
+) -> Difference:
+    """The relative difference of the errors of two forecasters at the same origins.
 
     Args:
-        one, other: (origins,), the absolute errors of each.
+        one, other: (origins,), the mean absolute errors of each.
         blocks: (origins,), the block of each origin, integers from 0 without gaps.
+        upcoming: number of the next forecasts, over which the mean is taken.
     """
-    sums, counts = np.bincount(blocks, one - other), np.bincount(blocks)
-    means = sums / counts
-    mean, count = float(means.mean()), len(means)
+    total = one + other
+    relative = (one - other) / np.where(total > 0, total, 1.0)
+    mean, count = float(relative.mean()), int(blocks.max()) + 1
     if count < MIN_BLOCKS:
         return Difference(mean, None, None, count)
     from scipy.special import stdtrit  # not while the package is imported
 
-    half = float(stdtrit(count - 1, (1 + LEVEL) / 2) * means.std(ddof=1) / np.sqrt(count))
+    deviation = relative.std() * np.sqrt(count / (count - 1) * (1 / upcoming + 1 / count))
+    half = float(stdtrit(count - 1, (1 + LEVEL) / 2) * deviation)
     return Difference(mean, mean - half, mean + half, count)
+
+
+def upcoming_forecasts(horizon: int) -> int:
+    """Forecasts, one after the other, that ``NEXT_STEPS`` take, or nearly so many; at least one."""
+    return max(1, round(NEXT_STEPS / horizon))
 
 
 def origin_blocks(sequence: np.ndarray, t: np.ndarray, horizon: int) -> np.ndarray:

@@ -44,9 +44,10 @@ def constant_scores(model, differences=None, **baselines):
         return ForecastScore(error, error, (error,), (error,), (error,), (error,))
 
     by_name = {name.replace("_", " "): score(error) for name, error in baselines.items()}
-    found = {name: Difference(*([model - each.mae] * 3), 5) for name, each in by_name.items()} | (
-        differences or {}
-    )
+    found = {
+        name: Difference(*([(model - each.mae) / (model + each.mae)] * 3), 5)
+        for name, each in by_name.items()
+    } | (differences or {})
     return ForecastScores(score(model), by_name, 1, 5, found)
 
 
@@ -93,61 +94,67 @@ def test_small_unsigned_numbers_do_not_wrap_around():
         (
             constant_scores(12.3, persistence=18.6, seasonal_persistence=11.4),
             "The model's error 1 step ahead from 5 origins (MAE 12.3) is 34 % below persistence's "
-            "(18.6) and 8 % above seasonal persistence's (11.4): it does not beat seasonal "
-            "persistence, which is better by 0.9 to 0.9 (95 % interval).",
+            "(18.6) and 8 % above seasonal persistence's (11.4): it is better than "
+            "persistence, but it does not beat seasonal "
+            "persistence, which is better by 7 to 7 % over the next 12 steps (95 % interval).",
         ),
         (
             constant_scores(12.3, persistence=11.4, seasonal_persistence=18.6),
             "The model's error 1 step ahead from 5 origins (MAE 12.3) is 8 % above persistence's "
-            "(11.4) and 34 % below seasonal persistence's (18.6): it does not beat persistence, "
-            "which is better by 0.9 to 0.9 (95 % interval).",
+            "(11.4) and 34 % below seasonal persistence's (18.6): it is better than seasonal "
+            "persistence, but it does not beat persistence, which is better by 7 to 7 % over the "
+            "next 12 steps (95 % interval).",
         ),
         (
             constant_scores(
                 1234.5,
-                {"last year": Difference(-5.5, -8.0, -3.0, 5)},
+                {"last year": Difference(-0.2, -0.3, -0.1, 5)},
                 persistence=2469,
                 mean=3000,
                 last_year=1240,
             ),
             "The model's error 1 step ahead from 5 origins (MAE 1,234) is 50 % below persistence's "
             "(2,469), 59 % below mean's (3,000) and less than 1 % below last year's (1,240): it "
-            "beats every baseline, the best of them, last year, by 3 to 8 (95 % interval).",
+            "beats every baseline, the best of them, last year, by 18 to 46 % over the next 12 "
+            "steps (95 % interval).",
         ),
         (
             constant_scores(
                 1234.5,
-                {"last year": Difference(-5.5, -12.0, 1.0, 5)},
+                {"last year": Difference(-0.2, -0.5, 0.1, 5)},
                 persistence=2469,
                 last_year=1240,
             ),
             "The model's error 1 step ahead from 5 origins (MAE 1,234) is 50 % below persistence's "
-            "(2,469) and less than 1 % below last year's (1,240): its difference from last year is "
-            "not larger than its uncertainty (95 % interval -12 to 1, 5 independent origins).",
+            "(2,469) and less than 1 % below last year's (1,240): it is better than persistence, "
+            "and its difference from last year is not larger than its uncertainty (95 % interval "
+            "over the next 12 steps 67 % below to 22 % above, 5 independent origins).",
         ),
         (
             constant_scores(
-                3.0, {"mean": Difference(-6.0, None, None, 2)}, persistence=4.0, mean=9.0
+                3.0, {"mean": Difference(-0.5, None, None, 2)}, persistence=4.0, mean=9.0
             ),
             "The model's error 1 step ahead from 5 origins (MAE 3) is 25 % below persistence's (4) "
-            "and 67 % below mean's (9): its difference from mean is not larger than its "
-            "uncertainty (2 independent origins, and 3 are needed).",
+            "and 67 % below mean's (9): it is better than persistence, and its difference from "
+            "mean is not larger than its uncertainty (2 independent origins, and 3 are needed).",
         ),
         (
             constant_scores(0.001, persistence=0.002),
             "The model's error 1 step ahead from 5 origins (MAE 0.001) is 50 % below persistence's "
-            "(0.002): it beats persistence by 0.001 to 0.001 (95 % interval).",
+            "(0.002): it beats persistence by 50 to 50 % over the next 12 steps (95 % interval).",
         ),
         (
             constant_scores(3.0, persistence=3.0),
             "The model's error 1 step ahead from 5 origins (MAE 3) is equal to persistence's (3): "
             "its difference from persistence is not larger than its uncertainty "
-            "(95 % interval 0 to 0, 5 independent origins).",
+            "(95 % interval over the next 12 steps 0 % above to 0 % above, 5 independent "
+            "origins).",
         ),
         (
             constant_scores(3.0, persistence=0.0),
             "The model's error 1 step ahead from 5 origins (MAE 3) is above persistence's (0): it "
-            "does not beat persistence, which is better by 3 to 3 (95 % interval).",
+            "does not beat persistence, which is better by 100 to 100 % over the next 12 steps "
+            "(95 % interval).",
         ),
     ],
 )
