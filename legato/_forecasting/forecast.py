@@ -1,6 +1,7 @@
 """Forecasts of the steps after the end of each sequence, with prediction intervals."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,6 +28,8 @@ class Forecast(Tabular):
             part.
         before: the data before the forecasts.
         notes: sentences on what was not scored, and on intervals that are missing or widened.
+        quantiles: the quantiles that were asked for, which are in its tables in place of intervals.
+        quantile_values: (quantiles, sequences, steps ahead, targets); None if none were asked for.
         levels: the coverage of each interval, as shares.
     """
 
@@ -39,6 +42,8 @@ class Forecast(Tabular):
     ends: np.ndarray | None
     before: Sequences
     notes: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    quantile_values: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -119,6 +124,16 @@ class Forecast(Tabular):
         step = free_name(taken, "step", "steps ahead")
         return names, step, self.before.time or free_name(taken, "time", "time ahead")
 
+    def _uncertainty(self, target: int) -> Iterator[tuple[str, np.ndarray]]:
+        """Names and values of the quantiles of a target, or of the ends of its intervals."""
+        if self.quantile_values is not None:
+            for quantile, values in zip(self.quantiles, self.quantile_values, strict=True):
+                yield f"quantile {quantile:g}", values[..., target]
+        elif self.ends is not None:
+            for level, (low, high) in zip(self.levels, self.ends[..., target], strict=False):
+                yield f"low {100 * level:g} %", low
+                yield f"high {100 * level:g} %", high
+
     def _columns(self) -> tuple[dict[str, Any], str | None]:
         """The table, and the name of its column of times, if there are any."""
         count, steps, _ = self.values.shape
@@ -132,13 +147,10 @@ class Forecast(Tabular):
         taken = {*self.targets, *table}
         for at, target in enumerate(self.targets):
             table[target] = self.values[:, :, at].reshape(-1).astype(float)
-            known = [] if self.ends is None else self.ends[..., at]
-            for level, (low, high) in zip(self.levels, known, strict=False):
-                if not np.isnan(low).all():
-                    for end, values in (("low", low), ("high", high)):
-                        own = [f"{end} {100 * level:g} %", f"{target} {end} {100 * level:g} %"]
-                        name = free_name(taken, *own[len(self.targets) > 1 :])
-                        table[name] = values.reshape(-1).astype(float)
+            for name, values in self._uncertainty(at):
+                if not np.isnan(values).all():
+                    names = [name, f"{target} {name}"][len(self.targets) > 1 :]
+                    table[free_name(taken, *names)] = values.reshape(-1).astype(float)
         return table, None if self.times is None else time
 
 

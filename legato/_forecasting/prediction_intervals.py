@@ -16,18 +16,42 @@ root of the steps ahead, as the errors of a random walk grow.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from legato._errors import InputError
 from legato._forecasting.forecast_metrics import residual_quantiles
 from legato._platform.wording import counted
 
 LEVELS = (0.8, 0.95)
 STORED = (*(round(0.05 * step, 2) for step in range(1, 20)), 0.98, 0.99)  # others lie between
+LEAST_QUANTILE = 0.005  # the lower end of the widest
 MIN_ERRORS = 3  # of one step ahead, for its mean absolute error
 MANY = 100  # independent errors, whose quantiles are known
 DEVIATIONS = float(np.sqrt(np.pi / 2))  # standard deviations in a mean absolute error, if normal
+
+
+def check_quantiles(quantiles: Any) -> tuple[float, ...]:
+    """Quantiles as numbers, checked.
+
+    Raises:
+        InputError: there are none, one is outside ``LEAST_QUANTILE`` to 1 - ``LEAST_QUANTILE``, or
+            they do not ascend.
+    """
+    try:
+        found = tuple(float(each) for each in np.atleast_1d(quantiles))
+    except (TypeError, ValueError):
+        found = ()
+    most = 1 - LEAST_QUANTILE
+    ascending = all(one < other for one, other in pairwise(found))
+    if not found or not ascending or not LEAST_QUANTILE <= found[0] <= found[-1] <= most:
+        raise InputError(
+            f"quantiles are {quantiles!r}; expected numbers from {LEAST_QUANTILE} to {most}, in "
+            "ascending order, such as 0.1, 0.5, 0.9."
+        )
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +115,32 @@ class Intervals:
             relative = _widened(self._ends_of(level), values.shape[1])
             ends[at] = relative[:, None] * scale[:, None] + values
         return ends
+
+    def quantiles(
+        self, values: np.ndarray, scale: np.ndarray, quantiles: tuple[float, ...]
+    ) -> np.ndarray:
+        """Quantiles (quantiles, sequences, steps, targets) about forecasts; NaN where unknown.
+
+        They are ends of intervals, and that at 0.5 is the forecast.
+
+        Args:
+            values, scale: as for ``around``.
+            quantiles: as ``check_quantiles`` gives them.
+
+        Raises:
+            InputError: these intervals are of an older file, which has those of ``LEVELS`` alone.
+        """
+        levels = [round(abs(1 - 2 * each), 9) for each in quantiles]
+        if self.levels == LEVELS and not {*levels} <= {0.0, *LEVELS}:
+            raise InputError(
+                "The model's file is of an earlier version and holds quantiles 0.025, 0.1, 0.9 and "
+                "0.975 alone. Ask for those, or train again."
+            )
+        found = np.empty((len(quantiles), *values.shape))
+        for at, (each, level) in enumerate(zip(quantiles, levels, strict=True)):
+            ends = self.around(values, scale, (level,))[0] if level else (values, values)
+            found[at] = ends[int(each > 0.5)]
+        return found
 
     def _ends_of(self, level: float) -> np.ndarray:
         """The ends of a level (2, steps ahead, targets), between those of the levels beside it."""

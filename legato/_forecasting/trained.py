@@ -5,7 +5,8 @@ outputs and opens in plain Keras.
 """
 
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from legato._forecasting.classification import Labelled
 from legato._forecasting.forecast import Forecast
 from legato._forecasting.forecast_metrics import Scores
 from legato._forecasting.network import Shape
-from legato._forecasting.prediction_intervals import Intervals
+from legato._forecasting.prediction_intervals import Intervals, check_quantiles
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.record_checks import check_known, check_shape, check_task
 from legato._forecasting.task import Task
@@ -180,18 +181,34 @@ class Trained(Predictor):
             return backtest_forecasts(self, sequences, begins, season, origins)
         return backtest_labels(self, sequences, begins, self.known["label_counts"])
 
-    def forecast(self, data, steps: int | None = None) -> Forecast:
+    def forecast(
+        self, data, steps: int | None = None, *, quantiles: Sequence[float] | None = None
+    ) -> Forecast:
         """Forecast the steps after the end of each sequence.
 
         Args:
             data: ``Sequences``, or what ``legato.read`` takes: the history.
             steps: number of steps ahead; default: the horizon. Longer forecasts are recursive, and
                 need every input column to be a target.
+            quantiles: of what may come, ascending and each between 0 and 1, such as (0.1, 0.5,
+                0.9), to stand in the tables in place of the intervals: their ends, and the forecast
+                itself at 0.5.
 
         Raises:
-            InputError: it is no forecaster, cannot forecast so far ahead, or the data do not fit.
+            InputError: it is no forecaster, cannot forecast so far ahead, or the data do not fit;
+                quantiles are not as expected, or the model has no intervals to take them from.
+
+        Example:
+            >>> import legato
+            >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+            >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+            >>> [*trained.forecast(wave, quantiles=[0.1, 0.9]).columns()]
+            ['step', 'load', 'quantile 0.1', 'quantile 0.9']
         """
         task = self._check_kind("forecast")
+        asked = () if quantiles is None else check_quantiles(quantiles)
+        if asked and "intervals" not in self.known:
+            raise InputError(f"Quantiles come from intervals. {_NO_INTERVALS}")
         steps = task.horizon if steps is None else steps
         check_count("steps", steps, noun="a number of steps ahead")
         if steps > task.horizon and not task.is_autoregressive:
@@ -204,17 +221,19 @@ class Trained(Predictor):
         sequences = self.read(data, answered=False)
         found = self.predict_ahead(self.inputs_of(sequences), sequences.lengths, steps)
         self._check_answered(sequences, found[:, 0, 0])
-        ends, notes = None, _describe_reach(steps, task.horizon)
+        ends, values, notes = None, None, _describe_reach(steps, task.horizon)
         notes += _describe_lost(sequences.names, found)
         if "intervals" in self.known:
             intervals = Intervals.from_numbers(self.known["intervals"])
             scale = self._usual_change(sequences)
             ends = intervals.around(found, scale)
+            values = intervals.quantiles(found, scale, asked) if asked else None
             notes += intervals.notes(steps)
         else:
             notes += (_NO_INTERVALS,)
         targets = tuple(column.name for column in task.targets)
-        return Forecast.after(sequences, targets, found, ends, notes)
+        forecast = Forecast.after(sequences, targets, found, ends, notes)
+        return replace(forecast, quantiles=asked, quantile_values=values)
 
     def _usual_change(self, sequences: Sequences) -> np.ndarray:
         """The usual change at the end of each sequence, (sequences, targets)."""

@@ -93,6 +93,13 @@ def forecast(
             min=1,
         ),
     ] = None,
+    quantiles: Annotated[
+        str | None,
+        typer.Option(
+            help="Quantiles in place of intervals, ascending and separated by commas, such as "
+            "0.1,0.5,0.9.",
+        ),
+    ] = None,
     out: TableFile = None,
     png: Annotated[Path | None, typer.Option(help="File for a plot; ends in .png.")] = None,
     json: Json = False,
@@ -107,6 +114,7 @@ def forecast(
 
     - `legato forecast model.keras sales.csv`
     - `legato forecast model.keras sales.csv -n 12 -o next.csv --png next.png`
+    - `legato forecast model.keras sales.csv --quantiles 0.1,0.5,0.9`
     """
     with report_errors(debug):
         check_output_file(out, *TABLE_SUFFIXES)
@@ -115,7 +123,8 @@ def forecast(
         from legato import report
 
         with show_status(f"forecasting {data}", json):
-            predicted = trained.forecast(data, steps)
+            asked: Any = None if quantiles is None else quantiles.split(",")
+            predicted = trained.forecast(data, steps, quantiles=asked)
         _output_table(predicted.columns(), out, json)
         if png is not None:
             with show_status(f"drawing {png}", json):

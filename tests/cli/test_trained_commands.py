@@ -79,6 +79,17 @@ def test_a_forecast_is_printed_written_and_given_as_json(tmp_path):
         assert read(out).to_dict(as_series=False) == table
 
 
+def test_quantiles_are_asked_for_by_commas():
+    words = ["forecast", "sales.keras", "sales.csv", "--json", "--quantiles"]
+    table = json.loads(output_of(*words, "0.1,0.5,0.9"))
+    assert [name for name in table if "quantile" in name] == [
+        f"quantile {each}" for each in ("0.1", "0.5", "0.9")
+    ]
+    assert "low 80 %" not in table
+    assert "expected numbers from 0.005 to 0.995" in error_of(*words, "10,90")
+    assert "quantiles are ['a', '0.5']" in error_of(*words, "a,0.5")
+
+
 def test_a_forecast_beyond_the_horizon_says_what_it_is_made_of():
     words = ["forecast", "sales.keras", "sales.csv"]
     assert "forecasts" not in output_of(*words)

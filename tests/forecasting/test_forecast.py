@@ -73,6 +73,10 @@ def test_without_a_test_part_there_are_no_intervals():
         "There are no intervals: the model was trained without a test part, so its errors are not "
         "known; train with --test 0.2, the default.",
     )
+    with pytest.raises(
+        InputError, match=r"Quantiles come from intervals\. There are no intervals:"
+    ):
+        none.forecast(data, quantiles=[0.1])
     few = train(data, test=2, **TINY)
     assert np.isnan(few.forecast(data).ends).all()
     assert [*few.forecast(data).columns()] == ["step", "x"]
@@ -83,6 +87,37 @@ def test_without_a_test_part_there_are_no_intervals():
     three = train(data, test=3, **TINY)
     assert np.isfinite(three.forecast(data).ends).all()
     assert three.forecast(data).notes == ()
+
+
+def test_quantiles_are_ends_of_intervals_and_stand_in_their_place():
+    data = {"rain": np.cos(np.arange(60.0)), "wave": np.sin(np.arange(60) / 3)}
+    trained = train(data, target=["rain", "wave"], horizon=2, **TINY)
+    plain = trained.forecast(data, 3)
+    asked = [0.025, 0.1, 0.3, 0.5, 0.9, 0.975]
+    found = trained.forecast(data, 3, quantiles=asked)
+    values = found.quantile_values
+    assert (found.quantiles, values.shape) == (tuple(asked), (6, 1, 3, 2))
+    np.testing.assert_allclose(values[[1, 4]], plain.ends[0], rtol=1e-6)
+    np.testing.assert_allclose(values[[0, 5]], plain.ends[1], rtol=1e-6)
+    np.testing.assert_array_equal(values[3], plain.values)
+    assert (np.diff(values, axis=0) > 0).all()
+    columns = found.columns()
+    names = [f"{name} quantile {each:g}" for name in ("rain", "wave") for each in asked]
+    assert [*columns] == ["step", "rain", *names[:6], "wave", *names[6:]]
+    assert columns["wave quantile 0.3"] == values[2, 0, :, 1].tolist()
+    np.testing.assert_array_equal(found.ends, plain.ends)
+    for wrong in ([0.9, 0.1], [0.1, 0.1], [0.0, 0.5], [0.1, 1.0], [80], [], ["a"], [np.nan], "x"):
+        with pytest.raises(
+            InputError, match=r"expected numbers from 0\.005 to 0\.995, in ascending"
+        ):
+            trained.forecast(data, quantiles=wrong)
+    older = trained.known["intervals"]
+    numbers = {**older, "ends": older["ends"][: 2 * len(older["ends"]) // older["shape"][0]]}
+    del numbers["levels"]
+    trained.known["intervals"] = {**numbers, "shape": [2, *older["shape"][1:]]}
+    assert trained.forecast(data, quantiles=[0.1, 0.5, 0.975]).quantile_values.shape[0] == 3
+    with pytest.raises(InputError, match=r"an earlier version and holds quantiles 0\.025, 0\.1"):
+        trained.forecast(data, quantiles=[0.1, 0.3])
 
 
 def test_forecasts_beyond_the_horizon_need_every_input_as_a_target():
