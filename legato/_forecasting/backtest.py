@@ -63,6 +63,8 @@ def backtest_forecasts(
             f"There is nothing to score: the model needs {predictor.shape.steps} steps before it "
             f"answers and {task.horizon} after, and no sequence has them. Give longer sequences."
         )
+    known = task.has_answers(sequences)[at[there]]
+    there = there[known] if known.any() else there  # what was filled in is not scored
     most = max(MAX_SCORED // answers.shape[1], 1)
     there = spread_evenly(there, most if origins is None else origins)
     sequence, t = sequence[there], t[there]
@@ -182,6 +184,8 @@ def estimate_intervals(
     before = values[expand_ranges(at + 1 - lengths, lengths)]
     steps = at[:, None] + np.arange(1, leads + 1)
     inside = steps < sequences.offsets[sequence + 1][:, None]
+    filled = sequences.filled_in(each.name for each in task.targets)
+    inside &= ~filled[np.where(inside, steps, 0)]
     errors = truth[np.where(inside, steps, 0)] - predictor.predict_ahead(before, lengths, leads)
     errors = errors / usual_change(truth, sequences.lengths, sequence, t, season)[:, None]
     return Intervals.of(np.where(inside[..., None], errors, np.nan), sequence, spacing)

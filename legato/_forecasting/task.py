@@ -80,9 +80,9 @@ class Task:
         Returns:
             Quantities (time steps of all, horizon × targets), the nearest step first, or indices
             of labels (time steps of all,); and (time steps of all,) whether the target exists,
-            which it does not near the end of a sequence.
+            which it does not near the end of a sequence, or where it was missing and filled in.
         """
-        ahead = _has_future(sequences.lengths, self.horizon)
+        ahead = self.has_answers(sequences)
         if self.kind == "forecast":
             values = np.stack([_encode_column(sequences, each) for each in self.targets], axis=1)
             steps = np.arange(len(values))[:, None] + np.arange(1, self.horizon + 1)
@@ -90,6 +90,22 @@ class Task:
             return np.where(ahead[:, None], answers, 0.0), ahead
         indices = self.indices_of(_encode_column(sequences, self.targets[0], lenient))
         return np.where(ahead, np.roll(indices, -self.horizon), 0), ahead
+
+    def has_answers(self, sequences: Sequences) -> np.ndarray:
+        """Whether the target of each time step exists and none of it was filled in.
+
+        If no step would be left, filled values are targets too; so is the label of a sequence.
+        """
+        ahead = _has_future(sequences.lengths, self.horizon)
+        if sequences.filled is None or self.whole:
+            return ahead
+        filled = sequences.filled_in(each.name for each in self.targets)
+        before = np.concatenate([[0], np.cumsum(filled)])
+        first, last = (0, 0) if self.horizon == 0 else (1, self.horizon)
+        steps = np.arange(len(filled))
+        ends = np.minimum(steps + last + 1, len(filled))
+        known = ahead & (before[ends] == before[np.minimum(steps + first, ends)])
+        return known if known.any() else ahead
 
     def indices_of(self, numbers: np.ndarray) -> np.ndarray:
         """The indices of encoded labels in ``labels``; its length for unknown labels."""

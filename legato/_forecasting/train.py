@@ -285,6 +285,7 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         shape = Shape(**layers, stateful=stateful, framing=framing, steps=steps)
     facts = _data_facts(sequences, parts)
     facts["notes"] += [*task.unseen_labels(sequences), *parts.notes]
+    facts["notes"] += _filled_targets(sequences, task, layout is not None)
     facts["notes"] += _lacking_origins(config, parts, sequences.lengths, task.horizon)
     return Plan(task, shape, lanes, facts, config, season, sequences, parts, reading, ensemble)
 
@@ -321,6 +322,20 @@ def _no_ensemble(sequences: Sequences, draft: Task) -> str:
         f"forecast {counted(draft.horizon, 'step')} ahead and be scored. Give longer sequences, a "
         "shorter horizon (--horizon), or take a single network (--framing chunks)."
     )
+
+
+def _filled_targets(sequences: Sequences, task: Task, is_ensemble: bool) -> list[str]:
+    """A note on values of the targets that were filled in, if there are any."""
+    count = int(sequences.filled_in(each.name for each in task.targets).sum())
+    if not count or task.whole:
+        return []
+    them = f"{counted(count, 'step')} whose target was filled in"
+    if is_ensemble:
+        return [
+            f"Not scored: {them}. The ensemble learns from them as if they were known; a single "
+            "network (--framing chunks) does not."
+        ]
+    return [f"Neither learnt nor scored as targets: {them}. As inputs they are as filled in."]
 
 
 def _lacking_origins(

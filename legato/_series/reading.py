@@ -203,10 +203,11 @@ def _sequences_from_table(
         rows, notes = rows[of_rows], notes + draft.notes
     values, times, lengths = draft.values, draft.times, draft.lengths
     policy = options.fill or options.missing
+    is_missing = np.isnan(values)
     kept, more = handle_missing(table, columns, values, rows, lengths, policy, times)
     if kept is not None:
         lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
-        values, rows = values[kept], rows[kept]
+        values, rows, is_missing = values[kept], rows[kept], is_missing[kept]
         times = None if times is None else times[kept]
         more += _note_emptied_sequences(names, lengths)
         names = tuple(name for name, length in zip(names, lengths, strict=True) if length)
@@ -231,6 +232,7 @@ def _sequences_from_table(
         None if clock is None else clock.writing,
         None if clock is None else clock.zone,
         clock is not None and clock.is_local,
+        is_missing if is_missing.any() else None,
     )
     return replace(sequences, notes=sequences.notes + describe_gaps(sequences))
 

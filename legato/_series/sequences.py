@@ -58,6 +58,8 @@ class Sequences:
         layout: that of the frame of pandas or Polars that they were read from; else None.
         writing: how times are written in the source, if they are texts or numbers that are dates.
         zone: the time zone; None if times have none.
+        filled: (time steps of all sequences, columns) whether a value was missing and filled in; of
+            columns that were added later it says nothing. None: nothing was.
         is_local: whether times have no zone in the source, and were read in that of ``zone``.
     """
 
@@ -75,6 +77,7 @@ class Sequences:
     writing: Writing | None = None
     zone: Zone | None = None
     is_local: bool = False
+    filled: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -177,6 +180,14 @@ class Sequences:
             raise InputError(f"{self.source} has no column {name!r}.{suggest_columns(name, names)}")
         return names.index(name)
 
+    def filled_in(self, names: Iterable[str]) -> np.ndarray:
+        """Whether a value of one of some columns was filled in, (time steps of all sequences,)."""
+        if self.filled is None:
+            return np.zeros(len(self.values), bool)
+        places = [self.place(name) for name in names]
+        places = [each for each in places if each < self.filled.shape[1]]
+        return np.asarray(self.filled[:, places].any(axis=1))
+
     def of(self, sequence: int) -> np.ndarray:
         """The values of one sequence, (time steps, columns)."""
         return self.values[self.offsets[sequence] : self.offsets[sequence + 1]]
@@ -230,6 +241,7 @@ class Sequences:
             names=tuple(self.names[at] for at in kept),
             times=None if self.times is None else self.times[index],
             lines=None if self.lines is None else self.lines[index],
+            filled=None if self.filled is None else self.filled[index],
         )
 
 
