@@ -37,6 +37,11 @@ class Scores(Protocol):
         ...
 
     @property
+    def loss(self) -> float:
+        """What a search makes small: the mean absolute error, or the cross-entropy in nats."""
+        ...
+
+    @property
     def verdict(self) -> str:
         """The comparison in a sentence."""
         ...
@@ -81,6 +86,11 @@ class ForecastScores(Tabular):
     horizon: int
     predictions: int
     differences: Mapping[str, Difference]
+
+    @property
+    def loss(self) -> float:
+        """What a search makes small: the mean absolute error."""
+        return self.model.mae
 
     @property
     def skill(self) -> float | None:

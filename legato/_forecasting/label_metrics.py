@@ -70,6 +70,12 @@ class LabelScores(Tabular):
         return len(self.truth)
 
     @property
+    def loss(self) -> float:
+        """What a search makes small: the cross-entropy in nats, else the share of wrong labels."""
+        nats = self.model.cross_entropy_nats
+        return 1 - self.model.accuracy if nats is None else nats
+
+    @property
     def confusion(self) -> np.ndarray:
         """Confusion matrix (classes, classes): true classes down, predicted classes across."""
         counts = np.zeros((len(self.classes), len(self.classes)), int)

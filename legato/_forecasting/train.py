@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from importlib.metadata import version
 from inspect import signature
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from legato._forecasting.label_ensemble import (
 )
 from legato._forecasting.network import MAX_ONE_HOT, Shape
 from legato._forecasting.partition import CROSS_VALIDATION, Partition, split_parts
+from legato._forecasting.search import check_study, find_best_options, import_optuna
 from legato._forecasting.task import Task, infer_task
 from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trained import Trained
@@ -70,6 +72,8 @@ class Plan:
     _parts: Partition
     _reading: dict[str, Any]
     _ensemble: EnsembleTrainer | LabelEnsembleTrainer | None = None
+    _asked: TrainConfig | None = None  # without what was settled for a single network
+    _search_record: dict[str, Any] | None = None
 
     @printable_on_stdout
     def __repr__(self) -> str:
@@ -87,6 +91,23 @@ class Plan:
         is_scored = self.data["test_steps"] > 0 or self._parts.by == CROSS_VALIDATION
         return self.config.refit and is_scored
 
+    def search(self, report: Callable[[str], None] | None = None) -> "Plan":
+        """Try as many settings as ``search`` says, on a part of the training data.
+
+        Args:
+            report: takes a line on each setting that was tried; default: prints it, unless
+                ``verbose`` is 0.
+
+        Returns:
+            The plan of the best setting. The test part had no say in it.
+
+        Raises:
+            InputError: the options as given cannot be trained, or the study is of something else.
+            MissingError: Optuna is not installed.
+        """
+        best, record = find_best_options(self, _plan_sequences, report or self._print)
+        return replace(_plan_sequences(self._sequences, self._reading, best), _search_record=record)
+
     def train(self, scoring: AbstractContextManager | None = None) -> Trained:
         """Train the network, and score it; see ``legato.train``.
 
@@ -94,13 +115,10 @@ class Plan:
             scoring: a context that is entered while the network is scored, such as a progress
                 display.
         """
-        parts, config = self._parts, self.config
-        record: dict[str, Any] = {}
-        if config.early_stop:
-            trainer = Trainer(self.task, self.shape, config)
-            record["trial"] = trainer.find_epochs(parts, self._sequences)
-            config = replace(config, epochs=record["trial"]["best_epochs"])
-        scored = self._fit(self.task, self.shape, parts.stops, config, record)
+        if self.config.search:
+            return self.search().train(scoring)
+        parts = self._parts
+        config, scored, record = self.train_scored()
         test = parts.test(self._sequences)
         if test is None:
             return scored
@@ -120,6 +138,22 @@ class Plan:
         known["backtest"] = {**backtest.of_sequences(tested).as_numbers(), "seen": seen}
         refitted.known.update(known, refit=True)
         return refitted
+
+    def train_scored(self) -> tuple[TrainConfig, Trained, dict[str, Any]]:
+        """Train without the test part: the options with their epochs, the model, the record."""
+        parts, config = self._parts, self.config
+        record: dict[str, Any] = {}
+        if self._search_record is not None:
+            record["search"] = self._search_record
+        if config.early_stop:
+            trainer = Trainer(self.task, self.shape, config)
+            record["trial"] = trainer.find_epochs(parts, self._sequences)
+            config = replace(config, epochs=record["trial"]["best_epochs"])
+        return config, self._fit(self.task, self.shape, parts.stops, config, record), record
+
+    def _print(self, line: str) -> None:
+        if self.config.verbose:
+            print(line, flush=True)
 
     def _refit(self, config: TrainConfig, record: dict[str, Any]) -> Trained:
         """Train again, on all the data, with the same options."""
@@ -246,7 +280,16 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         sequences = read(data, **reading)
     if sequences.writing is not None and sequences.writing.order is not None:
         reading = reading | {"dates": sequences.writing.order}  # as a shorter file may not tell
-    sequences = sequences.of_at_least(config.shortest)
+    if config.search:
+        import_optuna()
+        if config.study is not None:
+            check_study(Path(config.study))
+    return _plan_sequences(sequences.of_at_least(config.shortest), reading, config)
+
+
+def _plan_sequences(sequences: Sequences, reading: dict[str, Any], config: TrainConfig) -> Plan:
+    """The plan for sequences that were read with some options."""
+    asked = config
     draft = infer_task(sequences, config.task, config.target, config.horizon)
     season, layout = season_of(sequences, config.season), None
     if not config.asks_for_one_network and draft.kind == "forecast":
@@ -287,7 +330,9 @@ def _make_plan(data, config: TrainConfig) -> Plan:
     facts["notes"] += [*task.unseen_labels(sequences), *parts.notes]
     facts["notes"] += _filled_targets(sequences, task, layout is not None)
     facts["notes"] += _lacking_origins(config, parts, sequences.lengths, task.horizon)
-    return Plan(task, shape, lanes, facts, config, season, sequences, parts, reading, ensemble)
+    return Plan(
+        task, shape, lanes, facts, config, season, sequences, parts, reading, ensemble, asked
+    )
 
 
 def _plan_ensemble(

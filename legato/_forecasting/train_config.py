@@ -8,6 +8,7 @@ imported, so that ``legato train --help`` is quick.
 
 # ruff: noqa: RUF009  ``_option`` makes a dataclass field
 import math
+import os
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeVar, get_args
 
@@ -217,12 +218,26 @@ class TrainConfig:
         "Time steps of a season, for the seasonal baseline; 0: none; default: by the times.",
         0,
     )
+    search: int | None = _option(
+        None,
+        TRAINING,
+        "Number of settings of a network to try, those given among them; the one that is best on "
+        "the validation part is trained. Options that are given stay as they are.",
+        1,
+    )
+    study: str | None = _option(
+        None,
+        TRAINING,
+        "File that keeps a search, so that the same command goes on with it.",
+    )
     seed: int = _option(7, TRAINING, "Random seed of initial weights, sample order and split.", 0)
     verbose: int | str = _option("auto", "", "Progress output, as for ``Model.fit``.")
 
     def __post_init__(self):
         from legato._platform.checks import check_choice, check_count, check_seed  # loads NumPy
 
+        if self.study is not None:
+            object.__setattr__(self, "study", os.fspath(self.study))
         check_seed(self.seed)
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         choices = {
@@ -269,6 +284,16 @@ class TrainConfig:
             raise InputError(
                 f"early_stop is {self.early_stop}, and validation 0 leaves nothing to decide by "
                 "when to stop. Give a share for validation, or leave early_stop out."
+            )
+        if self.study is not None and self.search is None:
+            raise InputError(
+                f"study is {str(self.study)!r}, the file of a search, and no search is asked for: "
+                "give search=20 (--search 20) too, or leave study out."
+            )
+        if self.search and not self.validation:
+            raise InputError(
+                f"search is {self.search}, and validation 0 leaves nothing to choose by. Give a "
+                "share for validation, or leave search out."
             )
         if self.framing == "ensemble":
             several = ("steps", "rows", "stateful", "epochs", *_REGULAR)

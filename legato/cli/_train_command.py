@@ -6,15 +6,19 @@ All options and data are checked before training starts.
 from dataclasses import fields
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, get_args, get_type_hints
 
 import typer
 
 from legato import TrainConfig
 from legato._platform.keras_import import import_keras_alone
 from legato.cli._error_reporting import report_errors
+from legato.cli._interrupts import InterruptedAfterError
 from legato.cli._options import Data, Debug, Json, Quiet, check_is_no_model, check_output_file
 from legato.cli._output import print_json, print_written, show_status
+
+if TYPE_CHECKING:
+    from legato import Plan
 
 FLAGS = {  # others: the field's name
     "columns": "--column",
@@ -69,6 +73,7 @@ def train(
     - `legato train sales.csv --time month --target sold`
     - `legato train sensors.parquet --group machine --time at --target temperature --horizon 6`
     - `legato train walks.csv --group walk --early-stop 20 -o walks.keras`
+    - `legato train sales.csv --time month --search 20 --study sales.study`
     - `legato train book.txt -o book.keras --units 128`
     - `legato train sensors.parquet --group machine --time at --rows 2 --plan`
     """
@@ -87,6 +92,7 @@ def train(
             print_json(report.plan_facts(planned)) if json else report.print_plan(planned)
             return
         import_keras_alone()
+        planned = _search(planned, quiet)
         trained = planned.train(show_status("scoring", quiet))
         trained.save(out)
         if json:
@@ -95,6 +101,22 @@ def train(
         if not quiet:
             report.print_summary(trained)
         print_written(out)
+
+
+def _search(planned: "Plan", quiet: bool) -> "Plan":
+    """The plan of the best of the settings that are to be tried; else the plan as it is."""
+    count, study = planned.config.search, planned.config.study
+    if not count:
+        return planned
+    try:
+        with show_status(f"trying {count} settings, first that of the options", quiet) as show:
+            return planned.search(show)
+    except KeyboardInterrupt:
+        if study is None:
+            raise
+        raise InterruptedAfterError(
+            f"{study} keeps the settings that were tried, and the same command goes on from there"
+        ) from None
 
 
 def _signature():

@@ -18,6 +18,9 @@ from legato.report._terminal import align_numbers, make_console, print_columns, 
 MAX_ROWS, MAX_LABELS = 24, 12  # of a table, and of a list, that are printed
 
 
+SHOWN_SETTINGS = 10  # of a search
+
+
 def facts(trained: Trained) -> dict[str, Any]:
     """All facts about a trained model as JSON values."""
     return {
@@ -33,6 +36,9 @@ def print_summary(trained: Trained, console: Console | None = None) -> None:
     """Print a model's task, training data and scores in a few lines."""
     console = console or make_console()
     print_fields(summary_lines(trained), console)
+    if "search" in trained.known["training"]:
+        console.print()
+        _print_search(trained.known["training"]["search"], console)
     if "scores" in trained.known:
         console.print()
         print_scores(trained.known["scores"], console)
@@ -50,6 +56,30 @@ def summary_lines(trained: Trained) -> list[tuple[str, str]]:
         *([("refit", _describe_refit(data))] if trained.known.get("refit") else []),
         ("states", format_state_shapes(state_shapes(trained.model))),
     ]
+
+
+def _print_search(search: dict, console: Console) -> None:
+    """Print the settings that a search tried, the best first."""
+    trials = sorted(
+        search["trials"], key=lambda each: (each["score"] is None, each["score"] or 0.0)
+    )
+    count, metric = counted(len(trials), "setting"), search["metric"]
+    shown = trials[:SHOWN_SETTINGS]
+    console.print(f"Search over {count}, scored on the validation part, the best first")
+    columns = {
+        metric: [each["score"] for each in shown],
+        "setting": [_describe_options(each) for each in shown],
+    }
+    print_table(columns, console)
+
+
+def _describe_options(trial: dict) -> str:
+    """A setting in words: its options, or why it failed."""
+    text = ", ".join(
+        f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in trial["options"].items()
+    )
+    return f"{text or 'as given'}{': failed' if trial['error'] else ''}"
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
