@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from legato._errors import InputError
+from legato._errors import InputError, MissingError
 from legato._forecasting.estimator import Estimator
 from legato._forecasting.forecast import Forecast
 from legato._forecasting.train import train
@@ -18,6 +18,7 @@ from legato._platform.checks import check_count
 from legato._series.reading import read
 from legato._series.sequences import Sequences
 
+_NOT_INSTALLED = "This takes the package {0}, which is not installed: pip install {0}."
 _READ = TrainConfig().reading  # its options, as they are where the data are read already
 
 
@@ -102,6 +103,30 @@ class Forecaster(Estimator, without=("task",), verbose=0):
         rows = np.flatnonzero(np.tile(wanted, len(found)))
         frame = replace(found, ends=None).frame
         return frame.iloc[rows] if hasattr(frame, "iloc") else frame[rows.tolist()]
+
+    def to_sktime(self) -> Any:
+        """A forecaster of sktime with these parameters, not fitted.
+
+        Raises:
+            MissingError: sktime is not installed.
+        """
+        try:
+            from legato._forecasting.sktime_adapter import SktimeForecaster
+        except ImportError as error:
+            raise MissingError(_NOT_INSTALLED.format("sktime")) from error
+        return SktimeForecaster(self)
+
+    def to_darts(self) -> Any:
+        """A model of Darts with these parameters, not fitted.
+
+        Raises:
+            MissingError: Darts is not installed.
+        """
+        try:
+            from legato._forecasting.darts_adapter import DartsModel
+        except ImportError as error:
+            raise MissingError(_NOT_INSTALLED.format("darts")) from error
+        return DartsModel(self)
 
     def __sklearn_tags__(self) -> Any:
         from sklearn.utils import InputTags, Tags, TargetTags

@@ -1,0 +1,43 @@
+"""A ``Forecaster`` as a forecaster of sktime, for its ``evaluate``, searches and pipelines.
+
+Made by ``Forecaster.to_sktime``. It forecasts from the series alone: ``X`` is not used, which its
+tags say.
+"""
+
+from typing import Any
+
+from sktime.forecasting.base import BaseForecaster  # pyright: ignore[reportMissingImports]
+
+from legato._forecasting.forecaster import Forecaster
+
+
+class SktimeForecaster(BaseForecaster):
+    """A forecaster of sktime; the parameters of legato's are ``forecaster__units`` and so on.
+
+    Args:
+        forecaster: the ``legato.Forecaster``; default: one with default parameters.
+    """
+
+    _tags = {  # noqa: RUF012  sktime's name and form
+        "y_inner_mtype": "pd.DataFrame",
+        "capability:multivariate": True,
+        "capability:exogenous": False,
+        "capability:insample": False,
+        "capability:missing_values": False,
+        "requires-fh-in-fit": False,
+    }
+
+    def __init__(self, forecaster: Forecaster | None = None):
+        self.forecaster = forecaster
+        super().__init__()
+
+    def _fit(self, y: Any, X: Any = None, fh: Any = None) -> "SktimeForecaster":
+        own = Forecaster() if self.forecaster is None else self.forecaster
+        self.forecaster_ = own.__sklearn_clone__().fit(y)
+        return self
+
+    def _predict(self, fh: Any, X: Any = None) -> Any:
+        steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
+        found = self.forecaster_.predict(steps)
+        found.index = fh.to_absolute_index(self.cutoff)
+        return found
