@@ -105,7 +105,7 @@ def test_a_command_loads_keras_without_what_it_does_not_need():
         "report.print_table"
     )
     assert "keras" in loaded
-    assert not {"matplotlib", "pandas", "jinja2", "scipy"} & loaded
+    assert not {"matplotlib", "pandas", "sklearn", "jinja2", "scipy"} & loaded
 
 
 LATER = """

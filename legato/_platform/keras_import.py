@@ -1,9 +1,9 @@
 """Imports Keras without the modules that a command does not need: in half of the time.
 
-Keras imports matplotlib and pandas in case they are there, and two modules of JAX that it uses for
-attention on TPUs and for solving sparse systems, of which the second needs SciPy. The former two
-are hidden meanwhile. In the place of the latter are stand-ins, which import the module when they
-are first used.
+Keras imports matplotlib, pandas and scikit-learn in case they are there, and two modules of JAX
+that it uses for attention on TPUs and for solving sparse systems, of which the second needs SciPy.
+The former three are hidden meanwhile. In the place of the latter are stand-ins, which import the
+module when they are first used.
 """
 
 import gc
@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-_HIDDEN = ("matplotlib", "pandas")
+_HIDDEN = ("matplotlib", "pandas", "sklearn")
 _LATER = {  # a module: the modules in it that are imported from it
     "jax.experimental.pallas.ops.tpu.splash_attention": (
         "splash_attention_kernel",
