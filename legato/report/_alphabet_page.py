@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from legato._platform.atomic_files import write_whole
@@ -17,19 +16,12 @@ from legato.alphabet import Answer, Look, Outcome
 from legato.report import _alphabet_page_text, _inspection_figures, _network_figures
 from legato.report._inline_svg import inline_svg
 from legato.report._network_tables import group_by_network
-from legato.report._panels import COLOURS, Panel, write_sheet
+from legato.report._page_rendering import PageFigure, render_page
+from legato.report._panels import Panel, write_sheet
 from legato.report._result_files import package_versions
 from legato.report._strip_plot import describe_group, strip_panel
 
 PAGE = "alphabet.html"
-
-
-class PageFigure(NamedTuple):
-    """A plot on the page, and the notes below it."""
-
-    title: str
-    svg: Markup
-    notes: tuple[str, ...] = ()
 
 
 class PagePanels(NamedTuple):
@@ -106,8 +98,8 @@ def _page(panels: PagePanels, outcomes, looks, answers, about: Mapping[str, str]
     networks = group_by_network(outcomes)
     shown = _page_figures(panels, networks, looks)
     ends = _inspection_figures.common_scale(looks) if looks else None
-    return _template().render(
-        colours=COLOURS,
+    return render_page(
+        "alphabet_page.html",
         headline=_alphabet_page_text.headline(outcomes),
         several=len(outcomes) > len(networks),
         rows=_alphabet_page_text.table_rows(outcomes),
@@ -162,14 +154,3 @@ def _question_facts(answer: Answer, panel: Panel | None) -> dict[str, Any]:
         "comparisons": [each.as_numbers()["sentence"] for each in answer.found.comparisons],
         "svg": Markup(inline_svg(panel)) if panel else "",
     }
-
-
-def _template():
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("alphabet_page.html")

@@ -49,6 +49,7 @@ class Panel(NamedTuple):
         description: what the plot shows, in words.
         height: in inches.
         draw: draws it into an empty figure.
+        width: in inches.
     """
 
     name: str
@@ -56,10 +57,11 @@ class Panel(NamedTuple):
     description: str
     height: float
     draw: Callable[[FigureBase], object]
+    width: float = WIDTH
 
     def as_figure(self) -> Figure:
         """The plot as a figure of its own, without its title."""
-        fig = Figure(figsize=(WIDTH, self.height), layout="constrained")
+        fig = Figure(figsize=(self.width, self.height), layout="constrained")
         self.draw(fig)
         return fig
 
@@ -95,6 +97,11 @@ def write_sheet(path: Path, panels: Sequence[Panel], columns: int = 3) -> Path:
     fig = draw_sheet(panels, columns)
     with matplotlib.rc_context({"savefig.facecolor": "white"}):
         return write_whole(path, lambda at: fig.savefig(at, dpi=150))
+
+
+def width_of(fig: FigureBase) -> float:
+    """The width of a figure or a subfigure in inches."""
+    return float(fig.bbox.width / fig.get_dpi())  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def style_axes(axes: Axes, *sides: str) -> None:

@@ -1,27 +1,22 @@
 """The page shows every number of its outcomes, is one file, and opens in any browser."""
 
 import dataclasses
-import json
 import re
 import shutil
-import subprocess
-import threading
-from contextlib import contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import pages
 import pytest
 from alphabet_outcomes import answered, outcome
+from browsers import BROWSER, browsed
 
 import legato
 from legato import alphabet, report
 from legato.alphabet import Answer, Found, Group, Question
 from legato.report import _alphabet_page_text, _network_figures, _panels
 
+PAGE = "alphabet.html"
 HOSTILE = "<script>alert('1')</script> & \"$x$\" </svg></p>"
 
 
@@ -297,85 +292,17 @@ def test_wrong_nesting_is_detected():
 # In a browser.
 
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER = next((found for found in map(shutil.which, BROWSERS) if found), "")
-
-
-FRAME = """<!doctype html><link rel="icon" href="data:,"><body style="margin:0">
-<iframe id="f" src="alphabet.html" style="width:{width}px;height:2000px;border:0"></iframe><script>
-f.onload = () => {{
-  const page = f.contentDocument;
-  const small = [...page.querySelectorAll("svg text")].map(e => e.getBoundingClientRect().height);
-  const loaded = f.contentWindow.performance.getEntriesByType("resource").map(e => e.name);
-  document.title = JSON.stringify({{loaded, wide: page.documentElement.scrollWidth,
-    least: Math.min(...small), ground: getComputedStyle(page.body).backgroundColor}});
-}};
-</script>"""
-
-
-@contextmanager
-def served(folder):
-    """The address of a folder served on this machine, where a browser reports what it loads."""
-
-    class Handler(SimpleHTTPRequestHandler):
-        def log_message(self, format, *args):  # noqa: A002  as its base says
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-class Seen(NamedTuple):
-    """Facts that a browser reports of a page."""
-
-    wide: int
-    least: float
-    ground: str
-    console: list[str]
-    loaded: list[str]
-
-
-def browsed(folder, width: int, *options: str) -> Seen:
-    """Open a page in a frame of some width, without access to other machines."""
-    (folder / "frame.html").write_text(FRAME.format(width=width), encoding="utf-8")
-    with served(folder) as address:
-        done = subprocess.run(
-            [
-                *(BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-                "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-                f"--user-data-dir={folder / 'profile'}",
-                "--enable-logging=stderr",
-                "--virtual-time-budget=5000",
-                *options,
-                *("--dump-dom", f"{address}/frame.html"),
-            ],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-    title = re.search("<title>(.*)</title>", done.stdout)
-    assert title, done.stderr
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return Seen(**json.loads(title[1]), console=console)
-
-
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here")
 def test_a_browser_shows_the_page_on_a_phone_and_loads_nothing_else(written, tmp_path):
     shutil.copy(written[-1], tmp_path)
     for width in (360, 1280):
-        seen = browsed(tmp_path, width)
+        seen = browsed(tmp_path, PAGE, width)
         assert seen.console == []
         assert seen.loaded == []
         assert seen.wide == width
         assert seen.least >= 9  # pixels
         assert seen.ground == "rgb(253, 253, 251)"
-    dark = browsed(tmp_path, 360, "--blink-settings=preferredColorScheme=0")
+    dark = browsed(tmp_path, PAGE, 360, "--blink-settings=preferredColorScheme=0")
     assert dark.ground == "rgb(21, 24, 27)"
 
 
@@ -385,7 +312,7 @@ def test_faults_are_detected_in_the_browser(tmp_path):
     page += '<img src="https://example.org/a.png"><script>nothing()</script>'
     (tmp_path / "alphabet.html").write_text(f"<!doctype html>{page}")
     (tmp_path / "there.png").touch()
-    seen = browsed(tmp_path, 360)
+    seen = browsed(tmp_path, PAGE, 360)
     assert seen.wide > 360
     assert [each.rpartition("/")[2] for each in seen.loaded] == ["there.png", "a.png"]
     assert "nothing is not defined" in " ".join(seen.console)
