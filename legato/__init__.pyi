@@ -25,6 +25,7 @@ from ._errors import StateError as StateError
 from ._errors import UnsupportedError as UnsupportedError
 from ._forecasting.classification import Labelled as Labelled
 from ._forecasting.classifier import Classifier as Classifier
+from ._forecasting.diagnostics import Diagnostics as Diagnostics
 from ._forecasting.forecast import Forecast as Forecast
 from ._forecasting.forecaster import Forecaster as Forecaster
 from ._forecasting.train import Plan as Plan

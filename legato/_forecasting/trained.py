@@ -7,6 +7,7 @@ outputs and opens in plain Keras.
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from legato._forecasting.backtest import (
 )
 from legato._forecasting.backtest_result import Backtest, LabelBacktest
 from legato._forecasting.classification import Labelled
+from legato._forecasting.diagnostics import Diagnostics, diagnose
 from legato._forecasting.forecast import Forecast
 from legato._forecasting.forecast_metrics import Scores
 from legato._forecasting.network import Shape
@@ -180,6 +182,37 @@ class Trained(Predictor):
             origins = self.known.get("origins")  # absent from older files
             return backtest_forecasts(self, sequences, begins, season, origins)
         return backtest_labels(self, sequences, begins, self.known["label_counts"])
+
+    def diagnose(self, data) -> Diagnostics:
+        """Compare it with data: what it learnt from, forecasts of a backtest, errors and scores.
+
+        Of the data of its training the scores and forecasts are those that its file records; on
+        other data, and on steps after its training part, it is scored anew, as by ``evaluate``.
+
+        Args:
+            data: ``Sequences``, or what ``legato.read`` takes.
+
+        Raises:
+            InputError: the data do not fit.
+        """
+        return diagnose(self, self.known, self.read(data))
+
+    def report(self, data, path) -> Path:
+        """Write a page on it: data, score, forecasts, errors, influence, states and choices.
+
+        Args:
+            data: ``Sequences``, or what ``legato.read`` takes; see ``diagnose``.
+            path: of the page; an earlier page is replaced, no other file is.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: the data do not fit.
+            OutputError: the file is there and is no page, or cannot be written.
+        """
+        pages = import_module("legato.report")  # a folder above this one, needed only here
+        return pages.write_trained_page(self, data, path)
 
     def forecast(
         self, data, steps: int | None = None, *, quantiles: Sequence[float] | None = None

@@ -12,7 +12,13 @@ from typer.core import TyperGroup
 from legato import __version__
 from legato._errors import OutputError
 from legato._platform.output_streams import safe_standard_streams
-from legato.cli import _alphabet_command, _stream_command, _train_command, _trained_commands
+from legato.cli import (
+    _alphabet_command,
+    _report_command,
+    _stream_command,
+    _train_command,
+    _trained_commands,
+)
 
 
 class _Commands(TyperGroup):
@@ -80,6 +86,7 @@ for command in (
     _trained_commands.generate,
     _trained_commands.classify,
     _trained_commands.show,
+    _report_command.report,
     _stream_command.stream,
 ):
     app.command()(command)

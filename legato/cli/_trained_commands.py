@@ -4,6 +4,8 @@ Each calls the method of ``legato.Trained`` of its name and prints or writes the
 """
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,7 +66,7 @@ def evaluate(
     - `legato evaluate model.keras sales.csv --season 12 --json`
     """
     with report_errors(debug):
-        trained = _load_trained(model, json, data)
+        trained = load_trained(model, json, data)
         from legato import report
 
         with show_status(f"scoring {data}", json):
@@ -119,7 +121,7 @@ def forecast(
     with report_errors(debug):
         check_output_file(out, *TABLE_SUFFIXES)
         check_output_file(png, ".png")
-        trained = _load_trained(model, json, data)
+        trained = load_trained(model, json, data)
         from legato import report
 
         with show_status(f"forecasting {data}", json):
@@ -169,7 +171,7 @@ def generate(
     - `legato generate book.keras -p "It was" -t 0.7 -n 1000 --seed 1`
     """
     with report_errors(debug):
-        trained = _load_trained(model, json)
+        trained = load_trained(model, json)
         is_text = trained.is_text
         start: Any = prompt if is_text else prompt.split()
         with show_status("generating", json):
@@ -196,7 +198,7 @@ def classify(
     """
     with report_errors(debug):
         check_output_file(out, *TABLE_SUFFIXES)
-        trained = _load_trained(model, json, data)
+        trained = load_trained(model, json, data)
         with show_status(f"classifying {data}", json):
             labels = trained.classify(data)
         _output_table(labels.columns(), out, json)
@@ -218,7 +220,7 @@ def show(model: AnyModelFile, json: Json = False, debug: Debug = False) -> None:
         from legato import load_model, report
 
         try:
-            trained = _load_trained(model, json)
+            trained = load_trained(model, json)
         except InputError as error:
             with show_status(f"opening {model}", json):
                 plain = load_model(model)  # raises the same again if it is no model
@@ -227,21 +229,28 @@ def show(model: AnyModelFile, json: Json = False, debug: Debug = False) -> None:
             else:
                 report.print_model(plain, str(error))
             return
-        try:
+        with name_damaged_record(model):
             if json:
                 print_json(report.facts(trained))
             else:
                 report.print_summary(trained)
-        except LegatoError:
-            raise
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            raise InputError(
-                f"The record of the training in {model} cannot be shown ({shown_reason(error)}): "
-                "it was altered, or written by another version. Train again."
-            ) from error
 
 
-def _load_trained(model: Path, quiet: bool, data: Path | None = None) -> "Trained":
+@contextmanager
+def name_damaged_record(model: Path) -> Iterator[None]:
+    """Turn errors of a record that lacks something into an InputError that names the file."""
+    try:
+        yield
+    except LegatoError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(
+            f"The record of the training in {model} cannot be shown ({shown_reason(error)}): "
+            "it was altered, or written by another version. Train again."
+        ) from error
+
+
+def load_trained(model: Path, quiet: bool, data: Path | None = None) -> "Trained":
     """Load a model, after checking that DATA is not a model file too.
 
     Raises:

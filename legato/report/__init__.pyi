@@ -15,6 +15,7 @@ from ._network_tables import table as table
 from ._result_files import write as write
 from ._trace_figure import trace_figure as trace_figure
 from ._trace_text import print_trace as print_trace
+from ._trained_page import write_trained_page as write_trained_page
 from ._trained_text import facts as facts
 from ._trained_text import plan_facts as plan_facts
 from ._trained_text import print_plan as print_plan
@@ -46,4 +47,5 @@ __all__ = [
     "write",
     "write_page",
     "write_table",
+    "write_trained_page",
 ]

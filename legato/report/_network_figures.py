@@ -78,14 +78,14 @@ def _draw_curves(fig: FigureBase, runs: Sequence[Outcome]) -> None:
     published = 100 * network.published_accuracy
     below.axhline(published, color=MUTED, lw=0.9, ls=(0, (1, 1.5)))
     above.set(yscale="log", xlim=(1, max(2, len(runs[0].history["loss"]))))
-    _label_decades(above)
+    label_decades(above)
     below.set(ylim=(-3, 103), yticks=[0, 50, 100])
     title_axes(above, "loss", colour=WARM)
     title_axes(below, "accuracy, %", f"dotted: published, {published:.2f}", COOL)
     label_axes(below, "epoch")
 
 
-def _label_decades(axes: Axes) -> None:
+def label_decades(axes: Axes) -> None:
     """Few tick labels on a logarithmic axis, without exponents."""
     low, high = axes.get_ylim()
     steps = (1.0,) if high > 50 * low else (1.0, 2.0, 3.0, 5.0)

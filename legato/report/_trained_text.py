@@ -257,15 +257,21 @@ def print_scores(scores: dict, console: Console | None = None) -> None:
         console: default: standard output.
     """
     console = console or make_console()
-    rows = {"model": scores["model"], **scores["baselines"]}
-    by_lead = "horizon" in scores
-    what = f"Errors over {counted(scores['predictions'], 'forecast')}"
-    console.print(
-        what if by_lead else f"Labels over {counted(scores['predictions'], 'prediction')}"
-    )
-    columns = _error_columns(rows, scores["horizon"]) if by_lead else _label_columns(rows)
-    print_columns([_terminal.TextColumn("", list(rows), numbers=False), *columns], console)
+    what, columns = score_table(scores)
+    console.print(what)
+    print_columns(columns, console)
     console.print(Text(scores["verdict"]))
+
+
+def score_table(scores: dict) -> tuple[str, list[_terminal.TextColumn]]:
+    """A caption and the columns of a table of scores: the model's, and those of the baselines."""
+    rows = {"model": scores["model"], **scores["baselines"]}
+    names = _terminal.TextColumn("", list(rows), numbers=False)
+    if "horizon" in scores:
+        columns = _error_columns(rows, scores["horizon"])
+        return f"Errors over {counted(scores['predictions'], 'forecast')}", [names, *columns]
+    what = f"Labels over {counted(scores['predictions'], 'prediction')}"
+    return what, [names, *_label_columns(rows)]
 
 
 def _error_columns(rows: dict[str, dict], horizon: int) -> list[_terminal.TextColumn]:

@@ -10,10 +10,11 @@ from command_runs import SMALL, output_of, run_legato
 from loading import loaded_after
 from stream_runs import answers_to, random_steps, to_json
 
-from legato.cli import _stream_command, _train_command, _trained_commands
+from legato.cli import _report_command, _stream_command, _train_command, _trained_commands
 
 COMMANDS = {
     "train": _train_command.train,
+    "report": _report_command.report,
     **{
         name: getattr(_trained_commands, name)
         for name in "evaluate forecast generate classify show".split()
