@@ -86,6 +86,11 @@ def measure_reach(trained: Trained, sequences: Sequences, output: int | None = N
     scale[numeric] = np.where(spread > 0, spread, 1.0)
     if trained.shape.stateful:
         return _of_carried_state(trained, own, scale, output)
+    if trained.task.whole:
+        alike = np.flatnonzero(sequences.lengths == len(own))[:PREDICTIONS]
+        offsets = sequences.offsets
+        samples = np.stack([values[offsets[at] : offsets[at + 1]] for at in alike])
+        return _of_samples(trained, samples[:, -trained.shape.steps :], scale, output)
     return _of_windows(trained, own, scale, output)
 
 
@@ -114,8 +119,16 @@ def _of_windows(
     if len(values) < 2:
         raise InputError("How far back it looks takes 2 steps or more.")
     ends = np.unique(np.linspace(window, len(values), PREDICTIONS).astype(int))
-    samples = np.stack([values[end - window : end] for end in ends]) / scale
-    matrix = _influence(trained, samples, scale, output)
+    samples = np.stack([values[end - window : end] for end in ends])
+    return _of_samples(trained, samples, scale, output)
+
+
+def _of_samples(
+    trained: Trained, samples: np.ndarray, scale: np.ndarray, output: int | None
+) -> Reach:
+    """The influence within samples (samples, time steps, inputs) on the prediction of each."""
+    window = samples.shape[1]
+    matrix = _influence(trained, samples / scale, scale, output)
     each = len(matrix) // len(samples)  # rows of a sample: one, or one a step
     profiles = [
         matrix[(at + 1) * each - 1, at * window : (at + 1) * window][::-1]

@@ -39,6 +39,11 @@ def trace_states(trained: Trained, sequences: Sequences) -> StateTrace:
     Raises:
         InputError: the model has no recurrent layer.
     """
+    if trained.shape.framing == "ensemble" and trained.task.whole:
+        raise InputError(
+            "The networks of the ensemble read a whole sequence at once, in pooled steps, so there "
+            "are no states after each step to show."
+        )
     sequence = int(sequences.lengths.argmax())
     begin = max(0, int(sequences.lengths[sequence]) - MAX_STEPS)
     values = trained.inputs_of(sequences, lenient=True)

@@ -163,6 +163,11 @@ class _TrainedPage:
             return ""
         if not found.is_recorded:
             return "The score is of this model, on the steps here that it did not learn from."
+        if known["data"]["split"] == "cross-validation":
+            return (
+                "The score is that of a cross-validation: each scored sequence was labelled by "
+                "members that had not learnt from it; then this model learnt from all of the data."
+            )
         if known.get("refit"):
             return (
                 "The score is that of the training, of a model that had not learnt from the "
@@ -463,13 +468,9 @@ class _TrainedPage:
         found = known["training"]["course"].get("ensemble")
         tables, lead = [], ()
         if found is not None:
-            lead = (
-                "Each member forecast the last part of the training data from "
-                f"{counted(found['origins'], 'origin')}; the weights minimize the error of their "
-                "mean, and members of little weight are left out.",
-            )
-            facts = [each for each in facts if not each[0].startswith(("weights", "backtest"))]
-            tables = list(map(_trained_page_text.members_table, found["targets"][:MAX_TARGETS]))
+            of_members = ("weights", "backtest", "members")
+            facts = [each for each in facts if not each[0].startswith(of_members)]
+            lead, tables = self._members(found)
         facts = [(name, make_printable(text)) for name, text in facts]
         return Section(
             "choice",
@@ -478,6 +479,23 @@ class _TrainedPage:
             facts=tuple(facts),
             tables=tuple(tables),
         )
+
+    def _members(self, found: dict[str, Any]) -> tuple[tuple[str, ...], list[PageTable]]:
+        """Why the members of an ensemble were chosen: a sentence, and their tables."""
+        if "targets" not in found:
+            lead = (
+                "Each member labelled sequences that it had not learnt from, "
+                f"{counted(found['held_out'], 'sequence')} in all; the weights are those with "
+                "which their probabilities are multiplied.",
+            )
+            return lead, [_trained_page_text.label_members_table(found)]
+        lead = (
+            "Each member forecast the last part of the training data from "
+            f"{counted(found['origins'], 'origin')}; the weights minimize the error of their "
+            "mean, and members of little weight are left out.",
+        )
+        targets = found["targets"][:MAX_TARGETS]
+        return lead, list(map(_trained_page_text.members_table, targets))
 
 
 def _usual_changes(sequences, targets: list[str]) -> np.ndarray:

@@ -176,6 +176,22 @@ def members_table(target: dict[str, Any]) -> PageTable:
     return PageTable(caption, ("member", "weight", "MAE in the backtest", ""), rows)
 
 
+def label_members_table(found: dict[str, Any]) -> PageTable:
+    """The members of an ensemble that labels sequences, by weight."""
+    members = sorted(found["members"], key=lambda each: (-each["weight"], -each["accuracy"]))
+    total = sum(each["weight"] for each in members) or 1.0
+    rows = [
+        (
+            each["name"],
+            f"{100 * each['weight'] / total:.0f} %" if each["weight"] else "left out",
+            f"{100 * each['accuracy']:.1f} %",
+            _bar(each["accuracy"], "cool" if each["weight"] else "muted"),
+        )
+        for each in members
+    ]
+    return PageTable("Members", ("member", "weight", "right alone", ""), rows)
+
+
 def _bar(share: float, colour: str) -> Markup:
     """A bar in a table's cell; cut off, with an open end, where it is longer than the cell."""
     width = min(share, 1.0) * 120

@@ -18,6 +18,7 @@ from browsers import BROWSER, browsed
 import legato
 from legato import InputError, OutputError, Trained
 from legato.report import _panels, write_trained_page
+from legato.report._missing_steps import find_missing
 from legato.report._trained_page_text import columns_table
 
 HOSTILE = "<script>alert('1')</script> & \"$x$\" </svg>"
@@ -98,7 +99,7 @@ def classifier_page(tmp_path_factory):
         "hum": [rng.normal(len(label)) for label in labels for _ in range(6)],
         "state": [label for label in labels for _ in range(6)],
     }
-    trained = legato.train(data, group="machine", **SMALL)
+    trained = legato.train(data, group="machine", verbose=0)
     return written(trained, data, tmp_path_factory.mktemp("labels")), trained
 
 
@@ -223,6 +224,12 @@ def test_a_classifier_has_its_confusion_certainty_and_examples(classifier_page):
     for name, share in trained.scores["recall"].items():
         assert rows[" ".join(name.split())][1] == f"{100 * share:.1f} %"
     assert not page.tree.all("section", id="backtest")
+    assert "that of a cross-validation" in page.tree.all("header")[0].words
+    members = trained.known["training"]["course"]["ensemble"]["members"]
+    shown = table_of(section(page, "choice"))
+    assert {name: cells[1] for name, cells in shown.items()} == {
+        each["name"]: f"{100 * each['accuracy']:.1f} %" for each in members
+    }
 
 
 def test_a_text_has_a_sample_and_no_influence(tmp_path):
@@ -248,8 +255,21 @@ def test_missing_values_and_gaps_are_counted_and_marked(tmp_path):
     assert [rows["sold"][1], rows["price"][1]] == ["0", "3"]
     assert "3 steps had a value that was filled in: marked." in data.words
     assert "1 month apart, with 1 gap." in data.words
+    assert find_missing(trained, table, trained.read(table)).filled.sum() == 3
     again = trained.read(table)
     assert columns_table(again, None).rows[0][2] == "not known"
+
+
+def test_rows_that_were_put_in_count_as_missing():
+    table = monthly_table(months=30)
+    for name in table:
+        del table[name][12:15]
+    trained = legato.train(table, time="month", fill="forward", refit=False, **SMALL)
+    sequences = trained.read(table)
+    found = find_missing(trained, table, sequences)
+    assert np.flatnonzero(found.filled).tolist() == [12, 13, 14]
+    assert found.counts == {"sold": 3}
+    assert find_missing(trained, sequences, sequences).counts is None
 
 
 def test_a_model_without_a_test_part_has_no_score(tmp_path):
