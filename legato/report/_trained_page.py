@@ -19,7 +19,6 @@ from legato._platform.wording import counted
 from legato.report import _label_panels, _trained_page_text
 from legato.report._inline_svg import inline_svg
 from legato.report._learning_panel import learning_key, learning_panel
-from legato.report._missing_steps import MissingSteps, find_missing
 from legato.report._page_rendering import PageFigure, render_page
 from legato.report._panels import Panel
 from legato.report._reach_panel import reach_panel, try_reaches
@@ -127,7 +126,7 @@ class _TrainedPage:
         sequences = trained.read(data)
         self.found = trained.diagnose(sequences)
         self.sequences = sequences
-        self.missing: MissingSteps = find_missing(trained, data, sequences)
+        self.filled = sequences.filled_in(each.name for each in sequences.columns)
         self.is_forecast = trained.task.kind == "forecast"
         self.targets = [column.name for column in trained.task.targets][:MAX_TARGETS]
         self.chosen = self._choose_sequences()
@@ -235,7 +234,7 @@ class _TrainedPage:
             own = slice(*self.sequences.offsets[sequence : sequence + 2])
             for column in drawn:
                 name = f"data-{sequence}-{drawn.index(column)}"
-                panel = data_panel(found, sequence, column, self.missing.filled[own], name)
+                panel = data_panel(found, sequence, column, self.filled[own], name)
                 title = self._title_of(sequence, why, column)
                 across.append(_across(panel._replace(title=title)))
         others = [name for name in names if name not in drawn][:MAX_INPUTS]
@@ -243,10 +242,10 @@ class _TrainedPage:
         for at, column in enumerate(others):
             sequence, _ = self.chosen[0]
             own = slice(*self.sequences.offsets[sequence : sequence + 2])
-            panel = data_panel(found, sequence, column, self.missing.filled[own], f"input-{at}")
+            panel = data_panel(found, sequence, column, self.filled[own], f"input-{at}")
             figures.append(_figure(panel))
         notes = list(self.sequences.notes)
-        filled = int(self.missing.filled.sum())
+        filled = int(self.filled.sum())
         if filled:
             notes.append(f"{counted(filled, 'step')} had a value that was filled in: marked.")
         return Section(
@@ -256,7 +255,7 @@ class _TrainedPage:
             tuple(_DATA_KEY if filled else _DATA_KEY[:2]) if across else (),
             tuple(across),
             tuple(figures),
-            tables=(_trained_page_text.columns_table(self.sequences, self.missing.counts),),
+            tables=(_trained_page_text.columns_table(self.sequences),),
             notes=tuple(notes),
         )
 

@@ -39,12 +39,12 @@ def scores_table(scores: dict[str, Any]) -> PageTable:
     return _page_table(caption, columns)
 
 
-def columns_table(sequences: Sequences, missing: dict[str, int] | None) -> PageTable:
-    """Each column: what it holds, how much of it is missing, and its range."""
+def columns_table(sequences: Sequences) -> PageTable:
+    """Each column: what it holds, how many of its values were filled in, and its range."""
     rows = []
     for at, column in enumerate(sequences.columns[:MAX_COLUMNS]):
         values = sequences.values[:, at]
-        gone = "not known" if missing is None else f"{missing.get(column.name, 0):,}"
+        gone = f"{sequences.filled_in([column.name]).sum():,}"
         if column.is_numeric:
             found = [values.min(), values.mean(), values.max()]
             rows.append((column.name, "quantities", gone, *(f"{each:,.4g}" for each in found)))
@@ -54,7 +54,7 @@ def columns_table(sequences: Sequences, missing: dict[str, int] | None) -> PageT
     shown = ""
     if len(sequences.columns) > MAX_COLUMNS:
         shown = f", the first {MAX_COLUMNS} of {len(sequences.columns):,}"
-    headings = ("column", "holds", "missing", "least", "mean", "largest")
+    headings = ("column", "holds", "filled in", "least", "mean", "largest")
     return PageTable(f"Columns{shown}", headings, rows)
 
 

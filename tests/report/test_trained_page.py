@@ -18,8 +18,6 @@ from browsers import BROWSER, browsed
 import legato
 from legato import InputError, OutputError, Trained
 from legato.report import _panels, write_trained_page
-from legato.report._missing_steps import find_missing
-from legato.report._trained_page_text import columns_table
 
 HOSTILE = "<script>alert('1')</script> & \"$x$\" </svg>"
 SMALL = {"units": 3, "epochs": 2, "verbose": 0}
@@ -247,29 +245,14 @@ def test_missing_values_and_gaps_are_counted_and_marked(tmp_path):
     table["price"] = [None if at in (5, 6, 20) else float(at % 7) for at in range(40)]
     for name in table:
         del table[name][12:15]
-    options = {"time": "month", "target": "sold", "missing": "forward"}
-    trained = legato.train(table, **options, refit=False, framing="window", steps=4, **SMALL)
+    options = {"time": "month", "target": "sold", "missing": "forward", "units": 3, "epochs": 2}
+    trained = legato.train(table, **options, refit=False, framing="window", steps=4, verbose=0)
     page = written(trained, table, tmp_path)
     data = section(page, "data")
     rows = table_of(data)
     assert [rows["sold"][1], rows["price"][1]] == ["0", "3"]
     assert "3 steps had a value that was filled in: marked." in data.words
     assert "1 month apart, with 1 gap." in data.words
-    assert find_missing(trained, table, trained.read(table)).filled.sum() == 3
-    again = trained.read(table)
-    assert columns_table(again, None).rows[0][2] == "not known"
-
-
-def test_rows_that_were_put_in_count_as_missing():
-    table = monthly_table(months=30)
-    for name in table:
-        del table[name][12:15]
-    trained = legato.train(table, time="month", fill="forward", refit=False, **SMALL)
-    sequences = trained.read(table)
-    found = find_missing(trained, table, sequences)
-    assert np.flatnonzero(found.filled).tolist() == [12, 13, 14]
-    assert found.counts == {"sold": 3}
-    assert find_missing(trained, sequences, sequences).counts is None
 
 
 def test_a_model_without_a_test_part_has_no_score(tmp_path):
