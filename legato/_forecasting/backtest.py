@@ -164,15 +164,15 @@ def estimate_intervals(
     """Prediction intervals from the errors of a backtest on data outside the training part.
 
     Errors are taken at up to ``MAX_ORIGINS`` steps, for each step ahead with a known true value;
-    beyond the horizon, up to ``MAX_LEADS``, if the model is autoregressive.
+    beyond the horizon, up to ``MAX_LEADS``, if the model goes on from its own forecasts.
 
     Args:
         predictor: the forecaster.
         sequences, begins, season: as for ``backtest_forecasts``.
     """
-    task, leads = predictor.task, predictor.task.horizon
+    leads = predictor.task.horizon
     begins = np.maximum(begins, 1)
-    if task.is_autoregressive:
+    if predictor.can_go_on:
         leads = max(leads, min(MAX_LEADS, int((sequences.lengths - begins).max())))
     sequence, t = rolling_origins(begins, sequences.lengths, 1)
     chosen = np.unique(np.linspace(0, len(t) - 1, MAX_ORIGINS).astype(int))
@@ -184,9 +184,11 @@ def estimate_intervals(
     before = values[expand_ranges(at + 1 - lengths, lengths)]
     steps = at[:, None] + np.arange(1, leads + 1)
     inside = steps < sequences.offsets[sequence + 1][:, None]
-    filled = sequences.filled_in(each.name for each in task.targets)
+    filled = sequences.filled_in(each.name for each in predictor.task.targets)
     inside &= ~filled[np.where(inside, steps, 0)]
-    errors = truth[np.where(inside, steps, 0)] - predictor.predict_ahead(before, lengths, leads)
+    known = predictor.known_after(values, at, sequences.offsets[sequence + 1], leads)
+    predicted = predictor.predict_ahead(before, lengths, leads, known)
+    errors = truth[np.where(inside, steps, 0)] - predicted
     errors = errors / usual_change(truth, sequences.lengths, sequence, t, season)[:, None]
     return Intervals.of(np.where(inside[..., None], errors, np.nan), sequence, spacing)
 

@@ -6,6 +6,7 @@ again on everything. The result is one Keras model that sees a window of past va
 """
 
 import time as clock
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,8 +18,10 @@ from legato._forecasting.ensemble_model import (
     build_ensemble,
     forecast_limits,
 )
+from legato._forecasting.known_effects import KnownEffects, TargetEffects
 from legato._forecasting.linear_forecasters import (
     History,
+    LinearForecaster,
     fit_linear_forecasters,
     typical_change_of,
 )
@@ -33,6 +36,7 @@ from legato._series.windows import windows_before
 ORIGINS = 64  # of the backtest; where there are fewer, some count twice
 LEAST_WINDOW, USUAL_WINDOW, MAX_WINDOW = 4, 48, 800  # time steps
 NETWORK_STEPS = 24  # that networks see without a season
+WITH_KNOWN = " with known columns"  # the end of the name of a member that takes them
 NETWORK = "network"  # the name of the mean of the networks among the members
 
 
@@ -116,20 +120,32 @@ class EnsembleTrainer:
             The model, and the record: members, weights, errors, history of the networks, seconds.
         """
         begun = clock.perf_counter()
-        networks, history, stackings, origins = self._weigh(task, sequences)
+        networks, history, stackings, origins, effects = self._weigh(task, sequences)
         ready = clock.perf_counter()
         chosen = [each.chosen for each in stackings]
+        effects = self._fit_effects(task, sequences, effects)
         if any(NETWORK in each for each in chosen):
-            networks, history = self._fit_networks(task, sequences)
+            networks, history = self._fit_networks(task, sequences, effects)
         else:
             networks = None
+        known = _known_series(task, sequences)
         members = [
-            [each for each in self._members(series) if each.name in own]
-            for series, own in zip(_series_of_targets(task, sequences), chosen, strict=True)
+            [each for each in self._members(series, known, own) if each.name in names]
+            for series, own, names in zip(
+                _series_of_targets(task, sequences), effects, chosen, strict=True
+            )
         ]
         pad = padding_value(task.inputs_of(sequences))
-        spans = _spans_of_targets(task, sequences)
-        model = build_ensemble(task, self.layout.window, pad, members, chosen, networks, spans)
+        model = build_ensemble(
+            task,
+            self.layout.window,
+            pad,
+            members,
+            chosen,
+            networks,
+            _spans_of_targets(task, sequences),
+            [each.of_values for each in effects],
+        )
         record = {
             "history": history,
             "samples": int(np.maximum(sequences.lengths - self._sample_steps + 1, 0).sum()),
@@ -142,8 +158,8 @@ class EnsembleTrainer:
                 "origins": origins,
                 "networks": asdict(self.architecture),
                 "targets": [
-                    {"target": column.name, **each.as_numbers()}
-                    for column, each in zip(task.targets, stackings, strict=True)
+                    {"target": column.name, **each.as_numbers(), **own.as_numbers()}
+                    for column, each, own in zip(task.targets, stackings, effects, strict=True)
                 ],
             },
         }
@@ -151,8 +167,13 @@ class EnsembleTrainer:
 
     def _weigh(
         self, task: Task, sequences: Sequences
-    ) -> tuple[WindowNetworks, dict[str, list], list[Stacking], int]:
-        """The backtest: networks, their history, weights for each target, and number of origins."""
+    ) -> tuple[WindowNetworks, dict[str, list], list[Stacking], int, list[TargetEffects]]:
+        """The backtest.
+
+        Returns:
+            Networks, their history, weights for each target, the number of origins, and the effects
+            of known columns on each target.
+        """
         held_out, horizon = self.layout.held_out, self.layout.horizon
         lengths = sequences.lengths
         long = lengths >= min(2 * held_out + horizon, lengths.max())
@@ -165,15 +186,19 @@ class EnsembleTrainer:
         sequence, t = sequence[at], t[at]
         values, begins = task.inputs_of(sequences), sequences.offsets[sequence]
         windows = windows_before(values, begins, begins + t, self.layout.window)
-        truth = values[(begins + t)[:, None] + np.arange(1, horizon + 1)][..., task.places]
-        networks, history = self._fit_networks(task, before)
-        by_network = networks.predict(windows[:, -self.architecture.steps :])
+        future = values[(begins + t)[:, None] + np.arange(1, horizon + 1)]
+        truth, known = future[..., task.places], None
+        if task.known:
+            known = np.concatenate([windows, future], axis=1)[..., task.known_places]
+        effects, series_known = self._fit_effects(task, before), _known_series(task, before)
+        networks, history = self._fit_networks(task, before, effects)
+        by_network = self._predict_by_networks(networks, windows, known, effects)
         stackings, spans = [], _spans_of_targets(task, before)
         for target, series in enumerate(_series_of_targets(task, before)):
-            members, place = self._members(series), task.places[target]
-            own = windows[..., place].astype("float64")
+            members = self._members(series, series_known, effects[target])
+            own = windows[..., task.places[target]].astype("float64")
             predicted = [
-                by_network[..., target] if each.linear is None else each.predict(own)
+                by_network[..., target] if each.linear is None else each.predict(own, known)
                 for each in members
             ]
             low, high = forecast_limits(own, spans[target])
@@ -182,54 +207,126 @@ class EnsembleTrainer:
             names = tuple(each.name for each in members)
             found = stack(names, predicted, truth[..., target], scale[sequence])
             stackings.append(found)
-        return networks, history, stackings, int(min(counts.sum(), ORIGINS))
+        return networks, history, stackings, int(min(counts.sum(), ORIGINS)), effects
 
-    def _members(self, series: tuple[np.ndarray, ...]) -> list[Member]:
+    def _predict_by_networks(
+        self,
+        networks: WindowNetworks,
+        windows: np.ndarray,
+        known: np.ndarray | None,
+        effects: list[TargetEffects],
+    ) -> np.ndarray:
+        """The forecast of the networks after windows, (windows, horizon, targets)."""
+        steps = self.architecture.steps
+        if known is None:
+            return networks.predict(windows[:, -steps:])
+        rest, added = windows.copy(), []
+        for place, own in zip(networks.task.places, effects, strict=True):
+            before, ahead = 0.0, 0.0 * known[:, self.layout.window :, 0]
+            if own.of_values is not None:
+                before, ahead = own.of_values.split(windows[..., place].astype("float64"), known)
+            rest[..., place] -= before
+            added.append(ahead)
+        ahead = known[:, self.layout.window :]
+        return networks.predict(rest[:, -steps:], ahead) + np.stack(added, axis=-1)
+
+    def _fit_effects(
+        self, task: Task, sequences: Sequences, like: list[TargetEffects] | None = None
+    ) -> list[TargetEffects]:
+        """The effects of known columns on each target; ``like``: those of fewer data."""
+        known, columns = _known_series(task, sequences), task.known_columns
+        return [
+            TargetEffects.fit(series, known, columns, self.layout.seasons, own)
+            for series, own in zip(
+                _series_of_targets(task, sequences),
+                like or [None] * len(task.targets),
+                strict=True,
+            )
+        ]
+
+    def _members(
+        self,
+        series: tuple[np.ndarray, ...],
+        known: tuple[np.ndarray, ...],
+        effects: TargetEffects,
+    ) -> list[Member]:
         """The members for a target, the linear ones fitted on its series; the networks last."""
         window, horizon, seasons = self.layout.window, self.layout.horizon, self.layout.seasons
-        members = [
-            Member(each.name, each)
-            for each in fit_linear_forecasters(History(series, seasons, window, horizon))
-        ]
+
+        def fit(values: tuple[np.ndarray, ...]) -> Iterator[LinearForecaster]:
+            return fit_linear_forecasters(History(values, seasons, window, horizon))
+
+        def rest(values: tuple[np.ndarray, ...], own: KnownEffects) -> tuple[np.ndarray, ...]:
+            return tuple(own.rest_of(*each) for each in zip(values, known, strict=True))
+
+        members = [Member(each.name, each) for each in fit(series)]
+        if (own := effects.of_values) is not None:
+            found = fit(rest(series, own))
+            members += [Member(f"{each.name}{WITH_KNOWN}", each, None, own) for each in found]
         least = min(float(each.min()) for each in series)
         if least > 0:
-            history = History(tuple(map(np.log, series)), seasons, window, horizon)
+            logarithms, bound = tuple(map(np.log, series)), least / LARGEST_FALL
             members += [
-                Member(f"{each.name} of logarithms", each, least / LARGEST_FALL)
-                for each in fit_linear_forecasters(history)
+                Member(f"{each.name} of logarithms", each, bound)
+                for each in fit(logarithms)
                 if "naive" not in each.name  # the same as without logarithms
             ]
+            if (own := effects.of_logarithms) is not None:
+                members += [
+                    Member(f"{each.name} of logarithms{WITH_KNOWN}", each, bound, own)
+                    for each in fit(rest(logarithms, own))
+                ]
         return [*members, Member(NETWORK, None)]
 
     def _fit_networks(
-        self, task: Task, sequences: Sequences
+        self, task: Task, sequences: Sequences, effects: list[TargetEffects]
     ) -> tuple[WindowNetworks, dict[str, list]]:
         """Train the networks, with the program that an earlier call compiled for this task."""
-        windows, truth = self._network_samples(task, sequences)
+        windows, truth, ahead = self._network_samples(task, sequences, effects)
         networks = self._networks
         if networks is None or networks.task != task:
             is_single, config = len(sequences) == 1, self.config
             rate, seed = config.learning_rate, config.seed
             networks = WindowNetworks(task, self.architecture, windows, is_single, rate, seed)
             self._networks = networks
-        return networks, networks.fit(windows, truth, verbose=self.config.verbose)
+        return networks, networks.fit(windows, truth, ahead, verbose=self.config.verbose)
 
     @property
     def _sample_steps(self) -> int:
         """Time steps of a sample of the networks: those that they see, and the horizon."""
         return self.architecture.steps + self.layout.horizon
 
-    def _network_samples(self, task: Task, sequences: Sequences) -> tuple[np.ndarray, np.ndarray]:
-        """All windows of the networks (samples, steps, inputs), and what follows each."""
+    def _network_samples(
+        self, task: Task, sequences: Sequences, effects: list[TargetEffects]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """All windows of the networks (samples, steps, inputs), what follows, and what is known.
+
+        The targets are without the effects of known columns.
+        """
         steps, size = self.architecture.steps, self._sample_steps
+        values = task.inputs_of(sequences)
+        for place, own, series in zip(
+            task.places, effects, _series_of_targets(task, sequences), strict=True
+        ):
+            if own.of_values is not None:
+                pairs = zip(series, _known_series(task, sequences), strict=True)
+                values[:, place] = np.concatenate([own.of_values.rest_of(*each) for each in pairs])
         both = np.concatenate(
             [
                 np.lib.stride_tricks.sliding_window_view(each, size, axis=0).swapaxes(1, 2)
-                for each in np.split(task.inputs_of(sequences), sequences.offsets[1:-1])
+                for each in np.split(values, sequences.offsets[1:-1])
                 if len(each) >= size
             ]
         )
-        return both[:, :steps], both[:, steps:][..., task.places]
+        future = both[:, steps:]
+        ahead = future[..., task.known_places] if task.known else None
+        return both[:, :steps], future[..., task.places], ahead
+
+
+def _known_series(task: Task, sequences: Sequences) -> tuple[np.ndarray, ...]:
+    """The columns known ahead in each sequence, (time steps, known) each, float64."""
+    known = task.inputs_of(sequences)[:, task.known_places].astype("float64")
+    return tuple(np.split(known, sequences.offsets[1:-1]))
 
 
 def _series_of_targets(task: Task, sequences: Sequences) -> list[tuple[np.ndarray, ...]]:

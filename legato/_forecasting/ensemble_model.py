@@ -1,7 +1,9 @@
 """One Keras model of several forecasters and their weights, made of Keras's own layers.
 
 A linear forecaster is a part of a ``Dense`` layer on the window; one of logarithms stands between
-``log`` and ``exp``. The last layer of each target, ``Dense`` without bias, holds the weights.
+``log`` and ``exp``. Where columns are known ahead, some forecast what is left of the target without
+their effects, and the effects of the steps ahead are added. The last layer of each target,
+``Dense`` without bias, holds the weights.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +14,21 @@ import keras
 import numpy as np
 
 from legato import layers
+from legato._forecasting.known_effects import KnownEffects, encode_columns
 from legato._forecasting.linear_forecasters import LinearForecaster
 from legato._forecasting.task import Task
-from legato._forecasting.window_networks import WindowNetworks
+from legato._forecasting.window_networks import WindowNetworks, ahead_input
 from legato._models.model import Model
 
 LARGEST_FALL = 1e3  # logarithms are of the least value in training divided by it, at least
 MOST_RANGES = 10.0  # by which a forecast leaves the range of the values before
 LARGEST_LOG = 80.0  # exp of more is infinite in 32-bit floats
+_KINDS = {  # names of layers
+    (False, False): "linear",
+    (True, False): "linear_of_logarithms",
+    (False, True): "linear_with_known",
+    (True, True): "linear_of_logarithms_with_known",
+}
 
 
 @dataclass(frozen=True)
@@ -30,19 +39,35 @@ class Member:
         name: its name.
         linear: the linear forecaster; None for the networks.
         least: the smallest value whose logarithm is taken; None: it forecasts the values.
+        effects: of the columns known ahead, without which it forecasts; None: it ignores them.
     """
 
     name: str
     linear: LinearForecaster | None
     least: float | None = None
+    effects: KnownEffects | None = None
 
-    def predict(self, windows: np.ndarray) -> np.ndarray:
-        """Forecasts of a linear member after windows of raw numbers, (windows, horizon)."""
+    def predict(self, windows: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+        """Forecasts of a linear member after windows of raw numbers, (windows, horizon).
+
+        Args:
+            windows: (windows, steps).
+            known: (windows, steps + horizon, known), the columns known ahead; None without effects.
+        """
         assert self.linear is not None
-        if self.least is None:
-            return self.linear.predict(windows)
-        logarithms = self.linear.predict(np.log(np.maximum(windows, self.least)))
-        return np.exp(np.minimum(logarithms, LARGEST_LOG))
+        series, ahead = windows, 0.0
+        if self.least is not None:
+            series = np.log(np.maximum(windows, self.least))
+        if self.effects is not None and known is not None:
+            before, ahead = self.effects.split(series, known)
+            series = series - before
+        found = self.linear.predict(series) + ahead
+        return found if self.least is None else np.exp(np.minimum(found, LARGEST_LOG))
+
+    @property
+    def kind(self) -> tuple[bool, bool]:
+        """Whether it forecasts logarithms, and whether it knows of columns ahead."""
+        return self.least is not None, self.effects is not None
 
 
 def build_ensemble(
@@ -53,10 +78,12 @@ def build_ensemble(
     weights: Sequence[Mapping[str, float]],
     networks: WindowNetworks | None,
     spans: Sequence[float] | None = None,
+    effects: Sequence[KnownEffects | None] | None = None,
 ) -> Model:
     """Build the model: (rows, time steps, inputs) → (rows, horizon × targets), raw numbers.
 
-    It sees the last ``window`` time steps, and takes no fewer.
+    It sees the last ``window`` time steps, and takes no fewer. If columns are known ahead, it has a
+    second input, (rows, horizon, known).
 
     Args:
         task: the task.
@@ -67,32 +94,69 @@ def build_ensemble(
         networks: the trained networks; None if no member is one.
         spans: for each target, the range of values that limits its forecasts even where its window
             has a smaller one; see ``forecast_limits``. None: only that of the window.
+        effects: for each target, the effects without which the networks forecast it; None: none.
     """
     inputs: Any = keras.Input((None, len(task.inputs)), name="steps")
+    ahead = ahead_input(task)
     recent = layers.Reshape((window, len(task.inputs)), name="window")(inputs[:, -window:])
     filled = _fill_padding(recent, pad)
+    known = None
+    if ahead is not None:
+        past = keras.ops.take(filled, task.known_places, axis=-1)
+        known = layers.Concatenate(axis=1, name="known")([past, ahead])
     by_network = None
     if networks is not None:
-        by_network = networks.forecast_layers(filled[:, -networks.architecture.steps :])
+        effects = effects or [None] * len(task.targets)
+        by_network = _network_layers(networks, filled, ahead, known, effects)
     found = []
     for at, (place, own, weight) in enumerate(zip(task.places, members, weights, strict=True)):
         series, suffix = filled[:, :, place], f"_{at}" if len(members) > 1 else ""
-        values = [each for each in own if each.linear is not None and each.least is None]
-        logarithms = [each for each in own if each.linear is not None and each.least is not None]
-        parts = [
-            *_linear_layers(series, values, f"linear{suffix}"),
-            *_linear_layers(series, logarithms, f"linear_of_logarithms{suffix}"),
-            *([] if by_network is None else [by_network[:, :, at : at + 1]]),
-        ]
-        order = [*values, *logarithms, *(each for each in own if each.linear is None)]
+        order, parts = [], []
+        for kind in dict.fromkeys(each.kind for each in own if each.linear is not None):
+            alike = [each for each in own if each.linear is not None and each.kind == kind]
+            parts.append(_linear_layers(series, alike, known, f"{_KINDS[kind]}{suffix}"))
+            order += alike
         kernel = [[weight[each.name]] for each in order]
-        if by_network is not None and len(order) == len(values) + len(logarithms):
-            kernel.append([0.0])  # another target has the networks
+        if by_network is not None:
+            parts.append(by_network[:, :, at : at + 1])
+            own_weight = [weight[each.name] for each in own if each.linear is None]
+            kernel.append(own_weight or [0.0])  # 0 if only another target has the networks
         stacked = layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
         limited = _limit(stacked, series, 0.0 if spans is None else spans[at])
         found.append(_constant_dense(limited, f"weights{suffix}", np.array(kernel)))
     answers = layers.Concatenate()(found) if len(found) > 1 else found[0]
-    return Model(inputs, layers.Reshape((-1,), name="forecast")(answers))
+    forecast = layers.Reshape((-1,), name="forecast")(answers)
+    return Model(inputs if ahead is None else [inputs, ahead], forecast)
+
+
+def _network_layers(
+    networks: WindowNetworks, filled, ahead, known, effects: Sequence[KnownEffects | None]
+) -> Any:
+    """The forecast of the networks, (rows, horizon, targets), with the effects of known columns."""
+    steps, window = networks.architecture.steps, filled.shape[1]
+    if all(each is None for each in effects):
+        return networks.forecast_layers(filled[:, -steps:], ahead)
+    columns = [filled[:, :, at] for at in range(filled.shape[2])]
+    added: list[Any] = []
+    for place, each in zip(networks.task.places, effects, strict=True):
+        if each is None:
+            added.append(0.0 * known[:, window:, 0])
+            continue
+        effect = _effect_layers(each, columns[place], known)
+        columns[place] = columns[place] - effect[:, :window]
+        added.append(effect[:, window:])
+    rest = keras.ops.stack(columns, axis=-1)[:, -steps:]
+    return networks.forecast_layers(rest, ahead) + keras.ops.stack(added, axis=-1)
+
+
+def _effect_layers(effects: KnownEffects, series, known) -> Any:
+    """The effects of known columns in a window and after it, (rows, window + horizon)."""
+    centred = encode_columns(effects.columns, known, keras.ops) - effects.center.astype("float32")
+    found: Any = keras.ops.sum(centred * effects.weights.astype("float32"), axis=-1)
+    if effects.is_relative:
+        change: Any = keras.ops.absolute(series[:, 1:] - series[:, :-1])
+        found = found * keras.ops.mean(change, axis=1, keepdims=True)
+    return found
 
 
 def forecast_limits(windows: np.ndarray, span: float) -> tuple[np.ndarray, np.ndarray]:
@@ -130,19 +194,22 @@ def _fill_padding(inputs, pad: float) -> Any:
     return keras.ops.where(keras.ops.expand_dims(there, -1), inputs, value)
 
 
-def _linear_layers(series, members: Sequence[Member], name: str) -> list:
-    """Linear members, all of values or all of logarithms, as one part (rows, horizon, members)."""
+def _linear_layers(series, members: Sequence[Member], known, name: str) -> Any:
+    """Linear members of one kind, as one part (rows, horizon, members)."""
     linear = [each.linear for each in members if each.linear is not None]
-    if not linear:
-        return []
-    least = members[0].least
+    least, effects, window = members[0].least, members[0].effects, series.shape[1]
     if least is not None:
         series = keras.ops.log(keras.ops.maximum(series, least))
+    ahead = None
+    if effects is not None:
+        effect = _effect_layers(effects, series, known)
+        series, ahead = series - effect[:, :window], effect[:, window:]
     kernel = np.concatenate([each.matrix for each in linear]).T
     found = _constant_dense(series, name, kernel, np.concatenate([each.offset for each in linear]))
-    if least is not None:
-        found = keras.ops.exp(keras.ops.minimum(found, LARGEST_LOG))
-    return [layers.Permute((2, 1))(layers.Reshape((len(linear), -1))(found))]
+    found = layers.Permute((2, 1))(layers.Reshape((len(linear), -1))(found))
+    if ahead is not None:
+        found = found + keras.ops.expand_dims(ahead, -1)
+    return found if least is None else keras.ops.exp(keras.ops.minimum(found, LARGEST_LOG))
 
 
 def _constant_dense(inputs, name: str, kernel: np.ndarray, bias: np.ndarray | None = None) -> Any:

@@ -59,13 +59,17 @@ class Forecaster(Estimator, without=("task",), verbose=0):
         self._history, self._axes = sequences, _axes_of(y)
         return self
 
-    def forecast(self, steps: int | None = None, y: Any = None, X: Any = None) -> Forecast:
+    def forecast(
+        self, steps: int | None = None, y: Any = None, X: Any = None, future: Any = None
+    ) -> Forecast:
         """Forecast the steps after the end, with intervals.
 
         Args:
             steps: number of steps ahead; default: the horizon.
             y: the series up to the end; default: those of ``fit``.
             X: with ``y``, the columns that help, for the same time steps.
+            future: the columns that are known ahead (the parameter ``known``), for the steps after
+                the end.
 
         Raises:
             InputError: the steps or the data do not fit.
@@ -75,15 +79,15 @@ class Forecaster(Estimator, without=("task",), verbose=0):
         history = self._history if y is None else self._named(self._read(y), y)
         if y is not None and X is not None:
             history = self._with_covariates(history, X)
-        return trained.forecast(history, steps)
+        return trained.forecast(history, steps, future=future)
 
-    def predict(self, fh: Any = None, y: Any = None, X: Any = None) -> Any:
+    def predict(self, fh: Any = None, y: Any = None, X: Any = None, future: Any = None) -> Any:
         """Forecast the steps after the end.
 
         Args:
             fh: number of steps ahead, or the steps ahead that are wanted, such as ``[1, 3]``;
                 default: the horizon.
-            y, X: as for ``forecast``.
+            y, X, future: as for ``forecast``.
 
         Returns:
             The forecasts in the kind of ``y``: a frame or series of pandas or Polars with the
@@ -93,7 +97,7 @@ class Forecaster(Estimator, without=("task",), verbose=0):
             InputError, StateError: as for ``forecast``.
         """
         steps = _steps_ahead(fh, self._fitted().task.horizon)
-        found = self.forecast(int(steps[-1]), y, X)
+        found = self.forecast(int(steps[-1]), y, X, future)
         axes = self._axes if y is None else _axes_of(y)
         if axes:
             values = found.values[:, steps - 1]

@@ -3,17 +3,19 @@
 Base class of ``Trained``; scores and prediction intervals are computed with it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from legato._errors import InputError
+from legato._errors import InputError, UnsupportedError
 from legato._forecasting.network import Shape
 from legato._forecasting.rollout import Rollout
 from legato._forecasting.task import Task
+from legato._forecasting.window_networks import with_ahead
 from legato._models.model import Model
+from legato._platform.wording import listed
 from legato._series.record_encoding import encode_value
 from legato._series.sequences import Sequences
 from legato._series.windows import windows_before
@@ -74,11 +76,15 @@ class Predictor:
         """
         if self.shape.framing != "ensemble":
             return self.predict_steps(values, lengths)[at]
-        begins = np.repeat(np.cumsum(lengths) - lengths, lengths)[at]
+        ends = np.cumsum(lengths)
+        begins = np.repeat(ends - lengths, lengths)[at]
         if self.task.whole:
             return self._predict_sequences(values, begins, at)
+        ahead = self.known_after(values, at, np.repeat(ends, lengths)[at], self.task.horizon)
         answers = [
-            self._predict_windows(windows_before(values, begins[part], at[part], self.shape.steps))
+            self._predict_windows(
+                windows_before(values, begins[part], at[part], self.shape.steps), ahead[part]
+            )
             for part in np.array_split(np.arange(len(at)), -(-len(at) // BATCH) or 1)
         ]
         return np.concatenate(answers)
@@ -98,14 +104,38 @@ class Predictor:
             found.append(self._predict_windows(np.where(padded[..., None], self.pad, before)))
         return np.concatenate(found)
 
-    def _predict_windows(self, windows: np.ndarray) -> np.ndarray:
-        """The outputs of an ensemble after windows (rows, steps, inputs), in batches of one size.
+    def known_after(
+        self, values: np.ndarray, at: np.ndarray, ends: np.ndarray, steps: int
+    ) -> np.ndarray:
+        """What the data hold of the columns known ahead after some steps, (steps, ahead, known).
+
+        Beyond the end of a sequence, its last values stand; no forecast of a step before it depends
+        on them.
+
+        Args:
+            values: (time steps of all sequences, inputs).
+            at: (steps,), their indices in the values.
+            ends: (steps,), the end of the sequence of each.
+            steps: number of steps ahead.
+        """
+        after = np.minimum(at[:, None] + np.arange(1, steps + 1), ends[:, None] - 1)
+        return values[:, self.task.known_places][after]
+
+    def _predict_windows(self, windows: np.ndarray, ahead: np.ndarray | None = None) -> np.ndarray:
+        """The outputs of an ensemble after windows, in batches of one size.
 
         One size takes one compiled program.
+
+        Args:
+            windows: (rows, steps, inputs).
+            ahead: (rows, horizon, known); None of an ensemble that labels sequences.
         """
         size = 2 ** int(np.ceil(np.log2(max(len(windows), 1))))
         rows = np.arange(size) % max(len(windows), 1)
-        found = self.model.predict(windows[rows].astype("float32"), batch_size=size, verbose=0)
+        seen = with_ahead(
+            windows[rows], ahead[rows] if ahead is not None and self.task.known else None
+        )
+        found = self.model.predict(seen, batch_size=size, verbose=0)
         return np.asarray(found)[: len(windows)]
 
     def predict_steps(self, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -115,11 +145,36 @@ class Predictor:
             found[positions] = outputs
         return found
 
-    def predict_ahead(self, values: np.ndarray, lengths: np.ndarray, steps: int) -> np.ndarray:
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it can forecast beyond its horizon, from its own forecasts."""
+        is_ensemble = self.shape.framing == "ensemble"
+        return self.task.is_closed if is_ensemble else self.task.is_autoregressive
+
+    def predict_ahead(
+        self, values: np.ndarray, lengths: np.ndarray, steps: int, ahead: np.ndarray | None = None
+    ) -> np.ndarray:
         """Forecasts after the end of each sequence, (sequences, steps, targets).
 
         NaN where there is none, and from the first on that is not a finite number.
+
+        Args:
+            values: (time steps of all sequences, inputs).
+            lengths: (sequences,).
+            steps: number of steps ahead.
+            ahead: (sequences, steps, known), the columns known ahead, of an ensemble; None if
+                there are none.
         """
+        if self.shape.framing == "ensemble":
+            found = self._predict_ahead_of_windows(values, lengths, steps, ahead)
+        else:
+            found = self._predict_ahead_by_rollout(values, lengths, steps)
+        lost = np.logical_or.accumulate(np.asarray(~np.isfinite(found).all(-1)), axis=1)
+        return np.where(lost[..., None], np.nan, found)
+
+    def _predict_ahead_by_rollout(
+        self, values: np.ndarray, lengths: np.ndarray, steps: int
+    ) -> np.ndarray:
         horizon, places = self.task.horizon, self.task.places
         # Inputs are fed back in the order of the input columns, outputs are in that of the targets.
         order = np.argsort(places) if self.task.is_autoregressive else np.arange(len(places))
@@ -127,31 +182,33 @@ class Predictor:
         def feedback(answers: np.ndarray) -> np.ndarray:
             return answers.reshape(len(answers), horizon, -1)[..., order]
 
-        if self.shape.framing == "ensemble":
-            found = self._predict_ahead_of_windows(values, lengths, steps, feedback)
-        else:
-            found = self.rollout.predict_ahead(values, lengths, steps, feedback, horizon)
-        lost = np.logical_or.accumulate(np.asarray(~np.isfinite(found).all(-1)), axis=1)
-        return np.where(lost[..., None], np.nan, found)[..., np.argsort(order)]
+        found = self.rollout.predict_ahead(values, lengths, steps, feedback, horizon)
+        return found[..., np.argsort(order)]
 
     def _predict_ahead_of_windows(
-        self,
-        values: np.ndarray,
-        lengths: np.ndarray,
-        steps: int,
-        feedback: Callable[[np.ndarray], np.ndarray],
+        self, values: np.ndarray, lengths: np.ndarray, steps: int, ahead: np.ndarray | None
     ) -> np.ndarray:
-        """``Rollout.predict_ahead`` of an ensemble, which needs no step before its windows."""
-        ends = np.cumsum(lengths)
+        """``predict_ahead`` of an ensemble, which needs no step before its windows."""
+        ends, task = np.cumsum(lengths), self.task
+        horizon = task.horizon
+        blocks = -(-steps // horizon)
+        if ahead is None:
+            ahead = np.empty((len(ends), steps, 0), "float32")
+        # The last values stand for the rest of the last block, on which no step asked for depends.
+        ahead = ahead[:, np.minimum(np.arange(blocks * horizon), ahead.shape[1] - 1)]
         found = []
         for part in np.array_split(np.arange(len(ends)), -(-len(ends) // BATCH)):
             begins = (ends - lengths)[part]
             windows = windows_before(values, begins, ends[part] - 1, self.shape.steps)
-            parts = [feedback(self._predict_windows(windows))]
-            while len(parts) * self.task.horizon < steps:
-                fed = np.where(np.isfinite(parts[-1]), parts[-1], 0.0)  # what follows is left out
+            parts = []
+            for block in range(blocks):
+                known = ahead[part, block * horizon : (block + 1) * horizon]
+                answers = self._predict_windows(windows, known)
+                parts.append(answers.reshape(len(part), horizon, -1))
+                fed = np.repeat(windows[:, -1:], horizon, axis=1)  # with what is static
+                fed[..., task.known_places] = known
+                fed[..., task.places] = np.where(np.isfinite(parts[-1]), parts[-1], 0.0)
                 windows = np.concatenate([windows, fed], axis=1)[:, -self.shape.steps :]
-                parts.append(feedback(self._predict_windows(windows)))
             found.append(np.concatenate(parts, axis=1)[:, :steps])
         return np.concatenate(found)
 
@@ -168,6 +225,7 @@ class Predictor:
 
         Raises:
             StateError, InputError, OutputError: as ``Model.streams`` does.
+            UnsupportedError: the model also takes columns of the steps ahead.
 
         Example:
             >>> import legato
@@ -178,8 +236,22 @@ class Predictor:
             >>> list(trained.told(answers["ada"]))
             ['load']
         """
+        self.check_streams()
         lookback = {} if "window" in options else self.lookback
         return self.model.streams(limit, **{**lookback, **options})
+
+    def check_streams(self) -> None:
+        """Check that rows can be fed one at a time.
+
+        Raises:
+            UnsupportedError: the model also takes columns of the steps ahead.
+        """
+        if self.task.known:
+            raise UnsupportedError(
+                f"The model takes {listed(self.task.known)} of the steps ahead, and a stream has "
+                "one row at a time. Forecast from a file or a frame, or train a model without "
+                "columns known ahead (--known) and without the calendar."
+            )
 
     def numbers_of(self, row: Mapping[str, Any]) -> np.ndarray:
         """The inputs of one step, (inputs,).

@@ -7,6 +7,7 @@ it is read, and not by whatever uses it first.
 import math
 from typing import Any, get_args
 
+from legato._forecasting.covariates import Covariates
 from legato._forecasting.network import Shape
 from legato._forecasting.prediction_intervals import Intervals
 from legato._forecasting.task import Task
@@ -33,6 +34,9 @@ def check_task(task: Task) -> None:
     _check("targets", bool(task.targets) and all(map(_is_column, task.targets)))
     _check("targets", all(each.is_numeric == is_forecast for each in task.targets))
     _check("targets", is_forecast or len(task.targets) == 1)
+    names = {column.name for column in task.inputs}
+    _check("known", _are_texts(task.known) and names.issuperset(task.known))
+    _check("static", _are_texts(task.static) and names.issuperset(task.static))
 
 
 def check_shape(shape: Shape) -> None:
@@ -74,6 +78,7 @@ def check_known(known: dict[str, Any], task: Task) -> None:
     _check("label_counts", len(counts) == len(task.labels))
     for steps, *digests in known["seen"]:
         _check("seen", is_count(steps, 0) and _are_texts(digests))
+    Covariates.from_numbers(known.get("covariates"))  # absent from older files
     _check("refit", isinstance(known.get("refit", False), bool))  # absent from older files
     if "intervals" in known:
         Intervals.from_numbers(known["intervals"])

@@ -29,6 +29,8 @@ class Task:
         targets: the columns to predict, likewise; one, unless it forecasts.
         horizon: steps ahead of a prediction; 0 for labels of the step itself.
         whole: whether a label belongs to a sequence as a whole.
+        known: names of inputs that the model also takes of the steps ahead.
+        static: names of inputs with one value for each sequence.
     """
 
     kind: Kind
@@ -36,6 +38,8 @@ class Task:
     targets: tuple[Column, ...]
     horizon: int
     whole: bool = False
+    known: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -52,6 +56,32 @@ class Task:
     def is_autoregressive(self) -> bool:
         """Whether every input is also a target, so that predictions can be fed back as inputs."""
         return self.kind != "classify" and len(self.places) == len(self.inputs)
+
+    @property
+    def known_places(self) -> list[int]:
+        """The indices among the inputs of those that are known ahead."""
+        return [[each.name for each in self.inputs].index(name) for name in self.known]
+
+    @property
+    def known_columns(self) -> tuple[Column, ...]:
+        """The inputs that are known ahead."""
+        return tuple(self.inputs[place] for place in self.known_places)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether every input is a target, known ahead, or static, so that all can be continued."""
+        others = {each.name for each in self.inputs} - {each.name for each in self.targets}
+        return self.kind == "forecast" and others <= {*self.known, *self.static}
+
+    def known_of(self, ahead: Sequences, lenient: bool = False) -> np.ndarray:
+        """The known inputs of steps ahead, (sequences, steps, known).
+
+        Args:
+            ahead: as many steps of each sequence.
+            lenient: as for ``inputs_of``.
+        """
+        columns = [_encode_column(ahead, each, lenient) for each in self.known_columns]
+        return np.stack(columns, axis=-1).reshape(len(ahead), -1, len(columns)).astype("float32")
 
     def inputs_of(self, sequences: Sequences, lenient: bool = False) -> np.ndarray:
         """The inputs at each time step, (time steps of all sequences, inputs).
@@ -140,12 +170,14 @@ class Task:
                     each["name"],
                     each["categories"] and tuple(each["categories"]),
                     each["numbers"] and tuple(each["numbers"]),
+                    each.get("is_fixed", False),  # absent from older files
                 )
                 for each in numbers[part]
             )
             for part in ("inputs", "targets")
         }
-        return cls(**{**numbers, **columns})
+        names = {part: tuple(numbers.get(part, ())) for part in ("known", "static")}
+        return cls(**{**numbers, **columns, **names})
 
 
 def infer_task(
@@ -219,7 +251,7 @@ def _known_column(sequences: Sequences, name: str) -> Column:
     that 32-bit floats do not represent are encoded by their index in the list of labels.
     """
     column = sequences.columns[sequences.place(name)]
-    if column.categories is None or column.numbers is None:
+    if column.categories is None or column.numbers is None or column.is_fixed:
         return column
     found = np.isin(column.numbers, np.unique(sequences.values[:, sequences.place(name)]))
     labels = [label for label, is_there in zip(column.categories, found, strict=True) if is_there]

@@ -11,7 +11,7 @@ scores and the intervals remain those of the first.
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from importlib.metadata import version
 from inspect import signature
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._forecasting.backtest import estimate_intervals, fingerprint_training
+from legato._forecasting.covariates import Covariates, describe_covariates
 from legato._forecasting.ensemble import EnsembleTrainer, Layout, default_horizon, plan_layout
 from legato._forecasting.label_ensemble import (
     LEAST_SEQUENCES,
@@ -40,7 +41,7 @@ from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
 from legato._series.frequency import find_season, format_time
 from legato._series.lanes import Lanes
-from legato._series.reading import read
+from legato._series.reading import read_with_future
 from legato._series.sequences import Sequences
 
 WINDOW = 12  # time steps of a window, unless the times suggest a season
@@ -60,6 +61,7 @@ class Plan:
         data: facts on the data and their split, as JSON takes them.
         config: the options, as they were given.
         season: time steps of the season of the seasonal baseline, or None.
+        covariates: the columns beside the targets, by when they are known.
     """
 
     task: Task
@@ -68,6 +70,7 @@ class Plan:
     data: dict[str, Any]
     config: TrainConfig
     season: int | None
+    covariates: Covariates
     _sequences: Sequences
     _parts: Partition
     _reading: dict[str, Any]
@@ -105,8 +108,9 @@ class Plan:
             InputError: the options as given cannot be trained, or the study is of something else.
             MissingError: Optuna is not installed.
         """
-        best, record = find_best_options(self, _plan_sequences, report or self._print)
-        return replace(_plan_sequences(self._sequences, self._reading, best), _search_record=record)
+        plan_again = partial(_plan_sequences, covariates=self.covariates)
+        best, record = find_best_options(self, plan_again, report or self._print)
+        return replace(plan_again(self._sequences, self._reading, best), _search_record=record)
 
     def train(self, scoring: AbstractContextManager | None = None) -> Trained:
         """Train the network, and score it; see ``legato.train``.
@@ -164,7 +168,7 @@ class Plan:
         if self.lanes is not None:
             steps = plan_lanes(sequences.lengths, config.rows, config.steps).steps
             shape = replace(shape, steps=steps)
-        task = replace(task, whole=self.task.whole)
+        task = replace(task, whole=self.task.whole, known=self.task.known, static=self.task.static)
         return self._fit(task, shape, sequences.lengths, config, record)
 
     def _fit(
@@ -185,6 +189,7 @@ class Plan:
             networks, course = self._ensemble.fit(task, training)
         known = {
             "read": self._reading,
+            "covariates": self.covariates.as_numbers(),
             "options": self.config.given,
             "season": self.season,
             "origins": config.origins,
@@ -272,25 +277,38 @@ def plan(data, config: TrainConfig) -> Plan:
 
 
 def _make_plan(data, config: TrainConfig) -> Plan:
-    reading = config.reading
+    reading, future = config.reading, None
     if isinstance(data, Sequences):
         _check_not_given(reading)
         sequences, reading = data, reading | {"group": data.group, "time": data.time}
     else:
-        sequences = read(data, **reading)
+        sequences, future = read_with_future(data, _targets_of(config), **reading)
     if sequences.writing is not None and sequences.writing.order is not None:
         reading = reading | {"dates": sequences.writing.order}  # as a shorter file may not tell
     if config.search:
         import_optuna()
         if config.study is not None:
             check_study(Path(config.study))
-    return _plan_sequences(sequences.of_at_least(config.shortest), reading, config)
-
-
-def _plan_sequences(sequences: Sequences, reading: dict[str, Any], config: TrainConfig) -> Plan:
-    """The plan for sequences that were read with some options."""
-    asked = config
+    sequences = sequences.of_at_least(config.shortest)
     draft = infer_task(sequences, config.task, config.target, config.horizon)
+    covariates = describe_covariates(config, sequences, future, draft)
+    return _plan_sequences(covariates.with_calendar(sequences), reading, config, covariates)
+
+
+def _targets_of(config: TrainConfig) -> list[str]:
+    """The names of the targets that are given; none: the last column."""
+    if isinstance(config.target, str):
+        return [config.target]
+    return list(config.target) if isinstance(config.target, (list, tuple)) else []
+
+
+def _plan_sequences(
+    sequences: Sequences, reading: dict[str, Any], config: TrainConfig, covariates: Covariates
+) -> Plan:
+    """The plan for sequences that were read with some options, and have their calendar."""
+    asked = config
+    targets = _targets_of(config) or covariates.last_of(sequences)
+    draft = infer_task(sequences, config.task, targets, config.horizon)
     season, layout = season_of(sequences, config.season), None
     if not config.asks_for_one_network and draft.kind == "forecast":
         layout, horizon = _plan_ensemble(sequences, draft, config)
@@ -302,6 +320,11 @@ def _plan_sequences(sequences: Sequences, reading: dict[str, Any], config: Train
         if config.framing == "ensemble":
             raise InputError(_no_ensemble(sequences, draft))
         config = config.for_one_network()
+        if draft.kind == "forecast" and covariates.ahead:
+            covariates = covariates.for_one_network(draft.horizon)
+            sequences = covariates.with_leads(sequences)
+    elif draft.kind == "forecast":
+        draft = replace(draft, known=covariates.ahead, static=covariates.static)
     chunks = config.framing == "chunks"
     window = config.steps or season or WINDOW
     windowed = config.framing in ("window", "features")
@@ -310,9 +333,8 @@ def _plan_sequences(sequences: Sequences, reading: dict[str, Any], config: Train
     else:
         parts = split_parts(sequences, draft, config, window if windowed else 1)
     training = parts.training(sequences)
-    targets = [each.name for each in draft.targets]
     task = infer_task(training, draft.kind, targets, draft.horizon or None)
-    task = replace(task, whole=draft.whole)
+    task = replace(task, whole=draft.whole, known=draft.known, static=draft.static)
     lanes = plan_lanes(training.lengths, config.rows, config.steps) if chunks else None
     if labels or layout is not None:
         longest = int(sequences.lengths.max())
@@ -331,7 +353,18 @@ def _plan_sequences(sequences: Sequences, reading: dict[str, Any], config: Train
     facts["notes"] += _filled_targets(sequences, task, layout is not None)
     facts["notes"] += _lacking_origins(config, parts, sequences.lengths, task.horizon)
     return Plan(
-        task, shape, lanes, facts, config, season, sequences, parts, reading, ensemble, asked
+        task,
+        shape,
+        lanes,
+        facts,
+        config,
+        season,
+        covariates,
+        sequences,
+        parts,
+        reading,
+        ensemble,
+        asked,
     )
 
 

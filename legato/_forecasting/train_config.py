@@ -97,6 +97,29 @@ class TrainConfig:
     categorical: str | tuple[str, ...] | list[str] = _option(
         (), DATA, "Numeric columns that hold labels; columns of text always do."
     )
+    known: str | list[str] | None = _option(
+        None,
+        DATA,
+        "Columns whose values are known for the steps ahead, such as a price or a promotion; "
+        "default: those of quantities that are filled in rows at the end without a target.",
+    )
+    static: str | list[str] | None = _option(
+        None,
+        DATA,
+        "Columns with one value for each sequence; default: those that never change in any.",
+    )
+    calendar: str | list[str] | None = _option(
+        None,
+        DATA,
+        "Features of the times, known ahead: hour, weekday, day, week, month, quarter, or auto for "
+        "those that suit the times.",
+    )
+    holidays: str | None = _option(
+        None,
+        DATA,
+        "Country whose holidays are a feature, known ahead, such as US, DE or US-CA "
+        '(pip install "legato[holidays]").',
+    )
     missing: MissingPolicy = _option(
         "error", DATA, "How to handle missing values: fail, drop the row, or forward-fill."
     )

@@ -23,6 +23,7 @@ from legato._forecasting.backtest import (
 )
 from legato._forecasting.backtest_result import Backtest, LabelBacktest
 from legato._forecasting.classification import Labelled
+from legato._forecasting.covariates import Covariates
 from legato._forecasting.diagnostics import Diagnostics, diagnose
 from legato._forecasting.forecast import Forecast
 from legato._forecasting.forecast_metrics import Scores
@@ -37,8 +38,9 @@ from legato._platform.checks import check_count
 from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
+from legato._series.future_rows import FutureRows
 from legato._series.missing_values import MissingValueError
-from legato._series.reading import read
+from legato._series.reading import read, read_with_future
 from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
 
@@ -215,14 +217,25 @@ class Trained(Predictor):
         return pages.write_trained_page(self, data, path)
 
     def forecast(
-        self, data, steps: int | None = None, *, quantiles: Sequence[float] | None = None
+        self,
+        data,
+        steps: int | None = None,
+        *,
+        future=None,
+        quantiles: Sequence[float] | None = None,
     ) -> Forecast:
         """Forecast the steps after the end of each sequence.
 
+        Rows at the end of the data whose targets are empty are the future: what they hold of the
+        columns known ahead is used.
+
         Args:
             data: ``Sequences``, or what ``legato.read`` takes: the history.
-            steps: number of steps ahead; default: the horizon. Longer forecasts are recursive, and
-                need every input column to be a target.
+            steps: number of steps ahead; default: as many as there are future rows, else the
+                horizon. Longer forecasts than the horizon are recursive, and need every input
+                column to be a target, known ahead or, of an ensemble, static.
+            future: the rows after the end, if they are not in the data: what ``legato.read`` takes,
+                with the columns known ahead; those at times of the data are left out.
             quantiles: of what may come, ascending and each between 0 and 1, such as (0.1, 0.5,
                 0.9), to stand in the tables in place of the intervals: their ends, and the forecast
                 itself at 0.5.
@@ -242,17 +255,23 @@ class Trained(Predictor):
         asked = () if quantiles is None else check_quantiles(quantiles)
         if asked and "intervals" not in self.known:
             raise InputError(f"Quantiles come from intervals. {_NO_INTERVALS}")
-        steps = task.horizon if steps is None else steps
-        check_count("steps", steps, noun="a number of steps ahead")
-        if steps > task.horizon and not task.is_autoregressive:
+        if steps is not None:
+            check_count("steps", steps, noun="a number of steps ahead")
+        sequences, rows = self.read_with_future(data, future)
+        steps = self._count_steps(rows) if steps is None else steps
+        if steps > task.horizon and not self.can_go_on:
             others = [each.name for each in task.inputs if each not in task.targets]
             raise InputError(
                 f"{steps} steps ahead were asked for, but the model looks {task.horizon} ahead: to "
                 f"go on it would need what {', '.join(others)} will be. Train with horizon={steps} "
-                "(--horizon), or let every column be a target."
+                "(--horizon), or let every column be a target or known ahead."
             )
-        sequences = self.read(data, answered=False)
-        found = self.predict_ahead(self.inputs_of(sequences), sequences.lengths, steps)
+        covariates = self.covariates
+        ahead = covariates.steps_ahead(sequences, rows, steps)
+        sequences = covariates.with_leads(sequences, ahead)
+        known = None if ahead is None or not task.known else task.known_of(ahead)
+        inputs = self.inputs_of(sequences)
+        found = self.predict_ahead(inputs, sequences.lengths, steps, known)
         self._check_answered(sequences, found[:, 0, 0])
         ends, values, notes = None, None, _describe_reach(steps, task.horizon)
         notes += _describe_lost(sequences.names, found)
@@ -342,28 +361,75 @@ class Trained(Predictor):
         self._check_answered(sequences, (answers if task.whole else answers[ends])[:, 0])
         return Labelled.of(sequences, task.labels, at, answers, task.whole)
 
+    @property
+    def covariates(self) -> Covariates:
+        """The columns beside the targets, by when they are known."""
+        return Covariates.from_numbers(self.known.get("covariates"))  # absent from older files
+
     def read(self, data, answered: bool = True) -> Sequences:
-        """Data with the columns the model was trained on.
+        """Data with the columns the model was trained on, and those made of them.
 
         ``answered``: whether the targets must be there even if they are no inputs.
         """
-        if isinstance(data, Sequences):
-            return data
-        kinds = {each.name: each.is_numeric for each in self.task.inputs}
+        sequences, _ = self.read_with_future(data, answered=answered)
+        return self.covariates.with_leads(sequences)
+
+    def read_with_future(
+        self, data, future=None, answered: bool = False
+    ) -> tuple[Sequences, FutureRows | None]:
+        """Data with the columns the model was trained on, and the rows after their ends, if any.
+
+        Args:
+            data: ``Sequences``, or what ``legato.read`` takes.
+            future: rows of the future, likewise; None: those at the end of the data.
+            answered: as for ``read``.
+        """
+        rows = None
+        if not isinstance(data, Sequences):
+            data, rows = self._read_columns(data, answered)
+        if future is not None and self.covariates.known:
+            rows = FutureRows.of(self._read_known(future))
+        return self.covariates.with_calendar(data), rows
+
+    def _read_columns(self, data, answered: bool) -> tuple[Sequences, FutureRows | None]:
+        made = self.covariates.made
+        kinds = {each.name: each.is_numeric for each in self.task.inputs if each.name not in made}
         if answered:
             kinds |= {each.name: each.is_numeric for each in self.task.targets}
         how = self.known["read"]
         if [*kinds] == ["character"] and not (how["group"] or how["time"] or how["columns"]):
-            return read(data)
+            return read(data), None
         labels = [name for name, is_numeric in kinds.items() if not is_numeric]
+        targets = None
+        if self.task.kind == "forecast":
+            targets = [column.name for column in self.task.targets]
+        options = {**how, "categorical": labels, "columns": [*kinds]}
         try:
-            return read(data, **{**how, "categorical": labels, "columns": [*kinds]})
+            return read_with_future(data, targets, **options)
         except MissingValueError as error:
             raise InputError(
                 f"{error.found} The model reads data with the options of its training, which "
                 "allowed none to be missing: fill it in or leave the row out, or train with "
                 "missing='forward' or missing='drop'."
             ) from error
+
+    def _read_known(self, future) -> Sequences:
+        """The rows of a file or frame of the future, with the columns known ahead."""
+        if isinstance(future, Sequences):
+            return future
+        known = self.covariates.known
+        labels = [each.name for each in self.task.inputs if not each.is_numeric]
+        labels = [name for name in labels if name in known]
+        how = {**self.known["read"], "missing": "error"}
+        return read(future, **{**how, "categorical": labels, "columns": list(known)})
+
+    def _count_steps(self, rows: FutureRows | None) -> int:
+        """Steps ahead unless they are given: as many as there are future rows, or the horizon."""
+        horizon = self.task.horizon
+        if rows is None or not len(rows.values):
+            return horizon
+        count = int(rows.lengths[rows.lengths > 0].min())
+        return count if self.can_go_on else min(count, horizon)
 
     def _check_answered(self, sequences: Sequences, answers: np.ndarray) -> None:
         """Raise an InputError if an output at the end of a sequence, (sequences,), is NaN."""

@@ -9,6 +9,9 @@ the seasonal naive forecast; without a season, it sees each target relative to i
 forecasts the difference from the naive forecast. For one sequence they are in units of their mean
 absolute size in training, for several in units of that of the window itself (reversible instance
 normalization: Kim, Kim, Tae, Park, Choi and Choo, ICLR 2022).
+
+Of columns that are known ahead it also sees the values of each step ahead: a small layer, the same
+for all of them, adds what they change to the forecast of that step alone.
 """
 
 from collections.abc import Callable
@@ -19,6 +22,7 @@ import keras
 import numpy as np
 
 from legato import layers
+from legato._forecasting.known_effects import encode_columns
 from legato._forecasting.network import CELLS, encode_inputs, standard_deviations
 from legato._forecasting.task import Task
 from legato._forecasting.train_config import Cell
@@ -27,6 +31,7 @@ from legato._platform.random_state import temporary_seed
 
 BATCH, UPDATES, SAMPLES = 32, 600, 960  # of a training; samples of an epoch, at least
 EPSILON = 1e-6
+KNOWN_UNITS = 16  # of the layer on what is known ahead
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,9 @@ class WindowNetworks:
         self._change = np.where(change > 0, change, 1.0)
         with temporary_seed(seed):
             inputs = keras.Input((architecture.steps, len(task.inputs)), name="steps")
-            self.core = Model(inputs, layers.Concatenate()(self._branches(inputs)))
+            ahead = ahead_input(task)
+            branches = layers.Concatenate()(self._branches(inputs, ahead))
+            self.core = Model(inputs if ahead is None else [inputs, ahead], branches)
             schedule = keras.optimizers.schedules.CosineDecay(learning_rate, UPDATES)
             adam = keras.optimizers.Adam(schedule)  # pyright: ignore[reportArgumentType]
             outputs = task.horizon * len(task.targets)
@@ -86,12 +93,19 @@ class WindowNetworks:
         self._initial = [np.array(each.value) for each in self._variables]
         self._scale = (np.zeros(1), np.ones(1))
 
-    def fit(self, windows: np.ndarray, truth: np.ndarray, **options: Any) -> dict[str, list]:
+    def fit(
+        self,
+        windows: np.ndarray,
+        truth: np.ndarray,
+        ahead: np.ndarray | None = None,
+        **options: Any,
+    ) -> dict[str, list]:
         """Train all networks from their initial weights.
 
         Args:
             windows: (samples, steps, inputs).
             truth: (samples, horizon, targets).
+            ahead: (samples, horizon, known), what is known of the steps ahead, if anything is.
             options: of ``Model.fit``.
 
         Returns:
@@ -111,16 +125,17 @@ class WindowNetworks:
             variable.assign(value)
         with temporary_seed(self.seed):
             return self.core.fit(
-                windows[drawn].astype("float32"),
+                with_ahead(windows[drawn], None if ahead is None else ahead[drawn]),
                 np.tile(wanted[drawn], self.architecture.seeds),
                 batch_size=BATCH,
                 epochs=max(1, UPDATES * BATCH // count),
                 **options,
             ).history
 
-    def predict(self, windows: np.ndarray) -> np.ndarray:
+    def predict(self, windows: np.ndarray, ahead: np.ndarray | None = None) -> np.ndarray:
         """The mean forecast of all networks, (samples, horizon, targets), in raw numbers."""
-        found = self.core.predict(windows.astype("float32"), batch_size=len(windows), verbose=0)
+        seen = with_ahead(windows, ahead)
+        found = self.core.predict(seen, batch_size=len(windows), verbose=0)
         found = found.reshape(len(windows), self.architecture.seeds, -1).mean(1)
         changes = (found * self._scale[1] + self._scale[0]).reshape(len(windows), -1, self.targets)
         return changes * self._units(windows) + self._naive(windows)
@@ -130,14 +145,15 @@ class WindowNetworks:
         """Number of targets."""
         return len(self.task.targets)
 
-    def forecast_layers(self, inputs) -> Any:
+    def forecast_layers(self, inputs, ahead=None) -> Any:
         """The mean forecast as Keras layers with the trained weights, (rows, horizon, targets).
 
         Args:
             inputs: (rows, steps, inputs), raw numbers.
+            ahead: (rows, horizon, known), raw numbers; None without known columns.
         """
-        branches = self._branches(inputs)
-        same = keras.Model(inputs, branches).weights
+        branches = self._branches(inputs, ahead)
+        same = keras.Model(inputs if ahead is None else [inputs, ahead], branches).weights
         for weight, trained in zip(same, self.core.weights, strict=True):
             weight.assign(trained.value)
         mean = layers.Average()(branches) if len(branches) > 1 else branches[0]
@@ -147,7 +163,7 @@ class WindowNetworks:
         naive = keras.ops.take(self._target_layers(inputs), self._naive_steps, axis=1)
         return change * self._unit_layers(inputs) + naive
 
-    def _branches(self, inputs) -> list:
+    def _branches(self, inputs, ahead) -> list:
         """The outputs of each network, (rows, horizon × targets), before unscaling."""
         others = [at for at in range(len(self.task.inputs)) if at not in self.task.places]
         season, targets = self.architecture.season, self._target_layers(inputs)
@@ -161,6 +177,7 @@ class WindowNetworks:
             seen = inputs[:, season:] if season > 1 else inputs
             encoded = encode_inputs(rest, keras.ops.take(seen, others, axis=-1), known)
             features = layers.Concatenate()([relative, encoded])
+        known = None if ahead is None else self._known_layers(ahead)
         found = []
         for _ in range(self.architecture.seeds):
             each = features
@@ -168,8 +185,23 @@ class WindowNetworks:
                 again = level < self.architecture.layers - 1
                 cell = CELLS[self.architecture.cell]
                 each = cell(self.architecture.units, return_sequences=again)(each)
-            found.append(layers.Dense(self.task.horizon * self.targets)(each))
+            forecast = layers.Dense(self.task.horizon * self.targets)(each)
+            if known is not None:
+                state = layers.RepeatVector(self.task.horizon)(each)
+                both = layers.Concatenate()([state, known])
+                change = layers.Dense(KNOWN_UNITS, activation="tanh")(both)
+                change = layers.Reshape((-1,))(layers.Dense(self.targets)(change))
+                forecast = layers.Add()([forecast, change])
+            found.append(forecast)
         return found
+
+    def _known_layers(self, ahead) -> Any:
+        """What is known of the steps ahead as scaled features, (rows, horizon, features)."""
+        columns, places = self.task.known_columns, self.task.known_places
+        seen = encode_columns(columns, self.windows[:, :, places].reshape(-1, len(places)))
+        mean, spread = seen.mean(0, dtype="float64"), standard_deviations(seen.astype("float64"))
+        scaling = layers.Normalization(mean=mean, variance=spread**2)
+        return scaling(encode_columns(columns, ahead, keras.ops))
 
     # Naive forecasts, changes and their units: of arrays, and as layers.
 
@@ -202,6 +234,18 @@ class WindowNetworks:
         targets = self._target_layers(inputs)
         size = keras.ops.absolute(targets[:, season:] - targets[:, :-season])
         return keras.ops.add(keras.ops.mean(size, axis=1, keepdims=True), EPSILON * change)
+
+
+def ahead_input(task: Task) -> Any:
+    """The input of what is known of the steps ahead, (rows, horizon, known); None if nothing is."""
+    return keras.Input((task.horizon, len(task.known)), name="ahead") if task.known else None
+
+
+def with_ahead(windows: np.ndarray, ahead: np.ndarray | None) -> Any:
+    """What a model is given: windows, and what is known of the steps ahead if it takes that."""
+    if ahead is None:
+        return windows.astype("float32")
+    return [windows.astype("float32"), ahead.astype("float32")]
 
 
 def _loss_of(network: int, outputs: int) -> Callable:

@@ -5,7 +5,7 @@ read one at a time, in order of sequence and time, so that memory stays near the
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -16,6 +16,7 @@ from legato._platform.checks import check_choice
 from legato._platform.input_files import refusing_damage
 from legato._series.columns import check_spread, read_column
 from legato._series.file_formats import find_format, open_data
+from legato._series.future_rows import FutureRows, find_future_rows
 from legato._series.gap_filling import insert_missing_rows
 from legato._series.missing_values import (
     MissingPolicy,
@@ -47,8 +48,9 @@ from legato._series.time_zones import NamedZone
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How values and times are read: see ``read``."""
+    """How values and times are read: see ``read`` and ``read_with_future``."""
 
+    targets: Sequence[str] | None
     missing: MissingPolicy = "error"
     dates: DateOrder | None = None
     zone: NamedZone | None = None
@@ -119,6 +121,47 @@ def read(
         >>> sales.names, sales.lengths.tolist(), sales.values.ravel().tolist()
         (('b', 'a'), [2, 1], [4.0, 5.0, 7.0])
     """
+    return read_with_future(
+        source,
+        None,
+        group=group,
+        time=time,
+        columns=columns,
+        categorical=categorical,
+        missing=missing,
+        dates=dates,
+        zone=zone,
+        fill=fill,
+        every=every,
+        every_by=every_by,
+    )[0]
+
+
+def read_with_future(
+    source: Any,
+    targets: Sequence[str] | None = (),
+    *,
+    group: str | None = None,
+    time: str | None = None,
+    columns: str | Iterable[str] | None = None,
+    categorical: str | Iterable[str] = (),
+    missing: MissingPolicy = "error",
+    dates: DateOrder | None = None,
+    zone: str | None = None,
+    fill: FillPolicy | None = None,
+    every: str | None = None,
+    every_by: EveryRule = "mean",
+) -> tuple[Sequences, FutureRows | None]:
+    """Read sequences, and the rows after their ends, whose targets are empty.
+
+    Args:
+        targets: names of the targets; none: the last column. None: there are no future rows, and
+            an empty target is a missing value like any other.
+        others: as for ``read``.
+
+    Returns:
+        The sequences, and the future rows; None if there are none.
+    """
     check_choice("missing", missing, get_args(MissingPolicy))
     if dates is not None:
         check_choice("dates", dates, get_args(DateOrder))
@@ -131,6 +174,7 @@ def read(
                 "it. Leave one of the two out."
             )
     options = ReadingOptions(
+        targets,
         missing,
         dates,
         None if zone is None else NamedZone(zone),
@@ -150,7 +194,7 @@ def read(
         file_format = find_format(file)
         if file_format.read_table is None:
             _check_no_columns(request, file.name)
-            return read_text(file, file_format.may_look_like_table)
+            return read_text(file, file_format.may_look_like_table), None
         table = file_format.read_table(file, request)
     return _sequences_from_table(table, request, options)
 
@@ -170,7 +214,7 @@ def _check_no_columns(request: ColumnRequest, source: str) -> None:
 
 def _sequences_from_table(
     table: Table, request: ColumnRequest, options: ReadingOptions
-) -> Sequences:
+) -> tuple[Sequences, FutureRows | None]:
     """Sort a table's rows into sequences, read its columns and check them."""
     check_table(table, request)
     if table.index_time is not None:
@@ -202,6 +246,24 @@ def _sequences_from_table(
         draft, of_rows = insert_missing_rows(draft)
         rows, notes = rows[of_rows], notes + draft.notes
     values, times, lengths = draft.values, draft.times, draft.lengths
+    future, is_future = None, find_future_rows(columns, values, lengths, options.targets)
+    if is_future is not None:
+        if times is not None:
+            check_no_duplicates(table, times, lengths, names, rows, group)
+        counts = np.add.reduceat(is_future.astype(int), np.cumsum(lengths) - lengths)
+        lengths, is_known = lengths - counts, ~is_future
+        future = FutureRows(
+            values[is_future],
+            counts,
+            columns,
+            names,
+            None if times is None else times[is_future],
+            rows[is_future],
+            table.source,
+        )
+        values, rows = values[is_known], rows[is_known]
+        times = None if times is None else times[is_known]
+        notes = (*notes, future.note)
     policy = options.fill or options.missing
     is_missing = np.isnan(values)
     kept, more = handle_missing(table, columns, values, rows, lengths, policy, times)
@@ -234,7 +296,7 @@ def _sequences_from_table(
         clock is not None and clock.is_local,
         is_missing if is_missing.any() else None,
     )
-    return replace(sequences, notes=sequences.notes + describe_gaps(sequences))
+    return replace(sequences, notes=sequences.notes + describe_gaps(sequences)), future
 
 
 def _list_names(names: str | Iterable[str], argument: str) -> list[str]:

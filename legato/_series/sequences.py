@@ -29,11 +29,14 @@ class Column:
         categories: its labels; None for a column of quantities.
         numbers: the number that encodes each category, ascending: a character's code point, an
             integer's own value, the index of any other label in ``categories``.
+        is_fixed: whether the categories are a list of their own, such as the weekdays, that data
+            need not have all of.
     """
 
     name: str
     categories: tuple[str, ...] | None = None
     numbers: tuple[float, ...] | None = None
+    is_fixed: bool = False
 
     @property
     def is_numeric(self) -> bool:

@@ -72,6 +72,7 @@ def train(
 
     - `legato train sales.csv --time month --target sold`
     - `legato train sensors.parquet --group machine --time at --target temperature --horizon 6`
+    - `legato train sales.csv --time month --target sold --calendar auto --holidays US-CA`
     - `legato train walks.csv --group walk --early-stop 20 -o walks.keras`
     - `legato train sales.csv --time month --search 20 --study sales.study`
     - `legato train book.txt -o book.keras --units 128`

@@ -90,9 +90,16 @@ def forecast(
         typer.Option(
             "--steps",
             "-n",
-            help="Number of steps ahead; default: the horizon of training, beyond which forecasts "
-            "are made from forecasts.",
+            help="Number of steps ahead; default: as many as DATA has rows at its end without a "
+            "target, else the horizon of training, beyond which forecasts are made from forecasts.",
             min=1,
+        ),
+    ] = None,
+    future: Annotated[
+        Path | None,
+        typer.Option(
+            help="File of the rows after the end of DATA, with the columns known ahead, if they "
+            "are not in DATA."
         ),
     ] = None,
     quantiles: Annotated[
@@ -112,6 +119,9 @@ def forecast(
     The intervals come from the errors that the model made on the test part. Steps further ahead
     than were scored, and intervals that are missing or widened, are named below the table.
 
+    Rows at the end of DATA without a target are the future: columns known ahead, such as a price,
+    are taken from them.
+
     Examples:
 
     - `legato forecast model.keras sales.csv`
@@ -121,12 +131,14 @@ def forecast(
     with report_errors(debug):
         check_output_file(out, *TABLE_SUFFIXES)
         check_output_file(png, ".png")
+        if future is not None:
+            check_is_no_model(future)
         trained = load_trained(model, json, data)
         from legato import report
 
         with show_status(f"forecasting {data}", json):
             asked: Any = None if quantiles is None else quantiles.split(",")
-            predicted = trained.forecast(data, steps, quantiles=asked)
+            predicted = trained.forecast(data, steps, future=future, quantiles=asked)
         _output_table(predicted.columns(), out, json)
         if png is not None:
             with show_status(f"drawing {png}", json):

@@ -1,5 +1,6 @@
 """Trained models and plans as text, tables and JSON values: inputs, training data and scores."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def summary_lines(trained: Trained) -> list[tuple[str, str]]:
     data, training = trained.known["data"], trained.known["training"]
     course = training["course"]
     return [
-        *_data_lines(data, trained.task),
+        *_data_lines(data, trained.task, trained.covariates),
         *_network_lines(trained.task, trained.shape, course),
         ("training", _describe_training(training)),
         ("split", _describe_split(data)),
@@ -90,6 +91,7 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
     return {
         "data": plan.data,
         "task": plan.task.as_numbers(),
+        "covariates": plan.covariates.as_numbers(),
         "network": asdict(plan.shape),
         "laid": laid,
         "training": plan.config.training,
@@ -108,7 +110,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         rate = f"at most {rate}; stops after {config.early_stop:,} that are no better"
     rows, padding = (plan.lanes.rows, plan.lanes.padding) if plan.lanes else (None, 0.0)
     lines = [
-        *_data_lines(plan.data, plan.task),
+        *_data_lines(plan.data, plan.task, plan.covariates),
         *_network_lines(plan.task, plan.shape, {"rows": rows, "padding": padding}),
         ("training", rate),
         ("split", _describe_split(plan.data)),
@@ -120,13 +122,19 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         console.print(Text(str(plan.lanes)), soft_wrap=True)
 
 
-def _data_lines(data: dict, task) -> list[tuple[str, str]]:
+def _data_lines(data: dict, task, covariates) -> list[tuple[str, str]]:
     """The lines on the data, the task and its inputs."""
+    taken = [each for each in task.inputs if each.name not in covariates.made]
+    ahead, country = list(covariates.ahead), covariates.holidays
+    if country is not None:
+        ahead = [f"{name} of {country}" if "holiday" in name else name for name in ahead]
     return [
         ("data", _describe_data(data)),
         *(("note", note) for note in data["notes"]),
         ("task", _describe_task(task)),
-        ("takes", _describe_columns(task.inputs)),
+        ("takes", _describe_columns(taken)),
+        *([("static", ", ".join(covariates.static))] if covariates.static else []),
+        *([("ahead", ", ".join(ahead))] if ahead else []),
     ]
 
 
@@ -234,7 +242,7 @@ def _describe_task(task) -> str:
     return f"{task.kind} {targets}{whole}, one of {len(task.labels)}: {_first_labels(task.labels)}"
 
 
-def _describe_columns(columns: tuple[Column, ...]) -> str:
+def _describe_columns(columns: Sequence[Column]) -> str:
     parts = [
         each.name
         if each.categories is None
