@@ -19,9 +19,13 @@ _NAMES = (  # of each language, in full and short
     "jan feb mrt apr mei jun jul aug sep okt nov dec",
 )
 MONTH_NAMES = tuple(tuple(names.split()) for names in _NAMES)  # January first, in small letters
-ANY_MONTH = "|".join(sorted({name for names in MONTH_NAMES for name in names}, key=len)[::-1])
+MONTH_NUMBERS = {name: at for names in MONTH_NAMES for at, name in enumerate(names, 1)}
+ANY_MONTH = "|".join(sorted(MONTH_NUMBERS, key=len, reverse=True))
 
 
-def find_month_names(found: set[str]) -> tuple[str, ...] | None:
-    """The twelve names of the first language that has all of some; None if there is none."""
-    return next((names for names in MONTH_NAMES if found <= {*names}), None)
+def find_month_names(found: list[str]) -> tuple[str, ...]:
+    """The twelve names to write: of the first language that has all of some, else the first one."""
+    return next(
+        (names for names in MONTH_NAMES if {*found} <= {*names}),
+        next(names for names in MONTH_NAMES if found[0] in names),
+    )

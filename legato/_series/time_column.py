@@ -264,7 +264,7 @@ def may_be_summer_time(times: np.ndarray) -> bool:
     days, months = times.astype("M8[D]"), times.astype("M8[M]").astype(int) % 12 + 1
     is_sunday = (days - np.datetime64("1970-01-04")).astype(int) % 7 == 0
     hours = (times - days) // np.timedelta64(1, "h")
-    return bool((is_sunday & (hours < 4) & np.isin(months, [3, 4, 9, 10, 11])).all())
+    return bool((is_sunday & (hours >= 1) & (hours < 4) & np.isin(months, [3, 4, 9, 10, 11])).all())
 
 
 def _in_sequence(names: tuple[str, ...], lengths: np.ndarray, at: int) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from legato._series.month_names import ANY_MONTH, find_month_names
+from legato._series.month_names import ANY_MONTH, MONTH_NUMBERS, find_month_names
 from legato._series.time_formats import parse_times
 from legato._series.time_options import DateOrder
 
@@ -131,7 +131,7 @@ class Writing:
         if "q" in text:
             month = (text["q"].cast(polars.Int32) * 3 - 2).cast(polars.String).str.zfill(2)
         if "b" in text:
-            numbers = {name.lower(): f"{at:02d}" for at, name in enumerate(self.names, 1)}
+            numbers = {name: f"{at:02d}" for name, at in MONTH_NUMBERS.items()}
             month = text["b"].str.to_lowercase().replace_strict(numbers, default=None)
         day = polars.concat_str(polars.lit("-"), text.get("d", none).str.zfill(2))
         date = polars.concat_str(text["Y"], polars.lit("-"), month, day)
@@ -288,7 +288,7 @@ def find_writing(
 
     Returns:
         The writing; the first text if days and months cannot be told apart; None if the first text
-        that is not missing is no time, or texts have names of months that no language has.
+        that is not missing is no time.
     """
     known = texts.drop_nulls()
     if not len(known):
@@ -357,15 +357,14 @@ def _with_padding(writing: Writing, texts: "polars.Series") -> Writing:
     return replace(writing, template=template)
 
 
-def _with_names(writing: Writing, texts: "polars.Series") -> Writing | None:
+def _with_names(writing: Writing, texts: "polars.Series") -> Writing:
     """The writing with the names of months of the first language that has all in the texts."""
     if "%b" not in writing.template:
         return writing
     found = texts.str.extract_groups(writing._pattern).struct.field("b").drop_nulls()
-    names = find_month_names({*found.str.to_lowercase().unique().to_list()})
-    if names is None:
-        return None
-    first = found[0]
+    known = found.str.to_lowercase().unique(maintain_order=True)
+    names = find_month_names([name for name in known if name in MONTH_NUMBERS])
+    first = str(found[0])
     change = str.upper if first.isupper() else str.lower if first.islower() else str.capitalize
     return replace(writing, names=tuple(map(change, names)))
 

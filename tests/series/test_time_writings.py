@@ -12,6 +12,7 @@ from shop_files import write_file
 
 import legato
 from legato import InputError
+from legato._series.month_names import MONTH_NAMES, MONTH_NUMBERS
 from legato._series.time_writings import Writing, find_writing
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -224,6 +225,8 @@ def test_unsorted_and_repeated_times_of_any_writing():
     found = legato.read({"t": ["Feb 1991", "Jan 1991"], "x": [2.0, 1.0]}, time="t")
     assert found.values.ravel().tolist() == [1, 2]
     assert found.notes == ("Rows were not in order of 't'; sorted.",)
+    mixed = legato.read({"t": ["July 1991", "Aug 1991", "Sept 1991"], "x": [1.0, 2, 3]}, time="t")
+    assert str(mixed.spacing) == "1 month"
     with pytest.raises(InputError, match="time 1991-01-01 comes twice, in rows"):
         legato.read({"t": ["Jan 1991", "Jan 1991"], "x": [2.0, 1.0]}, time="t")
 
@@ -261,3 +264,9 @@ def test_periods_of_pandas_are_times(freq, where):
     np.testing.assert_array_equal(
         found.times_after(2)[0], after.to_timestamp().to_numpy().astype("M8[us]")
     )
+
+
+def test_a_name_of_a_month_is_that_of_one_month():
+    for names in MONTH_NAMES:
+        assert len(names) == 12
+        assert [MONTH_NUMBERS[name] for name in names] == list(range(1, 13))
