@@ -82,8 +82,8 @@ def build_ensemble(
 ) -> Model:
     """Build the model: (rows, time steps, inputs) → (rows, horizon × targets), raw numbers.
 
-    It sees the last ``window`` time steps, and takes no fewer. If columns are known ahead, it has a
-    second input, (rows, horizon, known).
+    It sees the last ``window`` time steps; where there are fewer, the first stands for those
+    before it. If columns are known ahead, it has a second input, (rows, horizon, known).
 
     Args:
         task: the task.
@@ -98,7 +98,8 @@ def build_ensemble(
     """
     inputs: Any = keras.Input((None, len(task.inputs)), name="steps")
     ahead = ahead_input(task)
-    recent = layers.Reshape((window, len(task.inputs)), name="window")(inputs[:, -window:])
+    padded: Any = keras.ops.pad(inputs, ((0, 0), (window, 0), (0, 0)), constant_values=pad)
+    recent = layers.Reshape((window, len(task.inputs)), name="window")(padded[:, -window:])
     filled = _fill_padding(recent, pad)
     known = None
     if ahead is not None:

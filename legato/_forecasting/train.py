@@ -316,7 +316,11 @@ def _plan_sequences(
         if layout is not None and layout.seasons and season is None:
             season = layout.seasons[0]  # found in the data
     labels = not config.asks_for_one_network and draft.whole and can_label(sequences, draft)
+    notes = []
     if layout is None and not labels:
+        if draft.kind == "forecast" and not config.asks_for_one_network:
+            reason = _too_short(sequences, config.horizon)
+            notes = [f"{reason}: a single network is trained in its place."]
         if config.framing == "ensemble":
             raise InputError(_no_ensemble(sequences, draft))
         config = config.for_one_network()
@@ -349,7 +353,7 @@ def _plan_sequences(
         layers = config.network | config.single_network
         shape = Shape(**layers, stateful=stateful, framing=framing, steps=steps)
     facts = _data_facts(sequences, parts)
-    facts["notes"] += [*task.unseen_labels(sequences), *parts.notes]
+    facts["notes"] += [*notes, *task.unseen_labels(sequences), *parts.notes]
     facts["notes"] += _filled_targets(sequences, task, layout is not None)
     facts["notes"] += _lacking_origins(config, parts, sequences.lengths, task.horizon)
     return Plan(
@@ -372,13 +376,18 @@ def _plan_ensemble(
     sequences: Sequences, draft: Task, config: TrainConfig
 ) -> tuple[Layout | None, int]:
     """The windows of an ensemble and its horizon; None and a network's if data are too short."""
-    seasons = seasons_of(sequences, draft, config.season)
-    horizon = config.horizon or default_horizon(int(sequences.lengths.max()), seasons)
+    longest = int(sequences.lengths.max())
     try:
+        known = split_parts(sequences, replace(draft, horizon=1), config).training(sequences)
+        horizon = config.horizon or default_horizon(
+            longest, seasons_of(sequences, known, draft, config.season)
+        )
         parts = split_parts(sequences, replace(draft, horizon=horizon), config)
     except InputError:
         return None, draft.horizon  # a single network says what is wrong, or manages
-    layout = plan_layout(int(parts.training(sequences).lengths.max()), horizon, seasons)
+    known = parts.training(sequences)
+    seasons = seasons_of(sequences, known, draft, config.season)
+    layout = plan_layout(int(known.lengths.max()), horizon, seasons)
     return layout, draft.horizon if layout is None else horizon
 
 
@@ -396,9 +405,17 @@ def _no_ensemble(sequences: Sequences, draft: Task) -> str:
             "sequences. Leave out framing='ensemble' (--framing), or take another framing."
         )
     return (
+        f"{_too_short(sequences, draft.horizon)}. Give longer sequences, a shorter horizon "
+        "(--horizon) or test part (--test), or take a single network (--framing chunks)."
+    )
+
+
+def _too_short(sequences: Sequences, horizon: int | None) -> str:
+    """Why there is no ensemble to forecast, without a full stop."""
+    ahead = f" {counted(horizon, 'step')} ahead" if horizon else ""
+    return (
         f"The longest sequence has {sequences.lengths.max():,} steps, too few for an ensemble to "
-        f"forecast {counted(draft.horizon, 'step')} ahead and be scored. Give longer sequences, a "
-        "shorter horizon (--horizon), or take a single network (--framing chunks)."
+        f"forecast{ahead} and be scored"
     )
 
 
@@ -470,16 +487,25 @@ def _data_facts(sequences: Sequences, parts: Partition) -> dict[str, Any]:
     }
 
 
-def seasons_of(sequences: Sequences, task: Task, season: int | None) -> tuple[int, ...]:
-    """The seasons in time steps: as given, by the spacing of the times, or as the targets show."""
+def seasons_of(
+    sequences: Sequences, training: Sequences, task: Task, season: int | None
+) -> tuple[int, ...]:
+    """The seasons in time steps: as given, by the spacing of the times, or as the targets show.
+
+    Args:
+        sequences: the data, whose times count.
+        training: the part of it in which a season may be looked for.
+        task: the task, whose first target is looked at.
+        season: as given; 0 or 1: none.
+    """
     if season is not None:
         return (season,) if season > 1 else ()
     spacing = sequences.spacing
     if spacing is not None and spacing.unit:
         return spacing.seasons
-    longest = int(sequences.lengths.argmax())
-    values = sequences.values[sequences.offsets[longest] : sequences.offsets[longest + 1]]
-    found = find_season(values[:, sequences.place(task.targets[0].name)])
+    longest = int(training.lengths.argmax())
+    values = training.of(longest)[:, training.place(task.targets[0].name)]
+    found = find_season(values)
     return () if found is None else (found,)
 
 

@@ -169,6 +169,7 @@ def check_spread(name: str, values: np.ndarray, source: str) -> None:
 def _check_range(name: str, low: float, high: float, source: str) -> None:
     if 0 < high - low < 1e-6 * max(abs(low), abs(high)):
         raise InputError(
-            f"{source}: column {name!r} lies between {low!r} and {high!r}, a spread of less than a "
-            "millionth of its size, which float32 cannot tell apart. Subtract a constant from it."
+            f"{source}: column {name!r} lies between {float(low)!r} and {float(high)!r}, a spread "
+            "of less than a millionth of its size, which float32 cannot tell apart. Subtract a "
+            "constant from it."
         )

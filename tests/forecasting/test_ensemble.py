@@ -55,6 +55,16 @@ def random_member(rng, name: str, least: float | None = None) -> Member:
     return Member(name, LinearForecaster(name, matrix, rng.normal(0, 0.01, HORIZON)), least)
 
 
+def test_fewer_steps_than_the_window_are_answered_as_in_a_forecast(trained, months):
+    few = np.array(months["sold"][:5], "float32")
+    answers = trained.model.predict(few[None, :, None], verbose=0)[0]
+    data = {name: values[:5] for name, values in months.items()}
+    np.testing.assert_array_equal(answers, trained.forecast(data).values[0, :, 0])
+    first = np.concatenate([np.full(99, few[0]), few])
+    again = trained.model.predict(first[None, :, None], verbose=0)[0]
+    np.testing.assert_allclose(answers, again, rtol=1e-5)
+
+
 def test_the_model_is_the_weighted_sum_of_its_members(rng):
     task = infer_task(
         legato.read({"a": wave(seed=1), "b": wave(seed=2)}), "forecast", ["b", "a"], HORIZON

@@ -14,6 +14,7 @@ from trained_examples import (
 
 import legato
 from legato import InputError, train
+from legato._series.frequency import find_season
 
 
 def test_the_test_part_does_not_influence_the_model(folder, forecaster):
@@ -100,3 +101,26 @@ def test_sequences_take_no_options_of_reading():
         InputError, match=r"The data are Sequences, .* so group, columns cannot be gi"
     ):
         train(labelled_machines(), group="hum", columns=["hum"], **TINY)
+
+
+def test_a_season_is_not_looked_for_in_the_test_part(rng):
+    values = rng.normal(size=200)
+    values[160:] += 40 * np.sin(np.arange(40) * np.pi / 2)  # a season of 4 where nobody may look
+    assert find_season(values) == 4
+    assert find_season(values[:160]) is None
+    assert legato.plan({"x": values}, horizon=4).season is None
+    assert legato.plan({"x": values}, horizon=4, test=0).season == 4
+    assert legato.plan({"x": values}, horizon=4, season=4).season == 4
+
+
+@pytest.mark.parametrize("options", [{"horizon": 60}, {"horizon": 4, "test": 70}])
+def test_a_single_network_in_place_of_an_ensemble_says_so(options):
+    wave = {"x": np.sin(np.arange(80) / 3)}
+    steps = options["horizon"]
+    assert legato.plan(wave, **options).data["notes"] == [
+        f"The longest sequence has 80 steps, too few for an ensemble to forecast {steps} steps "
+        "ahead and be scored: a single network is trained in its place."
+    ]
+    assert legato.plan(wave, **options, framing="chunks").data["notes"] == []
+    with pytest.raises(InputError, match=r"too few for an ensemble .* or test part \(--test\), or"):
+        legato.plan(wave, **options, framing="ensemble")

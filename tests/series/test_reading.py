@@ -220,7 +220,7 @@ FAULTS = {
         r"column 'day' holds dates. Name it with time='day', or leave it out with columns="),
     "spread": (
         "a,b\n1000000000,1\n1000000001,4\n", {},
-        r"column 'a' lies between.*Subtract a constant"),
+        r"column 'a' lies between \d.*Subtract a constant"),
     "both": ("a,b\n1,2\n", {"group": "a", "time": "a"}, r"'a' cannot be both"),
     "group as value": (
         "a,b\n1,2\n", {"group": "a", "columns": ["a", "b"]},
