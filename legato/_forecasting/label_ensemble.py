@@ -7,7 +7,7 @@ count are fitted on everything. The result is one Keras model that sees a whole 
 """
 
 import time as clock
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -37,17 +37,23 @@ from legato._series.sequences import Sequences
 
 PARTS = 5  # of the cross-validation
 FEW = 1_000  # sequences, above which one part of them is held out once
-LEAST_SEQUENCES = 10
-RIDGE = {"random convolutions": 0.01, "summaries": 1e-6}  # least spread of a feature
-NETWORK = "network"
-MEMBERS = (*RIDGE, NETWORK)
+LEAST_SEQUENCES, MAX_VALUES = 10, 10**8  # values with padding, a limit of memory
+NEEDED = (
+    f"there are at least {LEAST_SEQUENCES}, two labels have two of them or more, no input has more "
+    f"than {MAX_ONE_HOT} categories, and their number times the steps of the longest times the "
+    f"inputs is at most {MAX_VALUES:,}"
+)
+CONVOLUTIONS, SUMMARIES, NETWORK = MEMBERS = "random convolutions", "summaries", "network"
+RIDGE = {CONVOLUTIONS: 0.01, SUMMARIES: 1e-6}  # least spread of a feature
+Members = dict[str, RidgeClassifier | SequenceNetworks]
 
 
 def can_label(sequences: Sequences, task: Task) -> bool:
-    """Whether there are enough sequences of two labels, and no category of very many values."""
+    """Whether there are enough sequences of two labels, and not too many values or categories."""
     labels = sequences.values[sequences.offsets[:-1], sequences.place(task.targets[0].name)]
     _, counts = np.unique(labels, return_counts=True)
     few = all(len(each.categories or ()) <= MAX_ONE_HOT for each in task.inputs)
+    few &= len(labels) * int(sequences.lengths.max()) * len(task.inputs) <= MAX_VALUES
     return few and len(labels) >= LEAST_SEQUENCES and int((counts > 1).sum()) > 1
 
 
@@ -91,8 +97,8 @@ class LabelEnsembleTrainer:
         everything = np.arange(len(sequences))
         scored, predicted, part = self._label_unseen(data, fitter)
         weights = choose_weights(predicted, data.labels[scored])
-        members = fitter.fit(everything, [at for at in range(len(MEMBERS)) if weights[at] > 0])
-        model = _build(data, fitter, members, weights)
+        chosen = {name: each for name, each in zip(MEMBERS, weights.tolist(), strict=True) if each}
+        model = _build(data, fitter, fitter.fit(everything, chosen), chosen)
         record = {
             "history": fitter.history,
             "samples": len(sequences),
@@ -138,7 +144,6 @@ class _Data:
         check_spread(names, self.values[:, quantities].astype("float64"))
         self.pad = padding_value(self.values)
         self.labels = task.answers_of(sequences)[0][sequences.offsets[:-1]]
-        self._ends = sequences.offsets[1:]
 
     @property
     def classes(self) -> int:
@@ -170,55 +175,41 @@ class _Data:
         return np.repeat(np.isin(np.arange(len(self.lengths)), chosen), self.lengths)
 
 
-Members = list[RidgeClassifier | SequenceNetworks | None]
-
-
 class _Fitter:
     """Fits the members on some sequences, again and again, with programs compiled once."""
 
     def __init__(self, data: _Data, readers: Readers, config: TrainConfig):
         begun = clock.perf_counter()
         self.data, self.config, self.history = data, config, {"loss": []}
-        self._steps = data.encode(np.arange(len(data.lengths)))
-        columns = self._steps.shape[-1] - 1
+        steps = data.encode(np.arange(len(data.lengths)))
+        columns = steps.shape[-1] - 1
         self.features = SequenceFeatures(data.lengths, columns, config.seed)
-        pooled = -(-self._steps.shape[1] // self.features.stride)
+        pooled = -(-steps.shape[1] // self.features.stride)
         size = pooled, 2 * columns + 1
         options = data.classes, len(data.labels), config.learning_rate, config.seed
-        self.networks = SequenceNetworks(readers, *size, *options)
-        self._seen: list[np.ndarray] = []
+        self._networks = SequenceNetworks(readers, *size, *options)
+        self._seen: dict[str, np.ndarray] = {}
         self.seconds_preparing = clock.perf_counter() - begun
 
-    def fit(self, learnt: np.ndarray, chosen: list[int] | None = None) -> Members:
-        """Fit the members (by default all of them) on some sequences; None for the others."""
-        data, seed = self.data, self.config.seed
-        self._steps = data.encode(learnt)
-        self.features.fit(self._steps[learnt])
-        *features, pooled = self._seen = self.features.transform(self._steps)
+    def fit(self, learnt: np.ndarray, names: Iterable[str] = MEMBERS) -> Members:
+        """Fit members, by name, on some sequences."""
+        data, steps, found = self.data, self.data.encode(learnt), {}
+        self.features.fit(steps[learnt])
+        self._seen = dict(zip(MEMBERS, self.features.transform(steps), strict=True))
         labels = data.labels[learnt]
-        found: Members = []
-        for at, (seen, least) in enumerate(zip(features, RIDGE.values(), strict=True)):
-            wanted = chosen is None or at in chosen
-            ridge = wanted or None
-            if ridge:
-                ridge = fit_ridge_classifier(seen[learnt], labels, data.classes, least, seed)
-            found.append(ridge)
-        if chosen is None or len(RIDGE) in chosen:
-            options = {"verbose": self.config.verbose}
-            self.history = self.networks.fit(pooled[learnt], labels, **options)
-            found.append(self.networks)
-        else:
-            found.append(None)
+        for name in names:
+            seen = self._seen[name][learnt]
+            if name == NETWORK:
+                self.history = self._networks.fit(seen, labels, verbose=self.config.verbose)
+                found[name] = self._networks
+            else:
+                options = data.classes, RIDGE[name], self.config.seed
+                found[name] = fit_ridge_classifier(seen, labels, *options)
         return found
 
     def predict(self, members: Members, which: np.ndarray) -> np.ndarray:
-        """The probabilities of all members just fitted, (members, sequences, classes)."""
-        answers = [
-            each.predict(seen[which])
-            for each, seen in zip(members, self._seen, strict=True)
-            if each is not None
-        ]
-        return np.stack(answers)
+        """The probabilities of members just fitted, (members, sequences, classes)."""
+        return np.stack([each.predict(self._seen[name][which]) for name, each in members.items()])
 
 
 def _parts(labels: np.ndarray, seed: int) -> Iterator[np.ndarray]:
@@ -267,14 +258,13 @@ def _backtest(
     )
 
 
-def _build(data: _Data, fitter: _Fitter, members: Members, weights: np.ndarray) -> Model:
+def _build(data: _Data, fitter: _Fitter, members: Members, weights: dict[str, float]) -> Model:
     """The model: (rows, time steps, inputs), raw numbers → (rows, labels) probabilities.
 
     Args:
         data: the training data.
         fitter: the features of the members.
-        members: those that count; None for others.
-        weights: of all members.
+        members, weights: those that count, by name.
     """
     task = data.task
     inputs: Any = keras.Input((None, len(task.inputs)), name="steps")
@@ -282,22 +272,21 @@ def _build(data: _Data, fitter: _Fitter, members: Members, weights: np.ndarray) 
     encoded: Any = encode_inputs(task, inputs, data.values)
     valid = keras.ops.expand_dims(keras.ops.cast(there, "float32"), -1)
     encoded = keras.ops.where(keras.ops.expand_dims(there, -1), encoded, 0.0)
-    *features, pooled = fitter.features.layers(layers.Concatenate()([encoded, valid]))
-    total: Any = None
-    for name, member, seen, weight in zip(
-        MEMBERS, members, [*features, pooled], weights.tolist(), strict=True
-    ):
-        if member is None:
-            continue
+    seen = fitter.features.layers(layers.Concatenate()([encoded, valid]))
+    parts = []
+    for name, features in zip(MEMBERS, seen, strict=True):
+        member = members.get(name)
         if isinstance(member, RidgeClassifier):
             scores = layers.Dense(data.classes, trainable=False, name=name.replace(" ", "_"))
-            chances = layers.Softmax()(scores(seen))
+            chances = layers.Softmax()(scores(features))
             scores.set_weights([member.kernel, member.bias])
+        elif member is not None:
+            chances = member.probability_layers(features)
         else:
-            chances = member.probability_layers(seen)
-        part = weight * keras.ops.log(keras.ops.maximum(chances, LEAST))
-        total = part if total is None else total + part
+            continue
+        parts.append(weights[name] * keras.ops.log(keras.ops.maximum(chances, LEAST)))
+    total = layers.Add()(parts) if len(parts) > 1 else parts[0]
     model = Model(inputs, layers.Softmax(name="labels")(total))
-    if any(isinstance(each, RidgeClassifier) for each in members[:1]):
+    if CONVOLUTIONS in members:
         fitter.features.set_weights(model)
     return model

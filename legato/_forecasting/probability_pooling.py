@@ -13,6 +13,7 @@ from legato._forecasting.ridge_classifier import softmax
 
 PULL = 5.0  # of the penalty: sequences that it counts as, roughly
 LEAST_SHARE = 0.03  # of the sum of the weights; members below it are left out
+NOTHING = 1e-3  # sum of the weights of members that know nothing
 LEAST = 1e-6  # probabilities below it count as it
 
 
@@ -49,6 +50,6 @@ def choose_weights(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
     start = np.full(members, 1 / members)
     found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * members).x
-    if not found.sum() > 0:
-        return start
+    if found.sum() < NOTHING:
+        return NOTHING * start
     return np.where(found >= LEAST_SHARE * found.sum(), found, 0.0)

@@ -28,7 +28,7 @@ PATTERNS = np.full((84, WIDTH), -1.0, "float32")
 for row, chosen in zip(PATTERNS, itertools.combinations(range(WIDTH), 3), strict=True):
     row[list(chosen)] = 2.0
 FILTERS, LEAST_FILTERS, PER_DILATION, MAX_DILATIONS = 5_000, 1_000, 1_000, 10
-WORK = 5e9  # filters × time steps of all sequences, above which there are fewer filters
+WORK = 2e9  # filters × values of all sequences, above which there are fewer filters
 SAMPLED = 8  # training sequences that give the thresholds of a dilation
 POOLED = 64  # steps that are left after pooling, at most
 BATCH_STEPS = 2**15  # time steps that are transformed at once
@@ -55,7 +55,7 @@ class SequenceFeatures:
         dilations = (
             np.floor(2 ** np.linspace(0, np.log2(reach), MAX_DILATIONS)).astype(int).tolist()
         )
-        count = min(FILTERS, max(LEAST_FILTERS, WORK / lengths.sum()))
+        count = min(FILTERS, max(LEAST_FILTERS, WORK / (len(lengths) * longest * columns)))
         rng = np.random.default_rng(seed)
         each = min(PER_DILATION, round(count / len(set(dilations))))
         self._kernels = {d: _draw_kernel(rng, columns, each) for d in sorted(set(dilations))}

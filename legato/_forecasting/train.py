@@ -24,12 +24,12 @@ from legato._forecasting.backtest import estimate_intervals, fingerprint_trainin
 from legato._forecasting.covariates import Covariates, describe_covariates
 from legato._forecasting.ensemble import EnsembleTrainer, Layout, default_horizon, plan_layout
 from legato._forecasting.label_ensemble import (
-    LEAST_SEQUENCES,
+    NEEDED,
     LabelEnsembleTrainer,
     can_label,
     is_cross_validated,
 )
-from legato._forecasting.network import MAX_ONE_HOT, Shape
+from legato._forecasting.network import Shape
 from legato._forecasting.partition import CROSS_VALIDATION, Partition, split_parts
 from legato._forecasting.search import check_study, find_best_options, import_optuna
 from legato._forecasting.task import Task, infer_task
@@ -395,9 +395,7 @@ def _no_ensemble(sequences: Sequences, draft: Task) -> str:
     if draft.whole:
         return (
             f"There are {counted(len(sequences), 'sequence')}, and an ensemble labels sequences "
-            f"where there are at least {LEAST_SEQUENCES}, two labels come twice or more, and no "
-            f"input has more than {MAX_ONE_HOT} categories. Give more sequences, or take a "
-            "single network (--framing chunks)."
+            f"where {NEEDED}. Give others, or take a single network (--framing chunks)."
         )
     if draft.kind != "forecast":
         return (

@@ -61,9 +61,10 @@ def train(
 
     The target is the last column unless **--target** names another: quantities are forecast, labels
     are classified from the other columns, and a text is continued. Quantities are forecast by an
-    ensemble, weighed by a backtest, unless an option of the network is given. The last fifth of
-    every sequence (or a fifth of the sequences, if each has one label) is kept for the score, and
-    the model is compared with baselines. Then the model learns from all the data, unless
+    ensemble, weighed by a backtest, unless an option of the network is given; so are labels of
+    whole sequences, weighed and scored by cross-validation. Otherwise the last fifth of every
+    sequence (or a fifth of the sequences, if each has one label) is kept for the score, and the
+    model is compared with baselines. Then the model learns from all the data, unless
     **--no-refit**.
 
     **--plan** shows what would be trained, and how the sequences are laid in batches.

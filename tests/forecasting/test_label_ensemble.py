@@ -270,6 +270,13 @@ def test_few_sequences_train_a_single_network_and_are_no_ensemble():
         legato.plan(few, framing="ensemble")
 
 
+def test_sequences_that_would_take_too_much_memory_train_a_single_network(monkeypatch):
+    monkeypatch.setattr(label_ensemble, "MAX_VALUES", COUNT * LONGEST * 3)
+    assert legato.plan(bumps()).shape.framing == "ensemble"
+    monkeypatch.setattr(label_ensemble, "MAX_VALUES", COUNT * LONGEST * 3 - 1)
+    assert legato.plan(bumps()).shape.framing == "chunks"
+
+
 def test_one_label_only_is_refused():
     with pytest.raises(InputError, match="'state' is constant where the model would be trained"):
         legato.plan(bumps(labels=np.zeros(COUNT, int)))
