@@ -4,6 +4,7 @@ The targets are ``y``, as sktime has it: every column of it is forecast, and ``X
 that help.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -60,16 +61,23 @@ class Forecaster(Estimator, without=("task",), verbose=0):
         return self
 
     def forecast(
-        self, steps: int | None = None, y: Any = None, X: Any = None, future: Any = None
+        self,
+        steps: int | None = None,
+        y: Any = None,
+        X: Any = None,
+        future: Any = None,
+        quantiles: Sequence[float] | None = None,
     ) -> Forecast:
-        """Forecast the steps after the end, with intervals.
+        """Forecast the steps after the end, with intervals or quantiles.
 
         Args:
             steps: number of steps ahead; default: the horizon.
             y: the series up to the end; default: those of ``fit``.
-            X: with ``y``, the columns that help, for the same time steps.
+            X: with ``y``, the columns that help, for the same time steps; without it, the same as
+                ``future``, as sktime has it.
             future: the columns that are known ahead (the parameter ``known``), for the steps after
                 the end.
+            quantiles: in place of the intervals, as for ``Trained.forecast``.
 
         Raises:
             InputError: the steps or the data do not fit.
@@ -79,7 +87,8 @@ class Forecaster(Estimator, without=("task",), verbose=0):
         history = self._history if y is None else self._named(self._read(y), y)
         if y is not None and X is not None:
             history = self._with_covariates(history, X)
-        return trained.forecast(history, steps, future=future)
+        future = X if y is None and future is None else future
+        return trained.forecast(history, steps, future=future, quantiles=quantiles)
 
     def predict(self, fh: Any = None, y: Any = None, X: Any = None, future: Any = None) -> Any:
         """Forecast the steps after the end.

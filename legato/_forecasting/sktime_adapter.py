@@ -1,7 +1,6 @@
 """A ``Forecaster`` as a forecaster of sktime, for its ``evaluate``, searches and pipelines.
 
-Made by ``Forecaster.to_sktime``. It forecasts from the series alone: ``X`` is not used, which its
-tags say.
+Made by ``Forecaster.to_sktime``. ``X`` has the columns that are known ahead, as sktime means it.
 """
 
 from typing import Any
@@ -21,7 +20,8 @@ class SktimeForecaster(BaseForecaster):
     _tags = {  # noqa: RUF012  sktime's name and form
         "y_inner_mtype": "pd.DataFrame",
         "capability:multivariate": True,
-        "capability:exogenous": False,
+        "X_inner_mtype": "pd.DataFrame",
+        "capability:exogenous": True,
         "capability:insample": False,
         "capability:missing_values": False,
         "requires-fh-in-fit": False,
@@ -33,11 +33,14 @@ class SktimeForecaster(BaseForecaster):
 
     def _fit(self, y: Any, X: Any = None, fh: Any = None) -> "SktimeForecaster":
         own = Forecaster() if self.forecaster is None else self.forecaster
-        self.forecaster_ = own.__sklearn_clone__().fit(y)
+        own = own.__sklearn_clone__()
+        if X is not None:
+            own.set_params(known=[str(each) for each in X.columns])
+        self.forecaster_ = own.fit(y, X)
         return self
 
     def _predict(self, fh: Any, X: Any = None) -> Any:
         steps = fh.to_relative(self.cutoff).to_numpy().astype(int)
-        found = self.forecaster_.predict(steps)
+        found = self.forecaster_.predict(steps, X=X)
         found.index = fh.to_absolute_index(self.cutoff)
         return found

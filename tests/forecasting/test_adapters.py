@@ -33,6 +33,18 @@ def test_sktime_evaluates_and_searches():
     assert search.fit(SERIES).best_params_["forecaster__units"] in (1, 2)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # sktime's own
+def test_columns_of_sktime_are_known_ahead():
+    pytest.importorskip("sktime")
+    price = pd.DataFrame({"price": np.cos(np.arange(48) / 2)}, index=MONTHS)
+    adapted = FORECASTER.to_sktime().fit(SERIES[:45], X=price[:45], fh=[1, 2, 3])
+    own = Forecaster(**{**FORECASTER.get_params(), "known": ["price"]})
+    own = own.fit(SERIES[:45].to_frame(), price[:45])
+    found = adapted.predict(X=price[45:])
+    np.testing.assert_array_equal(found, own.predict(3, future=price[45:])["sold"])
+    assert not np.array_equal(adapted.predict(X=price[45:] + 1), found)
+
+
 def test_darts_backtests():
     pytest.importorskip("darts")
     from darts import TimeSeries
@@ -52,7 +64,8 @@ def test_darts_backtests():
 
 @pytest.mark.parametrize(("method", "package"), [("to_sktime", "sktime"), ("to_darts", "darts")])
 def test_a_library_that_is_not_installed_is_named(method, package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
+    for name in [package, *(each for each in sys.modules if each.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
     monkeypatch.delitem(sys.modules, f"legato._forecasting.{package}_adapter", raising=False)
     with pytest.raises(MissingError, match=f"the package {package}, which is not installed"):
         getattr(FORECASTER, method)()

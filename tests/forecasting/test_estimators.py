@@ -221,6 +221,8 @@ def test_a_forecast_is_that_of_train(forecaster):
     assert len(forecaster.predict()) == 2
     assert_series_equal(forecaster.predict(y=SERIES[:30]), trained.forecast(SERIES[:30]).frame)
     assert forecaster.forecast(2).ends is not None
+    quantiles = forecaster.forecast(2, quantiles=[0.1, 0.9])
+    assert [*quantiles.to_pandas()] == ["sold", "quantile 0.1", "quantile 0.9"]
     copied = pickle.loads(pickle.dumps(forecaster))
     assert_series_equal(copied.predict(3), forecaster.predict(3))
 
