@@ -161,8 +161,14 @@ class Covariates:
             ahead: the steps after the ends, from ``steps_ahead``; beyond what is known, the last
                 value stands.
         """
-        if not self.leads or lead_name(self.ahead[0], 1) in _names_of(sequences):
+        if not self.leads:
             return sequences
+        if lead_name(self.ahead[0], 1) in _names_of(sequences):
+            if ahead is None:
+                return sequences
+            own = len(sequences.columns) - self.leads * len(self.ahead)
+            columns, values = sequences.columns[:own], sequences.values[:, :own]
+            sequences = replace(sequences, columns=columns, values=values)
         places = [sequences.place(name) for name in self.ahead]
         columns, values = list(sequences.columns), [sequences.values]
         known, lengths = sequences.values[:, places], sequences.lengths

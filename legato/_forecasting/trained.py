@@ -387,7 +387,9 @@ class Trained(Predictor):
         rows = None
         if not isinstance(data, Sequences):
             data, rows = self._read_columns(data, answered)
-        if future is not None and self.covariates.known:
+        if isinstance(future, FutureRows):
+            rows = future
+        elif future is not None and self.covariates.known:
             rows = FutureRows.of(self._read_known(future))
         return self.covariates.with_calendar(data), rows
 

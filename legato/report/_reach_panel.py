@@ -72,6 +72,11 @@ def measure_reach(trained: Trained, sequences: Sequences, output: int | None = N
         InputError: the inputs are labels, or the sequence is too short.
     """
     inputs = trained.task.inputs
+    if trained.task.known:
+        raise InputError(
+            "The model also takes columns of the steps ahead, and how far back it looks is not "
+            "measured beside them."
+        )
     numeric = [at for at, each in enumerate(inputs) if each.is_numeric]
     if not numeric:
         raise InputError(

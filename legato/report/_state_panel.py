@@ -64,7 +64,9 @@ def trace_states(trained: Trained, sequences: Sequences) -> StateTrace:
     ends = np.arange(begin, len(own))
     windows = windows_before(own, 0 * ends, ends, trained.shape.steps).astype("float32")
     inner = legato.Model(trained.model.inputs, [each.output for each in layers])
-    outputs = inner.predict(windows, batch_size=len(windows), verbose=0)
+    ahead = trained.known_after(own, ends, 0 * ends + len(own), trained.task.horizon)
+    seen = [windows, ahead] if trained.task.known else windows
+    outputs = inner.predict(seen, batch_size=len(windows), verbose=0)
     outputs = outputs if isinstance(outputs, list) else [outputs]
     is_ensemble = trained.shape.framing == "ensemble"
     names = [

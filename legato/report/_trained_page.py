@@ -123,7 +123,8 @@ class _TrainedPage:
     def __init__(self, trained: Trained, data: Any, progress: Callable[[str], None]):
         self.trained, self.progress = trained, progress
         progress("comparing the model with the data")
-        sequences = trained.read(data)
+        sequences, self.future = trained.read_with_future(data, answered=True)
+        sequences = trained.covariates.with_leads(sequences)
         self.found = trained.diagnose(sequences)
         self.sequences = sequences
         self.filled = sequences.filled_in(each.name for each in sequences.columns)
@@ -306,7 +307,7 @@ class _TrainedPage:
     def _ahead(self) -> Section:
         self.progress("the forecast")
         try:
-            forecast: Forecast = self.trained.forecast(self.sequences)
+            forecast: Forecast = self.trained.forecast(self.sequences, future=self.future)
         except LegatoError as error:
             return Section("ahead", "What comes next", notes=(str(error),))
         across = [

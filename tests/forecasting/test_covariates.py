@@ -176,6 +176,13 @@ def test_columns_of_a_panel_are_told_apart_by_when_they_are_known(chain):
     assert chain.covariates == Covariates(("rain",), ("promo",), ("region",))
 
 
+def test_the_page_of_a_model_shows_what_comes_next(tmp_path, data, trained):
+    trained.report(data, tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "has no rows after its end" not in text
+    assert f"{START + STEPS - 1}" in text  # the last step ahead, in the table
+
+
 def test_a_summary_lists_them(capsys, chain):
     report.print_summary(chain)
     shown = capsys.readouterr().out
