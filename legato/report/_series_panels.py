@@ -9,6 +9,7 @@ from matplotlib.figure import FigureBase
 from legato import Diagnostics, Forecast, Sequences
 from legato.report._panels import COOL, MUTED, RULE, WARM, WIDTH, Panel, title_axes, width_of
 from legato.report._series_axis import (
+    MAX_POINTS,
     Line,
     draw_line,
     line_of,
@@ -18,6 +19,7 @@ from legato.report._series_axis import (
 
 WIDE = 9.4  # inches: of a plot that is drawn for wide screens and for print
 ALPHAS = (0.30, 0.16)  # of the intervals of each level
+LEAST_WINDOW, MOST_HORIZONS = 120, 20  # time steps of a backtest that are drawn; horizons
 MAX_DRAWN = 40  # forecasts of a backtest in one plot
 MAX_MARKS = 400  # of filled values
 
@@ -51,7 +53,7 @@ def data_panel(
         axes = fig.subplots()
         if scored > 0:
             _shade(axes, line, tested)
-        draw_line(axes, line)
+        draw_line(axes, line, lw=0.9 if len(line.y) <= MAX_POINTS else 0.5)
         marks = np.flatnonzero(filled)[:MAX_MARKS]
         if len(marks):
             low = line.y.min() - 0.06 * (np.ptp(line.y) or 1)
@@ -67,9 +69,12 @@ def backtest_panel(found: Diagnostics, sequence: int, target: int, column: str, 
     backtest = found.backtest
     assert backtest is not None
     own = np.flatnonzero(backtest.sequence == sequence)
-    drawn = own[np.unique(np.linspace(0, len(own) - 1, min(len(own), MAX_DRAWN)).astype(int))]
-    first = int(backtest.t[own].min())
+    window = max(LEAST_WINDOW, MOST_HORIZONS * backtest.horizon)
+    near = own[backtest.t[own] >= backtest.t[own].max() - window]
+    drawn = near[np.unique(np.linspace(0, len(near) - 1, min(len(near), MAX_DRAWN)).astype(int))]
+    first = int(backtest.t[near].min())
     begin = max(0, first - 2 * max(backtest.horizon, (len(line.y) - first) // 3))
+    shaded = max(int(found.tested[sequence]), begin)
     last = int(backtest.t[own].max())
     ends = [_moment(found.sequences, sequence, each) for each in (first, last)]
     description = (
@@ -79,7 +84,7 @@ def backtest_panel(found: Diagnostics, sequence: int, target: int, column: str, 
 
     def draw(fig: FigureBase, width: float) -> None:
         axes = fig.subplots()
-        _shade(axes, line, int(found.tested[sequence]))
+        _shade(axes, line, shaded)
         for origin in drawn:
             t = int(backtest.t[origin])
             values = np.append(line.y[t], backtest.predicted[origin, :, target])

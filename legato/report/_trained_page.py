@@ -7,34 +7,33 @@ numbers are those of ``Trained.diagnose``; text from data is escaped.
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from legato import Forecast, LegatoError, OutputError, Trained
 from legato._platform.atomic_files import write_whole
 from legato._platform.output_streams import make_printable
 from legato._platform.wording import counted
 from legato.report import _label_panels, _trained_page_text
-from legato.report._inline_svg import inline_svg
-from legato.report._learning_panel import learning_key, learning_panel
-from legato.report._page_rendering import PageFigure, render_page
-from legato.report._panels import Panel
-from legato.report._reach_panel import reach_panel, try_reaches
+from legato.report._model_sections import (
+    choice_section,
+    influence_section,
+    learning_section,
+    states_section,
+)
+from legato.report._page_rendering import render_page
+from legato.report._page_sections import Section, across_figure, page_figure
 from legato.report._residual_panels import lead_panel, residual_panels
 from legato.report._result_files import package_versions
 from legato.report._series_panels import (
     ahead_panel,
     backtest_panel,
     data_panel,
-    in_two_widths,
     origin_panel,
     spread,
 )
-from legato.report._state_panel import states_panel, trace_states, wide_states
 from legato.report._trained_page_text import PageTable, relative_error
-from legato.report._trained_text import summary_lines
 
 MAX_SEQUENCES, MAX_TARGETS, MAX_INPUTS = 3, 3, 4  # that are drawn
 MAX_ORIGINS = 6  # forecasts that are drawn one by one
@@ -42,31 +41,6 @@ SAMPLE, TEMPERATURE = 400, 0.7  # characters or labels of a generated sample
 GENERATOR = b'<meta name="generator" content="legato">'  # marks a page that may be replaced
 _DATA_KEY = [("ink", "value"), ("shade", "scored part"), ("warm", "filled in")]
 _FORECAST_KEY = [("ink", "what came"), ("cool", "forecast"), ("band", "80 % and 95 % interval")]
-
-
-class AcrossFigure(NamedTuple):
-    """A plot that is drawn for wide screens and for narrow ones."""
-
-    title: str
-    wide: Markup
-    narrow: Markup
-    notes: tuple[str, ...] = ()
-
-
-class Section(NamedTuple):
-    """A section of the page; what it lacks is left out."""
-
-    name: str
-    title: str
-    lead: tuple[str, ...] = ()
-    key: tuple[tuple[str, str], ...] = ()
-    across: tuple[AcrossFigure, ...] = ()
-    figures: tuple[PageFigure, ...] = ()
-    facts: tuple[tuple[str, str], ...] = ()
-    tables: tuple[PageTable, ...] = ()
-    sample: str = ""
-    folded: tuple[PageTable, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def write_trained_page(
@@ -134,14 +108,19 @@ class _TrainedPage:
 
     def render(self, about: dict[str, str]) -> str:
         """The page as HTML."""
-        sections = [self._score(), self._data()]
+        sections: list[Section | None] = [self._score(), self._data()]
         if self.is_forecast:
             sections += [self._backtest(), self._ahead(), self._residuals()]
         elif self.found.scores:
             sections += [self._answers()]
         if self.trained.task.kind == "generate":
             sections += [self._sample()]
-        sections += [self._learning(), self._reach(), self._states(), self._choice()]
+        self.progress("learning curves")
+        sections.append(learning_section(self.trained))
+        self.progress("influence")
+        sections.append(influence_section(self.trained, self.sequences))
+        self.progress("states")
+        sections += [states_section(self.trained, self.sequences), choice_section(self.trained)]
         known, found = self.trained.known, self.found
         verdict = found.scores.get("verdict", "")
         lead = [verdict or "There is no score.", self._scored_by()]
@@ -208,7 +187,7 @@ class _TrainedPage:
         tables = [_trained_page_text.scores_table(found.scores)]
         figures, folded, lead = [], [], []
         if self.is_forecast:
-            figures.append(_figure(lead_panel(found.scores)))
+            figures.append(page_figure(lead_panel(found.scores)))
             folded.append(_trained_page_text.lead_table(found.scores))
             by_sequence = _trained_page_text.sequences_table(found)
             if by_sequence is not None:
@@ -237,14 +216,14 @@ class _TrainedPage:
                 name = f"data-{sequence}-{drawn.index(column)}"
                 panel = data_panel(found, sequence, column, self.filled[own], name)
                 title = self._title_of(sequence, why, column)
-                across.append(_across(panel._replace(title=title)))
+                across.append(across_figure(panel._replace(title=title)))
         others = [name for name in names if name not in drawn][:MAX_INPUTS]
         figures = []
         for at, column in enumerate(others):
             sequence, _ = self.chosen[0]
             own = slice(*self.sequences.offsets[sequence : sequence + 2])
             panel = data_panel(found, sequence, column, self.filled[own], f"input-{at}")
-            figures.append(_figure(panel))
+            figures.append(page_figure(panel))
         notes = list(self.sequences.notes)
         filled = int(self.filled.sum())
         if filled:
@@ -277,12 +256,12 @@ class _TrainedPage:
         for sequence, why, at, column in pairs:
             title = self._title_of(sequence, why, column)
             panel = backtest_panel(found, sequence, at, column, f"backtest-{sequence}-{at}")
-            across.append(_across(panel._replace(title=title)))
+            across.append(across_figure(panel._replace(title=title)))
             own = np.flatnonzero(found.backtest.sequence == sequence)
             for origin in spread(own, each_of):
                 panel = origin_panel(found, origin, at, column, best, f"origin-{origin}-{at}")
                 words = f"{title} {panel.title}" if len(pairs) > 1 else panel.title
-                figures.append(_figure(panel._replace(title=words)))
+                figures.append(page_figure(panel._replace(title=words)))
         notes = [_trained_page_text.describe_coverage(found)]
         if notes[0] and found.is_recorded:
             notes.append(
@@ -311,7 +290,7 @@ class _TrainedPage:
         except LegatoError as error:
             return Section("ahead", "What comes next", notes=(str(error),))
         across = [
-            _across(
+            across_figure(
                 ahead_panel(forecast, sequence, at, f"ahead-{sequence}-{at}")._replace(
                     title=self._title_of(sequence, why, column)
                 )
@@ -347,7 +326,7 @@ class _TrainedPage:
             for panel in residual_panels(self.found, at, f"errors-{at}", own):
                 of = f"{make_printable(column)}: {panel.title}" if len(self.targets) > 1 else ""
                 panels.append(panel._replace(title=of or panel.title))
-        return Section("errors", "Errors", (lead,), figures=tuple(map(_figure, panels)))
+        return Section("errors", "Errors", (lead,), figures=tuple(map(page_figure, panels)))
 
     def _answers(self) -> Section:
         self.progress("labels")
@@ -363,7 +342,7 @@ class _TrainedPage:
             panels += _label_panels.example_panels(found, task, numeric[0])
             key = (("cool", "right label"), ("warm", "wrong label"))
         elif found.labels is not None and numeric:
-            across = [_across(_label_panels.steps_panel(found, task, numeric[0]))]
+            across = [across_figure(_label_panels.steps_panel(found, task, numeric[0]))]
             key = (("ink", numeric[0]), ("warm", "step with a wrong label"))
         if panels[0] is None:
             notes.append(f"There are {len(task.labels):,} classes, too many for a matrix.")
@@ -375,7 +354,7 @@ class _TrainedPage:
             tuple(lead),
             key,
             across=tuple(across),
-            figures=tuple(_figure(each) for each in panels if each is not None),
+            figures=tuple(page_figure(each) for each in panels if each is not None),
             folded=(recall,),
             notes=tuple(notes),
         )
@@ -390,113 +369,6 @@ class _TrainedPage:
         lead = f"Generated from the most frequent label, temperature {TEMPERATURE}, seed 0."
         return Section("sample", "A sample", (lead,), sample=make_printable(text))
 
-    def _learning(self) -> Section | None:
-        self.progress("learning curves")
-        training = self.trained.known["training"]
-        courses = {
-            "On all data": training["course"],
-            "Without the scored part": training.get("scored"),
-            "To choose the epochs": training.get("trial"),
-        }
-        if "scored" not in training:
-            courses = {"Training": courses.pop("On all data"), **courses}
-        histories = {
-            title: course["history"]
-            for title, course in courses.items()
-            if course is not None and course["history"].get("loss")
-        }
-        if not histories:
-            return None
-        panels = [
-            learning_panel(title, history, f"learning-{at}")
-            for at, (title, history) in enumerate(histories.items())
-        ]
-        lead = "The loss by epoch, on a logarithmic scale."
-        key = learning_key([*histories.values()])
-        return Section("learning", "Learning", (lead,), key, figures=tuple(map(_figure, panels)))
-
-    def _reach(self) -> Section:
-        self.progress("influence")
-        reaches = try_reaches(self.trained, self.sequences)
-        title = "Influence"
-        if isinstance(reaches, str):
-            return Section("influence", title, notes=(reaches,))
-        first = next(iter(reaches.values()))
-        several = len(reaches) > 1
-        lead = (
-            "How much the predictions change with each step before, by differentiation, in "
-            "standard deviations of the inputs: the mean of "
-            f"{counted(first.predictions, 'prediction')}, and a band of their range.",
-            *(f"Of {name}, {each.sentence}" for name, each in reaches.items()),
-        )
-        notes = ()
-        if first.is_cut:
-            notes = ("The network carries its state: earlier steps may have an influence too.",)
-        panel = reach_panel(reaches, self.trained.known["season"])
-        key = tuple(zip(("cool", "warm"), reaches, strict=False)) if several else ()
-        return Section("influence", title, lead, key, figures=(_figure(panel),), notes=notes)
-
-    def _states(self) -> Section:
-        self.progress("states")
-        try:
-            trace = trace_states(self.trained, self.sequences)
-        except LegatoError as error:
-            return Section("states", "States", notes=(str(error),))
-        column = next(
-            (each.name for each in self.trained.task.inputs if each.is_numeric),
-            self.trained.task.inputs[0].name,
-        )
-        panel = states_panel(self.sequences, trace, column)
-        how = "carried from step to step" if trace.is_carried else "at the end of each window"
-        lead = (
-            f"The output of each recurrent layer after every step, {how}. A row is a unit, from "
-            "the one that falls most as the series above rises to the one that rises most with it.",
-        )
-        wide, narrow = wide_states(panel), panel
-        across = AcrossFigure("", _svg(wide), _svg(narrow))
-        return Section("states", "States", lead, across=(across,))
-
-    def _choice(self) -> Section:
-        self.progress("choices")
-        known = self.trained.known
-        lines = [each for each in summary_lines(self.trained) if each[0] not in ("data", "note")]
-        facts = [
-            *lines,
-            ("season", _trained_page_text.describe_season(known)),
-            ("options", _trained_page_text.describe_options(known)),
-        ]
-        found = known["training"]["course"].get("ensemble")
-        tables, lead = [], ()
-        if found is not None:
-            of_members = ("weights", "backtest", "members")
-            facts = [each for each in facts if not each[0].startswith(of_members)]
-            lead, tables = self._members(found)
-        facts = [(name, make_printable(text)) for name, text in facts]
-        return Section(
-            "choice",
-            "What was chosen, and why",
-            lead,
-            facts=tuple(facts),
-            tables=tuple(tables),
-        )
-
-    def _members(self, found: dict[str, Any]) -> tuple[tuple[str, ...], list[PageTable]]:
-        """Why the members of an ensemble were chosen: a sentence, and their tables."""
-        if "targets" not in found:
-            lead = (
-                "Each member labelled sequences that it had not learnt from, "
-                f"{counted(found['held_out'], 'sequence')} in all; the weights are those with "
-                "which their probabilities are multiplied.",
-            )
-            return lead, [_trained_page_text.label_members_table(found)]
-        lead = (
-            "Each member forecast the last part of the training data from "
-            f"{counted(found['origins'], 'origin')}; the weights minimize the error of their "
-            "mean, and members of little weight are left out.",
-        )
-        targets = found["targets"][:MAX_TARGETS]
-        return lead, list(map(_trained_page_text.members_table, targets))
-
 
 def _usual_changes(sequences, targets: list[str]) -> np.ndarray:
     """The mean absolute change from step to step, (sequences, targets); 1 where it is 0."""
@@ -508,16 +380,3 @@ def _usual_changes(sequences, targets: list[str]) -> np.ndarray:
         for at in range(len(sequences))
     ]
     return np.where(np.array(found) > 0, found, 1.0)
-
-
-def _figure(panel: Panel) -> PageFigure:
-    return PageFigure(make_printable(panel.title), _svg(panel))
-
-
-def _across(panel: Panel) -> AcrossFigure:
-    wide, narrow = in_two_widths(panel)
-    return AcrossFigure(panel.title, _svg(wide), _svg(narrow))
-
-
-def _svg(panel: Panel) -> Markup:
-    return Markup(inline_svg(panel))
