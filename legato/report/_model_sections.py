@@ -17,6 +17,7 @@ MAX_TARGETS = 3  # whose members are shown
 
 
 def learning_section(trained: Trained) -> Section | None:
+    """Learning curves of each training; None if nothing was trained by epochs."""
     training = trained.known["training"]
     courses = {
         "On all data": training["course"],
@@ -42,6 +43,7 @@ def learning_section(trained: Trained) -> Section | None:
 
 
 def influence_section(trained: Trained, sequences: Sequences) -> Section:
+    """How far back the predictions look, or why that is not known."""
     reaches = try_reaches(trained, sequences)
     title = "Influence"
     if isinstance(reaches, str):
@@ -63,6 +65,7 @@ def influence_section(trained: Trained, sequences: Sequences) -> Section:
 
 
 def states_section(trained: Trained, sequences: Sequences) -> Section:
+    """The states along the series, or why there are none."""
     try:
         trace = trace_states(trained, sequences)
     except LegatoError as error:
@@ -83,6 +86,7 @@ def states_section(trained: Trained, sequences: Sequences) -> Section:
 
 
 def choice_section(trained: Trained) -> Section:
+    """Members and weights, the season, the options, and how the model was trained."""
     known = trained.known
     lines = [each for each in summary_lines(trained) if each[0] not in ("data", "note")]
     facts = [
