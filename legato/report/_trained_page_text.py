@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from legato import Diagnostics, Forecast, Sequences, Trained
 from legato._platform.wording import counted, listed
-from legato._series.frequency import infer_spacing
 from legato.report._terminal import TextColumn, align_numbers, make_printable
 from legato.report._trained_text import score_table
 
@@ -68,7 +67,7 @@ def describe_extent(sequences: Sequences) -> str:
         return f"{text}, without times."
     ends = sequences.format_times(np.array([sequences.times.min(), sequences.times.max()]))
     text = f"{text}, {ends[0]} to {ends[1]}"
-    spacing = infer_spacing(sequences.times, sequences.lengths)
+    spacing = sequences.spacing
     if spacing is None:
         return f"{text}."
     gaps = int((spacing.steps > spacing.common).sum()) if spacing.unit else 0

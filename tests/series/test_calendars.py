@@ -5,12 +5,13 @@ import pickle
 import numpy as np
 import pandas
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legato._series.calendars import Months, Slots, reproduces
 from legato._series.frequency import infer_spacing
 
+thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 BEGINS = ["2019-01-01", "2020-02-27", "2021-12-30"]
 OFFSETS = {
     # pandas' offset → how the step is described
@@ -135,6 +136,7 @@ def test_chance_makes_no_calendar(times, described):
     assert described in (None, str(spacing))
 
 
+@thorough
 @given(
     st.lists(st.datetimes(pandas.Timestamp("1700-01-01").to_pydatetime()), min_size=2, max_size=30)
 )

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import polars
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shop_files import write_file
 
@@ -15,6 +15,7 @@ from legato import InputError
 from legato._series.month_names import MONTH_NAMES, MONTH_NUMBERS
 from legato._series.time_writings import Writing, find_writing
 
+thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
@@ -124,6 +125,7 @@ def test_months_have_their_names_in_other_languages(language):
     assert found.format_times(found.times_after(1)[0]) == texts[3:]
 
 
+@thorough
 @given(
     st.sampled_from([*DAYS, *CLOCKS]).filter(lambda name: not name.isdigit()),
     st.datetimes(datetime.datetime(1000, 1, 1), datetime.datetime(9998, 1, 1)),
