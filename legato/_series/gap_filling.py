@@ -3,6 +3,8 @@
 What their values become, and those of other rows that have none, is for ``missing_values``.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from legato._errors import InputError
@@ -23,15 +25,15 @@ def count_missing(spacing: Spacing) -> np.ndarray:
     return np.where(exact, np.maximum(whole - 1, 0), 0).astype(int)
 
 
-def insert_missing_rows(sequences: Sequences) -> tuple[Sequences, np.ndarray]:
+def insert_missing_rows(sequences: Sequences) -> Sequences:
     """Put in rows where times leave them out.
 
     Args:
         sequences: with times; values may be NaN.
 
     Returns:
-        The sequences, with the new rows, whose values are NaN, and a note; and the row that each
-        row is, or comes after, (time steps of all sequences,).
+        The sequences, with the new rows, whose values are NaN and whose lines are those of the rows
+        before them, and a note.
 
     Raises:
         InputError: there would be very many, or the sequences have no times.
@@ -43,7 +45,7 @@ def insert_missing_rows(sequences: Sequences) -> tuple[Sequences, np.ndarray]:
         )
     rows, spacing = np.arange(len(sequences.times)), sequences.spacing
     if spacing is None or 2 * (spacing.steps == spacing.common).sum() < len(spacing.steps):
-        return sequences, rows
+        return sequences
     inner = np.flatnonzero(same_sequence(sequences.lengths))
     counts = np.zeros(len(rows), int)
     counts[inner] = count_missing(spacing)
@@ -55,7 +57,7 @@ def insert_missing_rows(sequences: Sequences) -> tuple[Sequences, np.ndarray]:
             "long gaps."
         )
     if not total:
-        return sequences, rows
+        return sequences
     sequence = np.repeat(np.arange(len(sequences)), sequences.lengths)
     before = np.repeat(rows, counts)
     nth = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts) + 1
@@ -66,13 +68,12 @@ def insert_missing_rows(sequences: Sequences) -> tuple[Sequences, np.ndarray]:
         f"Steps are of {spacing}: {counted(total, 'row')} put in where they were missing, in "
         f"{counted(int((counts > 0).sum()), 'gap')}."
     )
-    filled = Sequences(
-        values[order],
-        sequences.lengths + np.bincount(sequence[before], minlength=len(sequences)),
-        sequences.columns,
-        sequences.names,
-        np.concatenate([sequences.times, times])[order],
-        zone=sequences.zone,
-        notes=(note,),
+    lines = sequences.lines
+    return replace(
+        sequences,
+        values=values[order],
+        lengths=sequences.lengths + np.bincount(sequence[before], minlength=len(sequences)),
+        times=np.concatenate([sequences.times, times])[order],
+        notes=(*sequences.notes, note),
+        lines=None if lines is None else lines[np.concatenate([rows, before])[order]],
     )
-    return filled, np.concatenate([rows, before])[order]

@@ -223,80 +223,96 @@ def _sequences_from_table(
     used = _choose_value_columns(table, request)
     order, lengths, names = _group_rows(table, group)
     clock, order = _sort_by_time(table, time, order, lengths, options)
-    times, notes = (None, ()) if clock is None else (clock.times, clock.notes)
+    notes = () if clock is None else clock.notes
     if table.index_time is not None:
         notes = (f"Times are those of the frame's index, as {time!r}.", *notes)
     columns, values = _read_values(table, used, request, order)
-    rows = table.rows if order is None else table.rows[order]
-    draft = Sequences(
-        values,
-        lengths,
-        columns,
-        names,
-        times,
-        source=table.source,
-        zone=None if clock is None else clock.zone,
-    )
-    if options.every is not None:
-        draft, of_rows = resample(draft, options.every)
-        rows, notes = rows[of_rows], notes + draft.notes
-    if options.fill is not None:
-        if draft.times is not None:
-            check_no_duplicates(table, draft.times, draft.lengths, names, rows, group)
-        draft, of_rows = insert_missing_rows(draft)
-        rows, notes = rows[of_rows], notes + draft.notes
-    values, times, lengths = draft.values, draft.times, draft.lengths
-    future, is_future = None, find_future_rows(columns, values, lengths, options.targets)
-    if is_future is not None:
-        if times is not None:
-            check_no_duplicates(table, times, lengths, names, rows, group)
-        counts = np.add.reduceat(is_future.astype(int), np.cumsum(lengths) - lengths)
-        lengths, is_known = lengths - counts, ~is_future
-        future = FutureRows(
-            values[is_future],
-            counts,
-            columns,
-            names,
-            None if times is None else times[is_future],
-            rows[is_future],
-            table.source,
-        )
-        values, rows = values[is_known], rows[is_known]
-        times = None if times is None else times[is_known]
-        notes = (*notes, future.note)
-    policy = options.fill or options.missing
-    is_missing = np.isnan(values)
-    kept, more = handle_missing(table, columns, values, rows, lengths, policy, times)
-    if kept is not None:
-        lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
-        values, rows, is_missing = values[kept], rows[kept], is_missing[kept]
-        times = None if times is None else times[kept]
-        more += _note_emptied_sequences(names, lengths)
-        names = tuple(name for name, length in zip(names, lengths, strict=True) if length)
-        lengths = lengths[lengths > 0]
-    for at, column in enumerate(columns):
-        if column.is_numeric:
-            check_spread(column.name, values[:, at], table.source)
-    if times is not None:
-        check_no_duplicates(table, times, lengths, names, rows, group)
     sequences = Sequences(
         values,
         lengths,
         columns,
         names,
-        times,
+        None if clock is None else clock.times,
         group,
         time,
         table.source,
-        table.notes + notes + more,
-        rows,
+        table.notes + notes,
+        table.rows if order is None else table.rows[order],
         table.layout,
         None if clock is None else clock.writing,
         None if clock is None else clock.zone,
         clock is not None and clock.is_local,
-        is_missing if is_missing.any() else None,
     )
+    if options.every is not None:
+        sequences = resample(sequences, options.every)
+    if options.fill is not None:
+        check_no_duplicates(table, sequences)
+        sequences = insert_missing_rows(sequences)
+    sequences, future = _split_future(table, sequences, options.targets)
+    sequences = _without_missing(table, sequences, options.fill or options.missing)
+    for at, column in enumerate(columns):
+        if column.is_numeric:
+            check_spread(column.name, sequences.values[:, at], table.source)
+    check_no_duplicates(table, sequences)
     return replace(sequences, notes=sequences.notes + describe_gaps(sequences)), future
+
+
+def _split_future(
+    table: Table, sequences: Sequences, targets: Sequence[str] | None
+) -> tuple[Sequences, FutureRows | None]:
+    """Take the future rows out of sequences, whose values may be NaN and which may then be empty.
+
+    Returns:
+        The sequences; and the future rows, None if there are none.
+    """
+    values, lengths = sequences.values, sequences.lengths
+    is_future = find_future_rows(sequences.columns, values, lengths, targets)
+    if is_future is None:
+        return sequences, None
+    check_no_duplicates(table, sequences)
+    counts = np.add.reduceat(is_future.astype(int), np.cumsum(lengths) - lengths)
+    future = FutureRows.of(_kept_rows(sequences, is_future, counts))
+    known = _kept_rows(sequences, ~is_future, lengths - counts)
+    return replace(known, notes=(*known.notes, future.note)), future
+
+
+def _kept_rows(sequences: Sequences, kept: np.ndarray, lengths: np.ndarray) -> Sequences:
+    """Some of the rows, (rows,), of sequences, of which as many are left in each as ``lengths``."""
+    times, lines, filled = sequences.times, sequences.lines, sequences.filled
+    return replace(
+        sequences,
+        values=sequences.values[kept],
+        lengths=lengths,
+        times=None if times is None else times[kept],
+        lines=None if lines is None else lines[kept],
+        filled=None if filled is None else filled[kept],
+    )
+
+
+def _without_missing(
+    table: Table, sequences: Sequences, policy: MissingPolicy | FillPolicy
+) -> Sequences:
+    """Sequences without missing values, by a policy, with notes on what was done."""
+    values, lengths, rows = sequences.values, sequences.lengths, sequences.lines
+    assert rows is not None
+    filled = np.isnan(values)
+    kept, notes = handle_missing(
+        table, sequences.columns, values, rows, lengths, policy, sequences.times
+    )
+    if kept is None:
+        return sequences
+    sequences = replace(sequences, filled=filled)
+    lengths = np.add.reduceat(kept.astype(int), np.cumsum(lengths) - lengths)
+    names = sequences.names
+    sequences = _kept_rows(sequences, kept, lengths[lengths > 0])
+    return replace(
+        sequences,
+        names=tuple(name for name, length in zip(names, lengths, strict=True) if length),
+        notes=sequences.notes + notes + _note_emptied_sequences(names, lengths),
+        filled=sequences.filled
+        if sequences.filled is not None and sequences.filled.any()
+        else None,
+    )
 
 
 def _list_names(names: str | Iterable[str], argument: str) -> list[str]:

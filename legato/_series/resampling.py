@@ -6,7 +6,7 @@ does it.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,12 +71,12 @@ class Resampling:
         return self.count * _SECONDS[self.unit]
 
 
-def resample(sequences: Sequences, to: Resampling) -> tuple[Sequences, np.ndarray]:
+def resample(sequences: Sequences, to: Resampling) -> Sequences:
     """Resample sequences, whose values may be NaN.
 
     Returns:
-        The sequences, with a note; a step without rows is left out, one without values is NaN. And
-        the first row of each step, (time steps of all sequences,).
+        The sequences, with a note; a step without rows is left out, one without values is NaN, and
+        its line is that of its first row.
 
     Raises:
         InputError: times are no dates, or further apart than the steps.
@@ -114,18 +114,15 @@ def resample(sequences: Sequences, to: Resampling) -> tuple[Sequences, np.ndarra
     values = found.select(str(at) for at in range(len(kept))).cast(polars.Float64).to_numpy()
     lengths = np.bincount(found["sequence"].to_numpy(), minlength=len(sequences))
     steps = found["rows"].to_numpy()
-    notes = (_describe(to, count, steps, np.cumsum(lengths) - 1),)
-    first = found["row"].to_numpy()
-    resampled = Sequences(
-        np.ascontiguousarray(values),
-        lengths,
-        sequences.columns,
-        sequences.names,
-        _off_wall(found["time"], sequences.zone, to).astype(times.dtype),
-        zone=sequences.zone,
-        notes=notes,
+    first, lines = found["row"].to_numpy(), sequences.lines
+    return replace(
+        sequences,
+        values=np.ascontiguousarray(values),
+        lengths=lengths,
+        times=_off_wall(found["time"], sequences.zone, to).astype(times.dtype),
+        notes=(*sequences.notes, _describe(to, count, steps, np.cumsum(lengths) - 1)),
+        lines=None if lines is None else lines[first],
     )
-    return resampled, first
 
 
 def _aggregate(name: str, rule: EveryRule) -> "polars.Expr":

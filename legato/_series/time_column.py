@@ -222,19 +222,15 @@ def is_sorted(times: np.ndarray, lengths: np.ndarray) -> bool:
     return not ((times[1:] < times[:-1]) & same_sequence(lengths)).any()
 
 
-def check_no_duplicates(
-    table: Table,
-    times: np.ndarray,
-    lengths: np.ndarray,
-    names: tuple[str, ...],
-    rows: np.ndarray,
-    group: str | None,
-) -> None:
+def check_no_duplicates(table: Table, sequences: Sequences) -> None:
     """Check that no time is there twice in a sequence.
 
     Raises:
         InputError: one does; both rows are named.
     """
+    times, rows, lengths = sequences.times, sequences.lines, sequences.lengths
+    if times is None or rows is None:
+        return
     places = np.flatnonzero((times[1:] == times[:-1]) & same_sequence(lengths))
     if not len(places):
         return
@@ -243,7 +239,7 @@ def check_no_duplicates(
     unit = "lines" if table.lines is not None else "rows (counted from 0)"
     advice = (
         "Take one out."
-        if group is not None
+        if sequences.group is not None
         else "Take one out, or name the column that tells sequences apart with group=."
     )
     if may_be_summer_time(times[places]):
@@ -253,7 +249,7 @@ def check_no_duplicates(
         )
     raise InputError(
         f"{table.source}: the time {format_time(times[at])} comes twice"
-        f"{_in_sequence(names, lengths, at)}, in {unit} {one} and {other}. {advice}"
+        f"{_in_sequence(sequences.names, lengths, at)}, in {unit} {one} and {other}. {advice}"
     )
 
 
