@@ -214,7 +214,7 @@ def find_best_options(
     def score(options: Options) -> float:
         planned = make_plan(training, plan._reading, replace(held_out, **options))
         _, model, _ = planned.train_scored()
-        test = planned._parts.test(training)
+        test = planned._parts.test(planned._sequences)
         assert test is not None  # there is a validation part
         return model.backtest(*test, planned.season).scores().loss
 

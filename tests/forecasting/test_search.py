@@ -166,6 +166,12 @@ def test_a_network_is_trained_with_the_best_setting_and_the_test_part_has_no_say
     assert without_seconds(again) == without_seconds(found)
 
 
+def test_networks_are_tried_beside_an_ensemble_that_takes_columns_known_ahead():
+    data = {"promotion": (np.arange(40) % 5 == 0) * 1.0, "load": WAVE["load"][:40]}
+    found = legato.plan(data, known="promotion", horizon=2, search=2, verbose=0).search()
+    assert [each["error"] for each in found._search_record["trials"]] == [None, None]
+
+
 def test_a_search_from_the_command_line(tmp_path, monkeypatch, capsys):
     from legato.cli import main
 
