@@ -6,19 +6,26 @@ what is computed for a stream is padding.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from legato._platform.padding import pad_with_zeros
 from legato._streams.compiled_steps import CompiledSteps
-from legato._streams.slots import SlotTable
 
 MAX_BATCH = 1024  # most streams in one call of a program
 
 
+class States(Protocol):
+    """Where carried states are; see ``SlotTable.gather``."""
+
+    def gather(self, slots: np.ndarray, size: int) -> np.ndarray:
+        """Copy states into a batch."""
+        ...
+
+
 def feed_one_step(
-    compiled: CompiledSteps, table: SlotTable, slots: np.ndarray, xs: tuple[np.ndarray, ...]
+    compiled: CompiledSteps, table: States, slots: np.ndarray, xs: tuple[np.ndarray, ...]
 ) -> np.ndarray:
     """Feed one step to each stream.
 
@@ -47,10 +54,10 @@ def feed_one_step(
 
 def feed_several_steps(
     compiled: CompiledSteps,
-    table: SlotTable,
+    table: States,
     slots: np.ndarray,
     each: list[tuple[tuple[np.ndarray, ...], int | None]],
-) -> tuple[np.ndarray, list[Any]]:
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Feed a number of steps of its own to each stream.
 
     Args:
@@ -59,7 +66,8 @@ def feed_several_steps(
             step, without an axis of steps.
 
     Returns:
-        The new carried states, (streams, width); and each stream's answers, or answer.
+        The new carried states, (streams, width); and for each stream vectors of answers, (steps,
+        width of the answers), or one, without an axis of steps, of a bare step.
     """
     model_step = compiled.model_step
     counts = np.array([1 if steps is None else steps for _, steps in each])
@@ -73,7 +81,7 @@ def feed_several_steps(
         rows[members] = np.asarray(moved)[: len(members), : model_step.width]
         for row, at in enumerate(members):
             own = emitted[: counts[at], row]
-            answers[at] = model_step.answers(own[0] if each[at][1] is None else own)
+            answers[at] = own[0] if each[at][1] is None else own
     return rows, answers
 
 

@@ -1,6 +1,7 @@
 """A table in memory of the states of many streams by name, one slot (a row) each.
 
-It grows by doubling up to a limit; the slots of streams that were dropped are used again.
+It grows up to a limit, by doubling while it is small; the slots of streams that were dropped are
+used again.
 """
 
 from collections.abc import Collection, Iterable
@@ -12,6 +13,7 @@ from legato._errors import InputError
 from legato._streams.store import Name, StreamRecords, checked_name
 
 _MIN_SLOTS = 16
+_MANY_SLOTS = 2**15  # from which on it grows by an eighth
 _NAME_TYPES = frozenset((str, int))
 
 
@@ -51,9 +53,19 @@ class SlotTable:
         return list(self._slots)
 
     @property
+    def capacity(self) -> int:
+        """How many slots there are, free ones included."""
+        return len(self._rows)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of all slots, free ones included."""
         return len(self._rows) * self.bytes_each
+
+    @property
+    def feeds(self) -> int:
+        """How often states were put into it."""
+        return self._feeds
 
     def slots_of(self, names: Collection[Name]) -> np.ndarray:
         """The slot of each stream; -1 where there is no such stream.
@@ -172,7 +184,8 @@ class SlotTable:
     def _grow(self, size: int) -> None:
         have = len(self._rows)
         if size > have:
-            more = min(max(size, 2 * have, _MIN_SLOTS), max(size, self.limit)) - have
+            grown = 2 * have if have < _MANY_SLOTS else have + have // 8
+            more = min(max(size, grown, _MIN_SLOTS), max(size, self.limit)) - have
             self._rows = np.concatenate(
                 [self._rows, np.empty((more, len(self._blank)), self._rows.dtype)]
             )
@@ -193,3 +206,9 @@ class SlotTable:
         names = self.names
         last = self._last_feed[list(self._slots.values())]
         return [names[at] for at in np.argsort(last, kind="stable")[:count]]
+
+    def fed_until(self, feed: int) -> list[Name]:
+        """The streams that were last fed by the put of this number, or earlier."""
+        names = self.names
+        last = self._last_feed[list(self._slots.values())]
+        return [names[at] for at in np.flatnonzero(last <= feed)]

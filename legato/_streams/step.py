@@ -73,6 +73,7 @@ class ModelStep:
         window: in time steps; None to carry state.
         pad: as given.
         step_inputs: reads the inputs of a feed.
+        outputs: the model's, in order.
         variables: the model's variables, whose values a step takes as arguments.
         width: length of the vector of the carried state.
         blank: (1, width and answers), a stream that was fed nothing; its answers are NaN.
@@ -103,7 +104,7 @@ class ModelStep:
         values = ProgramCache(model_state).variables("predict")
         self.variables = [*values.trainable, *values.non_trainable]
         self._inputs, outputs = self._trace_inputs(inputs, steps)
-        self._answers = self._describe_outputs(outputs)
+        self.outputs = self._describe_outputs(outputs)
         self._answers_structure = jax.tree.structure(outputs)
         several = len(inputs) > 1 and model_state.inputs is not None
         self.step_inputs = StepInputs(self._inputs, self.model.input if several else None)
@@ -197,7 +198,7 @@ class ModelStep:
         """Lay out the carried arrays and the answers in one vector."""
         carried, answers = (
             self._lookback.specs,
-            [(each.shape, each.dtype) for each in self._answers],
+            [(each.shape, each.dtype) for each in self.outputs],
         )
         dtype = vector_dtype([*carried, *answers])
         self._carried_as, self._answered_as = FlatLayout(carried, dtype), FlatLayout(answers, dtype)
@@ -225,7 +226,7 @@ class ModelStep:
         leaves = jax.tree.leaves(outputs)
         answers = [
             self._lookback.mask_answer(carried, y[:, -1] if each.in_time else y)
-            for each, y in zip(self._answers, leaves, strict=True)
+            for each, y in zip(self.outputs, leaves, strict=True)
         ]
         carried = self._lookback.next_carried(carried, samples, memory)
         return jnp.concatenate(
@@ -277,7 +278,7 @@ class ModelStep:
             rows = np.asarray(step(self.weights(), rows, now))
             answered.append(self._answered_as.split_host(rows[:, self.width :]))
         leaves = jax.tree.leaves(outputs)
-        for at, (each, output) in enumerate(zip(self._answers, leaves, strict=True)):
+        for at, (each, output) in enumerate(zip(self.outputs, leaves, strict=True)):
             mine = np.stack([parts[at] for parts in answered], axis=1).astype("float32")
             mine, whole = mine if each.in_time else mine[:, -1], np.asarray(output, "float32")
             tolerance = 1e-4 if jnp.dtype(each.dtype).itemsize >= 4 else 5e-2
@@ -299,7 +300,7 @@ class ModelStep:
             last = None if graph is None else graph.operations[-1]
         activation = getattr(last, "activation", None)
         ends = isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
-        return ends and len(self._answers) == 1
+        return ends and len(self.outputs) == 1
 
     @property
     def carried_layers(self) -> list:
@@ -309,7 +310,7 @@ class ModelStep:
     @property
     def carried(self) -> list[list]:
         """Name, shape and dtype of each array in the vector, in types that JSON takes."""
-        names = [*self._lookback.names, *["answer"] * len(self._answers)]
+        names = [*self._lookback.names, *["answer"] * len(self.outputs)]
         parts = [*self._carried_as.parts, *self._answered_as.parts]
         pairs = zip(names, parts, strict=True)
         return [[name, list(part.shape), part.dtype.name] for name, part in pairs]

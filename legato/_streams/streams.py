@@ -185,7 +185,8 @@ class Streams:
         slots = self._find_slots(names)
         steps = self._table.steps(slots)
         if any(count is not None for _, count in inputs):
-            rows, answers = feed_several_steps(self._compiled, self._table, slots, inputs)
+            rows, vectors = feed_several_steps(self._compiled, self._table, slots, inputs)
+            answers = map(model_step.answers, vectors)
             steps += [1 if count is None else count for _, count in inputs]
             return names, slots, rows, steps, dict(zip(names, answers, strict=True))
         xs = tuple(map(np.stack, zip(*[xs for xs, _ in inputs], strict=True)))
