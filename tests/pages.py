@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = {"br", "link", "meta"}
+VOID = {"br", "input", "link", "meta"}
 BLOCKS = {"div", "p", "ul", "dl", "table", "section", "article", "figure", "h1", "h2", "h3"}
 ONLY_PHRASES = {"p", "h1", "h2", "h3", "span", "b", "code", "small", "strong", "summary"}
 PARENTS = {

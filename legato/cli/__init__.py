@@ -15,6 +15,7 @@ from legato._platform.output_streams import safe_standard_streams
 from legato.cli import (
     _alphabet_command,
     _report_command,
+    _serve_command,
     _stream_command,
     _train_command,
     _trained_commands,
@@ -88,5 +89,6 @@ for command in (
     _trained_commands.show,
     _report_command.report,
     _stream_command.stream,
+    _serve_command.serve,
 ):
     app.command()(command)

@@ -8,10 +8,10 @@ import typer
 
 from legato._errors import InputError
 from legato._platform.keras_import import import_keras_alone
+from legato._serve.row_codecs import PlainModelCodec, TrainedModelCodec
 from legato.cli._error_reporting import report_errors
 from legato.cli._line_formats import has_input, read_line_batches
 from legato.cli._options import AnyModelFile, Debug, check_is_no_model
-from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
 from legato.cli._stream_session import StreamSession
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from legato._errors import InputError, LegatoError
 from legato._platform.output_streams import OutputStream, make_printable
 from legato._platform.wording import listed
+from legato._serve.row_codecs import PlainModelCodec, TrainedModelCodec
 from legato.cli._error_reporting import name_options
 from legato.cli._line_formats import CsvLines, JsonLines, ParsedLine, detect_format
 from legato.cli._long_lines import Request, WaitingLines
-from legato.cli._row_codecs import PlainModelCodec, TrainedModelCodec
 
 if TYPE_CHECKING:
     from legato import Stream, Streams

@@ -143,17 +143,17 @@ class PlainModelCodec:
 
     def decode(self, answer: Any) -> dict[str, Any]:
         """An output of the model as JSON values, under ``y``."""
-        return {"y": _as_lists(answer)}
+        return {"y": as_lists(answer)}
 
 
-def _as_lists(answer: Any) -> Any:
+def as_lists(answer: Any) -> Any:
     """Arrays as nested lists, with None for NaN and infinity."""
     import numpy as np
 
     if isinstance(answer, dict):
-        return {name: _as_lists(each) for name, each in answer.items()}
+        return {name: as_lists(each) for name, each in answer.items()}
     if isinstance(answer, (list, tuple)):
-        return [_as_lists(each) for each in answer]
+        return [as_lists(each) for each in answer]
     if answer.dtype.kind in "biu":
         return answer.tolist()
     numbers = answer.astype(float)

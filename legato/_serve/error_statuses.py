@@ -1,0 +1,33 @@
+"""The HTTP status of each error, and whether the same request may succeed later."""
+
+from http import HTTPStatus
+
+from legato._errors import InputError, LegatoError, OutputError, StateError, UnsupportedError
+from legato._serve.request_queue import DeadlineError, OverloadError, StoppingError
+from legato._serve.served_model import ConflictError, NoStreamError, TooManyStreamsError
+from legato._serve.service import UnknownModelError
+
+_STATUS: list[tuple[type[Exception], HTTPStatus]] = [
+    (NoStreamError, HTTPStatus.NOT_FOUND),
+    (UnknownModelError, HTTPStatus.NOT_FOUND),
+    (TooManyStreamsError, HTTPStatus.TOO_MANY_REQUESTS),
+    (OverloadError, HTTPStatus.TOO_MANY_REQUESTS),
+    (DeadlineError, HTTPStatus.GATEWAY_TIMEOUT),
+    (StoppingError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (OutputError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ConflictError, HTTPStatus.CONFLICT),
+    (StateError, HTTPStatus.CONFLICT),
+    (UnsupportedError, HTTPStatus.BAD_REQUEST),
+    (InputError, HTTPStatus.BAD_REQUEST),
+]
+
+
+def status_of(error: LegatoError) -> HTTPStatus:
+    """The status that a request is answered with which failed so."""
+    found = (each for kind, each in _STATUS if isinstance(error, kind))
+    return next(found, HTTPStatus.BAD_REQUEST)
+
+
+def may_pass(error: LegatoError) -> bool:
+    """Whether the same request may succeed in a moment, as ``Retry-After`` says."""
+    return isinstance(error, (OverloadError, StoppingError, OutputError))

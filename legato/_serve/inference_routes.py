@@ -1,0 +1,256 @@
+"""``/v2``: the Open Inference Protocol, with Triton's sequence and binary tensor extensions.
+
+A request with a ``sequence_id`` feeds the stream of that name: one step of shape (1, *step), or
+several, (1, steps, *step). ``sequence_start`` begins it anew before, ``sequence_end`` ends it
+after. A request without one is answered from the initial state, a sequence for each row.
+"""
+
+from typing import Any
+
+import jax
+import msgspec
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from legato import __version__
+from legato._errors import InputError
+from legato._serve.served_version import Feed, ServedVersion
+from legato._serve.service import Service
+from legato._serve.state_bytes import decode_state, encode_state, from_text, to_text
+from legato._serve.stored_streams import digest_of
+from legato._serve.tensors import (
+    decode_json,
+    read_request,
+    read_tensors,
+    type_name,
+    write_response,
+)
+
+_HEAD_LENGTH = "Inference-Header-Content-Length"
+_EXTENSIONS = ["sequence", "binary_tensor_data", "model_repository"]
+
+
+class LoadBody(msgspec.Struct):
+    """What streams do when a model is loaded anew: parameters.streams, "stay" or "carry"."""
+
+    parameters: dict[str, Any] = {}
+
+
+def make_routes(service: Service) -> list[BaseRoute]:
+    """The routes of the protocol."""
+    routes = _InferenceRoutes(service)
+    made: list[BaseRoute] = []
+    for path in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        made += [
+            Route(f"{path}/infer", routes.infer, methods=["POST"]),
+            Route(path, routes.metadata, methods=["GET"]),
+            Route(f"{path}/ready", routes.model_ready, methods=["GET"]),
+        ]
+    return [
+        *made,
+        Route("/v2", routes.server, methods=["GET"]),
+        Route("/v2/health/live", routes.live, methods=["GET"]),
+        Route("/v2/health/ready", routes.ready, methods=["GET"]),
+        Route("/v2/repository/index", routes.index, methods=["POST"]),
+        Route("/v2/repository/models/{model}/load", routes.load, methods=["POST"]),
+    ]
+
+
+def output_names(version: ServedVersion) -> list[str]:
+    """Names of a model's outputs, in order."""
+    step = version.compiled.model_step
+    names: list[str] = list(getattr(step.model, "output_names", None) or ())
+    count = len(step.outputs)
+    return names if len(names) == count else [f"output_{at}" for at in range(count)]
+
+
+class _InferenceRoutes:
+    def __init__(self, service: Service):
+        self._service = service
+
+    def _version(self, request: Request) -> ServedVersion:
+        path = request.path_params
+        return self._service.version(path["model"], path.get("version"))
+
+    async def server(self, _: Request) -> Response:
+        return _json({"name": "legato", "version": __version__, "extensions": _EXTENSIONS})
+
+    async def live(self, _: Request) -> Response:
+        return _json({"live": True})
+
+    async def ready(self, _: Request) -> Response:
+        is_ready = not self._service.is_stopping
+        return _json({"ready": is_ready}, 200 if is_ready else 503)
+
+    async def model_ready(self, request: Request) -> Response:
+        self._version(request)
+        return _json({"name": request.path_params["model"], "ready": True})
+
+    async def index(self, _: Request) -> Response:
+        models = self._service.models.values()
+        found = [(each.name, str(number)) for each in models for number in each.versions]
+        return _json([{"name": n, "version": v, "state": "READY"} for n, v in found])
+
+    async def load(self, request: Request) -> Response:
+        body = decode_json(await request.body() or b"{}", LoadBody)
+        name = request.path_params["model"]
+        return _json(await self._service.load(name, body.parameters.get("streams", "stay")))
+
+    async def metadata(self, request: Request) -> Response:
+        version = self._version(request)
+        step, name = version.compiled.model_step, request.path_params["model"]
+        inputs = [
+            {
+                "name": each.name,
+                "datatype": type_name(each.dtype),
+                "shape": [-1] * (1 + each.by_step) + [axis or -1 for axis in each.shape],
+            }
+            for each in step.step_inputs.inputs
+        ]
+        outputs = [
+            {"name": named, "datatype": type_name(each.dtype), "shape": [-1, -1, *each.shape]}
+            for named, each in zip(output_names(version), step.outputs, strict=True)
+        ]
+        about = {"name": name, "versions": [str(n) for n in self._service.model(name).versions]}
+        return _json({**about, "platform": "legato", "inputs": inputs, "outputs": outputs})
+
+    async def infer(self, request: Request) -> Response:
+        version, name = self._version(request), request.path_params["model"]
+        head_length = request.headers.get(_HEAD_LENGTH)
+        asked, binary = read_request(await request.body(), head_length)
+        arrays = read_tensors(asked, binary)
+        parameters = asked.parameters
+        sequence = parameters.get("sequence_id", 0)
+        if isinstance(sequence, bool) or not isinstance(sequence, (int, str)):
+            raise InputError(f"sequence_id is {sequence!r}; a text or a whole number was expected.")
+        about: dict[str, Any] = {"model_name": name}
+        if asked.id:
+            about["id"] = asked.id
+        if sequence in (0, ""):
+            vectors, is_bare, given = await self._stateless(version, arrays, parameters)
+            about |= given
+        else:
+            model = self._service.model(name)
+            key = self._service.key(model, request.scope["owner"], str(sequence))
+            xs, steps = _read_sequence(version, arrays)
+            feed = Feed(key, xs, steps, digest_of(asked.id) if asked.id else 0)
+            feed.start = _flag(parameters, "sequence_start")
+            feed.end = _flag(parameters, "sequence_end")
+            await self._service.feed(model, [feed], request.receive)
+            if feed.error is not None:
+                raise feed.error
+            assert feed.reply is not None
+            version, vectors = feed.reply.version, feed.reply.vectors[None]
+            is_bare = steps is None
+            about["parameters"] = {"sequence_id": sequence, "steps": feed.reply.steps}
+        about["model_version"] = str(version.number)
+        outputs = _outputs(version, vectors, sequence in (0, "") and not is_bare)
+        body, length = write_response(about, outputs, asked)
+        headers = {} if length is None else {_HEAD_LENGTH: str(length)}
+        kind = "application/json" if length is None else "application/octet-stream"
+        return Response(body, headers=headers, media_type=kind)
+
+    async def _stateless(
+        self, version: ServedVersion, arrays: dict[str, np.ndarray], parameters: dict[str, Any]
+    ) -> tuple[np.ndarray, bool, dict[str, Any]]:
+        """Vectors of answers, whether they have no steps, and what the response says besides."""
+        xs, is_bare = _read_samples(version, arrays)
+        state, row, before = parameters.get("state"), None, 0
+        blank = version.compiled.files.blank
+        if state:
+            if not isinstance(state, str):
+                raise InputError("The parameter state is no text: send it as the server gave it.")
+            row, before = decode_state(from_text(state), blank, version.weights)
+        rows, vectors = await self._service.stateless(version, xs, is_bare, row)
+        if state is None:
+            return vectors, is_bare, {}
+        if len(rows) != 1:
+            raise InputError(f"A state was asked for {len(rows)} rows; it is of one sequence.")
+        steps = before + (1 if is_bare else vectors.shape[1])
+        after = encode_state(rows[0].tobytes(), steps, version.weights, blank.dtype)
+        return vectors, is_bare, {"parameters": {"state": to_text(after), "steps": steps}}
+
+
+def _flag(parameters: dict[str, Any], name: str) -> bool:
+    value = parameters.get(name, False)
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}; true or false was expected.")
+    return value
+
+
+def _read_sequence(
+    version: ServedVersion, arrays: dict[str, np.ndarray]
+) -> tuple[tuple[np.ndarray, ...], int | None]:
+    """The steps of one sequence, without the axis of rows."""
+    step_inputs = version.compiled.model_step.step_inputs
+    _check_names(version, arrays)
+    for given in step_inputs.inputs:
+        shape = arrays[given.name].shape
+        axes = {len(given.shape) + 1, len(given.shape) + 1 + given.by_step}
+        if shape[:1] != (1,) or len(shape) not in axes:
+            raise InputError(
+                f"The input {given.name!r} has shape {list(shape)}; for a sequence, one row was "
+                f"expected: [1, *step], or [1, steps, *step], with a step of shape "
+                f"{list(given.shape)}."
+            )
+    each = [arrays[given.name][0] for given in step_inputs.inputs]
+    xs, steps = step_inputs.read(each[0] if len(each) == 1 else each)
+    if steps == 0:
+        raise InputError("No step came; one or more were expected.")
+    return xs, steps
+
+
+def _read_samples(
+    version: ServedVersion, arrays: dict[str, np.ndarray]
+) -> tuple[list[np.ndarray], bool]:
+    """Rows of sequences of one length, for each input, and whether each is one bare step."""
+    step_inputs = version.compiled.model_step.step_inputs
+    _check_names(version, arrays)
+    rows = {len(each) if each.ndim else 0 for each in arrays.values()}
+    if len(rows) != 1 or rows == {0}:
+        raise InputError(
+            f"The inputs have {', '.join(map(str, sorted(rows)))} rows; the same number, one or "
+            "more, was expected of each."
+        )
+    samples, counts = [], set()
+    for row in range(rows.pop()):
+        each = [arrays[given.name][row] for given in step_inputs.inputs]
+        xs, steps = step_inputs.read(each[0] if len(each) == 1 else each)
+        samples.append(xs)
+        counts.add(steps)
+    (steps,) = counts  # rows of one array have one shape
+    if steps == 0:
+        raise InputError("No step came; one or more were expected.")
+    return [np.stack(each) for each in zip(*samples, strict=True)], steps is None
+
+
+def _check_names(version: ServedVersion, arrays: dict[str, np.ndarray]) -> None:
+    expected = [each.name for each in version.compiled.model_step.step_inputs.inputs]
+    if set(arrays) != set(expected):
+        raise InputError(
+            f"The inputs {', '.join(map(repr, arrays)) or 'none'} came; "
+            f"{', '.join(map(repr, expected))} were expected."
+        )
+
+
+def _outputs(version: ServedVersion, vectors: np.ndarray, whole: bool) -> dict[str, np.ndarray]:
+    """The outputs by name, (rows, steps, …) or (rows, …).
+
+    Args:
+        version: of the model.
+        vectors: (rows, steps, width of the answers), or without steps.
+        whole: whether an output without an axis of time is wanted once a sequence, as ``predict``
+            gives it, and not after each step.
+    """
+    step = version.compiled.model_step
+    leaves = jax.tree.leaves(step.answers(vectors))
+    return {
+        name: np.asarray(each[:, -1] if whole and not output.in_time else each)
+        for name, each, output in zip(output_names(version), leaves, step.outputs, strict=True)
+    }
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -1,0 +1,381 @@
+"""``/v1``: streams by name, fed with JSON."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import Receive
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from legato._errors import InputError, LegatoError
+from legato._serve.error_statuses import status_of
+from legato._serve.row_codecs import TrainedModelCodec
+from legato._serve.served_model import ServedModel
+from legato._serve.served_version import Feed, Reply, ServedVersion
+from legato._serve.service import Service, stream_name
+from legato._serve.state_bytes import decode_state, encode_state, from_text, to_text
+from legato._serve.stored_streams import digest_of
+from legato._serve.tensors import decode_json, encode_json
+
+_BINARY = "application/octet-stream"
+QUOTED_SLASH = "\ud800"  # stands for it in paths; no path can hold this character
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, description="A stream's name.")]
+
+
+class FeedBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Steps for a stream."""
+
+    x: Annotated[
+        Any,
+        msgspec.Meta(
+            description="One step, or several: numbers of the shape of a step, or a list of these."
+        ),
+    ] = None
+    row: Annotated[
+        dict[str, Any] | None, msgspec.Meta(description="One step by names of columns.")
+    ] = None
+    rows: Annotated[
+        list[dict[str, Any]] | None, msgspec.Meta(description="Several steps by names of columns.")
+    ] = None
+    id: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                max_length=256,
+                description="Of the request: one that comes again is answered again, and not fed.",
+            ),
+        ]
+        | None
+    ) = None
+    start: Annotated[bool, msgspec.Meta(description="Begin the stream anew before.")] = False
+    end: Annotated[bool, msgspec.Meta(description="End the stream after.")] = False
+    peek: Annotated[bool, msgspec.Meta(description="Answer, and leave the stream as it is.")] = (
+        False
+    )
+    expected_steps: (
+        Annotated[
+            int,
+            msgspec.Meta(
+                ge=0, le=2**62, description="How many steps the stream must have been fed before."
+            ),
+        ]
+        | None
+    ) = None
+
+
+class NamedFeed(FeedBody, kw_only=True):
+    """Steps for the stream of a name."""
+
+    stream: Name
+
+
+class FeedsBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Steps for several streams, which are one batch."""
+
+    feeds: list[NamedFeed]
+
+
+class ForkBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The name of a copy."""
+
+    into: Name
+
+
+class StateBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A stream's state."""
+
+    state: Annotated[str, msgspec.Meta(description="Safetensors in base64.")]
+
+
+class StatelessBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Steps for a sequence whose state the client keeps."""
+
+    x: Any = None
+    row: dict[str, Any] | None = None
+    rows: list[dict[str, Any]] | None = None
+    state: Annotated[
+        str | None,
+        msgspec.Meta(description="That the last answer came with; null: a new sequence."),
+    ] = None
+
+
+def make_routes(service: Service) -> list[BaseRoute]:
+    """The routes of a service's streams: of its first model, and of each by name."""
+    routes = _PlainRoutes(service)
+    paths: list[tuple[str, Any, list[str]]] = [
+        ("/streams/{stream:path}/feed", routes.feed, ["POST"]),  # the most frequent ones first
+        ("/feed", routes.feed_many, ["POST"]),
+        ("/stateless", routes.stateless, ["POST"]),
+        ("/streams", routes.names, ["GET"]),
+        ("/streams/{stream:path}/state", routes.state, ["GET"]),
+        ("/streams/{stream:path}/state", routes.put_state, ["PUT"]),
+        ("/streams/{stream:path}/fork", routes.fork, ["POST"]),
+        ("/streams/{stream:path}/reset", routes.reset, ["POST"]),
+        ("/streams/{stream:path}/events", routes.events, ["GET"]),
+        ("/streams/{stream:path}", routes.about, ["GET"]),
+        ("/streams/{stream:path}", routes.drop, ["DELETE"]),
+    ]
+    made: list[BaseRoute] = []
+    for prefix in ("/v1", "/v1/models/{model}"):
+        made += [Route(prefix + path, call, methods=methods) for path, call, methods in paths]
+        made.append(WebSocketRoute(f"{prefix}/streams/{{stream:path}}/live", routes.live))
+    return [*made, Route("/v1/models", routes.models, methods=["GET"])]
+
+
+class _PlainRoutes:
+    def __init__(self, service: Service):
+        self._service = service
+
+    def _stream(self, request: Request | WebSocket) -> tuple[ServedModel, str]:
+        """The model and the key of the stream that an address names."""
+        model = self._service.model(request.path_params.get("model"))
+        name = request.path_params["stream"].replace(QUOTED_SLASH, "/")
+        return model, self._service.key(model, request.scope["owner"], name)
+
+    # Feeding.
+
+    async def feed(self, request: Request) -> Response:
+        model, key = self._stream(request)
+        body = decode_json(await request.body() or b"{}", FeedBody)
+        return _json(await self._feed(model, key, body, request.receive))
+
+    async def _feed(
+        self, model: ServedModel, key: str, body: FeedBody, receive: Receive | None = None
+    ) -> dict[str, Any]:
+        feed, by_column = read_feed(model.newest, key, body)
+        await self._service.feed(model, [feed], receive)
+        if feed.error is not None:
+            raise feed.error
+        return _described(feed, by_column)
+
+    async def feed_many(self, request: Request) -> Response:
+        model = self._service.model(request.path_params.get("model"))
+        bodies = decode_json(await request.body() or b"{}", FeedsBody).feeds
+        owner, made = request.scope["owner"], []
+        arrays = _stacked(model.newest, bodies)
+        for at, body in enumerate(bodies):
+            given = None if arrays is None else (arrays[at],)
+            try:
+                key = self._service.key(model, owner, body.stream)
+                made.append(read_feed(model.newest, key, body, given))
+            except LegatoError as error:
+                raise type(error)(f"Stream {body.stream!r}: {error}") from None
+        await self._service.feed(model, [feed for feed, _ in made], request.receive)
+        answers = [
+            _described(feed, by_column) if feed.error is None else _failed(feed, feed.error)
+            for feed, by_column in made
+        ]
+        return _json({"answers": answers})
+
+    async def stateless(self, request: Request) -> Response:
+        model = self._service.model(request.path_params.get("model"))
+        body = decode_json(await request.body() or b"{}", StatelessBody)
+        version = model.newest
+        xs, steps, by_column = _read_steps(version, body)
+        row, before = None, 0
+        if body.state is not None:
+            blank = version.compiled.files.blank
+            row, before = decode_state(from_text(body.state), blank, version.weights)
+        given = [x[None] for x in xs]
+        rows, vectors = await self._service.stateless(version, given, steps is None, row)
+        count = before + (1 if steps is None else steps)
+        reply = Reply(vectors[0], count, version)
+        dtype = version.compiled.files.blank.dtype
+        state = to_text(encode_state(rows[0].tobytes(), count, version.weights, dtype))
+        return _json({"steps": count, **_answer(reply, by_column), "state": state})
+
+    async def live(self, socket: WebSocket) -> None:
+        """A WebSocket: each message feeds the stream, and is answered."""
+        model, key = self._stream(socket)
+        await socket.accept()
+        try:
+            while True:
+                message = await socket.receive_text()
+                try:
+                    answer = await self._feed(model, key, decode_json(message.encode(), FeedBody))
+                except LegatoError as error:
+                    answer = {"error": str(error)}
+                await socket.send_text(encode_json(answer).decode())
+        except (WebSocketDisconnect, KeyError):  # KeyError: bytes came, and text was expected
+            return
+
+    async def events(self, request: Request) -> Response:
+        """Server-sent events: the answers to a stream's feeds as they are made."""
+        _, key = self._stream(request)
+
+        async def lines():
+            yield b": events of a stream\n\n"
+            async for reply in self._service.events(key):
+                if reply is None:
+                    yield b": nothing new\n\n"
+                else:
+                    is_trained = isinstance(reply.version.codec, TrainedModelCodec)
+                    event = {"steps": reply.steps, **_answer(reply, is_trained)}
+                    yield b"data: " + encode_json(event) + b"\n\n"
+
+        headers = {"Cache-Control": "no-store"}
+        return StreamingResponse(lines(), media_type="text/event-stream", headers=headers)
+
+    # Streams.
+
+    async def models(self, _: Request) -> Response:
+        found = [
+            {
+                "name": model.name,
+                "versions": [str(number) for number in model.versions],
+                "streams_in_memory": sum(len(each.table) for each in model.versions.values()),
+            }
+            for model in self._service.models.values()
+        ]
+        return _json({"models": found, "streams_stored": self._service.stored})
+
+    async def names(self, request: Request) -> Response:
+        model = self._service.model(request.path_params.get("model"))
+        after, limit = request.query_params.get("after", ""), request.query_params.get("limit")
+        if limit is not None and (not limit.isascii() or not limit.isdigit()):
+            raise InputError(f"limit is {limit!r}; a number from 1 to 10000 was expected.")
+        most = 1000 if limit is None else int(limit)
+        if not 1 <= most <= 10_000 or "\x00" in after:
+            raise InputError(f"limit is {most:,}; a number from 1 to 10000 was expected.")
+        names = await self._service.names(model, request.scope["owner"], after, most)
+        return _json({"streams": names})
+
+    async def about(self, request: Request) -> Response:
+        model, key = self._stream(request)
+        record, version = await self._service.do(model, lambda: model.record(key))
+        return _json(
+            {"stream": stream_name(key), "steps": record.steps, "version": str(version.number)}
+        )
+
+    async def state(self, request: Request) -> Response:
+        model, key = self._stream(request)
+        record, version = await self._service.do(model, lambda: model.record(key))
+        dtype = version.compiled.files.blank.dtype
+        content = encode_state(record.row, record.steps, record.weights, dtype)
+        if _BINARY in request.headers.get("accept", ""):
+            return Response(content, media_type=_BINARY)
+        about = {"stream": stream_name(key), "steps": record.steps}
+        return _json({**about, "version": str(version.number), "state": to_text(content)})
+
+    async def put_state(self, request: Request) -> Response:
+        model, key = self._stream(request)
+        content = await request.body()
+        if request.headers.get("content-type", "").partition(";")[0].strip() != _BINARY:
+            content = from_text(decode_json(content or b"{}", StateBody).state)
+        newest = model.newest
+        weights = None if model.limits.other_weights else newest.weights
+        row, steps = decode_state(content, newest.compiled.files.blank, weights)
+        await self._service.do(model, lambda: model.put(key, row, steps))
+        return _json({"stream": stream_name(key), "steps": steps})
+
+    async def fork(self, request: Request) -> Response:
+        model, key = self._stream(request)
+        into = decode_json(await request.body() or b"{}", ForkBody).into
+        other = self._service.key(model, request.scope["owner"], into)
+        steps = await self._service.do(model, lambda: model.fork(key, other))
+        return _json({"stream": into, "steps": steps})
+
+    async def reset(self, request: Request) -> Response:
+        model, key = self._stream(request)
+        await self._service.do(model, lambda: model.reset(key))
+        return _json({"stream": stream_name(key), "steps": 0})
+
+    async def drop(self, request: Request) -> Response:
+        model, key = self._stream(request)
+        await self._service.do(model, lambda: model.drop(key))
+        return Response(status_code=204)
+
+
+def read_feed(
+    version: ServedVersion, key: str, body: FeedBody, xs: tuple | None = None
+) -> tuple[Feed, bool]:
+    """A request as a feed, and whether its steps came by names of columns.
+
+    Args:
+        version: whose inputs it has.
+        key: of the stream.
+        body: of the request.
+        xs: its steps, if they were read already.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    steps, by_column = None, False
+    if xs is None:
+        xs, steps, by_column = _read_steps(version, body)
+    if body.peek and (body.end or body.id is not None):
+        raise InputError("peek leaves a stream as it is: send neither end nor id with it.")
+    request = 0 if body.id is None else digest_of(body.id)
+    flags = (body.start, body.end, body.peek, body.expected_steps)
+    return Feed(key, xs, steps, request, *flags), by_column
+
+
+def _read_steps(
+    version: ServedVersion, body: FeedBody | StatelessBody
+) -> tuple[tuple, int | None, bool]:
+    """An array for each input, the number of steps, None for a bare one, and whether it came by
+    names of columns."""
+    came = [name for name in ("x", "row", "rows") if getattr(body, name) is not None]
+    if len(came) != 1:
+        raise InputError(
+            f"{' and '.join(came) or 'None of them'} came; exactly one of x, row and rows was "
+            "expected."
+        )
+    step_inputs = version.compiled.model_step.step_inputs
+    if body.x is not None:
+        xs, steps = step_inputs.read(body.x)
+    elif not isinstance(version.codec, TrainedModelCodec):
+        raise InputError("The model has no names of columns: send numbers, as x.")
+    elif body.row is not None:
+        xs, steps = step_inputs.read(version.codec.encode(body.row)[0])
+    else:
+        xs, steps = step_inputs.read([version.codec.encode(row)[0] for row in body.rows or ()])
+    if steps == 0:
+        raise InputError("No step came; one or more were expected.")
+    return xs, steps, body.x is None
+
+
+def _stacked(version: ServedVersion, bodies: Sequence[NamedFeed]) -> Any:
+    """One step of each of several streams, read at once; None where each must be read alone."""
+    if any(body.x is None or body.row is not None or body.rows is not None for body in bodies):
+        return None
+    step_inputs = version.compiled.model_step.step_inputs
+    return step_inputs.stack_single_steps([body.x for body in bodies])
+
+
+def _described(feed: Feed, by_column: bool) -> dict[str, Any]:
+    reply = feed.reply
+    assert reply is not None
+    again = {"again": True} if reply.again else {}
+    version = str(reply.version.number)
+    about = {"stream": stream_name(feed.key), "steps": reply.steps, "version": version}
+    return {**about, **again, **_answer(reply, by_column)}
+
+
+def _failed(feed: Feed, error: Exception) -> dict[str, Any]:
+    """What is said of a stream that could not be fed, among others that were.
+
+    Raises:
+        Exception: the error, if it is none of legato's.
+    """
+    if not isinstance(error, LegatoError):
+        raise error
+    status = int(status_of(error))
+    return {"stream": stream_name(feed.key), "error": str(error), "status": status}
+
+
+def _answer(reply: Reply, by_column: bool) -> dict[str, Any]:
+    """Answers as JSON: numbers under y, or by names of columns."""
+    if not by_column:
+        return {"y": reply.answers}
+    decode = reply.version.codec.decode
+    if reply.vectors.ndim == 1:
+        return {"answer": decode(reply.answers)}
+    return {"answers": [decode(each) for each in reply.answers]}
+
+
+def _json(value: Any) -> Response:
+    return Response(encode_json(value), media_type="application/json")

@@ -1,0 +1,226 @@
+"""A store in Redis or Valkey, which several servers share.
+
+Each stream is a hash, with its replies; all names are one sorted set. A batch is written by one
+script, which compares the version of each record with the one that the server had read: a stream
+that another server fed meanwhile is not written, and the caller computes its step again. How safely
+it is kept is up to Redis: with ``appendonly yes``, what was answered survives a kill of Redis, and
+with ``appendfsync always`` a loss of power. With ``appendfsync everysec`` Redis may answer up to
+two seconds before it writes, while its disk is behind. Limits: one server or one primary, no
+cluster, since a script writes many keys.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis
+
+from legato._errors import InputError, OutputError, StateError
+from legato._serve.stored_streams import Change, StoredStream
+
+_PREFIX = b"legato:stream:"
+_NAMES = b"legato:names"
+_FIELDS = (b"row", b"steps", b"version", b"weights", b"recent", b"ended")
+_MOST_MOVED = 1000  # in one call
+
+# A stream that ended is remembered for an hour, for requests that come again.
+_PUT = """
+local conflicts = {}
+for i = 1, #KEYS do
+  local at = (i - 1) * 9
+  local key = 'legato:stream:' .. KEYS[i]
+  local version = tonumber(redis.call('HGET', key, 'version') or '0')
+  if version ~= tonumber(ARGV[at + 3]) - 1 then
+    conflicts[#conflicts + 1] = i
+  else
+    redis.call('HSET', key, 'row', ARGV[at + 1], 'steps', ARGV[at + 2], 'version', ARGV[at + 3],
+               'weights', ARGV[at + 4], 'recent', ARGV[at + 5], 'ended', ARGV[at + 6])
+    if ARGV[at + 7] ~= '' then
+      redis.call('HSET', key, ARGV[at + 7], ARGV[at + 8])
+    end
+    if ARGV[at + 9] == '1' then
+      redis.call('EXPIRE', key, 3600)
+      redis.call('ZREM', 'legato:names', KEYS[i])
+    else
+      redis.call('PERSIST', key)
+      redis.call('ZADD', 'legato:names', 0, KEYS[i])
+    end
+  end
+end
+return conflicts
+"""
+
+_MOVE = """
+local moved = 0
+for i = 1, #KEYS do
+  local key = 'legato:stream:' .. KEYS[i]
+  if redis.call('HGET', key, 'weights') == ARGV[1] then
+    redis.call('HSET', key, 'weights', ARGV[2])
+    redis.call('HINCRBY', key, 'version', 1)
+    moved = moved + 1
+  end
+end
+return moved
+"""
+
+
+class RedisStore:
+    """Keeps streams in Redis; a ``ServerStore``.
+
+    Args:
+        url: ``redis://HOST:PORT/DATABASE``, or ``rediss://`` or ``unix://``.
+        force: whether each ``put`` must wait for the disk, which Redis is asked about.
+
+    Raises:
+        InputError: the address is none, or Redis does not force its log onto the disk.
+        OutputError: it cannot be reached.
+    """
+
+    is_shared = True
+
+    def __init__(self, url: str, force: bool = False):
+        try:
+            # A script that may have run is not sent again: the caller would not know.
+            self._redis = redis.Redis.from_url(
+                url, retry=None, socket_timeout=10, socket_connect_timeout=5
+            )
+        except ValueError as error:
+            raise InputError(f"{url} is no address of Redis ({error}).") from None
+        arguments = self._redis.connection_pool.connection_kwargs
+        self._shown = (
+            f"{arguments.get('host') or arguments.get('path')}:{arguments.get('port', '')}"
+        )
+        self._put = self._redis.register_script(_PUT)
+        self._move = self._redis.register_script(_MOVE)
+        self._call(self._redis.ping)
+        if force:
+            self._check_forces()
+
+    def __str__(self) -> str:
+        return f"Redis at {self._shown}"
+
+    def _check_forces(self) -> None:
+        try:
+            found = {
+                **self._redis.config_get("appendonly"),
+                **self._redis.config_get("appendfsync"),
+            }
+        except redis.RedisError:  # a managed Redis may not tell
+            return
+        if found.get("appendonly") != "yes" or found.get("appendfsync") != "always":
+            raise InputError(
+                f"{self} does not force each step onto the disk (appendonly "
+                f"{found.get('appendonly')}, appendfsync {found.get('appendfsync')}): set "
+                "appendonly yes and appendfsync always, or ask for --durability write."
+            )
+
+    def _call(self, function: Any, *args: Any, **options: Any) -> Any:
+        """Call Redis, and turn its errors into legato's."""
+        try:
+            return function(*args, **options)
+        except redis.RedisError as error:
+            raise OutputError(
+                f"The store, {self}, cannot be used ({error}): see that it runs and has memory, "
+                "and send the request again, with the same id."
+            ) from error
+
+    def load(self, keys: Sequence[str]) -> dict[str, StoredStream]:
+        """See ``ServerStore``."""
+
+        def read() -> list:
+            pipeline = self._redis.pipeline(transaction=False)
+            for key in keys:
+                pipeline.hmget(_PREFIX + key.encode(), _FIELDS)
+            return pipeline.execute()
+
+        records = self._call(read) if keys else []
+        pairs = zip(keys, records, strict=True)
+        return {key: _decoded(key, record) for key, record in pairs if record[2] is not None}
+
+    def reply(self, key: str, place: int) -> bytes | None:
+        """See ``ServerStore``."""
+        return self._call(self._redis.hget, _PREFIX + key.encode(), f"reply{place}")
+
+    def put(self, changes: Sequence[Change]) -> set[str]:
+        """See ``ServerStore``."""
+        arguments: list[Any] = []
+        for each in changes:
+            stream = each.stream
+            arguments += [
+                stream.row,
+                stream.steps,
+                stream.version,
+                stream.weights,
+                stream.recent,
+                repr(stream.ended),
+                "" if each.place is None else f"reply{each.place}",
+                each.reply,
+                int(bool(stream.ended)),
+            ]
+        keys = [each.key for each in changes]
+        conflicts = self._call(self._put, keys=keys, args=arguments)
+        return {keys[at - 1] for at in conflicts}
+
+    def drop(self, keys: Sequence[str]) -> int:
+        """See ``ServerStore``."""
+
+        def delete() -> list:
+            pipeline = self._redis.pipeline(transaction=True)
+            for key in keys:
+                pipeline.delete(_PREFIX + key.encode())
+                pipeline.zrem(_NAMES, key)
+            return pipeline.execute()
+
+        return sum(self._call(delete)[::2])
+
+    def keys(self, prefix: str, after: str = "", limit: int = 1000) -> list[str]:
+        """See ``ServerStore``."""
+        begin = f"({after}" if after else f"[{prefix}"
+        found = self._call(
+            self._redis.zrangebylex,
+            _NAMES,
+            begin.encode(),
+            b"[" + prefix.encode() + b"\xff",
+            0,
+            limit,
+        )
+        return [each.decode() for each in found]
+
+    def count(self, prefix: str = "") -> int:
+        """See ``ServerStore``."""
+        if not prefix:
+            return self._call(self._redis.zcard, _NAMES)
+        begin, end = b"[" + prefix.encode(), b"[" + prefix.encode() + b"\xff"
+        return self._call(self._redis.zlexcount, _NAMES, begin, end)
+
+    def move(self, prefix: str, old: str, new: str) -> int:
+        """See ``ServerStore``."""
+        moved, after = 0, ""
+        while keys := self.keys(prefix, after, _MOST_MOVED):
+            moved += self._call(self._move, keys=keys, args=[old, new])
+            after = keys[-1]
+        return moved
+
+    def forget_ended(self, before: float) -> None:
+        """See ``ServerStore``; Redis forgets them by itself."""
+
+    def flush(self) -> None:
+        """See ``ServerStore``; nothing waits."""
+
+    def close(self) -> None:
+        """See ``ServerStore``."""
+        self._redis.close()
+
+
+def _decoded(key: str, record: list) -> StoredStream:
+    """A record as Redis has it.
+
+    Raises:
+        StateError: something else has written it.
+    """
+    row, steps, version, weights, recent, ended = record
+    try:
+        return StoredStream(row, int(steps), int(version), weights.decode(), recent, float(ended))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise StateError(
+            f"The record of {key!r} in Redis is none that legato wrote ({error})."
+        ) from error

@@ -1,0 +1,368 @@
+"""What a server does, apart from HTTP: its models, their streams, and who listens to them."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+from legato._errors import InputError, StateError
+from legato._serve.api_keys import ApiKeys
+from legato._serve.request_queue import OverloadError, RequestQueue, Work
+from legato._serve.row_codecs import PlainModelCodec, TrainedModelCodec
+from legato._serve.served_model import SEPARATOR, ServedModel
+from legato._serve.served_version import Feed, ServedVersion
+from legato._serve.server_metrics import ServerMetrics
+from legato._serve.sqlite_store import SqliteStore
+from legato._serve.stored_streams import ServerStore, WriteBehind
+from legato._streams.model_methods import compiled_steps_of
+
+DURABILITIES = ("memory", "write", "fsync")
+_ENDED_SECONDS = 3600.0  # that the replies of a stream that ended are kept
+_COMPILED_SIZES = tuple(1 << power for power in range(7))  # batches, before the first request
+_MOST_EVENTS = 256  # that wait for one listener
+_WATCHED = 64  # waiting steps from which on it is seen to that the clients are there still
+_MAX_NAME = 256  # characters of a stream's name
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """The settings of a server; see ``legato serve --help``.
+
+    Attributes:
+        models: name and path of each.
+        store: a path, or an address that begins with redis:// or rediss://.
+        durability: one of ``DURABILITIES``.
+        limit: the most streams of a model in memory; None: as many as fit into a GiB.
+        idle_minutes: after which a stream is in the store alone; None: when there is no room.
+        max_wait_ms: that a batch waits for more requests.
+        max_batch: the most streams in a batch.
+        max_queue: the most steps that wait.
+        max_body_mib: the largest request.
+        timeout: seconds that a request waits at most before it is begun.
+        grace: seconds to finish what was taken, when the server is stopped.
+        rate: requests a second of one owner; None: any.
+        streams_per_key: the most streams of one owner; None: any.
+        api_key_file: see ``ApiKeys``.
+        other_weights: see ``ServedModel``.
+    """
+
+    models: tuple[tuple[str, str], ...]
+    store: str
+    durability: str = "write"
+    limit: int | None = None
+    idle_minutes: float | None = None
+    max_wait_ms: float = 0.0
+    max_batch: int = 1024
+    max_queue: int = 10_000
+    max_body_mib: float = 16.0
+    timeout: float = 10.0
+    grace: float = 10.0
+    rate: float | None = None
+    streams_per_key: int | None = None
+    api_key_file: str | None = None
+    other_weights: bool = False
+
+
+class UnknownModelError(InputError):
+    """There is no model, or no version, of that name."""
+
+
+def open_store(config: ServeConfig) -> ServerStore:
+    """The store that a server keeps its streams in.
+
+    Raises:
+        StateError, OutputError: it cannot be used.
+    """
+    if config.store.startswith(("redis://", "rediss://", "unix://")):
+        from legato._serve.redis_store import RedisStore
+
+        return RedisStore(config.store, force=config.durability == "fsync")
+    store = SqliteStore(config.store, force=config.durability == "fsync")
+    return WriteBehind(store) if config.durability == "memory" else store
+
+
+def load_version(path: Path) -> tuple[Any, Any]:
+    """The codec and the compiled steps of a model file.
+
+    Raises:
+        InputError: it is no model.
+        UnsupportedError, StateError: the model cannot be fed step by step.
+    """
+    from legato import Trained, load_model
+
+    try:
+        trained = Trained.load(path)
+    except InputError:
+        model = load_model(path)  # raises the same again if it is no model
+        compiled = compiled_steps_of(model, "auto", None)
+        codec: Any = PlainModelCodec(model.stream())
+    else:
+        lookback = {"window": "auto", "pad": None, **trained.lookback}
+        compiled = compiled_steps_of(trained.model, **lookback)
+        codec = TrainedModelCodec(trained)
+    if not compiled.takes_any_batch:
+        compiled.compile(_COMPILED_SIZES)
+    compiled.compile()
+    return codec, compiled
+
+
+class Service:
+    """The models of a server and their streams.
+
+    Args:
+        config: its settings.
+
+    Raises:
+        InputError, StateError, UnsupportedError, OutputError: a model or the store cannot be used.
+    """
+
+    def __init__(self, config: ServeConfig):
+        self.config = config
+        self.keys = ApiKeys.read(Path(config.api_key_file)) if config.api_key_file else ApiKeys()
+        loaded = [(name, Path(path), load_version(Path(path))) for name, path in config.models]
+        self.store = open_store(config)
+        self.models: dict[str, ServedModel] = {}
+        for name, path, (codec, compiled) in loaded:
+            model = ServedModel(name, path, self.store, config)
+            model.add(codec, compiled)
+            self.models[name] = model
+        self.metrics = ServerMetrics(self.counts)
+        self.stored = self.store.count()
+        self.started = time.time()
+        self.is_stopping = self._is_closed = False
+        self._closing = threading.Lock()
+        self._listeners: dict[str, set[asyncio.Queue]] = {}
+        self._seen_stored = time.monotonic()
+        self.queue = RequestQueue(
+            self._tend,
+            config.max_queue,
+            config.max_batch,
+            config.max_wait_ms / 1000,
+            self.metrics.observe_batch,
+        )
+
+    def counts(self) -> dict[str, float]:
+        """What is measured when it is asked for."""
+        versions = [each for model in self.models.values() for each in model.versions.values()]
+        return {
+            "memory": sum(len(each.table) for each in versions),
+            "stored": self.stored,
+            "waiting": len(self.queue),
+        }
+
+    def _tend(self) -> None:
+        """What is done about once a second, in the queue's thread."""
+        self.store.flush()
+        if self.config.idle_minutes is not None:
+            for model in self.models.values():
+                for version in model.versions.values():
+                    version.let_go_idle(60 * self.config.idle_minutes)
+        now = time.monotonic()
+        if now - self._seen_stored > 10:  # counting reads the whole index
+            self.stored, self._seen_stored = self.store.count(), now
+            self.store.forget_ended(time.time() - _ENDED_SECONDS)
+
+    def stop(self) -> bool:
+        """Finish what was taken, and close the store; returns whether there was time to finish."""
+        self.is_stopping = True
+        with self._closing:
+            if not self._is_closed and self.queue.stop(self.config.grace):
+                self.store.close()
+                self._is_closed = True
+            return self._is_closed
+
+    # Models.
+
+    def model(self, name: str | None = None) -> ServedModel:
+        """A model by name; the first one by default.
+
+        Raises:
+            UnknownModelError: there is none.
+        """
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise UnknownModelError(
+                f"There is no model {name!r}; there are {', '.join(map(repr, self.models))}."
+            )
+        return self.models[name]
+
+    def version(self, name: str, number: str | None) -> ServedVersion:
+        """A version of a model; the newest by default.
+
+        Raises:
+            UnknownModelError: there is none.
+        """
+        model = self.model(name)
+        if not number:
+            return model.newest
+        if not number.isascii() or not number.isdigit() or int(number) not in model.versions:
+            raise UnknownModelError(
+                f"Model {name!r} has no version {number!r}; it has "
+                f"{', '.join(map(str, model.versions))}."
+            )
+        return model.versions[int(number)]
+
+    async def load(self, name: str, streams: str) -> dict[str, Any]:
+        """Load a model's file anew, as another version beside the old ones.
+
+        Args:
+            name: of the model.
+            streams: what streams that live do: "stay" with the version that they began with, or
+                "carry" their states over to the new one.
+
+        Raises:
+            InputError: the file is no model, or ``streams`` is neither.
+        """
+        if streams not in ("stay", "carry"):
+            raise InputError(f"streams is {streams!r}; 'stay' or 'carry' was expected.")
+        model = self.model(name)
+        codec, compiled = await asyncio.to_thread(load_version, model.path)
+
+        def take_in() -> dict[str, Any]:
+            version = model.add(codec, compiled)
+            moved = model.carry_over() if streams == "carry" else 0
+            return {"version": str(version.number), "streams_moved": moved}
+
+        return await self.do(model, take_in)
+
+    # Streams.
+
+    def key(self, model: ServedModel, owner: str, name: str) -> str:
+        """The key of a stream.
+
+        Raises:
+            InputError: its name is empty, too long, or not printable.
+        """
+        if not name or len(name) > _MAX_NAME or not name.isprintable() or "\ufffd" in name:
+            raise InputError(
+                f"The name of a stream has {len(name)} characters, or some that cannot be printed "
+                f"or are no UTF-8; 1 to {_MAX_NAME} printable ones were expected."
+            )
+        return model.key(owner, name)
+
+    async def do(self, model: ServedModel, operation: Any) -> Any:
+        """Run an operation in the queue's thread, between batches."""
+        with self._counting_refusals():
+            deadline = time.monotonic() + self.config.timeout
+            return await self.queue.do(Work(model, operation=operation, deadline=deadline))
+
+    async def feed(
+        self, model: ServedModel, feeds: Sequence[Feed], receive: Receive | None = None
+    ) -> None:
+        """Feed streams; what came of it stands in the feeds.
+
+        Args:
+            model: whose streams.
+            feeds: for different streams.
+            receive: tells when the client has gone; what was not begun then is left out.
+
+        Raises:
+            LegatoError: none of them was fed.
+            ClientDisconnect: the client has gone.
+        """
+        names = [each.key for each in feeds]
+        if len(set(names)) < len(names):
+            raise InputError(
+                "A stream comes twice in one request: send its steps as several steps of one feed."
+            )
+        if len(feeds) > self.config.max_batch:
+            raise InputError(
+                f"{len(feeds):,} streams came in one request, of at most "
+                f"{self.config.max_batch:,}: send them in several."
+            )
+        with self._counting_refusals():
+            deadline = time.monotonic() + self.config.timeout
+            work = Work(model, feeds, deadline=deadline)
+            if receive is not None and len(self.queue) > _WATCHED:
+                await self._do_watched(work, receive)
+            else:
+                await self.queue.do(work)
+        if self._listeners:
+            for each in feeds:
+                if each.reply is not None and not (each.peek or each.reply.again):
+                    self._publish(each)
+
+    async def _do_watched(self, work: Work, receive: Receive) -> None:
+        """Do work, unless the client goes before it is begun."""
+        self.queue.add(work)
+        gone = asyncio.ensure_future(receive())  # the body was read: what comes is the end
+        try:
+            await asyncio.wait({work.future, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.future.done():
+                work.future.cancel()
+                raise ClientDisconnect
+            work.future.result()
+        finally:
+            gone.cancel()
+
+    @contextmanager
+    def _counting_refusals(self):
+        try:
+            yield
+        except OverloadError:
+            self.metrics.refused("queue")
+            raise
+
+    async def names(
+        self, model: ServedModel, owner: str, after: str = "", limit: int = 1000
+    ) -> list[str]:
+        """Names of an owner's streams, in order."""
+        prefix = model.key(owner, "")
+
+        def listed() -> list[str]:
+            return self.store.keys(prefix, prefix + after if after else "", limit)
+
+        keys = await self.do(model, listed)
+        return [key[len(prefix) :] for key in keys]
+
+    async def stateless(
+        self, version: ServedVersion, xs: Sequence[np.ndarray], is_bare: bool, row: bytes | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Answer samples that belong to no stream; see ``ServedVersion.answer``."""
+        model = next(each for each in self.models.values() if version in each.versions.values())
+        rows = None
+        if row is not None:
+            blank = version.compiled.files.blank
+            rows = np.frombuffer(row, blank.dtype)[None]
+            if len(xs[0]) != 1:
+                raise StateError(
+                    f"A state came with {len(xs[0])} rows; it is the state of one sequence."
+                )
+        return await self.do(model, lambda: version.answer(tuple(xs), is_bare, rows))
+
+    # Events.
+
+    def _publish(self, feed: Feed) -> None:
+        for waiting in self._listeners.get(feed.key, ()):
+            if waiting.full():  # a slow listener misses what is oldest
+                waiting.get_nowait()
+            waiting.put_nowait(feed.reply)
+
+    async def events(self, key: str) -> AsyncIterator[Any]:
+        """The replies to a stream's feeds, as they are made; None about every 15 seconds."""
+        waiting: asyncio.Queue = asyncio.Queue(_MOST_EVENTS)
+        self._listeners.setdefault(key, set()).add(waiting)
+        try:
+            while not self.is_stopping:
+                try:
+                    yield await asyncio.wait_for(waiting.get(), 15)
+                except TimeoutError:
+                    yield None
+        finally:
+            self._listeners[key].discard(waiting)
+            if not self._listeners[key]:
+                del self._listeners[key]
+
+
+def stream_name(key: str) -> str:
+    """The name in a key."""
+    return key.rsplit(SEPARATOR, 1)[1]

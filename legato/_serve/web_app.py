@@ -1,0 +1,220 @@
+"""The ASGI application: routes, and before them keys, limits, errors as JSON, and metrics."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from legato._errors import LegatoError
+from legato._serve import inference_routes, plain_routes
+from legato._serve.error_statuses import may_pass, status_of
+from legato._serve.live_page import read_page
+from legato._serve.openapi_document import make_document
+from legato._serve.plain_routes import QUOTED_SLASH
+from legato._serve.request_queue import StoppingError
+from legato._serve.service import Service
+
+LOG = logging.getLogger("legato.serve")
+_OPEN = ("/", "/v2/health/live", "/v2/health/ready")  # answered without a key
+_MOST_BUCKETS = 10_000  # owners whose rate is remembered
+
+
+class _RefusedError(Exception):
+    """A request that is answered without being looked at."""
+
+    def __init__(self, status: HTTPStatus, sentence: str, **headers: str):
+        super().__init__(sentence)
+        self.status, self.headers = status, headers
+
+
+def make_app(service: Service) -> ASGIApp:
+    """The application that serves a service."""
+    document = msgspec.json.encode(make_document(service))
+    page, page_headers = read_page()
+    metrics = "text/plain; version=0.0.4; charset=utf-8"
+
+    async def show_metrics(_: Request) -> Response:
+        return Response(service.metrics.text(), media_type=metrics)
+
+    async def show_document(_: Request) -> Response:
+        return Response(document, media_type="application/json")
+
+    async def show_page(_: Request) -> Response:
+        return Response(page, media_type="text/html", headers=page_headers)
+
+    routes = [
+        *plain_routes.make_routes(service),
+        *inference_routes.make_routes(service),
+        Route("/", show_page, methods=["GET"]),
+        Route("/metrics", show_metrics, methods=["GET"]),
+        Route("/openapi.json", show_document, methods=["GET"]),
+    ]
+    return _Guard(Router(routes, redirect_slashes=False), service)
+
+
+def _with_marked_slashes(scope: Scope) -> Scope:
+    """A request whose quoted slashes, which belong to names, are told from those between names."""
+    raw = scope.get("raw_path") or b""
+    parts = re.split(b"%2[fF]", raw)
+    if len(parts) < 2:
+        return scope
+    path = QUOTED_SLASH.join(unquote(part.decode("latin-1")) for part in parts)
+    return {**scope, "path": path}
+
+
+class _Guard:
+    """Lets in who has a key, bounds what comes, and answers errors with one sentence of JSON."""
+
+    def __init__(self, app: ASGIApp, service: Service):
+        self._app, self._service = app, service
+        self._most_bytes = int(service.config.max_body_mib * 2**20)
+        self._buckets: dict[str, tuple[float, float]] = {}  # owner → tokens, and when
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        scope["app"] = self  # routes raise HTTPException then
+        is_http = scope["type"] == "http"
+        headers = dict(scope["headers"])
+        started = False
+        metrics = self._service.metrics
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                metrics.responded(message["status"])
+                if b"x-request-id" in headers:
+                    message["headers"].append((b"x-request-id", headers[b"x-request-id"]))
+            await send(message)
+
+        try:
+            self._let_in(scope, headers)
+            receiving = self._bounded(headers, receive) if is_http else receive
+            await self._app(_with_marked_slashes(scope), receiving, sending)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            response, sentence = self._response_to(error, scope, headers)
+            if not is_http:
+                with contextlib.suppress(RuntimeError):
+                    await send({"type": "websocket.close", "code": 1008, "reason": sentence[:120]})
+            elif not started:
+                await response(scope, receive, sending)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await asyncio.to_thread(self._service.stop)
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    def _let_in(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
+        """Find whose request it is.
+
+        Raises:
+            _RefusedError: it has no known key, or comes too fast.
+        """
+        owner = self._service.keys.owner_of(headers)
+        if owner is None and scope["path"] in _OPEN:
+            owner = ""
+        if owner is None:
+            self._service.metrics.refused("key")
+            raise _RefusedError(
+                HTTPStatus.UNAUTHORIZED,
+                "The request has no API key that is known here: send it as X-API-Key, or as "
+                "Authorization: Bearer.",
+                **{"WWW-Authenticate": "Bearer"},
+            )
+        scope["owner"] = owner
+        if self._service.is_stopping and scope["path"] not in _OPEN:
+            raise StoppingError("The server is stopping: send the request again in a moment.")
+        rate = self._service.config.rate
+        if rate is not None and scope["path"] not in _OPEN:
+            now = time.monotonic()
+            tokens, seen = self._buckets.get(owner, (max(1.0, rate), now))
+            tokens = min(max(1.0, rate), tokens + (now - seen) * rate)
+            if len(self._buckets) > _MOST_BUCKETS:
+                self._buckets.clear()
+            self._buckets[owner] = (tokens - (tokens >= 1), now)
+            if tokens < 1:
+                self._service.metrics.refused("rate")
+                raise _RefusedError(
+                    HTTPStatus.TOO_MANY_REQUESTS,
+                    f"More than {rate:g} requests a second came: send fewer.",
+                    **{"Retry-After": "1"},
+                )
+
+    def _bounded(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+        """The body of a request, up to the largest that is taken.
+
+        Raises:
+            _RefusedError: it says that it is larger; or, when it is read, is.
+        """
+        left = self._most_bytes
+        length = headers.get(b"content-length", b"")
+        too_large = _RefusedError(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"The request is larger than {self._service.config.max_body_mib:g} MiB: send less at a "
+            "time.",
+        )
+        if length.isdigit() and int(length) > left:
+            self._service.metrics.refused("size")
+            raise too_large
+
+        async def bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            if message["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if left < 0:
+                    self._service.metrics.refused("size")
+                    raise too_large
+            return message
+
+        return bounded
+
+    def _response_to(
+        self, error: Exception, scope: Scope, headers: dict[bytes, bytes]
+    ) -> tuple[Response, str]:
+        """The response to a request that failed, and its sentence."""
+        status, sentence, more = HTTPStatus.INTERNAL_SERVER_ERROR, "", {}
+        if isinstance(error, _RefusedError):
+            status, sentence, more = error.status, str(error), error.headers
+        elif isinstance(error, HTTPException):
+            status = HTTPStatus(error.status_code)
+            sentence = f"{status.phrase}: {scope.get('method', 'GET')} {scope['path']}."
+            more = dict(error.headers or {})
+        elif isinstance(error, LegatoError):
+            status, sentence = status_of(error), str(error)
+            if may_pass(error):
+                more = {"Retry-After": "1"}
+        if status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            sentence = "The server failed: see its log."
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            LOG.error(
+                sentence,
+                exc_info=error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None,
+                extra={
+                    "path": scope["path"],
+                    "request_id": headers.get(b"x-request-id", b"").decode("latin-1"),
+                },
+            )
+        body: dict[str, Any] = {"error": sentence}
+        response = Response(msgspec.json.encode(body), status, more, "application/json")
+        return response, sentence
