@@ -31,6 +31,7 @@ QUICK = {  # the arguments of each with --quick
     "calls": "--networks 1 --rounds 2",
     "startup": "--rounds 2",
     "streams": "--only step pool generate --rounds 2",
+    "serve": "--only single several --rounds 1 --seconds 1",
     "callbacks": "--rounds 2",
     "generators": "--gigabytes 0.1",
     "train_from_file": "--rows 10000 --groups 50 --rounds 2",
