@@ -30,6 +30,7 @@ class Forecast(Tabular):
         notes: sentences on what was not scored, and on intervals that are missing or widened.
         quantiles: the quantiles that were asked for, which are in its tables in place of intervals.
         quantile_values: (quantiles, sequences, steps ahead, targets); None if none were asked for.
+        paths: (paths, sequences, steps ahead, targets), sample paths; None if none were asked for.
         levels: the coverage of each interval, as shares.
     """
 
@@ -44,6 +45,7 @@ class Forecast(Tabular):
     notes: tuple[str, ...] = ()
     quantiles: tuple[float, ...] = ()
     quantile_values: np.ndarray | None = None
+    paths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,6 +79,20 @@ class Forecast(Tabular):
             name: self.before.format_times(values) if name == time else with_none(values)
             for name, values in table.items()
         }
+
+    def path_columns(self) -> dict[str, list]:
+        """The sample paths as a table like ``columns``: a row for each path, sequence and step."""
+        if self.paths is None:
+            return {}
+        table, (_, time) = self.columns(), self._columns()
+        names = [name for name in (*self._names()[:2], time) if name in table]
+        count, rows = len(self.paths), self.values[..., 0].size
+        number = free_name({*self.targets, *names}, "path", "path number")
+        found: dict[str, list] = {number: np.repeat(np.arange(1, count + 1), rows).tolist()}
+        found |= {name: table[name] * count for name in names}
+        for at, target in enumerate(self.targets):
+            found[target] = with_none(self.paths[..., at].reshape(-1).astype(float))
+        return found
 
     @property
     def layout(self) -> FrameLayout | None:

@@ -62,11 +62,14 @@ class Intervals:
         ends: (levels, 2, steps ahead, targets), in units of the usual change.
         errors: (steps ahead,), number of known errors.
         levels: the coverage of each interval, as shares, ascending.
+        following: (steps ahead - 1, targets), the correlation, about a mean of 0, of the errors of
+            a step ahead and the next; None in older files.
     """
 
     ends: np.ndarray
     errors: np.ndarray
     levels: tuple[float, ...] = STORED
+    following: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -92,7 +95,7 @@ class Intervals:
             ends[:, :, lead] = np.where(
                 free[lead] >= MANY, conformal[:, :, 0], _student_ends(own, free[lead])
             )
-        return cls(ends, known.sum(0))
+        return cls(ends, known.sum(0), STORED, _correlation_of_next(errors[:, :leads]))
 
     @property
     def known(self) -> int:
@@ -115,6 +118,10 @@ class Intervals:
             relative = _widened(self._ends_of(level), values.shape[1])
             ends[at] = relative[:, None] * scale[:, None] + values
         return ends
+
+    def ahead(self, steps: int) -> np.ndarray:
+        """The ends of all levels for so many steps ahead, (levels, 2, steps, targets)."""
+        return np.stack([_widened(each, steps) for each in self.ends])
 
     def quantiles(
         self, values: np.ndarray, scale: np.ndarray, quantiles: tuple[float, ...]
@@ -170,11 +177,13 @@ class Intervals:
     def as_numbers(self) -> dict[str, Any]:
         """The intervals as a dictionary for JSON."""
         ends = [None if np.isnan(each) else float(f"{each:.6g}") for each in self.ends.reshape(-1)]
+        following = None if self.following is None else self.following.round(4).tolist()
         return {
             "levels": list(self.levels),
             "ends": ends,
             "shape": list(self.ends.shape),
             "errors": self.errors.tolist(),
+            "following": following,
         }
 
     @classmethod
@@ -184,7 +193,11 @@ class Intervals:
         levels = tuple(float(each) for each in numbers.get("levels", LEVELS))
         if len(levels) != len(ends) or not set(LEVELS) <= {round(each, 9) for each in levels}:
             raise ValueError("the levels of its intervals are not as they were written")
-        return cls(ends, np.array(numbers["errors"]), levels)
+        following = numbers.get("following")
+        if following is not None:
+            targets, leads = ends.shape[3], max(ends.shape[2] - 1, 0)
+            following = np.array(following, float).reshape(leads, targets).clip(-1, 1)
+        return cls(ends, np.array(numbers["errors"]), levels, following)
 
 
 def independent_errors(
@@ -217,6 +230,15 @@ def independent_errors(
         estimated += share * np.minimum((covariance / power) ** 2, 1.0)
         of_walk += share * (1 - lag * spacing / ahead) ** 2
     return np.maximum(count / np.sqrt(estimated * of_walk), 1.0)
+
+
+def _correlation_of_next(errors: np.ndarray) -> np.ndarray:
+    """The correlation of the errors (origins, steps ahead, targets) of each step and the next."""
+    one, other = errors[:, :-1], errors[:, 1:]
+    both = ~np.isnan(one) & ~np.isnan(other)
+    one, other = np.where(both, one, 0.0), np.where(both, other, 0.0)
+    power = np.sqrt((one**2).sum(0) * (other**2).sum(0))
+    return (one * other).sum(0) / np.where(power > 0, power, 1.0)
 
 
 def _student_ends(errors: np.ndarray, free: np.ndarray) -> np.ndarray:

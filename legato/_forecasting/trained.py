@@ -31,10 +31,11 @@ from legato._forecasting.network import Shape
 from legato._forecasting.prediction_intervals import Intervals, check_quantiles
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.record_checks import check_known, check_shape, check_task
+from legato._forecasting.sample_paths import draw_paths
 from legato._forecasting.task import Task
 from legato._models.loading import load_model
 from legato._models.saving import set_training_record, training_record
-from legato._platform.checks import check_count
+from legato._platform.checks import check_count, check_seed
 from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
@@ -223,6 +224,8 @@ class Trained(Predictor):
         *,
         future=None,
         quantiles: Sequence[float] | None = None,
+        paths: int | None = None,
+        seed: int | None = None,
     ) -> Forecast:
         """Forecast the steps after the end of each sequence.
 
@@ -239,10 +242,15 @@ class Trained(Predictor):
             quantiles: of what may come, ascending and each between 0 and 1, such as (0.1, 0.5,
                 0.9), to stand in the tables in place of the intervals: their ends, and the forecast
                 itself at 0.5.
+            paths: number of sample paths to draw (``Forecast.paths``): courses that the steps ahead
+                may take together, as their errors did in the backtest, each step with the
+                quantiles above. Sequences and targets are drawn independently of each other.
+            seed: random seed of the paths; None: a new one.
 
         Raises:
             InputError: it is no forecaster, cannot forecast so far ahead, or the data do not fit;
-                quantiles are not as expected, or the model has no intervals to take them from.
+                quantiles are not as expected, or the model has no intervals to take them and paths
+                from.
 
         Example:
             >>> import legato
@@ -253,8 +261,13 @@ class Trained(Predictor):
         """
         task = self._check_kind("forecast")
         asked = () if quantiles is None else check_quantiles(quantiles)
-        if asked and "intervals" not in self.known:
-            raise InputError(f"Quantiles come from intervals. {_NO_INTERVALS}")
+        if paths is not None:
+            check_count("paths", paths, noun="a number of sample paths")
+        if seed is not None:
+            check_seed(seed)
+        if (asked or paths) and "intervals" not in self.known:
+            what = "Quantiles" if asked else "Sample paths"
+            raise InputError(f"{what} come from intervals. {_NO_INTERVALS}")
         if steps is not None:
             check_count("steps", steps, noun="a number of steps ahead")
         sequences, rows = self.read_with_future(data, future)
@@ -273,19 +286,21 @@ class Trained(Predictor):
         inputs = self.inputs_of(sequences)
         found = self.predict_ahead(inputs, sequences.lengths, steps, known)
         self._check_answered(sequences, found[:, 0, 0])
-        ends, values, notes = None, None, _describe_reach(steps, task.horizon)
+        ends, values, drawn = None, None, None
+        notes = _describe_reach(steps, task.horizon)
         notes += _describe_lost(sequences.names, found)
         if "intervals" in self.known:
             intervals = Intervals.from_numbers(self.known["intervals"])
             scale = self._usual_change(sequences)
             ends = intervals.around(found, scale)
             values = intervals.quantiles(found, scale, asked) if asked else None
+            drawn = draw_paths(intervals, found, scale, paths, seed) if paths else None
             notes += intervals.notes(steps)
         else:
             notes += (_NO_INTERVALS,)
         targets = tuple(column.name for column in task.targets)
         forecast = Forecast.after(sequences, targets, found, ends, notes)
-        return replace(forecast, quantiles=asked, quantile_values=values)
+        return replace(forecast, quantiles=asked, quantile_values=values, paths=drawn)
 
     def _usual_change(self, sequences: Sequences) -> np.ndarray:
         """The usual change at the end of each sequence, (sequences, targets)."""

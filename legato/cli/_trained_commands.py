@@ -109,6 +109,17 @@ def forecast(
             "0.1,0.5,0.9.",
         ),
     ] = None,
+    paths: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of sample paths, which are the result in place of the forecast: a row for "
+            "each path and step.",
+            min=1,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Random seed of the paths; default: a new one.", min=0)
+    ] = None,
     out: TableFile = None,
     png: Annotated[Path | None, typer.Option(help="File for a plot; ends in .png.")] = None,
     json: Json = False,
@@ -127,6 +138,7 @@ def forecast(
     - `legato forecast model.keras sales.csv`
     - `legato forecast model.keras sales.csv -n 12 -o next.csv --png next.png`
     - `legato forecast model.keras sales.csv --quantiles 0.1,0.5,0.9`
+    - `legato forecast model.keras sales.csv --paths 100 -o paths.csv`
     """
     with report_errors(debug):
         check_output_file(out, *TABLE_SUFFIXES)
@@ -138,8 +150,10 @@ def forecast(
 
         with show_status(f"forecasting {data}", json):
             asked: Any = None if quantiles is None else quantiles.split(",")
-            predicted = trained.forecast(data, steps, future=future, quantiles=asked)
-        _output_table(predicted.columns(), out, json)
+            predicted = trained.forecast(
+                data, steps, future=future, quantiles=asked, paths=paths, seed=seed
+            )
+        _output_table(predicted.path_columns() or predicted.columns(), out, json)
         if png is not None:
             with show_status(f"drawing {png}", json):
                 report.save_figure(report.forecast_figure(predicted), png)

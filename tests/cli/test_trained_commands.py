@@ -90,6 +90,14 @@ def test_quantiles_are_asked_for_by_commas():
     assert "quantiles are ['a', '0.5']" in error_of(*words, "a,0.5")
 
 
+def test_sample_paths_are_written_as_rows():
+    words = ["forecast", "sales.keras", "sales.csv", "-n", "2", "--paths", "3", "--seed", "1"]
+    table = json.loads(output_of(*words, "--json"))
+    assert next(iter(table)) == "path"
+    assert (min(table["path"]), max(table["path"])) == (1, 3)
+    assert table == json.loads(output_of(*words, "--json"))
+
+
 def test_a_forecast_beyond_the_horizon_says_what_it_is_made_of():
     words = ["forecast", "sales.keras", "sales.csv"]
     assert "forecasts" not in output_of(*words)
