@@ -78,7 +78,8 @@ class _InferenceRoutes:
         return _json({"name": "legato", "version": __version__, "extensions": _EXTENSIONS})
 
     async def live(self, _: Request) -> Response:
-        return _json({"live": True})
+        is_alive = self._service.is_stopping or self._service.queue.is_alive
+        return _json({"live": is_alive}, 200 if is_alive else 503)
 
     async def ready(self, _: Request) -> Response:
         is_ready = not self._service.is_stopping

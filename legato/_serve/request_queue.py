@@ -6,17 +6,18 @@ operations are run between batches, in order with the feeds of their stream.
 """
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from legato._errors import LegatoError
 from legato._serve.served_model import ServedModel
 from legato._serve.served_version import Feed
 
+LOG = logging.getLogger("legato.serve")
 _RETRIES = 16  # of a feed that another server was faster than
 _TEND_SECONDS = 1.0  # between looks at idle streams and waiting writes
 
@@ -138,6 +139,11 @@ class RequestQueue:
             self._count += size
             self._condition.notify()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
     def stop(self, seconds: float) -> bool:
         """Take no more, finish what was taken, and end; returns whether that took no longer."""
         with self._condition:
@@ -164,8 +170,10 @@ class RequestQueue:
                 self._do(batch)
             self.is_busy = False
             if time.monotonic() - tended > _TEND_SECONDS:
-                with suppress(LegatoError):  # of the store: the next request will say so
+                try:
                     self._tend()
+                except Exception:  # of the store, say: the thread goes on
+                    LOG.exception("What is done once a second failed.")
                 tended = time.monotonic()
 
     def _wait_for_more(self) -> None:

@@ -53,6 +53,7 @@ class ServedModel:
     store: ServerStore
     limits: Limits
     versions: dict[int, ServedVersion] = field(default_factory=dict)
+    _ended: set[str] = field(default_factory=set)  # of the streams brought last
 
     @property
     def newest(self) -> ServedVersion:

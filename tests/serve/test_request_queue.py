@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from legato._errors import OutputError
+from legato._serve import request_queue
 from legato._serve.request_queue import (
     DeadlineError,
     OverloadError,
@@ -190,6 +191,25 @@ def test_an_error_of_the_store_reaches_all_who_waited_and_the_thread_goes_on():
         return model.batches
 
     assert run(trial) == [["a"]]
+
+
+def test_the_thread_goes_on_when_what_is_done_once_a_second_fails(caplog, monkeypatch):
+    monkeypatch.setattr(request_queue, "_TEND_SECONDS", 0.0)
+
+    def fail():
+        raise ValueError("tending")
+
+    async def with_queue():
+        queue, model = RequestQueue(fail), Model()
+        for _ in range(3):
+            await queue.do(Work(model, [feed("a")]))
+        assert queue.is_alive
+        assert queue.stop(10)
+        assert not queue.is_alive
+        return len(model.batches)
+
+    assert asyncio.run(with_queue()) == 3
+    assert "tending" in caplog.text
 
 
 def test_a_queue_that_stops_finishes_what_it_took_and_takes_no_more():
