@@ -95,11 +95,11 @@ def choice_section(trained: Trained) -> Section:
         ("options", _trained_page_text.describe_options(known)),
     ]
     found = known["training"]["course"].get("ensemble")
-    tables, lead = [], ()
+    tables, folded, lead = [], [], ()
     if found is not None:
         of_members = ("weights", "backtest", "members")
         facts = [each for each in facts if not each[0].startswith(of_members)]
-        lead, tables = _members(found)
+        lead, tables, folded = _members(found)
     facts = [(name, make_printable(text)) for name, text in facts]
     return Section(
         "choice",
@@ -107,22 +107,26 @@ def choice_section(trained: Trained) -> Section:
         lead,
         facts=tuple(facts),
         tables=tuple(tables),
+        folded=tuple(each for each in folded if each.rows),
     )
 
 
-def _members(found: dict[str, Any]) -> tuple[tuple[str, ...], list[PageTable]]:
-    """Why the members of an ensemble were chosen: a sentence, and their tables."""
+def _members(
+    found: dict[str, Any],
+) -> tuple[tuple[str, ...], list[PageTable], list[PageTable]]:
+    """Why the members of an ensemble were chosen: a sentence, their tables, and of the others."""
     if "targets" not in found:
         lead = (
             "Each member labelled sequences that it had not learnt from, "
             f"{counted(found['held_out'], 'sequence')} in all; the weights are those with "
             "which their probabilities are multiplied.",
         )
-        return lead, [_trained_page_text.label_members_table(found)]
+        return lead, [_trained_page_text.label_members_table(found)], []
     lead = (
         "Each member forecast the last part of the training data from "
         f"{counted(found['origins'], 'origin')}; the weights minimize the error of their "
         "mean, and members of little weight are left out.",
     )
-    targets = found["targets"][:MAX_TARGETS]
-    return lead, list(map(_trained_page_text.members_table, targets))
+    pairs = map(_trained_page_text.members_tables, found["targets"][:MAX_TARGETS])
+    tables, folded = map(list, zip(*pairs, strict=True))
+    return lead, tables, folded

@@ -155,24 +155,25 @@ def lead_table(scores: dict[str, Any]) -> PageTable:
     return PageTable("Mean absolute error by step ahead", ("steps ahead", *rows), leads)
 
 
-def members_table(target: dict[str, Any]) -> PageTable:
-    """The members of an ensemble: those that were chosen by weight, then the others by error."""
+def members_tables(target: dict[str, Any]) -> tuple[PageTable, PageTable]:
+    """The members of an ensemble: those that were chosen, by weight, and the others, by error."""
     members = sorted(target["members"], key=lambda each: (-each["weight"], each["mae"]))
-    errors = align_numbers([each["mae"] for each in members], 4)
+    whole, *errors = align_numbers([target["mae"], *(each["mae"] for each in members)], 4)
     longest = 2.5 * target["mae"] or 1.0
-    rows = [
-        (
-            each["name"],
-            f"{100 * each['weight']:.0f} %" if each["weight"] else "left out",
-            error,
-            _bar(each["mae"] / longest, "cool" if each["weight"] else "muted"),
-        )
-        for each, error in zip(members, errors, strict=True)
-    ]
-    whole = align_numbers([target["mae"], *(each["mae"] for each in members)], 4)[0]
-    rows.append(("the ensemble", "100 %", whole, _bar(target["mae"] / longest, "ink")))
-    caption = f"Members for {make_printable(target['target'])}"
-    return PageTable(caption, ("member", "weight", "MAE in the backtest", ""), rows)
+    chosen, others = [], []
+    for each, error in zip(members, errors, strict=True):
+        size = each["mae"] / longest
+        if each["weight"]:
+            weight = f"{100 * each['weight']:.0f} %"
+            chosen.append((each["name"], weight, error, _bar(size, "cool")))
+        else:
+            others.append((each["name"], error, _bar(size, "muted")))
+    chosen.append(("the ensemble", "100 %", whole, _bar(target["mae"] / longest, "ink")))
+    name, error = make_printable(target["target"]), "MAE in the backtest"
+    return (
+        PageTable(f"Members chosen for {name}", ("member", "weight", error, ""), chosen),
+        PageTable(f"Members left out for {name}", ("member", error, ""), others),
+    )
 
 
 def label_members_table(found: dict[str, Any]) -> PageTable:

@@ -183,12 +183,14 @@ def test_the_forecast_is_in_a_table(page, ensemble, sales):
 
 def test_members_have_their_errors_and_weights(page, ensemble):
     (target,) = ensemble.known["training"]["course"]["ensemble"]["targets"]
-    rows = table_of(section(page, "choice"))
-    assert len(rows) == len(target["members"]) + 1
+    chosen, others = (table_of(section(page, "choice"), at) for at in (0, 1))
+    assert float(chosen.pop("the ensemble")[1]) == pytest.approx(target["mae"], rel=5e-3)
+    assert len(chosen) + len(others) == len(target["members"])
     for each in target["members"]:
-        weight = f"{100 * each['weight']:.0f} %" if each["weight"] else "left out"
-        assert rows[each["name"]][0] == weight
-        assert float(rows[each["name"]][1]) == pytest.approx(each["mae"], rel=5e-3)
+        weight, error = f"{100 * each['weight']:.0f} %", each["mae"]
+        shown = chosen[each["name"]] if each["weight"] else [weight, *others[each["name"]]]
+        assert shown[0] == weight
+        assert float(shown[1]) == pytest.approx(error, rel=5e-3)
     words = section(page, "choice").words
     assert "season 12 steps, by times 1 month apart" in words
     assert "time = month, horizon = 3" in words or "horizon = 3, time = month" in words
