@@ -307,3 +307,25 @@ def test_evaluate_names_labels_absent_from_training(shop):
     assert [note.split(",")[0] for note in notes] == [
         "1 step to be scored: the column 'character' of greek.txt holds 'α' in row 1"
     ]
+
+
+def test_columns_known_ahead_come_from_the_file_or_from_another(tmp_path):
+    def lines(name: str, days: range, with_sales: int) -> Path:
+        rows = [
+            f"2026-{1 + day // 28:02}-{1 + day % 28:02},{day * 7 % 5 // 3},"
+            f"{day % 3 + 9 if day < with_sales else ''}"
+            for day in days
+        ]
+        return write_file(tmp_path, name, "\n".join(["day,promo,sold", *rows]) + "\n")
+
+    whole, past = lines("whole.csv", range(44), 40), lines("past.csv", range(40), 40)
+    future, out = lines("future.csv", range(38, 44), 0), tmp_path / "m.keras"
+    text = output_of("train", whole, "--time", "day", "--calendar", "weekday", "-o", out, *SMALL)
+    assert "4 rows at the end without a target: the future, in which 'promo' is known." in text
+    assert "ahead     promo, weekday (calendar)" in text
+    found = json.loads(output_of("forecast", out, whole, "--json"))
+    again = json.loads(output_of("forecast", out, past, "-n", 1, "--future", future, "--json"))
+    assert found == again
+    message = error_of("forecast", out, past)
+    assert "takes promo of the steps ahead" in message
+    assert "(--future)" in message
