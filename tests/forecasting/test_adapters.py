@@ -1,3 +1,4 @@
+# pyright: reportMissingImports=false
 """``Forecaster`` in the evaluations of sktime and Darts, where those are installed."""
 
 import sys
