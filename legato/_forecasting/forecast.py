@@ -106,17 +106,20 @@ class Forecast(Tabular):
         much.
         """
         table, time = self._columns()
-        if time is not None or self.follows:
+        if time is not None or self.first_row is not None:
             del table[self._names()[1]]
         if time is not None:
             table[time] = self.before.times_of_frames(table[time])
         return table
 
     @property
-    def follows(self) -> bool:
-        """Whether the index of the user's frame counts the rows of one sequence, and goes on."""
+    def first_row(self) -> int | None:
+        """The row after the end of one sequence, where the index of its frame counts rows."""
         counts = self.layout is not None and self.layout.counter is not None
-        return counts and len(self) == 1 and self.times is None
+        if not counts or len(self) > 1 or self.times is not None:
+            return None
+        lines = self.before.lines
+        return len(self.before.values) if lines is None else int(lines[-1]) + 1
 
     @property
     def frame(self) -> Any:

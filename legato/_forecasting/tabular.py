@@ -25,9 +25,9 @@ class Tabular:
         return None
 
     @property
-    def follows(self) -> bool:
-        """Whether its rows follow those of the user's frame, and the counting of its index."""
-        return False
+    def first_row(self) -> int | None:
+        """The row that its first one is in the user's frame, whose index goes on; else None."""
+        return None
 
     def to_polars(self) -> "polars.DataFrame":
         """The table as a frame of Polars."""
@@ -39,7 +39,7 @@ class Tabular:
         Raises:
             MissingError: pandas is not installed.
         """
-        return as_pandas(self.table(), self.layout, self.follows)
+        return as_pandas(self.table(), self.layout, self.first_row)
 
     @property
     def frame(self) -> Any:

@@ -24,7 +24,7 @@ class FrameLayout:
         types: the type of each column and level of the index, the library's own, by its name.
         labels: names that differ in the frame, such as numbers or None, by the column's name.
         index: columns that are levels of a pandas index, in order.
-        counter: the first row after the end and the step, of an index that counts rows; or None.
+        counter: the first number and the step, of an index that counts rows; or None.
         freq: the frequency of an index of dates, as pandas has it; or None.
     """
 
@@ -72,14 +72,14 @@ def pandas_layout(source: Any, levels: Mapping[str, int]) -> FrameLayout:
 
 
 def _row_counter(index: Any) -> tuple[int, int] | None:
-    """The number after the last and the step, of an index of equally spaced whole numbers."""
+    """The first number and the step, of an index of equally spaced whole numbers."""
     if index.nlevels > 1 or index.dtype.kind not in "iu":
         return None
     steps = np.unique(np.diff(index.to_numpy().astype(np.int64)))
     if len(steps) > 1 or not len(index):
         return None
     step = int(steps[0]) if len(steps) else 1
-    return int(index[-1]) + step, step
+    return int(index[0]), step
 
 
 def as_polars(table: Mapping[str, Any], layout: FrameLayout | None = None) -> Any:
@@ -114,13 +114,14 @@ def _cast_polars(series: Any, dtype: Any) -> Any:
 
 
 def as_pandas(
-    table: Mapping[str, Any], layout: FrameLayout | None = None, counts_on: bool = False
+    table: Mapping[str, Any], layout: FrameLayout | None = None, row: int | None = None
 ) -> Any:
     """A table as a frame of pandas, with the index of the user's.
 
     Args:
         table, layout: as for ``as_polars``.
-        counts_on: whether its rows follow those of the user's frame, and its index goes on.
+        row: the row of the user's frame that its first one is, counted from 0, where the index
+            goes on; None: it does not.
 
     Raises:
         MissingError: pandas is not installed.
@@ -145,8 +146,9 @@ def as_pandas(
         frame.index.names = [layout.labels.get(name, name) for name in index]
         if layout.freq is not None and frame.index.nlevels == 1:
             frame.index = _with_freq(frame.index, layout.freq)
-    elif counts_on and layout.counter is not None:
-        begin, step = layout.counter
+    elif row is not None and layout.counter is not None:
+        first, step = layout.counter
+        begin = first + row * step
         frame.index = pandas.RangeIndex(begin, begin + step * len(frame), step)
     return frame.rename(columns=dict(layout.labels))
 

@@ -122,6 +122,13 @@ def test_intervals_follow_the_forecast_and_missing_ends_are_null():
     assert forecast.to_pandas().index.tolist() == [STEPS, STEPS + 1]
 
 
+def test_an_index_that_counts_goes_on_from_the_end_of_the_history():
+    before = legato.read(pd.Series(WAVE, name="load", index=range(10, 10 + 2 * STEPS, 2)))
+    history = before.between([0], [STEPS - CUT])  # the rows after it are of the future
+    forecast = Forecast.after(history, ("load",), np.ones((1, 2, 1)), None)
+    assert forecast.frame.index.tolist() == [10 + 2 * (STEPS - CUT), 12 + 2 * (STEPS - CUT)]
+
+
 def test_other_data_give_a_frame_of_polars():
     forecast = forecast_of({"load": WAVE}, ("load",), np.ones((1, 2, 1)))
     assert_polars_equal(forecast.frame, pl.DataFrame({"step": [1, 2], "load": [1.0, 1.0]}))
