@@ -43,9 +43,14 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
             f"{sequences.source}: fill= puts in rows that times leave out, and the column of times "
             "is not named: name it with time=, or fill values only with missing='forward'."
         )
-    rows, spacing = np.arange(len(sequences.times)), sequences.spacing
-    if spacing is None or 2 * (spacing.steps == spacing.common).sum() < len(spacing.steps):
+    known, spacing = sequences.times, sequences.spacing
+    rows = np.arange(len(known))
+    if spacing is None:
         return sequences
+    if 2 * (spacing.steps == spacing.common).sum() < len(spacing.steps):
+        return _with_note(
+            sequences, "No rows were put in: times are irregular. every= (--every) resamples them."
+        )
     inner = np.flatnonzero(same_sequence(sequences.lengths))
     counts = np.zeros(len(rows), int)
     counts[inner] = count_missing(spacing)
@@ -55,6 +60,13 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
             f"{sequences.source}: fill= would put in {total:,} rows between {len(rows):,}, as "
             f"steps are of {spacing}. Resample to longer steps with every=, or cut the data at "
             "long gaps."
+        )
+    odd = int(((spacing.steps > spacing.common) & (counts[inner] == 0)).sum())
+    if odd:
+        sequences = _with_note(
+            sequences,
+            f"{counted(odd, 'gap')} of no whole number of steps of {spacing}: left as they are. "
+            "every= (--every) resamples.",
         )
     if not total:
         return sequences
@@ -69,11 +81,15 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
         f"{counted(int((counts > 0).sum()), 'gap')}."
     )
     lines = sequences.lines
+    sequences = _with_note(sequences, note)
     return replace(
         sequences,
         values=values[order],
         lengths=sequences.lengths + np.bincount(sequence[before], minlength=len(sequences)),
-        times=np.concatenate([sequences.times, times])[order],
-        notes=(*sequences.notes, note),
+        times=np.concatenate([known, times])[order],
         lines=None if lines is None else lines[np.concatenate([rows, before])[order]],
     )
+
+
+def _with_note(sequences: Sequences, note: str) -> Sequences:
+    return replace(sequences, notes=(*sequences.notes, note))

@@ -131,7 +131,12 @@ def test_what_cannot_be_filled_is_said(case):
 def test_irregular_times_have_no_rows_put_in():
     found = legato.read({"t": [1, 2, 7, 11], "x": [1.0, np.nan, 2.0, 3.0]}, time="t", fill="zero")
     assert found.values.ravel().tolist() == [1, 0, 2, 3]
+    assert found.notes[0].startswith("No rows were put in: times are irregular. every= (--every)")
     assert found.notes[-1] == "Times are irregular: steps of 1 to 5."
+    data = {"t": [0, 1, 2, 3, 4.5, 5.5, 6.5, 8.5], "x": np.arange(8.0)}
+    found = legato.read(data, time="t", fill="forward")
+    assert found.times.tolist() == [0, 1, 2, 3, 4.5, 5.5, 6.5, 7.5, 8.5]
+    assert found.notes[0].startswith("1 gap of no whole number of steps of 1: left as they are.")
 
 
 def test_models_fill_as_in_training():
