@@ -114,7 +114,7 @@ def resample(sequences: Sequences, to: Resampling) -> Sequences:
     values = found.select(str(at) for at in range(len(kept))).cast(polars.Float64).to_numpy()
     lengths = np.bincount(found["sequence"].to_numpy(), minlength=len(sequences))
     steps = found["rows"].to_numpy()
-    first, lines = found["row"].to_numpy(), sequences.lines
+    first, lines, layout = found["row"].to_numpy(), sequences.lines, sequences.layout
     return replace(
         sequences,
         values=np.ascontiguousarray(values),
@@ -122,6 +122,7 @@ def resample(sequences: Sequences, to: Resampling) -> Sequences:
         times=_off_wall(found["time"], sequences.zone, to).astype(times.dtype),
         notes=(*sequences.notes, _describe(to, count, steps, np.cumsum(lengths) - 1)),
         lines=None if lines is None else lines[first],
+        layout=layout and replace(layout, freq=None),  # that of the rows before
     )
 
 

@@ -104,4 +104,5 @@ def test_models_resample_as_in_training(tmp_path):
     assert again.known["read"]["every"] == "1h"
     assert again.read(wave).lengths.tolist() == [1000]
     assert again.forecast(wave).columns()["time"] == ["2020-04-11T16:00"]
+    assert again.forecast(wave).frame.index.freq is None
     assert "Resampled to steps of 1 hour by the last" in again.known["data"]["notes"][1]
