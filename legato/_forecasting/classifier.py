@@ -21,6 +21,7 @@ _LABEL = "label"  # the name of the column of labels
 _SETTLED = (  # by X and y
     *TrainConfig().reading,
     *("target", "task", "horizon", "season", "origins", "shortest"),
+    *("known", "static", "calendar", "holidays"),
 )
 
 

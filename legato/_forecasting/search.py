@@ -10,7 +10,7 @@ interrupted goes on as if it had not been. Optuna is an extra: ``legato[search]`
 import contextlib
 import json
 import time as clock
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ import numpy as np
 from legato._errors import InputError, MissingError, OutputError
 from legato._forecasting.backtest import fingerprint_training
 from legato._forecasting.train_config import TEST, TrainConfig
+from legato._platform.wording import describe_settings
 from legato._series.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ class Search:
 
     def _describe(self, study: "optuna.Study", trial: Any, done: int) -> str:
         found = "failed" if trial.value is None else f"{self.metric} {trial.value:.4g}"
-        settings = describe_options(trial.user_attrs["options"])
+        settings = describe_settings(trial.user_attrs["options"])
         best = f"the best {study.best_value:.4g}"
         return f"setting {done + 1} of {self.count}: {settings}: {found}, {best}"
 
@@ -233,17 +234,6 @@ def find_best_options(
     )
     best, record = search.run(score, report)
     return replace(single, **best), record
-
-
-def describe_options(options: Mapping[str, Any]) -> str:
-    """Options in words, as in ``gru, 12 units``."""
-    if not options:
-        return "as given"
-    shown = [
-        f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in options.items()
-    ]
-    return ", ".join(shown)
 
 
 def import_optuna() -> Any:

@@ -1,6 +1,7 @@
 """Numbers and lists as words, for messages, tables and plans."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def counted(number: int, one: str, plural: str = "s") -> str:
@@ -34,3 +35,14 @@ def short_duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f}s" if seconds >= 10 else f"{seconds:.1f}s"
     return f"{seconds / 60:.0f}min"
+
+
+def describe_settings(options: Mapping[str, Any]) -> str:
+    """Options of training in words, as in ``cell gru, learning rate 0.01``."""
+    if not options:
+        return "as given"
+    shown = [
+        f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in options.items()
+    ]
+    return ", ".join(shown)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from legato import Plan, Trained
 from legato._platform.atomic_files import write_whole
-from legato._platform.wording import counted
+from legato._platform.wording import counted, describe_settings
 from legato._series.sequences import Column
 from legato.report import _terminal
 from legato.report._model_text import format_state_shapes, state_shapes
@@ -19,7 +19,7 @@ from legato.report._terminal import align_numbers, make_console, print_columns, 
 MAX_ROWS, MAX_LABELS = 24, 12  # of a table, and of a list, that are printed
 
 
-SHOWN_SETTINGS = 10  # of a search
+SHOWN_SETTINGS = 30  # of a search
 
 
 def facts(trained: Trained) -> dict[str, Any]:
@@ -69,18 +69,12 @@ def _print_search(search: dict, console: Console) -> None:
     console.print(f"Search over {count}, scored on the validation part, the best first")
     columns = {
         metric: [each["score"] for each in shown],
-        "setting": [_describe_options(each) for each in shown],
+        "setting": [
+            f"{describe_settings(each['options'])}{': failed' if each['error'] else ''}"
+            for each in shown
+        ],
     }
     print_table(columns, console)
-
-
-def _describe_options(trial: dict) -> str:
-    """A setting in words: its options, or why it failed."""
-    text = ", ".join(
-        f"{name.replace('_', ' ')} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in trial["options"].items()
-    )
-    return f"{text or 'as given'}{': failed' if trial['error'] else ''}"
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:

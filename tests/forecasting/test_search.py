@@ -10,7 +10,8 @@ from trained_examples import write_csv
 
 import legato
 from legato import InputError, MissingError, OutputError, TrainConfig, Trained
-from legato._forecasting.search import NAMES, Options, Search, Space, describe_options
+from legato._forecasting.search import NAMES, Options, Search, Space
+from legato._platform.wording import describe_settings
 
 SPACE = Space(NAMES, most_steps=25)
 SEARCH = Search(count=9, seed=3, space=SPACE, metric="MAE", subject="waves")
@@ -187,7 +188,7 @@ def test_a_search_from_the_command_line(tmp_path, monkeypatch, capsys):
 
 
 def test_options_in_words():
-    assert describe_options({}) == "as given"
-    assert describe_options({"learning_rate": 0.00123, "cell": "gru"}) == (
+    assert describe_settings({}) == "as given"
+    assert describe_settings({"learning_rate": 0.00123, "cell": "gru"}) == (
         "learning rate 0.00123, cell gru"
     )
