@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from legato import layers
-from legato._forecasting.known_effects import KnownEffects, encode_columns
+from legato._forecasting.known_effects import KnownEffects
 from legato._forecasting.linear_forecasters import LinearForecaster
 from legato._forecasting.task import Task
 from legato._forecasting.window_networks import WindowNetworks, ahead_input
@@ -152,7 +152,7 @@ def _network_layers(
 
 def _effect_layers(effects: KnownEffects, series, known) -> Any:
     """The effects of known columns in a window and after it, (rows, window + horizon)."""
-    centred = encode_columns(effects.columns, known, keras.ops) - effects.center.astype("float32")
+    centred = effects.encode(known, keras.ops) - effects.center.astype("float32")
     found: Any = keras.ops.sum(centred * effects.weights.astype("float32"), axis=-1)
     if effects.is_relative:
         change: Any = keras.ops.absolute(series[:, 1:] - series[:, :-1])

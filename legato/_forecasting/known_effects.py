@@ -6,8 +6,11 @@ filtered by an autoregression of the rest (feasible generalized least squares: C
 Journal of the American Statistical Association 44, 1949), begun with differences. Columns whose
 effect does not lower AICc are left out, one after the other.
 
-Limits: effects are linear in a column of quantities, and the same in all sequences, either in units
-of the series or in units of its mean absolute change, whichever explains more.
+The effect of a column of quantities is a line, which bends at the quartiles of the column where
+that lowers AICc, so that both cold and heat may raise a load.
+
+Limits: columns do not change each other's effects, and effects are the same in all sequences,
+either in units of the series or in units of its mean absolute change, whichever explains more.
 """
 
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ from legato._series.sequences import Column
 RIDGE = 1e-4  # relative to the variance of a column
 ROUNDS = 3  # of weights and filter
 FILTER_LAGS, FEWEST = 3, 8  # of the autoregression; steps of a sequence that it takes
+FEWEST_VALUES = 12  # of a column that bends
 MOST_STEPS = 50_000  # of all sequences, the last ones of each
 
 
@@ -34,16 +38,22 @@ class KnownEffects:
         center: (features,), means that are subtracted from the features of the columns.
         weights: (features,), the effect of each feature.
         is_relative: whether effects are in units of the mean absolute change of a window.
+        knots: for each column, the values at which its effect bends.
     """
 
     columns: tuple[Column, ...]
     center: np.ndarray
     weights: np.ndarray
     is_relative: bool = False
+    knots: tuple[tuple[float, ...], ...] = ()
+
+    def encode(self, values: Any, ops: Any = np) -> Any:
+        """The features (…, features) of values (…, columns)."""
+        return encode_columns(self.columns, values, ops, self.knots)
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """The effects (…) of values (…, columns), before their unit."""
-        return (encode_columns(self.columns, values) - self.center) @ self.weights
+        return (self.encode(values) - self.center) @ self.weights
 
     def split(self, windows: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The effects in windows and in the steps after them.
@@ -66,9 +76,9 @@ class KnownEffects:
 
     def as_numbers(self) -> dict[str, Any]:
         """The columns that have an effect, and its size, as a dictionary for JSON."""
-        parts = np.split(self.weights, np.cumsum(list(map(_width, self.columns)))[:-1])
+        parts = np.split(self.weights, np.cumsum(_widths(self.columns, self.knots))[:-1])
         sizes = {
-            column.name: part.tolist() if column.categories else float(part[0])
+            column.name: part.tolist() if len(part) > 1 else float(part[0])
             for column, part in zip(self.columns, parts, strict=True)
             if part.any()
         }
@@ -108,13 +118,21 @@ class TargetEffects:
         return {} if self.of_values is None else {"known": self.of_values.as_numbers()}
 
 
-def encode_columns(columns: Sequence[Column], values: Any, ops: Any = np) -> Any:
+def encode_columns(
+    columns: Sequence[Column],
+    values: Any,
+    ops: Any = np,
+    knots: Sequence[tuple[float, ...]] = (),
+) -> Any:
     """Columns as features: quantities as they are, categories one-hot (unknown ones all 0).
+
+    With knots, a quantity is also what it exceeds each of them by.
 
     Args:
         columns: the columns.
         values: (…, columns).
         ops: NumPy, or ``keras.ops`` for Keras tensors.
+        knots: for each column, in ascending order; none for categories.
 
     Returns:
         (…, features).
@@ -124,6 +142,9 @@ def encode_columns(columns: Sequence[Column], values: Any, ops: Any = np) -> Any
         part = values[..., at : at + 1]
         if column.numbers is not None:
             part = ops.where(ops.equal(part, np.array(column.numbers, "float32")), 1.0, 0.0)
+        elif knots and knots[at]:
+            bends = ops.maximum(part - np.array(knots[at], "float32"), 0.0)
+            part = ops.concatenate([part, bends], axis=-1)
         parts.append(part)
     return ops.concatenate(parts, axis=-1)
 
@@ -150,16 +171,18 @@ def fit_known_effects(
     if not columns:
         return None
     most = max(MOST_STEPS // len(series), 64)
-    pairs = [
-        (own[-most:], encode_columns(columns, values[-most:]))
+    recent = [
+        (own[-most:], values[-most:])
         for own, values in zip(series, known, strict=True)
         if len(own) >= FEWEST
     ]
-    if not pairs:
+    if not recent:
         return None
+    knots = _find_knots(columns, recent) if like is None else like.knots or ((),) * len(columns)
+    pairs = [(own, encode_columns(columns, values, np, knots)) for own, values in recent]
     center = np.concatenate([features for _, features in pairs]).mean(0)
     lags = _lags(seasons, min(len(own) for own, _ in pairs))
-    groups = np.repeat(np.arange(len(columns)), list(map(_width, columns)))
+    groups = _groups(columns, knots)
     found = []
     units = [False, True] if len(series) > 1 else [False]
     for is_relative in units if like is None else [like.is_relative]:
@@ -174,11 +197,34 @@ def fit_known_effects(
     _, is_relative, weights = min(found, key=lambda each: each[0])
     if like is None and not weights.any():
         return None
-    return KnownEffects(columns, center, weights, is_relative)
+    return KnownEffects(columns, center, weights, is_relative, knots)
 
 
-def _width(column: Column) -> int:
-    return len(column.numbers or (0,))
+def _find_knots(
+    columns: tuple[Column, ...], pairs: list[tuple[np.ndarray, np.ndarray]]
+) -> tuple[tuple[float, ...], ...]:
+    """The quartiles of each column of quantities that has enough different values."""
+    found = []
+    for at, column in enumerate(columns):
+        values = np.concatenate([known[:, at] for _, known in pairs])
+        bends = column.is_numeric and len(np.unique(values)) >= FEWEST_VALUES
+        quartiles = np.quantile(values, [0.25, 0.5, 0.75]).astype("float32") if bends else []
+        found.append(tuple(float(each) for each in np.unique(quartiles)))
+    return tuple(found)
+
+
+def _widths(columns: Sequence[Column], knots: Sequence[tuple[float, ...]]) -> list[int]:
+    """The number of features of each column."""
+    bends = [len(each) for each in knots] if knots else [0] * len(columns)
+    return [len(each.numbers or (0,)) + more for each, more in zip(columns, bends, strict=True)]
+
+
+def _groups(columns: Sequence[Column], knots: Sequence[tuple[float, ...]]) -> np.ndarray:
+    """What is left out together, (features,): the bends of a column before its line."""
+    found: list[int] = []
+    for at, (column, bends) in enumerate(zip(columns, knots, strict=True)):
+        found += [2 * at] * len(column.numbers or (0,)) + [2 * at + 1] * len(bends)
+    return np.array(found)
 
 
 def _lags(seasons: tuple[int, ...], shortest: int) -> list[int]:
