@@ -284,7 +284,8 @@ def _build(data: _Data, fitter: _Fitter, members: Members, weights: dict[str, fl
             chances = member.probability_layers(features)
         else:
             continue
-        parts.append(weights[name] * keras.ops.log(keras.ops.maximum(chances, LEAST)))
+        logarithm: Any = keras.ops.log(keras.ops.maximum(chances, LEAST))
+        parts.append(weights[name] * logarithm)
     total = layers.Add()(parts) if len(parts) > 1 else parts[0]
     model = Model(inputs, layers.Softmax(name="labels")(total))
     if CONVOLUTIONS in members:
