@@ -109,6 +109,8 @@ def style_axes(axes: Axes, *sides: str) -> None:
     axes.tick_params(
         "both", which="both", labelsize=SMALL, color=MUTED, labelcolor=MUTED, length=2, width=0.6
     )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.get_offset_text().set(fontsize=SMALL, color=MUTED)  # such as 1e12
     for side, spine in axes.spines.items():
         spine.set(color=MUTED, linewidth=0.6, visible=side in sides)
     if not sides:

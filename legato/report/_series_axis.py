@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from legato._series.frequency import infer_spacing
 from legato._series.sequences import Sequences
-from legato.report._panels import INK, MUTED, SMALL, label_axes, style_axes
+from legato.report._panels import INK, label_axes, style_axes
 from legato.report._terminal import make_printable, shorten
 
 MAX_POINTS = 480  # of a line: its smallest and largest value in each of half as many stretches
@@ -95,14 +95,10 @@ def style_time_axis(axes: Axes, line: Line, width: float) -> None:
         locator = mdates.AutoDateLocator(minticks=2, maxticks=most)
         axes.xaxis.set_major_locator(locator)
         axes.xaxis.set_major_formatter(mdates.ConciseDateFormatter(locator, show_offset=True))
-        offset = axes.xaxis.get_offset_text()
-        offset.set_fontsize(SMALL)
-        offset.set_color(MUTED)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(most, integer=line.x.dtype.kind in "iu"))
         label_axes(axes, name_shown(line.label))
     axes.yaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
-    axes.yaxis.get_offset_text().set(fontsize=SMALL, color=MUTED)
 
 
 def name_shown(name: str, most: int = 34) -> str:

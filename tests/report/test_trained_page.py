@@ -334,11 +334,12 @@ def test_names_from_the_data_are_escaped(page, classifier_page):
 
 def test_a_long_series_is_thinned(ensemble, tmp_path):
     rng = np.random.default_rng(2)
-    long = {HOSTILE: (50 + rng.normal(size=20_000).cumsum()).tolist()}
+    long = {HOSTILE: (1e9 * (50 + rng.normal(size=20_000).cumsum())).tolist()}
     known = {**ensemble.known, "read": {**ensemble.known["read"], "time": None}, "origins": 40}
     timeless = Trained(ensemble.model, ensemble.task, ensemble.shape, ensemble.pad, known)
     page = written(timeless, long, tmp_path)
     assert len(page.text) < 600_000
+    assert "#000000" not in page.text[page.text.index("<body") :]  # of offsets such as 1e9
     low, high = min(long[HOSTILE]), max(long[HOSTILE])
     assert f"from {low:.4g} to {high:.4g}" in page.text
 
