@@ -108,9 +108,10 @@ def test_a_wrapper_of_scikit_learn_takes_a_model():
     """Its ``fit`` clones the model; ``sklearn.base.clone`` copies the wrapper and the model."""
     model = CLONED["Sequential"]()
     model.compile("sgd", "mse")
-    x, y = np.random.rand(2 * ROWS, STEPS * FEATURES), np.random.rand(2 * ROWS, UNITS)
+    x, y = np.random.rand(2 * ROWS, STEPS * FEATURES), np.random.rand(2 * ROWS)
     inner = legato.Sequential([layers.Input((STEPS * FEATURES,)), layers.Reshape((STEPS, -1))])
     inner.add(model)
+    inner.add(layers.Dense(1))  # the wrapper takes one target a row
     inner.compile("sgd", "mse")
     if importlib.util.find_spec("sklearn") is None:
         fitted = keras.models.clone_model(copy.deepcopy(inner))
@@ -120,7 +121,7 @@ def test_a_wrapper_of_scikit_learn_takes_a_model():
         wrapper = clone(keras.wrappers.SKLearnRegressor(inner)).fit(x, y, verbose=0)
         fitted = wrapper.model_
     assert isinstance(fitted, legato.Sequential)
-    assert fitted.predict(x, verbose=0).shape == y.shape
+    assert fitted.predict(x, verbose=0).shape == (len(x), 1)
     assert fitted.states.rows == len(x)
 
 

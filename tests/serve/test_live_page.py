@@ -104,9 +104,9 @@ def test_a_browser_shows_the_trace_of_a_stream(guarded, tmp_path, rng, width, is
         tab.wait_for(
             "$('outputs').rows.length === 2 && document.querySelectorAll('#plot path').length"
         )
+        tab.wait_for("$('newest').textContent === 'step 6'")  # drawn with the next frame
         shown = tab.run("[...$('outputs').rows].map(row => Number(row.cells[1].textContent))")
         np.testing.assert_allclose(shown, answers[-1], rtol=1e-4)
-        assert tab.run("$('newest').textContent") == "step 6"
         assert tab.run("$('streams').rows[0].cells[1].textContent") == "6"
         assert tab.run("document.documentElement.scrollWidth") <= width
         assert tab.run("getComputedStyle(document.body).backgroundColor") == f"rgb({ground})"
