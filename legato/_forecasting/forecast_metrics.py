@@ -21,6 +21,7 @@ from legato._forecasting.paired_differences import (
 )
 from legato._forecasting.tabular import Tabular, score_table
 from legato._platform.wording import counted, listed
+from legato._series.frame_layout import FrameLayout
 
 
 class Scores(Protocol):
@@ -86,6 +87,7 @@ class ForecastScores(Tabular):
     horizon: int
     predictions: int
     differences: Mapping[str, Difference]
+    layout: FrameLayout | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def loss(self) -> float:

@@ -16,6 +16,7 @@ from legato._forecasting.forecast_metrics import as_lists, finite
 from legato._forecasting.tabular import Tabular, score_table
 from legato._platform.wilson_interval import wilson_interval
 from legato._platform.wording import listed
+from legato._series.frame_layout import FrameLayout
 
 MAX_CONFUSED = 100  # classes, above which the confusion matrix is not recorded
 BINS = 10  # of the calibration
@@ -55,6 +56,7 @@ class LabelScores(Tabular):
         truth, labels: (predictions,), the true classes and the model's, counted from 0.
         certainties: (predictions,), the probability of the model's class; None without
             probabilities.
+        layout: the library of the frame that was scored, if the data came in one.
     """
 
     model: LabelScore
@@ -63,6 +65,7 @@ class LabelScores(Tabular):
     truth: np.ndarray
     labels: np.ndarray
     certainties: np.ndarray | None = None
+    layout: FrameLayout | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
 
     @property
     def predictions(self) -> int:

@@ -39,6 +39,7 @@ from legato._platform.checks import check_count, check_seed
 from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
+from legato._series.frame_layout import FrameLayout
 from legato._series.future_rows import FutureRows
 from legato._series.missing_values import MissingValueError
 from legato._series.reading import read, read_with_future
@@ -169,7 +170,9 @@ class Trained(Predictor):
             sequences = sequences.between(begins, sequences.lengths)
             begins = 0 * sequences.lengths
         season = known["season"] if season is None else season
-        return self.backtest(sequences, begins, season).scores()
+        scores = self.backtest(sequences, begins, season).scores()
+        layout = sequences.layout
+        return replace(scores, layout=None if layout is None else FrameLayout(layout.library))
 
     def backtest(
         self, sequences: Sequences, begins: np.ndarray, season: int | None

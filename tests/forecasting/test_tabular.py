@@ -155,5 +155,8 @@ def test_scores_are_tables(forecaster, classifier):
     table = scores.to_polars()
     assert table["model"].to_list() == ["model", *scores.baselines]
     assert table["mae"].to_list()[0] == scores.model.mae
+    assert scores.frame.equals(table)
+    sales = pd.DataFrame(shop_sales(months=6))
+    assert_frame_equal(forecaster.evaluate(sales).frame, scores.to_pandas())
     scores = classifier.evaluate(labelled_machines(seed=5))
     assert scores.to_pandas()["accuracy"].tolist()[0] == scores.model.accuracy
