@@ -19,7 +19,7 @@ from legato._serve.served_version import Feed
 
 LOG = logging.getLogger("legato.serve")
 _RETRIES = 16  # of a feed that another server was faster than
-_TEND_SECONDS = 1.0  # between looks at idle streams and waiting writes
+_TEND_SECONDS = 0.1  # between looks at idle streams and waiting writes
 
 
 class OverloadError(LegatoError):
@@ -75,7 +75,7 @@ class RequestQueue:
     """Runs work in a thread of its own.
 
     Args:
-        tend: called between batches, about once a second.
+        tend: called between batches, about ten times a second.
         max_waiting: the most feeds and operations that wait.
         max_batch: the most streams in one batch.
         max_wait: seconds that a batch waits for more, where it is not full.
@@ -173,7 +173,7 @@ class RequestQueue:
                 try:
                     self._tend()
                 except Exception:  # of the store, say: the thread goes on
-                    LOG.exception("What is done once a second failed.")
+                    LOG.exception("What is done between batches failed.")
                 tended = time.monotonic()
 
     def _wait_for_more(self) -> None:

@@ -140,7 +140,7 @@ class Service:
         self.is_stopping = self._is_closed = False
         self._closing = threading.Lock()
         self._listeners: dict[str, set[asyncio.Queue]] = {}
-        self._seen_stored = time.monotonic()
+        self._seen_stored = self._tended = time.monotonic()
         self.queue = RequestQueue(
             self._tend,
             config.max_queue,
@@ -159,13 +159,16 @@ class Service:
         }
 
     def _tend(self) -> None:
-        """What is done about once a second, in the queue's thread."""
+        """What is done about ten times a second, in the queue's thread."""
         self.store.flush()
+        now = time.monotonic()
+        if now - self._tended < 1:
+            return
+        self._tended = now
         if self.config.idle_minutes is not None:
             for model in self.models.values():
                 for version in model.versions.values():
                     version.let_go_idle(60 * self.config.idle_minutes)
-        now = time.monotonic()
         if now - self._seen_stored > 10:  # counting reads the whole index
             self.stored, self._seen_stored = self.store.count(), now
             self.store.forget_ended(time.time() - _ENDED_SECONDS)

@@ -36,7 +36,7 @@ def serve(
     durability: Annotated[
         Literal["memory", "write", "fsync"],
         typer.Option(
-            help="What an answered step survives: nothing for a second (memory), the end of the "
+            help="What an answered step survives: nothing for a moment (memory), the end of the "
             "process (write), or a loss of power too (fsync)."
         ),
     ] = "write",
