@@ -1,4 +1,4 @@
-"""The table of ``docs/your-data.md`` beside Darts and sktime: each row has a test that shows it."""
+"""The table of ``docs/from-darts.md`` beside Darts and sktime: each row has a test that shows it."""
 
 import re
 from pathlib import Path
@@ -97,7 +97,7 @@ TESTS = {
 
 def table() -> list[list[str]]:
     """The rows of the table, a list of its cells each."""
-    page = (ROOT / "docs/your-data.md").read_text("utf-8")
+    page = (ROOT / "docs/from-darts.md").read_text("utf-8")
     section = page.partition("## Beside Darts and sktime")[2].partition("\n## ")[0]
     rows = [re.split(r" \| ", line[2:-2]) for line in section.splitlines() if line[:2] == "| "]
     return rows[1:]

@@ -2,7 +2,8 @@
 
 Every fenced ``python`` block of ``README.md`` and of ``docs/*.md`` is run, the blocks of a page in
 order in one namespace, every warning an error, in a folder with the passengers of the examples. A
-``text`` block straight after one is its expected output. Every public name is on the page
+``text`` block straight after one is its expected output. A page that begins with ``continues: PAGE``
+is run after that page, in its namespace and folder. Every public name is on the page
 ``api.md``, every argument that legato adds to Keras's also on ``state-in-fit.md``, and the site
 builds.
 """
@@ -28,6 +29,7 @@ import legato
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if path.exists()]
+CONTINUES = re.compile(r"\A---\ncontinues: (?P<page>\S+)\n---\n")
 FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -53,9 +55,15 @@ def blocks(page: str) -> Iterator[Block]:
         yield Block(page.count("\n", 0, fence.start("text")), fence["text"], printed)
 
 
-def run(page: Path) -> None:
+def continues(page: Path) -> Path | None:
+    """The page whose examples those of this page go on from."""
+    found = CONTINUES.match(page.read_text("utf-8"))
+    return page.with_name(found["page"]) if found else None
+
+
+def run(page: Path, namespace: dict | None = None) -> None:
     """Run a page's blocks, and compare what each prints with its expected output."""
-    namespace = {"__name__": "__main__"}
+    namespace = {"__name__": "__main__"} if namespace is None else namespace
     for block in blocks(page.read_text(encoding="utf-8")):
         said = io.StringIO()
         code = compile("\n" * block.line + block.code, str(page), "exec")
@@ -65,14 +73,26 @@ def run(page: Path) -> None:
             assert said.getvalue() == block.printed, f"{page.name}, line {block.line}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+BEGINNINGS = [page for page in PAGES if not continues(page) and [*blocks(page.read_text("utf-8"))]]
+
+
+@pytest.mark.parametrize("page", BEGINNINGS, ids=lambda page: page.name)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "examples" / "passengers.csv", tmp_path)
     keras.utils.clear_session()  # layers are numbered as in a fresh process
     random.seed(7)
     np.random.seed(7)
-    run(page)
+    namespace = {"__name__": "__main__"}
+    run(page, namespace)
+    for following in [each for each in PAGES if continues(each) == page]:
+        run(following, dict(namespace))
+
+
+def test_every_page_continues_one_that_is_run():
+    continued = {continues(page) for page in PAGES} - {None}
+    assert continued
+    assert continued <= {*BEGINNINGS}
 
 
 PAGE_THAT_LIES = """
