@@ -29,7 +29,7 @@ import numpy as np
 from _bench import Worker, facts, progress, save, table
 
 from legato._forecasting.ensemble import default_horizon
-from legato._forecasting.train import season_of
+from legato._forecasting.seasons import season_of
 
 KNOWN = {  # steps ahead, and the season of MASE and of the rivals
     "airpassengers": (12, 12),

@@ -24,7 +24,7 @@ from legato._forecasting.backtest_result import (
     ErrorSummary,
     LabelBacktest,
 )
-from legato._forecasting.prediction_intervals import Intervals
+from legato._forecasting.prediction_intervals import Intervals, find_floors
 from legato._forecasting.predictor import Predictor
 from legato._platform.wording import counted
 from legato._series.sequences import Sequences
@@ -181,8 +181,12 @@ def _interval_ends(
     if "intervals" not in known:
         return None
     origins = sequences.lengths, backtest.sequence, backtest.t
-    scale = usual_change(predictor.truth(sequences), *origins, known["season"])
-    return Intervals.from_numbers(known["intervals"]).around(backtest.predicted, scale)
+    truth = predictor.truth(sequences)
+    scale = usual_change(truth, *origins, known["season"])
+    floors = find_floors(truth, sequences.lengths, known.get("least"))
+    own = None if floors is None else floors[backtest.sequence]
+    intervals = Intervals.from_numbers(known["intervals"])
+    return intervals.around(backtest.predicted, scale, floors=own)
 
 
 def _some_labels(found: LabelBacktest) -> PredictedLabels:

@@ -14,9 +14,9 @@ import numpy as np
 
 from legato._forecasting.ensemble_model import (
     LARGEST_FALL,
+    Limits,
     Member,
     build_ensemble,
-    forecast_limits,
 )
 from legato._forecasting.known_effects import KnownEffects, TargetEffects
 from legato._forecasting.linear_forecasters import (
@@ -130,9 +130,13 @@ class EnsembleTrainer:
             networks = None
         known = _known_series(task, sequences)
         members = [
-            [each for each in self._members(series, known, own) if each.name in names]
-            for series, own, names in zip(
-                _series_of_targets(task, sequences), effects, chosen, strict=True
+            [each for each in self._members(series, known, own, least) if each.name in names]
+            for series, own, names, least in zip(
+                _series_of_targets(task, sequences),
+                effects,
+                chosen,
+                _least_of_targets(task, sequences),
+                strict=True,
             )
         ]
         pad = padding_value(task.inputs_of(sequences))
@@ -143,7 +147,7 @@ class EnsembleTrainer:
             members,
             chosen,
             networks,
-            _spans_of_targets(task, sequences),
+            _limits_of_targets(task, sequences),
             [each.of_values for each in effects],
         )
         record = {
@@ -193,15 +197,16 @@ class EnsembleTrainer:
         effects, series_known = self._fit_effects(task, before), _known_series(task, before)
         networks, history = self._fit_networks(task, before, effects)
         by_network = self._predict_by_networks(networks, windows, known, effects)
-        stackings, spans = [], _spans_of_targets(task, before)
+        stackings, limits = [], _limits_of_targets(task, before)
+        least = _least_of_targets(task, sequences)  # not before: both fits have the same members
         for target, series in enumerate(_series_of_targets(task, before)):
-            members = self._members(series, series_known, effects[target])
+            members = self._members(series, series_known, effects[target], least[target])
             own = windows[..., task.places[target]].astype("float64")
             predicted = [
                 by_network[..., target] if each.linear is None else each.predict(own, known)
                 for each in members
             ]
-            low, high = forecast_limits(own, spans[target])
+            low, high = limits[target].around(own)
             predicted = np.clip(np.stack(predicted), low, high)
             scale = np.array([typical_change_of(each) for each in series])
             names = tuple(each.name for each in members)
@@ -249,8 +254,16 @@ class EnsembleTrainer:
         series: tuple[np.ndarray, ...],
         known: tuple[np.ndarray, ...],
         effects: TargetEffects,
+        least: float,
     ) -> list[Member]:
-        """The members for a target, the linear ones fitted on its series; the networks last."""
+        """The members for a target, the linear ones fitted on its series; the networks last.
+
+        Args:
+            series, known: of each sequence.
+            effects: of the known columns.
+            least: the least value of the target, in what the series are a part of too: there are
+                members of logarithms if it is positive.
+        """
         window, horizon, seasons = self.layout.window, self.layout.horizon, self.layout.seasons
 
         def fit(values: tuple[np.ndarray, ...]) -> Iterator[LinearForecaster]:
@@ -263,7 +276,6 @@ class EnsembleTrainer:
         if (own := effects.of_values) is not None:
             found = fit(rest(series, own))
             members += [Member(f"{each.name}{WITH_KNOWN}", each, None, own) for each in found]
-        least = min(float(each.min()) for each in series)
         if least > 0:
             logarithms, bound = tuple(map(np.log, series)), least / LARGEST_FALL
             members += [
@@ -335,8 +347,17 @@ def _series_of_targets(task: Task, sequences: Sequences) -> list[tuple[np.ndarra
     return [tuple(each[:, place] for each in values) for place in task.places]
 
 
-def _spans_of_targets(task: Task, sequences: Sequences) -> list[float]:
-    """For each target, the range of its values in one sequence; 0 for several of unlike size."""
+def _least_of_targets(task: Task, sequences: Sequences) -> list[float]:
+    """For each target, its least value."""
+    return [min(float(each.min()) for each in own) for own in _series_of_targets(task, sequences)]
+
+
+def _limits_of_targets(task: Task, sequences: Sequences) -> list[Limits]:
+    """For each target, the limits of its forecasts; of several sequences, which may be of unlike
+    size, no range counts but that of a window.
+    """
+    floors = [0.0 if least >= 0 else -np.inf for least in _least_of_targets(task, sequences)]
     if len(sequences) > 1:
-        return [0.0 for _ in task.targets]
-    return [float(np.ptp(own)) for (own,) in _series_of_targets(task, sequences)]
+        return [Limits(0.0, floor) for floor in floors]
+    series = (own for (own,) in _series_of_targets(task, sequences))
+    return [Limits(float(np.ptp(own)), each) for own, each in zip(series, floors, strict=True)]

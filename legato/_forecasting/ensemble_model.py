@@ -70,6 +70,48 @@ class Member:
         return self.least is not None, self.effects is not None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What limits the forecasts of a target's members, beside the window: see ``around``.
+
+    Attributes:
+        span: the least range of values that counts, so that a window without a change allows
+            others.
+        floor: 0 if the target was never negative, else minus infinity.
+    """
+
+    span: float = 0.0
+    floor: float = -np.inf
+
+    def around(self, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest forecast of a member after some windows, (windows, 1) each.
+
+        A forecast leaves the range of its window by at most ``MOST_RANGES`` times that range. So a
+        member that multiplies its errors, as an autoregression or the exponential of a logarithm
+        can, does not outweigh all others. Nor is it below the floor, unless the window is.
+
+        Args:
+            windows: (windows, steps).
+        """
+        low, high = windows.min(1, keepdims=True), windows.max(1, keepdims=True)
+        reach = MOST_RANGES * np.maximum(high - low, self.span)
+        below = np.where(low >= self.floor, np.maximum(low - reach, self.floor), low - reach)
+        return below, high + reach
+
+    def apply(self, forecasts, series) -> Any:
+        """Limit forecasts (rows, horizon, members) after windows (rows, steps), as layers."""
+        low: Any = keras.ops.min(series, axis=1, keepdims=True)
+        high: Any = keras.ops.max(series, axis=1, keepdims=True)
+        widest: Any = keras.ops.maximum(high - low, self.span)
+        reach = MOST_RANGES * widest
+        below = low - reach
+        if self.floor > -np.inf:
+            floored = keras.ops.maximum(below, self.floor)
+            below = keras.ops.where(low >= self.floor, floored, below)
+        low, high = keras.ops.expand_dims(below, -1), keras.ops.expand_dims(high + reach, -1)
+        return keras.ops.minimum(keras.ops.maximum(forecasts, low), high)
+
+
 def build_ensemble(
     task: Task,
     window: int,
@@ -77,7 +119,7 @@ def build_ensemble(
     members: Sequence[Sequence[Member]],
     weights: Sequence[Mapping[str, float]],
     networks: WindowNetworks | None,
-    spans: Sequence[float] | None = None,
+    limits: Sequence[Limits] | None = None,
     effects: Sequence[KnownEffects | None] | None = None,
 ) -> Model:
     """Build the model: (rows, time steps, inputs) → (rows, horizon × targets), raw numbers.
@@ -92,8 +134,7 @@ def build_ensemble(
         members: for each target, its forecasters.
         weights: for each target, the weights of its members by name.
         networks: the trained networks; None if no member is one.
-        spans: for each target, the range of values that limits its forecasts even where its window
-            has a smaller one; see ``forecast_limits``. None: only that of the window.
+        limits: of the forecasts of each target; None: only the window limits them.
         effects: for each target, the effects without which the networks forecast it; None: none.
     """
     inputs: Any = keras.Input((None, len(task.inputs)), name="steps")
@@ -123,7 +164,7 @@ def build_ensemble(
             own_weight = [weight[each.name] for each in own if each.linear is None]
             kernel.append(own_weight or [0.0])  # 0 if only another target has the networks
         stacked = layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
-        limited = _limit(stacked, series, 0.0 if spans is None else spans[at])
+        limited = (Limits() if limits is None else limits[at]).apply(stacked, series)
         found.append(_constant_dense(limited, f"weights{suffix}", np.array(kernel)))
     answers = layers.Concatenate()(found) if len(found) > 1 else found[0]
     forecast = layers.Reshape((-1,), name="forecast")(answers)
@@ -158,32 +199,6 @@ def _effect_layers(effects: KnownEffects, series, known) -> Any:
         change: Any = keras.ops.absolute(series[:, 1:] - series[:, :-1])
         found = found * keras.ops.mean(change, axis=1, keepdims=True)
     return found
-
-
-def forecast_limits(windows: np.ndarray, span: float) -> tuple[np.ndarray, np.ndarray]:
-    """The least and the largest forecast of a member after some windows, (windows, 1) each.
-
-    A forecast leaves the range of its window by at most ``MOST_RANGES`` times that range. So a
-    member that multiplies its errors, as an autoregression or the exponential of a logarithm can,
-    does not outweigh all others.
-
-    Args:
-        windows: (windows, steps).
-        span: the least range that counts, so that a window without a change allows others.
-    """
-    low, high = windows.min(1, keepdims=True), windows.max(1, keepdims=True)
-    reach = MOST_RANGES * np.maximum(high - low, span)
-    return low - reach, high + reach
-
-
-def _limit(forecasts, series, span: float) -> Any:
-    """Limit forecasts (rows, horizon, members) as ``forecast_limits`` says, as layers."""
-    low: Any = keras.ops.min(series, axis=1, keepdims=True)
-    high: Any = keras.ops.max(series, axis=1, keepdims=True)
-    widest: Any = keras.ops.maximum(high - low, span)
-    reach = MOST_RANGES * widest
-    low, high = keras.ops.expand_dims(low - reach, -1), keras.ops.expand_dims(high + reach, -1)
-    return keras.ops.minimum(keras.ops.maximum(forecasts, low), high)
 
 
 def _fill_padding(inputs, pad: float) -> Any:

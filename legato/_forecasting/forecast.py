@@ -179,3 +179,27 @@ def free_name(taken: set, *names: str) -> str:
     name = next(each for each in itertools.chain(names, numbered) if each not in taken)
     taken.add(name)
     return name
+
+
+def describe_reach(steps: int, horizon: int) -> tuple[str, ...]:
+    """A note on steps ahead that a model was neither trained for nor scored on."""
+    if steps <= horizon:
+        return ()
+    return (
+        f"The model was trained and scored for {counted(horizon, 'step')} ahead; beyond, forecasts "
+        f"are made from forecasts, and errors grow: to forecast {steps:,} steps directly, and have "
+        f"their score, train with --horizon {steps}.",
+    )
+
+
+def describe_lost(names: tuple[str, ...], found: np.ndarray) -> tuple[str, ...]:
+    """A note on forecasts (sequences, steps, targets) that grew beyond all numbers."""
+    lost = np.asarray(np.isnan(found).any(-1))
+    if not lost.any():
+        return ()
+    which = int(np.argmax(lost.any(1)))
+    return (
+        f"Sequence {names[which]!r} has no forecast from step {int(np.argmax(lost[which])) + 1:,} "
+        "on: made from forecasts, it grew beyond the largest number of 32 bits. Ask for fewer "
+        "steps, or train with as many (--horizon).",
+    )

@@ -11,10 +11,14 @@ absolute error as a measure of the standard deviation, with as many degrees of f
 independent. Of ``MANY`` and more, the ends are quantiles of the errors (split conformal intervals,
 ``residual_quantiles``), whatever their distribution.
 
+Of what was never negative, no end lies below 0 (``find_floors``): what happens there is no less
+covered by an interval that is cut off.
+
 Beyond the last step with ``MIN_ERRORS`` errors, the widest interval before is widened by the square
 root of the steps ahead, as the errors of a random walk grow.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -104,7 +108,11 @@ class Intervals:
         return int(np.flatnonzero(there)[-1]) + 1 if there.any() else 0
 
     def around(
-        self, values: np.ndarray, scale: np.ndarray, levels: tuple[float, ...] = LEVELS
+        self,
+        values: np.ndarray,
+        scale: np.ndarray,
+        levels: tuple[float, ...] = LEVELS,
+        floors: np.ndarray | None = None,
     ) -> np.ndarray:
         """The ends (levels, 2, sequences, steps, targets) around forecasts; NaN where unknown.
 
@@ -112,26 +120,32 @@ class Intervals:
             values: (sequences, steps, targets), the forecasts.
             scale: (sequences, targets), the usual change of each sequence.
             levels: the coverage of each interval, above 0 and at most the largest of ``levels``.
+            floors: (sequences, targets), below which no end lies, unless the forecast does; None:
+                without.
         """
         ends = np.full((len(levels), 2, *values.shape), np.nan)
         for at, level in enumerate(levels):
             relative = _widened(self._ends_of(level), values.shape[1])
             ends[at] = relative[:, None] * scale[:, None] + values
-        return ends
+        return raise_to_floors(ends, values, floors)
 
     def ahead(self, steps: int) -> np.ndarray:
         """The ends of all levels for so many steps ahead, (levels, 2, steps, targets)."""
         return np.stack([_widened(each, steps) for each in self.ends])
 
     def quantiles(
-        self, values: np.ndarray, scale: np.ndarray, quantiles: tuple[float, ...]
+        self,
+        values: np.ndarray,
+        scale: np.ndarray,
+        quantiles: tuple[float, ...],
+        floors: np.ndarray | None = None,
     ) -> np.ndarray:
         """Quantiles (quantiles, sequences, steps, targets) about forecasts; NaN where unknown.
 
         They are ends of intervals, and that at 0.5 is the forecast.
 
         Args:
-            values, scale: as for ``around``.
+            values, scale, floors: as for ``around``.
             quantiles: as ``check_quantiles`` gives them.
 
         Raises:
@@ -145,7 +159,9 @@ class Intervals:
             )
         found = np.empty((len(quantiles), *values.shape))
         for at, (each, level) in enumerate(zip(quantiles, levels, strict=True)):
-            ends = self.around(values, scale, (level,))[0] if level else (values, values)
+            ends = (values, values)
+            if level:
+                ends = self.around(values, scale, (level,), floors)[0]
             found[at] = ends[int(each > 0.5)]
         return found
 
@@ -198,6 +214,34 @@ class Intervals:
             targets, leads = ends.shape[3], max(ends.shape[2] - 1, 0)
             following = np.array(following, float).reshape(leads, targets).clip(-1, 1)
         return cls(ends, np.array(numbers["errors"]), levels, following)
+
+
+def find_floors(
+    values: np.ndarray, lengths: np.ndarray, least: Sequence[float] | None
+) -> np.ndarray | None:
+    """What no target goes below, (sequences, targets): 0, or minus infinity.
+
+    It is 0 where neither the training data nor the sequence has a negative value.
+
+    Args:
+        values: (time steps of all sequences, targets).
+        lengths: (sequences,).
+        least: the least value of each target in training; None: it is not known.
+    """
+    if least is None:
+        return None
+    own = np.minimum.reduceat(values, np.cumsum(lengths) - lengths, axis=0)
+    return np.where(np.minimum(own, least) >= 0, 0.0, -np.inf)
+
+
+def raise_to_floors(ends: np.ndarray, values: np.ndarray, floors: np.ndarray | None) -> np.ndarray:
+    """Ends or paths (…, sequences, steps, targets), none below its floor.
+
+    Where a forecast in ``values`` (sequences, steps, targets) is below it, none is below that.
+    """
+    if floors is None:
+        return ends
+    return np.maximum(ends, np.minimum(floors[:, None], values))
 
 
 def independent_errors(

@@ -80,6 +80,11 @@ def check_known(known: dict[str, Any], task: Task) -> None:
         _check("seen", is_count(steps, 0) and _are_texts(digests))
     Covariates.from_numbers(known.get("covariates"))  # absent from older files
     _check("refit", isinstance(known.get("refit", False), bool))  # absent from older files
+    least = known.get("least")  # absent from older files
+    if least is not None:
+        count = len(task.targets) if task.kind == "forecast" else 0
+        _check("least", isinstance(least, list) and len(least) == count)
+        _check("least", all(isinstance(each, (int, float)) for each in least))
     if "intervals" in known:
         Intervals.from_numbers(known["intervals"])
 

@@ -13,17 +13,22 @@ interval of the widest level.
 import numpy as np
 
 from legato._errors import InputError
-from legato._forecasting.prediction_intervals import Intervals
+from legato._forecasting.prediction_intervals import Intervals, raise_to_floors
 
 
 def draw_paths(
-    intervals: Intervals, values: np.ndarray, scale: np.ndarray, count: int, seed: int | None
+    intervals: Intervals,
+    values: np.ndarray,
+    scale: np.ndarray,
+    count: int,
+    seed: int | None,
+    floors: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw paths (paths, sequences, steps, targets); NaN where intervals are unknown.
 
     Args:
         intervals: of the model.
-        values, scale: as for ``Intervals.around``.
+        values, scale, floors: as for ``Intervals.around``.
         count: number of paths.
         seed: random seed; None: a new one.
 
@@ -48,7 +53,7 @@ def draw_paths(
         for target in range(values.shape[2]):
             own = scores[:, :, step, target]
             found[:, :, step, target] = np.interp(own, marks, ends[:, step, target])
-    return values + found * scale[:, None]
+    return raise_to_floors(values + found * scale[:, None], values, floors)
 
 
 def _draw_scores(

@@ -22,6 +22,13 @@ import numpy as np
 from legato._errors import InputError
 from legato._forecasting.backtest import estimate_intervals, fingerprint_training
 from legato._forecasting.covariates import Covariates, describe_covariates
+from legato._forecasting.data_facts import (
+    data_facts,
+    label_counts,
+    least_values,
+    note_filled_targets,
+    note_lacking_origins,
+)
 from legato._forecasting.ensemble import EnsembleTrainer, Layout, default_horizon, plan_layout
 from legato._forecasting.label_ensemble import (
     NEEDED,
@@ -32,6 +39,7 @@ from legato._forecasting.label_ensemble import (
 from legato._forecasting.network import Shape
 from legato._forecasting.partition import CROSS_VALIDATION, Partition, split_parts
 from legato._forecasting.search import check_study, find_best_options, import_optuna
+from legato._forecasting.seasons import season_of, seasons_of
 from legato._forecasting.task import Task, infer_task
 from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trained import Trained
@@ -39,7 +47,6 @@ from legato._forecasting.trainer import Trainer
 from legato._forecasting.training_set import plan_lanes
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.wording import counted
-from legato._series.frequency import find_season, format_time
 from legato._series.lanes import Lanes
 from legato._series.reading import read_with_future
 from legato._series.sequences import Sequences
@@ -193,7 +200,8 @@ class Plan:
             "options": self.config.given,
             "season": self.season,
             "origins": config.origins,
-            "label_counts": _label_counts(task, training),
+            "label_counts": label_counts(task, training),
+            "least": least_values(task, training),
             "seen": fingerprint_training(task, self._sequences, stops),
             "data": self.data,
             "training": {**self.config.training, **record, "course": course},
@@ -352,10 +360,10 @@ def _plan_sequences(
         framing = config.framing or "chunks"
         layers = config.network | config.single_network
         shape = Shape(**layers, stateful=stateful, framing=framing, steps=steps)
-    facts = _data_facts(sequences, parts)
+    facts = data_facts(sequences, parts)
     facts["notes"] += [*notes, *task.unseen_labels(sequences), *parts.notes]
-    facts["notes"] += _filled_targets(sequences, task, layout is not None)
-    facts["notes"] += _lacking_origins(config, parts, sequences.lengths, task.horizon)
+    facts["notes"] += note_filled_targets(sequences, task, layout is not None)
+    facts["notes"] += note_lacking_origins(config, parts, sequences.lengths, task.horizon)
     return Plan(
         task,
         shape,
@@ -417,34 +425,6 @@ def _too_short(sequences: Sequences, horizon: int | None) -> str:
     )
 
 
-def _filled_targets(sequences: Sequences, task: Task, is_ensemble: bool) -> list[str]:
-    """A note on values of the targets that were filled in, if there are any."""
-    count = int(sequences.filled_in(each.name for each in task.targets).sum())
-    if not count or task.whole:
-        return []
-    them = f"{counted(count, 'step')} whose target was filled in"
-    if is_ensemble:
-        return [
-            f"Not scored: {them}. The ensemble learns from them as if they were known; a single "
-            "network (--framing chunks) does not."
-        ]
-    return [f"Neither learnt nor scored as targets: {them}. As inputs they are as filled in."]
-
-
-def _lacking_origins(
-    config: TrainConfig, parts: Partition, lengths: np.ndarray, horizon: int
-) -> list[str]:
-    """A note if there are fewer origins than were asked for."""
-    first = np.where(parts.stops < lengths, np.maximum(parts.stops, 1), lengths)
-    there = int(np.maximum(lengths - first - horizon + 1, 0).sum())
-    if not config.origins or there >= config.origins:
-        return []
-    return [
-        f"{counted(config.origins, 'origin')} were asked for, and the test part has {there:,} with "
-        f"{counted(horizon, 'step')} after them: a longer one (--test) gives more."
-    ]
-
-
 def _check_not_given(reading: dict[str, Any]) -> None:
     """Raise an InputError if options of ``legato.read`` come with sequences already read."""
     given = [name for name, value in reading.items() if value and value not in ("error", "mean")]
@@ -453,63 +433,3 @@ def _check_not_given(reading: dict[str, Any]) -> None:
             f"The data are Sequences, which were read already, so {', '.join(given)} cannot be "
             "given here: give it to legato.read, or give train the file itself."
         )
-
-
-def _label_counts(task: Task, training: Sequences) -> list[int]:
-    """How often each label is the right answer in the training part."""
-    if task.kind == "forecast":
-        return []
-    labels, there = task.answers_of(training)
-    if task.whole:
-        there = training.offsets[1:] - 1
-    return np.bincount(labels[there], minlength=len(task.labels)).tolist()
-
-
-def _data_facts(sequences: Sequences, parts: Partition) -> dict[str, Any]:
-    """Facts on the data and their split, as the model's file records them."""
-    lengths, times = sequences.lengths, sequences.clock_times
-    learnt = int(parts.stops.sum())
-    spacing = sequences.spacing
-    return {
-        "source": sequences.source,
-        "sequences": len(sequences),
-        "steps": int(lengths.sum()),
-        "shortest": int(lengths.min()),
-        "longest": int(lengths.max()),
-        "times": None if times is None else [format_time(times.min()), format_time(times.max())],
-        "spacing": None if spacing is None else str(spacing),
-        "notes": list(sequences.notes),
-        "split": parts.by,
-        "learnt_steps": learnt,
-        "test_steps": int(lengths.sum()) - learnt,
-    }
-
-
-def seasons_of(
-    sequences: Sequences, training: Sequences, task: Task, season: int | None
-) -> tuple[int, ...]:
-    """The seasons in time steps: as given, by the spacing of the times, or as the targets show.
-
-    Args:
-        sequences: the data, whose times count.
-        training: the part of it in which a season may be looked for.
-        task: the task, whose first target is looked at.
-        season: as given; 0 or 1: none.
-    """
-    if season is not None:
-        return (season,) if season > 1 else ()
-    spacing = sequences.spacing
-    if spacing is not None and spacing.unit:
-        return spacing.seasons
-    longest = int(training.lengths.argmax())
-    values = training.of(longest)[:, training.place(task.targets[0].name)]
-    found = find_season(values)
-    return () if found is None else (found,)
-
-
-def season_of(sequences: Sequences, season: int | None) -> int | None:
-    """Time steps of the season: as given (0 or 1: none), or by the spacing of the times."""
-    if season is not None:
-        return season if season > 1 else None
-    spacing = sequences.spacing
-    return spacing.season if spacing else None

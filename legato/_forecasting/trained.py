@@ -25,10 +25,10 @@ from legato._forecasting.backtest_result import Backtest, LabelBacktest
 from legato._forecasting.classification import Labelled
 from legato._forecasting.covariates import Covariates
 from legato._forecasting.diagnostics import Diagnostics, diagnose
-from legato._forecasting.forecast import Forecast
+from legato._forecasting.forecast import Forecast, describe_lost, describe_reach
 from legato._forecasting.forecast_metrics import Scores
 from legato._forecasting.network import Shape
-from legato._forecasting.prediction_intervals import Intervals, check_quantiles
+from legato._forecasting.prediction_intervals import Intervals, check_quantiles, find_floors
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.record_checks import check_known, check_shape, check_task
 from legato._forecasting.sample_paths import draw_paths
@@ -38,7 +38,6 @@ from legato._models.saving import set_training_record, training_record
 from legato._platform.checks import check_count, check_seed
 from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
-from legato._platform.wording import counted
 from legato._series.frame_layout import FrameLayout
 from legato._series.future_rows import FutureRows
 from legato._series.missing_values import MissingValueError
@@ -290,14 +289,16 @@ class Trained(Predictor):
         found = self.predict_ahead(inputs, sequences.lengths, steps, known)
         self._check_answered(sequences, found[:, 0, 0])
         ends, values, drawn = None, None, None
-        notes = _describe_reach(steps, task.horizon)
-        notes += _describe_lost(sequences.names, found)
+        notes = describe_reach(steps, task.horizon)
+        notes += describe_lost(sequences.names, found)
         if "intervals" in self.known:
             intervals = Intervals.from_numbers(self.known["intervals"])
             scale = self._usual_change(sequences)
-            ends = intervals.around(found, scale)
-            values = intervals.quantiles(found, scale, asked) if asked else None
-            drawn = draw_paths(intervals, found, scale, paths, seed) if paths else None
+            least = self.known.get("least")  # absent from older files
+            floors = find_floors(self.truth(sequences), sequences.lengths, least)
+            ends = intervals.around(found, scale, floors=floors)
+            values = intervals.quantiles(found, scale, asked, floors) if asked else None
+            drawn = draw_paths(intervals, found, scale, paths, seed, floors) if paths else None
             notes += intervals.notes(steps)
         else:
             notes += (_NO_INTERVALS,)
@@ -468,30 +469,6 @@ class Trained(Predictor):
                 f"{self.task.kind}, or train another with task={kind!r} (--task)."
             )
         return self.task
-
-
-def _describe_reach(steps: int, horizon: int) -> tuple[str, ...]:
-    """A note on steps ahead that a model was neither trained for nor scored on."""
-    if steps <= horizon:
-        return ()
-    return (
-        f"The model was trained and scored for {counted(horizon, 'step')} ahead; beyond, forecasts "
-        f"are made from forecasts, and errors grow: to forecast {steps:,} steps directly, and have "
-        f"their score, train with --horizon {steps}.",
-    )
-
-
-def _describe_lost(names: tuple[str, ...], found: np.ndarray) -> tuple[str, ...]:
-    """A note on forecasts (sequences, steps, targets) that grew beyond all numbers."""
-    lost = np.asarray(np.isnan(found).any(-1))
-    if not lost.any():
-        return ()
-    which = int(np.argmax(lost.any(1)))
-    return (
-        f"Sequence {names[which]!r} has no forecast from step {int(np.argmax(lost[which])) + 1:,} "
-        "on: made from forecasts, it grew beyond the largest number of 32 bits. Ask for fewer "
-        "steps, or train with as many (--horizon).",
-    )
 
 
 def _damaged_record(path, how: str) -> str:

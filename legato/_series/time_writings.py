@@ -280,7 +280,8 @@ def find_writing(
     """How texts are written.
 
     The first text has the writing. Whether days or months come first is known from the first number
-    above 12 in either place; if there is none, ``order`` decides.
+    above 12 in either place; if there is none, ``order`` decides; without it, between points the
+    day comes first, as no country writes months first so.
 
     Args:
         texts: the texts, without surrounding spaces; null where one is missing.
@@ -299,7 +300,7 @@ def find_writing(
         return None
     letters = {name: name for name in found.groupdict() if found[name] is not None}
     if "x" in letters:
-        order = _find_order(known, order)
+        order = _find_order(known, order) or ("day-first" if found["s"] == "." else None)
         if order is None:
             return Undecided(first)
         letters["x"], letters["y"] = ("d", "m") if order == "day-first" else ("m", "d")

@@ -8,7 +8,7 @@ import legato
 from legato import InputError
 from legato._forecasting import window_networks
 from legato._forecasting.ensemble import default_horizon, plan_layout
-from legato._forecasting.ensemble_model import Member, build_ensemble
+from legato._forecasting.ensemble_model import Limits, Member, build_ensemble
 from legato._forecasting.linear_forecasters import LinearForecaster
 from legato._forecasting.task import infer_task
 from legato._forecasting.window_networks import Architecture, WindowNetworks
@@ -243,13 +243,63 @@ def test_a_member_that_explodes_is_limited_by_the_range_of_its_window(rng):
     member = Member("x", LinearForecaster("x", matrix, np.zeros(HORIZON)))
     windows = rng.uniform(5, 15, (4, WINDOW, 1)).astype("float32")
     for span in (0.0, 40.0):
-        model = build_ensemble(task, WINDOW, -99.0, [[member]], [{"x": 1.0}], None, [span])
+        limits = [Limits(span)]
+        model = build_ensemble(task, WINDOW, -99.0, [[member]], [{"x": 1.0}], None, limits)
         first, above, below = model.predict(windows, verbose=0).T
         low, high = windows.min((1, 2)), windows.max((1, 2))
         reach = 10 * np.maximum(high - low, span)
         np.testing.assert_allclose(first, 3 * windows[:, -1, 0], rtol=1e-6)
         np.testing.assert_allclose(above, high + reach, rtol=1e-5)
         np.testing.assert_allclose(below, low - reach, rtol=1e-5)
+
+
+def test_a_target_that_was_never_negative_has_no_negative_forecast_unless_it_is_now(rng):
+    task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
+    matrix = np.zeros((HORIZON, WINDOW))
+    matrix[:, -1] = [1.0, -1.0, -1e9]
+    member = Member("x", LinearForecaster("x", matrix, np.zeros(HORIZON)))
+    windows = rng.uniform(5, 15, (4, WINDOW, 1)).astype("float32")
+    windows[3, 2] = -7
+    limits = Limits(0.0, 0.0)
+    model = build_ensemble(task, WINDOW, -99.0, [[member]], [{"x": 1.0}], None, [limits])
+    found = model.predict(windows, verbose=0)
+    assert not found[:3, 1:].any()
+    assert (found[3, 1:] < 0).all()
+    series = windows[..., 0].astype(float)
+    expected = np.clip(member.predict(series), *limits.around(series))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_counts_have_neither_negative_forecasts_nor_negative_ends(tmp_path):
+    """Six steps ahead of a count that falls, on average, and rarely is above 0."""
+    rng = np.random.default_rng(1)
+    counts = {"v": rng.poisson(np.linspace(6, 0.1, 90)).astype(float)}
+    trained = legato.train(counts, **OPTIONS)
+    trained.save(tmp_path / "counts.keras")
+    trained = legato.Trained.load(tmp_path / "counts.keras")
+    found = trained.forecast(counts, 6, quantiles=[0.05, 0.9], paths=50, seed=1)
+    assert found.values.min() >= 0
+    for each in (found.ends, found.quantile_values, found.paths):
+        assert each is not None
+        assert each.min() == 0
+        assert each.max() > 0.5
+    ends = trained.diagnose({"v": [*counts["v"], *counts["v"][:20]]}).ends
+    assert ends is not None
+    assert ends.min() == 0
+    below = {"v": counts["v"] - 1.0}  # of another sequence, which may be negative
+    ends = trained.forecast(below).ends
+    assert ends is not None
+    assert ends.min() < 0
+
+
+def test_members_of_logarithms_are_not_weighed_if_they_cannot_be_fitted_on_everything():
+    grows = np.exp(np.arange(72) * 0.1 + np.sin(np.arange(72) * np.pi / 2))
+    names = [each["name"] for each in members_of(legato.train({"v": grows}, **OPTIONS))]
+    assert any("logarithms" in name for name in names)
+    grows[-1] = 0.0
+    trained = legato.train({"v": grows}, **OPTIONS)
+    assert not any("logarithms" in each["name"] for each in members_of(trained))
+    assert trained.forecast({"v": grows[:-1]}).values.min() > 0.3 * grows[-6:-1].min()
 
 
 def test_a_series_that_takes_off_after_training_gives_no_error_beyond_all_measure():

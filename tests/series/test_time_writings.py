@@ -185,6 +185,16 @@ def test_days_and_months_that_cannot_be_told_apart_are_asked_for():
         legato.read(path, time="t", dates="days")  # pyright: ignore[reportArgumentType]
 
 
+def test_between_points_the_day_comes_first_unless_it_is_said_otherwise():
+    texts = ["01.02.2020", "02.02.2020", "03.02.2020"]
+    days = legato.read({"t": texts, "x": [1.0, 2.0, 3.0]}, time="t")
+    assert days.format_times(days.times_after(1)[0]) == ["04.02.2020"]
+    months = legato.read({"t": texts, "x": [1.0, 2.0, 3.0]}, time="t", dates="month-first")
+    assert (str(months.spacing), str(days.spacing)) == ("1 month", "1 day")
+    told = legato.read({"t": ["01.02.2020", "01.13.2020"], "x": [1.0, 2.0]}, time="t")
+    assert told.times.tolist()[-1] == datetime.datetime(2020, 1, 13)
+
+
 def test_the_order_of_training_is_that_of_a_forecast():
     """A shorter file need not tell what the file of the training told."""
     times = pandas.date_range("2020-01-25", periods=40)

@@ -1,0 +1,78 @@
+"""Facts on the data of a training and on their split, as the model's file records them."""
+
+from typing import Any
+
+import numpy as np
+
+from legato._forecasting.partition import Partition
+from legato._forecasting.task import Task
+from legato._forecasting.train_config import TrainConfig
+from legato._platform.wording import counted
+from legato._series.frequency import format_time
+from legato._series.sequences import Sequences
+
+
+def data_facts(sequences: Sequences, parts: Partition) -> dict[str, Any]:
+    """Facts on the data and their split, as the model's file records them."""
+    lengths, times = sequences.lengths, sequences.clock_times
+    learnt = int(parts.stops.sum())
+    spacing = sequences.spacing
+    return {
+        "source": sequences.source,
+        "sequences": len(sequences),
+        "steps": int(lengths.sum()),
+        "shortest": int(lengths.min()),
+        "longest": int(lengths.max()),
+        "times": None if times is None else [format_time(times.min()), format_time(times.max())],
+        "spacing": None if spacing is None else str(spacing),
+        "notes": list(sequences.notes),
+        "split": parts.by,
+        "learnt_steps": learnt,
+        "test_steps": int(lengths.sum()) - learnt,
+    }
+
+
+def label_counts(task: Task, training: Sequences) -> list[int]:
+    """How often each label is the right answer in the training part."""
+    if task.kind == "forecast":
+        return []
+    labels, there = task.answers_of(training)
+    if task.whole:
+        there = training.offsets[1:] - 1
+    return np.bincount(labels[there], minlength=len(task.labels)).tolist()
+
+
+def least_values(task: Task, training: Sequences) -> list[float]:
+    """The least value of each target; none of labels."""
+    if task.kind != "forecast":
+        return []
+    places = [training.place(column.name) for column in task.targets]
+    return training.values[:, places].min(0).astype(float).tolist()
+
+
+def note_filled_targets(sequences: Sequences, task: Task, is_ensemble: bool) -> list[str]:
+    """A note on values of the targets that were filled in, if there are any."""
+    count = int(sequences.filled_in(each.name for each in task.targets).sum())
+    if not count or task.whole:
+        return []
+    them = f"{counted(count, 'step')} whose target was filled in"
+    if is_ensemble:
+        return [
+            f"Not scored: {them}. The ensemble learns from them as if they were known; a single "
+            "network (--framing chunks) does not."
+        ]
+    return [f"Neither learnt nor scored as targets: {them}. As inputs they are as filled in."]
+
+
+def note_lacking_origins(
+    config: TrainConfig, parts: Partition, lengths: np.ndarray, horizon: int
+) -> list[str]:
+    """A note if there are fewer origins than were asked for."""
+    first = np.where(parts.stops < lengths, np.maximum(parts.stops, 1), lengths)
+    there = int(np.maximum(lengths - first - horizon + 1, 0).sum())
+    if not config.origins or there >= config.origins:
+        return []
+    return [
+        f"{counted(config.origins, 'origin')} were asked for, and the test part has {there:,} with "
+        f"{counted(horizon, 'step')} after them: a longer one (--test) gives more."
+    ]
