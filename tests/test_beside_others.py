@@ -1,4 +1,4 @@
-"""The table of ``docs/from-darts.md`` beside Darts and sktime: each row has a test that shows it."""
+"""The table of ``docs/from-darts.md`` beside Darts and sktime: each row has a test."""
 
 import re
 from pathlib import Path

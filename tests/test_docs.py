@@ -2,8 +2,8 @@
 
 Every fenced ``python`` block of ``README.md`` and of ``docs/*.md`` is run, the blocks of a page in
 order in one namespace, every warning an error, in a folder with the passengers of the examples. A
-``text`` block straight after one is its expected output. A page that begins with ``continues: PAGE``
-is run after that page, in its namespace and folder. Every public name is on the page
+``text`` block straight after one is its expected output. A page that begins with ``continues:
+PAGE`` is run after that page, in its namespace and folder. Every public name is on the page
 ``api.md``, every argument that legato adds to Keras's also on ``state-in-fit.md``, and the site
 builds.
 """
