@@ -1,6 +1,6 @@
 """Test a stateful LSTM in plain Keras on the backend of ``KERAS_BACKEND``, or in legato.
 
-Prints one line for each question of the table in ``index.md``: run ``KERAS_BACKEND=jax python
+Prints one line for each question of the table in ``keras.md``: run ``KERAS_BACKEND=jax python
 docs/elsewhere.py``, the same with ``tensorflow`` and ``torch``, and ``python docs/elsewhere.py
 legato``.
 """
