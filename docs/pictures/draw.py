@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -37,7 +38,7 @@ DARK = {  # a colour on white → the same on black
     BLUE: "#82a6ee",
     ORANGE: "#f0a060",
 }
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 10,
     "svg.fonttype": "none",  # text stays text
