@@ -5,6 +5,7 @@ several, (1, steps, *step). ``sequence_start`` begins it anew before, ``sequence
 after. A request without one is answered from the initial state, a sequence for each row.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,10 +17,11 @@ from starlette.routing import BaseRoute, Route
 
 from legato import __version__
 from legato._errors import InputError
-from legato._serve.served_version import Feed, ServedVersion
+from legato._serve.served_version import ServedVersion
 from legato._serve.service import Service
 from legato._serve.state_bytes import decode_state, encode_state, from_text, to_text
 from legato._serve.stored_streams import digest_of
+from legato._serve.stream_feeds import Feed
 from legato._serve.tensors import (
     decode_json,
     read_request,
@@ -33,7 +35,8 @@ _EXTENSIONS = ["sequence", "binary_tensor_data", "model_repository"]
 
 
 class LoadBody(msgspec.Struct):
-    """What streams do when a model is loaded anew: parameters.streams, "stay" or "carry"."""
+    """What streams do when a model is loaded anew, parameters.streams: "stay", "carry" or
+    "replay"."""
 
     parameters: dict[str, Any] = {}
 
@@ -91,7 +94,7 @@ class _InferenceRoutes:
 
     async def index(self, _: Request) -> Response:
         models = self._service.models.values()
-        found = [(each.name, str(number)) for each in models for number in each.versions]
+        found = [(each.name, str(number)) for each in models for number in list(each.versions)]
         return _json([{"name": n, "version": v, "state": "READY"} for n, v in found])
 
     async def load(self, request: Request) -> Response:
@@ -114,7 +117,10 @@ class _InferenceRoutes:
             {"name": named, "datatype": type_name(each.dtype), "shape": [-1, -1, *each.shape]}
             for named, each in zip(output_names(version), step.outputs, strict=True)
         ]
-        about = {"name": name, "versions": [str(n) for n in self._service.model(name).versions]}
+        about = {
+            "name": name,
+            "versions": [str(n) for n in list(self._service.model(name).versions)],
+        }
         return _json({**about, "platform": "legato", "inputs": inputs, "outputs": outputs})
 
     async def infer(self, request: Request) -> Response:
@@ -135,8 +141,7 @@ class _InferenceRoutes:
         else:
             model = self._service.model(name)
             key = self._service.key(model, request.scope["owner"], str(sequence))
-            xs, steps = _read_sequence(version, arrays)
-            feed = Feed(key, xs, steps, digest_of(asked.id) if asked.id else 0)
+            feed = await self._service.read(model, key, partial(_read_feed, key, asked.id, arrays))
             feed.start = _flag(parameters, "sequence_start")
             feed.end = _flag(parameters, "sequence_end")
             await self._service.feed(model, [feed], request.receive)
@@ -144,7 +149,7 @@ class _InferenceRoutes:
                 raise feed.error
             assert feed.reply is not None
             version, vectors = feed.reply.version, feed.reply.vectors[None]
-            is_bare = steps is None
+            is_bare = feed.steps is None
             about["parameters"] = {"sequence_id": sequence, "steps": feed.reply.steps}
         about["model_version"] = str(version.number)
         outputs = _outputs(version, vectors, sequence in (0, "") and not is_bare)
@@ -181,8 +186,18 @@ def _flag(parameters: dict[str, Any], name: str) -> bool:
     return value
 
 
+def _read_feed(
+    key: str, request: str, arrays: dict[str, np.ndarray], version: ServedVersion
+) -> Feed:
+    """The feed of a sequence."""
+    xs, steps = _read_sequence(arrays, version)
+    feed = Feed(key, xs, steps, digest_of(request) if request else 0, version=version)
+    feed.read = partial(_read_sequence, arrays)
+    return feed
+
+
 def _read_sequence(
-    version: ServedVersion, arrays: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray], version: ServedVersion
 ) -> tuple[tuple[np.ndarray, ...], int | None]:
     """The steps of one sequence, without the axis of rows."""
     step_inputs = version.compiled.model_step.step_inputs

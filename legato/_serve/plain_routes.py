@@ -1,6 +1,7 @@
 """``/v1``: streams by name, fed with JSON."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -14,10 +15,11 @@ from legato._errors import InputError, LegatoError
 from legato._serve.error_statuses import status_of
 from legato._serve.row_codecs import TrainedModelCodec
 from legato._serve.served_model import ServedModel
-from legato._serve.served_version import Feed, Reply, ServedVersion
+from legato._serve.served_version import ServedVersion
 from legato._serve.service import Service, stream_name
 from legato._serve.state_bytes import decode_state, encode_state, from_text, to_text
 from legato._serve.stored_streams import digest_of
+from legato._serve.stream_feeds import Feed, Reply
 from legato._serve.tensors import decode_json, encode_json
 
 _BINARY = "application/octet-stream"
@@ -145,7 +147,7 @@ class _PlainRoutes:
     async def _feed(
         self, model: ServedModel, key: str, body: FeedBody, receive: Receive | None = None
     ) -> dict[str, Any]:
-        feed, by_column = read_feed(model.newest, key, body)
+        feed, by_column = await self._service.read(model, key, partial(read_feed, key, body))
         await self._service.feed(model, [feed], receive)
         if feed.error is not None:
             raise feed.error
@@ -160,7 +162,8 @@ class _PlainRoutes:
             given = None if arrays is None else (arrays[at],)
             try:
                 key = self._service.key(model, owner, body.stream)
-                made.append(read_feed(model.newest, key, body, given))
+                reads = partial(read_feed, key, body, xs=given)
+                made.append(await self._service.read(model, key, reads))
             except LegatoError as error:
                 raise type(error)(f"Stream {body.stream!r}: {error}") from None
         await self._service.feed(model, [feed for feed, _ in made], request.receive)
@@ -225,8 +228,8 @@ class _PlainRoutes:
         found = [
             {
                 "name": model.name,
-                "versions": [str(number) for number in model.versions],
-                "streams_in_memory": sum(len(each.table) for each in model.versions.values()),
+                "versions": [str(number) for number in list(model.versions)],
+                "streams_in_memory": sum(len(each.table) for each in list(model.versions.values())),
             }
             for model in self._service.models.values()
         ]
@@ -268,7 +271,7 @@ class _PlainRoutes:
         newest = model.newest
         weights = None if model.limits.other_weights else newest.weights
         row, steps = decode_state(content, newest.compiled.files.blank, weights)
-        await self._service.do(model, lambda: model.put(key, row, steps))
+        await self._service.do(model, lambda: model.put(key, newest, row, steps))
         return _json({"stream": stream_name(key), "steps": steps})
 
     async def fork(self, request: Request) -> Response:
@@ -290,14 +293,14 @@ class _PlainRoutes:
 
 
 def read_feed(
-    version: ServedVersion, key: str, body: FeedBody, xs: tuple | None = None
+    key: str, body: FeedBody, version: ServedVersion, xs: tuple | None = None
 ) -> tuple[Feed, bool]:
     """A request as a feed, and whether its steps came by names of columns.
 
     Args:
-        version: whose inputs it has.
         key: of the stream.
         body: of the request.
+        version: whose inputs it has.
         xs: its steps, if they were read already.
 
     Raises:
@@ -310,7 +313,13 @@ def read_feed(
         raise InputError("peek leaves a stream as it is: send neither end nor id with it.")
     request = 0 if body.id is None else digest_of(body.id)
     flags = (body.start, body.end, body.peek, body.expected_steps)
-    return Feed(key, xs, steps, request, *flags), by_column
+    feed = Feed(key, xs, steps, request, *flags, version=version)
+    feed.read = partial(_read_for, body)
+    return feed, by_column
+
+
+def _read_for(body: FeedBody, version: ServedVersion) -> tuple[tuple, int | None]:
+    return _read_steps(version, body)[:2]
 
 
 def _read_steps(

@@ -1,32 +1,37 @@
 """A store in Redis or Valkey, which several servers share.
 
-Each stream is a hash, with its replies; all names are one sorted set. A batch is written by one
+Each stream is a hash, with its replies; its history, if it is kept, a sorted set, by the steps that
+each chunk ends at; all names are one sorted set. A batch is written by one
 script, which compares the version of each record with the one that the server had read: a stream
 that another server fed meanwhile is not written, and the caller computes its step again. How safely
 it is kept is up to Redis: with ``appendonly yes``, what was answered survives a kill of Redis, and
 with ``appendfsync always`` a loss of power. With ``appendfsync everysec`` Redis may answer up to
 two seconds before it writes, while its disk is behind. Limits: one server or one primary, no
-cluster, since a script writes many keys.
+cluster, since a script writes many keys. The files of all versions of a model that were ever
+served are kept, in keys that begin with legato:model: (another server may need them).
 """
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
 import redis
 
 from legato._errors import InputError, OutputError, StateError
+from legato._serve.input_history import Chunk
 from legato._serve.stored_streams import Change, StoredStream
 
 _PREFIX = b"legato:stream:"
+_HISTORY = b"legato:history:"
 _NAMES = b"legato:names"
-_FIELDS = (b"row", b"steps", b"version", b"weights", b"recent", b"ended")
-_MOST_MOVED = 1000  # in one call
+_FIELDS = (b"row", b"steps", b"version", b"weights", b"recent", b"ended", b"kept")
+_CHUNK = struct.Struct("<qq")  # after and steps, before its content
 
 # A stream that ended is remembered for an hour, for requests that come again.
 _PUT = """
 local conflicts = {}
 for i = 1, #KEYS do
-  local at = (i - 1) * 9
+  local at = (i - 1) * 13
   local key = 'legato:stream:' .. KEYS[i]
   local version = tonumber(redis.call('HGET', key, 'version') or '0')
   if version ~= tonumber(ARGV[at + 3]) - 1 then
@@ -36,6 +41,14 @@ for i = 1, #KEYS do
                'weights', ARGV[at + 4], 'recent', ARGV[at + 5], 'ended', ARGV[at + 6])
     if ARGV[at + 7] ~= '' then
       redis.call('HSET', key, ARGV[at + 7], ARGV[at + 8])
+    end
+    redis.call('HSET', key, 'kept', ARGV[at + 10])
+    if ARGV[at + 11] ~= '-1' then
+      local history = 'legato:history:' .. KEYS[i]
+      redis.call('ZREMRANGEBYSCORE', history, '-inf', ARGV[at + 11])
+      if ARGV[at + 12] ~= '' then
+        redis.call('ZADD', history, ARGV[at + 12], ARGV[at + 13])
+      end
     end
     if ARGV[at + 9] == '1' then
       redis.call('EXPIRE', key, 3600)
@@ -49,17 +62,13 @@ end
 return conflicts
 """
 
-_MOVE = """
-local moved = 0
-for i = 1, #KEYS do
-  local key = 'legato:stream:' .. KEYS[i]
-  if redis.call('HGET', key, 'weights') == ARGV[1] then
-    redis.call('HSET', key, 'weights', ARGV[2])
-    redis.call('HINCRBY', key, 'version', 1)
-    moved = moved + 1
-  end
+_ADD_MODEL = """
+local number = redis.call('HGET', KEYS[1], 'number')
+if not number then
+  number = redis.call('INCR', KEYS[2])
+  redis.call('HSET', KEYS[1], 'number', number, 'content', ARGV[1])
 end
-return moved
+return tonumber(number)
 """
 
 
@@ -90,7 +99,7 @@ class RedisStore:
             f"{arguments.get('host') or arguments.get('path')}:{arguments.get('port', '')}"
         )
         self._put = self._redis.register_script(_PUT)
-        self._move = self._redis.register_script(_MOVE)
+        self._add_model = self._redis.register_script(_ADD_MODEL)
         self._call(self._redis.ping)
         if force:
             self._check_forces()
@@ -155,6 +164,10 @@ class RedisStore:
                 "" if each.place is None else f"reply{each.place}",
                 each.reply,
                 int(bool(stream.ended)),
+                stream.kept,
+                each.forget,
+                "" if each.chunk is None else each.chunk.after,
+                "" if each.chunk is None else _CHUNK.pack(*each.chunk[:2]) + each.chunk.content,
             ]
         keys = [each.key for each in changes]
         conflicts = self._call(self._put, keys=keys, args=arguments)
@@ -167,10 +180,34 @@ class RedisStore:
             pipeline = self._redis.pipeline(transaction=True)
             for key in keys:
                 pipeline.delete(_PREFIX + key.encode())
+                pipeline.delete(_HISTORY + key.encode())
                 pipeline.zrem(_NAMES, key)
             return pipeline.execute()
 
-        return sum(self._call(delete)[::2])
+        return sum(self._call(delete)[::3])
+
+    def history(self, key: str) -> list[Chunk]:
+        """See ``ServerStore``."""
+        found = self._call(self._redis.zrange, _HISTORY + key.encode(), 0, -1)
+        chunks = []
+        for each in found:
+            after, steps = _CHUNK.unpack_from(each)
+            chunks.append(Chunk(after, steps, each[_CHUNK.size :]))
+        return chunks
+
+    def add_model(self, name: str, weights: str, content: bytes) -> int:
+        """See ``ServerStore``."""
+        keys = [f"legato:model:{name}:{weights}", f"legato:versions:{name}"]
+        return self._call(self._add_model, keys=keys, args=[content])
+
+    def model(self, name: str, weights: str) -> tuple[int, bytes] | None:
+        """See ``ServerStore``."""
+        fields = ["number", "content"]
+        number, content = self._call(self._redis.hmget, f"legato:model:{name}:{weights}", fields)
+        return (int(number), content) if content else None
+
+    def forget_models(self, name: str, weights: str) -> None:
+        """See ``ServerStore``; other servers may have streams of them, so all are kept."""
 
     def keys(self, prefix: str, after: str = "", limit: int = 1000) -> list[str]:
         """See ``ServerStore``."""
@@ -192,14 +229,6 @@ class RedisStore:
         begin, end = b"[" + prefix.encode(), b"[" + prefix.encode() + b"\xff"
         return self._call(self._redis.zlexcount, _NAMES, begin, end)
 
-    def move(self, prefix: str, old: str, new: str) -> int:
-        """See ``ServerStore``."""
-        moved, after = 0, ""
-        while keys := self.keys(prefix, after, _MOST_MOVED):
-            moved += self._call(self._move, keys=keys, args=[old, new])
-            after = keys[-1]
-        return moved
-
     def forget_ended(self, before: float) -> None:
         """See ``ServerStore``; Redis forgets them by itself."""
 
@@ -217,9 +246,10 @@ def _decoded(key: str, record: list) -> StoredStream:
     Raises:
         StateError: something else has written it.
     """
-    row, steps, version, weights, recent, ended = record
+    row, steps, version, weights, recent, ended, kept = record
     try:
-        return StoredStream(row, int(steps), int(version), weights.decode(), recent, float(ended))
+        numbers = int(steps), int(version)
+        return StoredStream(row, *numbers, weights.decode(), recent, float(ended), int(kept))
     except (TypeError, ValueError, AttributeError) as error:
         raise StateError(
             f"The record of {key!r} in Redis is none that legato wrote ({error})."

@@ -15,7 +15,7 @@ from typing import Any
 
 from legato._errors import LegatoError
 from legato._serve.served_model import ServedModel
-from legato._serve.served_version import Feed
+from legato._serve.stream_feeds import Feed
 
 LOG = logging.getLogger("legato.serve")
 _RETRIES = 16  # of a feed that another server was faster than

@@ -23,6 +23,11 @@ class TrainedModelCodec:
         if trained.task.kind == "forecast":
             self.output_names = [column.name for column in trained.task.targets]
 
+    @property
+    def input_columns(self) -> tuple:
+        """The columns of a row, with the numbers that encode their labels."""
+        return tuple(self._trained.task.inputs)
+
     def output_columns(self, names: list[str]) -> list[str]:
         """The columns of the CSV output, given those of the input.
 

@@ -4,102 +4,60 @@ Every feed of a batch is computed first, then written to the store in one call, 
 into the table and answered. All methods are called by one thread, that of ``request_queue``.
 """
 
+import math
 import struct
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from legato._errors import StateError
+from legato._serve.input_history import Arrays, make_chunk
+from legato._serve.row_codecs import TrainedModelCodec
 from legato._serve.stored_streams import (
+    ALL,
     RECENT,
     Change,
     ServerStore,
     StoredStream,
     recent_array,
 )
+from legato._serve.stream_feeds import Feed, Reply
 from legato._streams.batched_steps import feed_one_step, feed_several_steps
 from legato._streams.compiled_steps import CompiledSteps
 from legato._streams.slots import SlotTable
 from legato._streams.store import Name
 
 _EVICTED_SHARE = 16  # a full table lets one of so many streams go, those fed longest ago
-_REPLY = struct.Struct("<qi")  # steps of the stream, and of the request; -1 for a bare step
+_REPLY = struct.Struct("<qii")  # steps of the stream, and of the request, -1 if bare; version
 _DEFAULT_BYTES = 2**30  # of the streams of a version in memory, where no limit is given
-
-
-class Reply(NamedTuple):
-    """What a feed answered.
-
-    Attributes:
-        vectors: (steps, width of the answers), or without an axis of steps for a bare step.
-        steps: how many steps the stream was fed up to there.
-        version: the version of the model that answered.
-        again: whether the request had been answered before.
-    """
-
-    vectors: np.ndarray
-    steps: int
-    version: "ServedVersion"
-    again: bool = False
-
-    @property
-    def answers(self) -> Any:
-        """The answers, nested as the model's outputs."""
-        return self.version.compiled.model_step.answers(self.vectors)
-
-
-@dataclass(slots=True)
-class Feed:
-    """Steps for one stream.
-
-    Attributes:
-        key: of the stream.
-        xs: an array for each input, (steps, *its shape), or without an axis of steps.
-        steps: how many; None for a bare step.
-        request: digest of the request's id; 0 if it has none.
-        start: whether the stream begins anew before.
-        end: whether it ends after.
-        peek: whether it stays as it is.
-        expected: how many steps the stream must have been fed before; None: any.
-        reply: what came of it.
-        error: why nothing did.
-        conflict: whether another server fed the stream at the same time: to be computed again.
-    """
-
-    key: str
-    xs: tuple[np.ndarray, ...]
-    steps: int | None
-    request: int = 0
-    start: bool = False
-    end: bool = False
-    peek: bool = False
-    expected: int | None = None
-    reply: Reply | None = None
-    error: Exception | None = None
-    conflict: bool = False
-
-    @property
-    def is_open(self) -> bool:
-        """Whether nothing has come of it yet."""
-        return self.reply is None and self.error is None
 
 
 class ServedVersion:
     """The weights of a model at one time, and the streams in memory that go on with them.
 
     Args:
-        number: 1 for the first that was loaded, and so on.
+        number: 1 for the first of a model, and so on.
         codec: of rows; has the model.
         compiled: its compiled steps.
         limit: the most streams in memory; None: as many as fit into a GiB.
+        keep_history: how many of the last steps of each stream the store keeps.
+        others: the versions of the model by number, for replies that one of them made.
     """
 
-    def __init__(self, number: int, codec: Any, compiled: CompiledSteps, limit: int | None):
+    def __init__(
+        self,
+        number: int,
+        codec: Any,
+        compiled: CompiledSteps,
+        limit: int | None,
+        keep_history: int,
+        others: "Mapping[int, ServedVersion]",
+    ):
         self.number, self.codec, self.compiled = number, codec, compiled
+        self._keep_history, self._others = keep_history, others
         self.weights = compiled.files.fingerprint()
         self._blank = compiled.files.blank
         self.table = SlotTable(self._blank, 1)
@@ -107,17 +65,37 @@ class ServedVersion:
         self.table.limit = max(1, limit)
         self._recent = np.zeros((0, RECENT), np.uint64)
         self._written = np.zeros(0, np.int64)
+        self._kept = np.zeros(0, np.int32)  # steps in the history
         self._fed_by: deque[tuple[float, int]] = deque()  # times, and the last feed before each
 
     @property
     def bytes_each(self) -> int:
         """Bytes of a stream in memory, its name apart."""
-        return self.table.bytes_each + RECENT * 8 + 8
+        return self.table.bytes_each + RECENT * 8 + 8 + 4
+
+    @property
+    def answer_width(self) -> int:
+        """How many numbers answer a step."""
+        return sum(math.prod(each.shape) for each in self.compiled.model_step.outputs)
+
+    @property
+    def inputs(self) -> Any:
+        """What the numbers of an input mean: equal for versions that can be fed the same."""
+        inputs = self.compiled.model_step.step_inputs.inputs
+        names = [each.name for each in inputs] if len(inputs) > 1 else []
+        takes = [(each.shape, str(each.dtype), each.by_step) for each in inputs]
+        is_trained = isinstance(self.codec, TrainedModelCodec)
+        return names, takes, self.codec.input_columns if is_trained else None
 
     # Records and the table.
 
-    def take(self, records: dict[str, StoredStream]) -> None:
-        """Put records that were read from the store into the table."""
+    def take(self, records: dict[str, StoredStream], stay: Iterable[Name] = ()) -> None:
+        """Put records that were read from the store into the table.
+
+        Args:
+            records: by key.
+            stay: keys of other streams that must not leave memory for them.
+        """
         if not records:
             return
         keys: list[Name] = list(records)
@@ -127,24 +105,28 @@ class ServedVersion:
         rows = np.frombuffer(joined, self._blank.dtype)
         if rows.size != len(keys) * self._blank.size:
             raise StateError("A stored stream has a state of another size: the store was altered.")
-        slots = self._slots_for(keys)
+        slots = self._slots_for(keys, stay)
         steps = np.array([each.steps for each in values], np.int64)
         self.table.put(keys, slots, rows.reshape(len(keys), -1), steps)
-        self._keep(slots, recent_array(values), np.array([each.version for each in values]))
+        written = np.array([each.version for each in values])
+        self._keep(slots, recent_array(values), written, np.array([each.kept for each in values]))
 
-    def _keep(self, slots: np.ndarray, recent: np.ndarray, written: np.ndarray) -> None:
+    def _keep(
+        self, slots: np.ndarray, recent: np.ndarray, written: np.ndarray, kept: np.ndarray
+    ) -> None:
         have, need = len(self._recent), self.table.capacity
         if need > have:
             self._recent = np.concatenate([self._recent, np.zeros((need - have, RECENT), "u8")])
             self._written = np.concatenate([self._written, np.zeros(need - have, "i8")])
-        self._recent[slots], self._written[slots] = recent, written
+            self._kept = np.concatenate([self._kept, np.zeros(need - have, "i4")])
+        self._recent[slots], self._written[slots], self._kept[slots] = recent, written, kept
 
-    def _slots_for(self, keys: Sequence[Name]) -> np.ndarray:
+    def _slots_for(self, keys: Sequence[Name], stay: Iterable[Name] = ()) -> np.ndarray:
         """The slots of streams, after room was made for those that are new."""
         slots = self.table.slots_of(keys)
         over = len(self.table) + int((slots < 0).sum()) - self.table.limit
         if over > 0:
-            self._let_go(max(over, self.table.limit // _EVICTED_SHARE), set(keys))
+            self._let_go(max(over, self.table.limit // _EVICTED_SHARE), {*keys, *stay})
         return slots
 
     def _let_go(self, count: int, but: set[Name]) -> None:
@@ -174,6 +156,7 @@ class ServedVersion:
             int(self._written[slot[0]]),
             self.weights,
             self._recent[slot[0]].tobytes(),
+            kept=int(self._kept[slot[0]]),
         )
 
     # Feeding.
@@ -207,10 +190,12 @@ class ServedVersion:
         """Compute feeds of different streams, write them to the store, and answer them."""
         slots = self._slots_for([each.key for each in feeds])
         recent = np.zeros((len(feeds), RECENT), np.uint64)
-        written = np.zeros(len(feeds), np.int64)
+        written, kept = np.zeros(len(feeds), np.int64), np.zeros(len(feeds), np.int64)
         known = slots >= 0
         recent[known], written[known] = self._recent[slots[known]], self._written[slots[known]]
         starts = np.array([each.start for each in feeds])
+        goes_on = known & ~starts
+        kept[goes_on] = self._kept[slots[goes_on]]
         before = np.where(starts, -1, slots)
         steps = self.table.steps(before)
         new = self._find_new(feeds, recent, steps, store)
@@ -222,7 +207,21 @@ class ServedVersion:
         steps += [1 if each.steps is None else each.steps for each in feeds]
         for each, answer, count in zip(feeds, vectors, steps.tolist(), strict=True):
             each.reply = Reply(answer, count, self)
-        self._write(feeds, slots, rows, steps, recent, written, store)
+        self._write(feeds, slots, rows, steps, recent, written, kept[new], store)
+
+    def replay(self, histories: Sequence[Sequence[tuple[Arrays, int]]]) -> np.ndarray:
+        """The states of new streams that were fed histories, (streams, width).
+
+        Args:
+            histories: of each the feeds: arrays for each input, and the number of steps.
+        """
+        rows = np.repeat(self._blank[None], len(histories), axis=0)
+        for turn in range(max(map(len, histories), default=0)):
+            left = [at for at, feeds in enumerate(histories) if turn < len(feeds)]
+            given = _GivenRows(rows[left], self._blank)
+            feeds: list[tuple[Arrays, int | None]] = [*(histories[at][turn] for at in left)]
+            rows[left], _ = feed_several_steps(self.compiled, given, np.arange(len(left)), feeds)
+        return rows
 
     def _find_new(
         self, feeds: Sequence[Feed], recent: np.ndarray, steps: np.ndarray, store: ServerStore
@@ -238,8 +237,11 @@ class ServedVersion:
                     "This request was answered before, and its reply is lost: the store was "
                     "altered. Ask for the stream's state."
                 )
-            else:
+                continue
+            try:
                 feeds[at].reply = self._decode_reply(kept)
+            except StateError as error:
+                feeds[at].error = error
         new = ~again
         for at in np.flatnonzero(new).tolist():
             expected = feeds[at].expected
@@ -281,17 +283,26 @@ class ServedVersion:
         steps: np.ndarray,
         recent: np.ndarray,
         written: np.ndarray,
+        kept: np.ndarray,
         store: ServerStore,
     ) -> None:
         """Write feeds that are no peeks to the store, then to the table."""
-        kept = np.array([at for at, each in enumerate(feeds) if not each.peek], int)
-        if not len(kept):
+        moved = np.array([at for at, each in enumerate(feeds) if not each.peek], int)
+        if not len(moved):
             return
         written = written + 1
         places = written % RECENT
         now, changes = time.time(), []
-        for at in kept:
-            each, place = feeds[at], None
+        for at in moved:
+            each, place, forget, chunk = feeds[at], None, -1, None
+            if self._keep_history and not each.end:
+                inputs = self.compiled.model_step.step_inputs.inputs
+                most, after = self._keep_history, int(steps[at])
+                chunk = make_chunk(inputs, each.xs, each.steps, after, most)
+                forget = max(0, after - most) if kept[at] else ALL  # else they are of another life
+                kept[at] = min(kept[at] + chunk.steps, most)
+            else:
+                forget, kept[at] = (ALL if self._keep_history else -1), 0
             if each.request:
                 place = int(places[at])
                 recent[at, place] = each.request
@@ -303,35 +314,40 @@ class ServedVersion:
                 self.weights,
                 recent[at].tobytes(),
                 now if each.end else 0.0,
+                int(kept[at]),
             )
             reply = b"" if place is None else self._encode_reply(each)
-            changes.append(Change(each.key, record, place, reply))
+            changes.append(Change(each.key, record, place, reply, forget, chunk))
         conflicts = store.put(changes)
-        for at in kept:
+        for at in moved:
             each = feeds[at]
             if each.key in conflicts:
                 each.conflict, each.reply = True, None
             if (each.end or each.conflict) and each.key in self.table:
                 self.table.drop(each.key)
-        on = [at for at in kept if not (feeds[at].end or feeds[at].conflict)]
+        on = [at for at in moved if not (feeds[at].end or feeds[at].conflict)]
         if on:
             keys: list[Name] = [feeds[at].key for at in on]
             into = slots[on]
             self.table.put(keys, into, rows[on], steps[on])
-            self._keep(into, recent[on], written[on])
+            self._keep(into, recent[on], written[on], kept[on])
 
-    @staticmethod
-    def _encode_reply(feed: Feed) -> bytes:
+    def _encode_reply(self, feed: Feed) -> bytes:
         assert feed.reply is not None
         count = -1 if feed.steps is None else feed.steps
-        return _REPLY.pack(feed.reply.steps, count) + feed.reply.vectors.tobytes()
+        return _REPLY.pack(feed.reply.steps, count, self.number) + feed.reply.vectors.tobytes()
 
-    def _decode_reply(self, kept: bytes) -> Reply:
-        steps, count = _REPLY.unpack_from(kept)
-        vectors = np.frombuffer(kept, self._blank.dtype, offset=_REPLY.size)
-        if count >= 0:
-            vectors = vectors.reshape(count, -1)
-        return Reply(vectors, steps, self, again=True)
+    def _decode_reply(self, reply: bytes) -> Reply:
+        steps, count, number = _REPLY.unpack_from(reply)
+        version = self._others.get(number, self)
+        vectors = np.frombuffer(reply, version._blank.dtype, offset=_REPLY.size)
+        shape = (version.answer_width,) if count < 0 else (count, version.answer_width)
+        if vectors.size != math.prod(shape):
+            raise StateError(
+                f"This request was answered before, by version {number}, which is not loaded any "
+                "more. Ask for the stream's state."
+            )
+        return Reply(vectors.reshape(shape), steps, version, again=True)
 
 
 class _GivenRows:

@@ -3,30 +3,32 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from legato._errors import InputError, StateError
+from legato._errors import InputError, LegatoError, StateError
 from legato._serve.api_keys import ApiKeys
+from legato._serve.model_files import load_model_file
 from legato._serve.request_queue import OverloadError, RequestQueue, Work
-from legato._serve.row_codecs import PlainModelCodec, TrainedModelCodec
-from legato._serve.served_model import SEPARATOR, ServedModel
-from legato._serve.served_version import Feed, ServedVersion
+from legato._serve.served_model import SEPARATOR, NoStreamError, ServedModel
+from legato._serve.served_version import ServedVersion
 from legato._serve.server_metrics import ServerMetrics
 from legato._serve.sqlite_store import SqliteStore
 from legato._serve.stored_streams import ServerStore, WriteBehind
-from legato._streams.model_methods import compiled_steps_of
+from legato._serve.stream_feeds import Feed
+from legato._serve.version_moves import move_streams
 
+Result = TypeVar("Result")
 DURABILITIES = ("memory", "write", "fsync")
 _ENDED_SECONDS = 3600.0  # that the replies of a stream that ended are kept
-_COMPILED_SIZES = tuple(1 << power for power in range(7))  # batches, before the first request
 _MOST_EVENTS = 256  # that wait for one listener
 _WATCHED = 64  # waiting steps from which on it is seen to that the clients are there still
 _MAX_NAME = 256  # characters of a stream's name
@@ -52,6 +54,7 @@ class ServeConfig:
         streams_per_key: the most streams of one owner; None: any.
         api_key_file: see ``ApiKeys``.
         other_weights: see ``ServedModel``.
+        keep_history: how many of the last steps of each stream the store keeps.
     """
 
     models: tuple[tuple[str, str], ...]
@@ -69,6 +72,7 @@ class ServeConfig:
     streams_per_key: int | None = None
     api_key_file: str | None = None
     other_weights: bool = False
+    keep_history: int = 0
 
 
 class UnknownModelError(InputError):
@@ -89,31 +93,6 @@ def open_store(config: ServeConfig) -> ServerStore:
     return WriteBehind(store) if config.durability == "memory" else store
 
 
-def load_version(path: Path) -> tuple[Any, Any]:
-    """The codec and the compiled steps of a model file.
-
-    Raises:
-        InputError: it is no model.
-        UnsupportedError, StateError: the model cannot be fed step by step.
-    """
-    from legato import Trained, load_model
-
-    try:
-        trained = Trained.load(path)
-    except InputError:
-        model = load_model(path)  # raises the same again if it is no model
-        compiled = compiled_steps_of(model, "auto", None)
-        codec: Any = PlainModelCodec(model.stream())
-    else:
-        lookback = {"window": "auto", "pad": None, **trained.lookback}
-        compiled = compiled_steps_of(trained.model, **lookback)
-        codec = TrainedModelCodec(trained)
-    if not compiled.takes_any_batch:
-        compiled.compile(_COMPILED_SIZES)
-    compiled.compile()
-    return codec, compiled
-
-
 class Service:
     """The models of a server and their streams.
 
@@ -127,12 +106,12 @@ class Service:
     def __init__(self, config: ServeConfig):
         self.config = config
         self.keys = ApiKeys.read(Path(config.api_key_file)) if config.api_key_file else ApiKeys()
-        loaded = [(name, Path(path), load_version(Path(path))) for name, path in config.models]
+        loaded = [(name, Path(path), load_model_file(Path(path))) for name, path in config.models]
         self.store = open_store(config)
         self.models: dict[str, ServedModel] = {}
-        for name, path, (codec, compiled) in loaded:
+        for name, path, each in loaded:
             model = ServedModel(name, path, self.store, config)
-            model.add(codec, compiled)
+            self.store.forget_models(name, model.add(each).weights)
             self.models[name] = model
         self.metrics = ServerMetrics(self.counts)
         self.stored = self.store.count()
@@ -151,7 +130,8 @@ class Service:
 
     def counts(self) -> dict[str, float]:
         """What is measured when it is asked for."""
-        versions = [each for model in self.models.values() for each in model.versions.values()]
+        models = self.models.values()
+        versions = [each for model in models for each in list(model.versions.values())]
         return {
             "memory": sum(len(each.table) for each in versions),
             "stored": self.stored,
@@ -210,7 +190,7 @@ class Service:
         if not number.isascii() or not number.isdigit() or int(number) not in model.versions:
             raise UnknownModelError(
                 f"Model {name!r} has no version {number!r}; it has "
-                f"{', '.join(map(str, model.versions))}."
+                f"{', '.join(map(str, list(model.versions)))}."
             )
         return model.versions[int(number)]
 
@@ -219,23 +199,36 @@ class Service:
 
         Args:
             name: of the model.
-            streams: what streams that live do: "stay" with the version that they began with, or
-                "carry" their states over to the new one.
+            streams: what streams that live do: "stay" with the version that they began with,
+                "carry" their states over to the new one, or "replay" their histories to it.
 
         Raises:
-            InputError: the file is no model, or ``streams`` is neither.
+            InputError: the file is no model, ``streams`` is none of these, or no history is kept.
         """
-        if streams not in ("stay", "carry"):
-            raise InputError(f"streams is {streams!r}; 'stay' or 'carry' was expected.")
+        if streams not in ("stay", "carry", "replay"):
+            raise InputError(f"streams is {streams!r}; 'stay', 'carry' or 'replay' was expected.")
+        if streams == "replay" and not self.config.keep_history:
+            raise InputError(
+                "streams is 'replay', and the server keeps no history: start it with "
+                "--keep-history, or carry the states over."
+            )
         model = self.model(name)
-        codec, compiled = await asyncio.to_thread(load_version, model.path)
+        loaded = await asyncio.to_thread(load_model_file, model.path)
 
-        def take_in() -> dict[str, Any]:
-            version = model.add(codec, compiled)
-            moved = model.carry_over() if streams == "carry" else 0
-            return {"version": str(version.number), "streams_moved": moved}
+        version = await self.do(model, partial(model.add, loaded))
+        done = {"version": str(version.number), "streams_moved": 0}
+        if streams != "stay":
+            done |= await self._move(model, streams == "replay")
+        return done
 
-        return await self.do(model, take_in)
+    async def _move(self, model: ServedModel, is_replay: bool) -> dict[str, int]:
+        """Move all streams, between the batches of requests."""
+        moved = left = 0
+        after: str | None = ""
+        while after is not None:
+            page = await self.do(model, partial(move_streams, model, is_replay, after))
+            moved, left, after = moved + page.moved, left + page.left, page.last
+        return {"streams_moved": moved, "streams_left": left}
 
     # Streams.
 
@@ -314,6 +307,31 @@ class Service:
         except OverloadError:
             self.metrics.refused("queue")
             raise
+
+    async def read(
+        self, model: ServedModel, key: str, read: Callable[[ServedVersion], Result]
+    ) -> Result:
+        """Read what came for a stream, as the version takes it that the stream goes on with.
+
+        Args:
+            model: whose stream.
+            key: of the stream.
+            read: reads it as a version takes it.
+
+        Raises:
+            LegatoError: it does not fit.
+        """
+        newest = model.newest
+        try:
+            return read(newest)
+        except LegatoError:  # an older version may take it
+            try:
+                _, version = await self.do(model, partial(model.record, key))
+            except (NoStreamError, StateError):
+                version = newest
+            if version is newest:
+                raise
+        return read(version)
 
     async def names(
         self, model: ServedModel, owner: str, after: str = "", limit: int = 1000

@@ -12,20 +12,29 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from legato._errors import OutputError, StateError
+from legato._serve.input_history import Chunk
 from legato._serve.stored_streams import Change, StoredStream
 
-_FORMAT = 1  # SQLite's user_version of the file
+_FORMAT = 2  # SQLite's user_version of the file
 _APPLICATION = 0x6C656773  # its application_id: "legs"
 _MOST_NAMES = 500  # in one query
 _LAST = "\U0010ffff"  # sorts after all that follows a prefix
 _TABLES = """
 CREATE TABLE IF NOT EXISTS streams (
     key TEXT PRIMARY KEY, row BLOB NOT NULL, steps INTEGER NOT NULL, version INTEGER NOT NULL,
-    weights TEXT NOT NULL, recent BLOB NOT NULL, ended REAL NOT NULL
+    weights TEXT NOT NULL, recent BLOB NOT NULL, ended REAL NOT NULL, kept INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT NOT NULL, place INTEGER NOT NULL, reply BLOB NOT NULL, PRIMARY KEY (key, place)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS history (
+    key TEXT NOT NULL, after INTEGER NOT NULL, steps INTEGER NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (key, after)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS models (
+    name TEXT NOT NULL, weights TEXT NOT NULL, number INTEGER NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (name, weights)
+);
 CREATE INDEX IF NOT EXISTS ended ON streams (ended) WHERE ended > 0;
 """
 
@@ -68,6 +77,11 @@ class SqliteStore:
         if not (is_empty or known == _APPLICATION):
             raise StateError(
                 f"{self._path} is a database of something else: name another file for the streams."
+            )
+        if not is_empty and execute("PRAGMA user_version").fetchone()[0] != _FORMAT:
+            raise StateError(
+                f"{self._path} was written by another version of legato, in another format: serve "
+                "it with that version, or name another file for the streams."
             )
         execute("PRAGMA journal_mode = WAL")
         execute(f"PRAGMA synchronous = {'FULL' if force else 'NORMAL'}")
@@ -115,7 +129,7 @@ class SqliteStore:
                 part = keys[begin : begin + _MOST_NAMES]
                 marks = ",".join("?" * len(part))
                 rows = self._connection.execute(
-                    "SELECT key, row, steps, version, weights, recent, ended FROM streams "
+                    "SELECT key, row, steps, version, weights, recent, ended, kept FROM streams "
                     f"WHERE key IN ({marks})",
                     part,
                 )
@@ -133,15 +147,24 @@ class SqliteStore:
         """See ``ServerStore``; there are no other writers."""
         records = [(each.key, *each.stream) for each in changes]
         replies = [(each.key, each.place, each.reply) for each in changes if each.place is not None]
+        execute = self._connection.execute
         with self._errors(), self._transaction():
             self._connection.executemany(
-                "INSERT OR REPLACE INTO streams (key, row, steps, version, weights, recent, ended) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO streams "
+                "(key, row, steps, version, weights, recent, ended, kept) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 records,
             )
             self._connection.executemany(
                 "INSERT OR REPLACE INTO replies (key, place, reply) VALUES (?, ?, ?)", replies
             )
+            for each in changes:
+                if each.forget >= 0:
+                    execute(
+                        "DELETE FROM history WHERE key = ? AND after <= ?", (each.key, each.forget)
+                    )
+                if each.chunk is not None:
+                    execute("INSERT INTO history VALUES (?, ?, ?, ?)", (each.key, *each.chunk))
         return set()
 
     def drop(self, keys: Sequence[str]) -> int:
@@ -149,8 +172,48 @@ class SqliteStore:
         pairs = [(key,) for key in keys]
         with self._errors(), self._transaction():
             self._connection.executemany("DELETE FROM replies WHERE key = ?", pairs)
+            self._connection.executemany("DELETE FROM history WHERE key = ?", pairs)
             done = self._connection.executemany("DELETE FROM streams WHERE key = ?", pairs)
         return done.rowcount
+
+    def history(self, key: str) -> list[Chunk]:
+        """See ``ServerStore``."""
+        query = "SELECT after, steps, content FROM history WHERE key = ? ORDER BY after"
+        with self._errors():
+            return [Chunk(*row) for row in self._connection.execute(query, (key,))]
+
+    def add_model(self, name: str, weights: str, content: bytes) -> int:
+        """See ``ServerStore``."""
+        with self._errors(), self._transaction():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO models SELECT ?, ?, coalesce(max(number), 0) + 1, ? "
+                "FROM models WHERE name = ?",
+                (name, weights, content, name),
+            )
+            query = "SELECT number FROM models WHERE name = ? AND weights = ?"
+            return self._connection.execute(query, (name, weights)).fetchone()[0]
+
+    def model(self, name: str, weights: str) -> tuple[int, bytes] | None:
+        """See ``ServerStore``."""
+        query = (
+            "SELECT number, content FROM models WHERE name = ? AND weights = ? AND length(content)"
+        )
+        with self._errors():
+            return self._connection.execute(query, (name, weights)).fetchone()
+
+    def forget_models(self, name: str, weights: str) -> None:
+        """See ``ServerStore``."""
+        query = "SELECT weights FROM models WHERE name = ? AND weights <> ?"
+        with self._errors():
+            others = self._connection.execute(query, (name, weights)).fetchall()
+            if not others:
+                return
+            used = set(self._connection.execute("SELECT DISTINCT weights FROM streams"))
+            unused = [(name, *each) for each in others if each not in used]
+            with self._transaction():
+                self._connection.executemany(
+                    "DELETE FROM models WHERE name = ? AND weights = ?", unused
+                )
 
     def keys(self, prefix: str, after: str = "", limit: int = 1000) -> list[str]:
         """See ``ServerStore``."""
@@ -168,19 +231,12 @@ class SqliteStore:
         with self._errors():
             return self._connection.execute(query, (prefix, prefix + _LAST)).fetchone()[0]
 
-    def move(self, prefix: str, old: str, new: str) -> int:
-        """See ``ServerStore``."""
-        query = "UPDATE streams SET weights = ? WHERE key >= ? AND key < ? AND weights = ?"
-        with self._errors(), self._transaction():
-            done = self._connection.execute(query, (new, prefix, prefix + _LAST, old))
-        return done.rowcount
-
     def forget_ended(self, before: float) -> None:
         """See ``ServerStore``."""
         with self._errors(), self._transaction():
             chosen = "SELECT key FROM streams WHERE ended > 0 AND ended < ?"
-            self._connection.execute(f"DELETE FROM replies WHERE key IN ({chosen})", (before,))
-            self._connection.execute("DELETE FROM streams WHERE ended > 0 AND ended < ?", (before,))
+            for table in ("replies", "history", "streams"):
+                self._connection.execute(f"DELETE FROM {table} WHERE key IN ({chosen})", (before,))
 
     def flush(self) -> None:
         """See ``ServerStore``; nothing waits."""

@@ -2,7 +2,9 @@
 
 A stream has a record: its carried state, how many steps it was fed, the fingerprint of the weights
 that made it, and digests of the last requests that it answered. The replies to these are kept
-beside it, so that a request that comes again is answered again, and not fed twice.
+beside it, so that a request that comes again is answered again, and not fed twice; and, where that
+was asked for, its last inputs. The files of the models that made the states are kept too: a stream
+goes on with the weights that it began with, whatever became of their file.
 """
 
 import hashlib
@@ -11,6 +13,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from legato._serve.input_history import Chunk
+
+ALL = 2**62  # more steps than any stream was fed
 RECENT = 8  # requests of a stream whose replies are kept
 _DIGEST_BYTES = 8
 
@@ -26,6 +31,7 @@ class StoredStream(NamedTuple):
         recent: bytes of ``RECENT`` digests of requests, 0 where there was none; that of the request
             whose reply has place p stands at place p.
         ended: when the stream was ended, in seconds since 1970; 0 if it lives.
+        kept: how many of its last steps are in its history.
     """
 
     row: bytes
@@ -34,6 +40,7 @@ class StoredStream(NamedTuple):
     weights: str
     recent: bytes
     ended: float = 0.0
+    kept: int = 0
 
 
 class Change(NamedTuple):
@@ -44,12 +51,16 @@ class Change(NamedTuple):
         stream: the new record; its version is one more than that of the record it replaces.
         place: of the reply, among ``RECENT``; None if the request had no id.
         reply: see ``Reply``.
+        forget: chunks of its history that end at so many steps, or fewer, are deleted; -1: none.
+        chunk: is added to its history then.
     """
 
     key: str
     stream: StoredStream
     place: int | None = None
     reply: bytes = b""
+    forget: int = -1
+    chunk: Chunk | None = None
 
 
 class ServerStore(Protocol):
@@ -86,7 +97,32 @@ class ServerStore(Protocol):
         ...
 
     def drop(self, keys: Sequence[str]) -> int:
-        """Delete records with their replies; returns how many there were."""
+        """Delete records with their replies and histories; returns how many there were."""
+        ...
+
+    def history(self, key: str) -> list[Chunk]:
+        """The history of a stream, in order."""
+        ...
+
+    def add_model(self, name: str, weights: str, content: bytes) -> int:
+        """Keep a model's file, unless there is one of these weights.
+
+        Args:
+            name: of the model.
+            weights: their fingerprint.
+            content: of the file; empty if it is not to be kept.
+
+        Returns:
+            The number of the version: 1 for the first of a name, and so on.
+        """
+        ...
+
+    def model(self, name: str, weights: str) -> tuple[int, bytes] | None:
+        """The number of a version and the content of its file; None if it is not kept."""
+        ...
+
+    def forget_models(self, name: str, weights: str) -> None:
+        """Delete the files of a model's versions that have no streams, but those of weights."""
         ...
 
     def keys(self, prefix: str, after: str = "", limit: int = 1000) -> list[str]:
@@ -95,10 +131,6 @@ class ServerStore(Protocol):
 
     def count(self, prefix: str = "") -> int:
         """How many streams live whose keys begin so."""
-        ...
-
-    def move(self, prefix: str, old: str, new: str) -> int:
-        """Say that all states of a model, whose keys begin so, are of other weights now."""
         ...
 
     def forget_ended(self, before: float) -> None:
@@ -127,6 +159,7 @@ class WriteBehind:
         self._store = store
         self._waiting: dict[str, StoredStream] = {}
         self._replies: dict[tuple[str, int], bytes] = {}
+        self._histories: list[Change] = []
 
     def load(self, keys: Sequence[str]) -> dict[str, StoredStream]:
         """See ``ServerStore``."""
@@ -145,12 +178,31 @@ class WriteBehind:
             self._waiting[each.key] = each.stream
             if each.place is not None:
                 self._replies[each.key, each.place] = each.reply
+            if each.forget >= 0:
+                self._histories.append(each)
         return set()
 
     def drop(self, keys: Sequence[str]) -> int:
         """See ``ServerStore``."""
         self.flush()
         return self._store.drop(keys)
+
+    def history(self, key: str) -> list[Chunk]:
+        """See ``ServerStore``."""
+        self.flush()
+        return self._store.history(key)
+
+    def add_model(self, name: str, weights: str, content: bytes) -> int:
+        """See ``ServerStore``."""
+        return self._store.add_model(name, weights, content)
+
+    def model(self, name: str, weights: str) -> tuple[int, bytes] | None:
+        """See ``ServerStore``."""
+        return self._store.model(name, weights)
+
+    def forget_models(self, name: str, weights: str) -> None:
+        """See ``ServerStore``."""
+        self._store.forget_models(name, weights)
 
     def keys(self, prefix: str, after: str = "", limit: int = 1000) -> list[str]:
         """See ``ServerStore``."""
@@ -162,25 +214,25 @@ class WriteBehind:
         self.flush()
         return self._store.count(prefix)
 
-    def move(self, prefix: str, old: str, new: str) -> int:
-        """See ``ServerStore``."""
-        self.flush()
-        return self._store.move(prefix, old, new)
-
     def forget_ended(self, before: float) -> None:
         """See ``ServerStore``."""
         self._store.forget_ended(before)
 
     def flush(self) -> None:
         """See ``ServerStore``."""
+        if not self._waiting:
+            return
         changes = [Change(key, stream) for key, stream in self._waiting.items()]
-        replies = [
+        changes += [
             Change(key, self._waiting[key], place, reply)
             for (key, place), reply in self._replies.items()
         ]
-        if changes:
-            self._store.put([*changes, *replies])
-        self._waiting, self._replies = {}, {}
+        changes += [
+            Change(each.key, self._waiting[each.key], forget=each.forget, chunk=each.chunk)
+            for each in self._histories
+        ]
+        self._store.put(changes)
+        self._waiting, self._replies, self._histories = {}, {}, []
 
     def close(self) -> None:
         """See ``ServerStore``."""

@@ -103,9 +103,19 @@ def serve(
     other_weights: Annotated[
         bool,
         typer.Option(
-            "--other-weights", help="Go on with streams that other weights of a model made."
+            "--other-weights",
+            help="Let streams that other weights of a model made go on with the newest ones.",
         ),
     ] = False,
+    keep_history: Annotated[
+        int,
+        typer.Option(
+            help="Number of last steps of each stream that the store keeps, to replay them to a "
+            "new version of the model.",
+            min=0,
+            max=1_000_000,
+        ),
+    ] = 0,
     ssl_keyfile: Annotated[
         Path | None, typer.Option(help="Private key, to serve HTTPS.", show_default=False)
     ] = None,
@@ -161,6 +171,7 @@ def serve(
             streams_per_key=streams_per_key,
             api_key_file=None if api_key_file is None else str(api_key_file),
             other_weights=other_weights,
+            keep_history=keep_history,
         )
         tls = (
             {}

@@ -16,7 +16,7 @@ from legato._serve.request_queue import (
     StoppingError,
     Work,
 )
-from legato._serve.served_version import Feed, Reply
+from legato._serve.stream_feeds import Feed, Reply
 
 NOTHING = (np.zeros(1, "float32"),)
 

@@ -7,9 +7,10 @@ import pytest
 from serve.redis_server import needs_redis
 
 from legato._errors import InputError, OutputError, StateError
+from legato._serve.input_history import Chunk
 from legato._serve.redis_store import RedisStore
 from legato._serve.sqlite_store import SqliteStore
-from legato._serve.stored_streams import RECENT, Change, StoredStream, WriteBehind, digest_of
+from legato._serve.stored_streams import ALL, RECENT, Change, StoredStream, WriteBehind, digest_of
 
 
 @pytest.fixture(params=["file", "behind", pytest.param("redis", marks=needs_redis)])
@@ -69,16 +70,50 @@ def test_a_store_keeps_what_a_dictionary_would(store, rng):
                     assert store.keys(prefix, lives[0]) == lives[1:]
 
 
-def test_the_streams_of_a_model_are_said_to_be_of_other_weights(store, rng):
-    changes = [
-        Change(f"m\x1f\x1fs{at}", record(rng, weights="old" if at % 2 else "other"))
-        for at in range(6)
-    ]
-    store.put([*changes, Change("n\x1f\x1fs", record(rng, weights="old"))])
-    assert store.move("m\x1f", "old", "new") == 3
-    found = store.load([each.key for each in changes])
-    assert [each.weights for each in found.values()] == ["other", "new"] * 3
-    assert store.load(["n\x1f\x1fs"])["n\x1f\x1fs"].weights == "old"
+def test_a_store_keeps_the_last_inputs_of_a_stream(store, rng):
+    def put(key, version, forget, after, steps=1):
+        chunk = None if after is None else Chunk(after, steps, rng.bytes(9))
+        store.put([Change(key, record(rng, version), forget=forget, chunk=chunk)])
+        return chunk
+
+    assert store.history("a") == []
+    first = [put("a", at, max(0, at - 3), at) for at in range(1, 6)]
+    other = put("b", 1, ALL, 7, 7)
+    assert store.history("a") == first[2:]
+    store.flush()
+    anew = put("a", 6, ALL, 2, 2)
+    more = put("a", 7, 0, 3)
+    assert store.history("a") == [anew, more]
+    assert store.history("b") == [other]
+    put("a", 8, ALL, None)
+    assert store.history("a") == []
+    store.drop(["b"])
+    assert store.history("b") == []
+
+
+def test_a_store_keeps_files_of_models_and_numbers_them(store, rng):
+    assert store.model("m", "aa") is None
+    assert [store.add_model("m", "aa", b"first"), store.add_model("m", "bb", b"second")] == [1, 2]
+    assert store.add_model("n", "bb", b"") == 1
+    assert store.add_model("m", "aa", b"again") == 1
+    assert store.model("m", "aa") == (1, b"first")
+    assert store.model("n", "bb") is None  # too large to be kept
+    store.put([Change("m\x1f\x1fs", record(rng, weights="aa"))])
+    store.flush()
+    assert store.add_model("m", "cc", b"third") == 3
+    store.forget_models("m", "cc")
+    assert store.model("m", "aa") == (1, b"first")
+    assert store.model("m", "cc") == (3, b"third")
+
+
+def test_a_file_forgets_models_that_have_no_streams(tmp_path, rng):
+    store = SqliteStore(tmp_path / "streams", force=False)
+    for weights in ("aa", "bb", "cc"):
+        store.add_model("m", weights, b"file")
+    store.put([Change("m\x1f\x1fs", record(rng, weights="aa"))])
+    store.forget_models("m", "cc")
+    assert [store.model("m", each) is None for each in ("aa", "bb", "cc")] == [False, True, False]
+    store.close()
 
 
 def test_streams_that_ended_are_forgotten_after_a_while(tmp_path, rng):
@@ -114,6 +149,12 @@ def test_a_file_of_something_else_is_refused_and_left_as_it_was(tmp_path):
     other.close()
     with pytest.raises(StateError, match="database of something else"):
         SqliteStore(tmp_path / "other", force=False)
+    SqliteStore(tmp_path / "older", force=False).close()
+    older = sqlite3.connect(tmp_path / "older")
+    older.execute("PRAGMA user_version = 1")
+    older.close()
+    with pytest.raises(StateError, match="another version of legato"):
+        SqliteStore(tmp_path / "older", force=False)
     with pytest.raises(OutputError, match="cannot be used"):
         SqliteStore(tmp_path / "no folder" / "streams", force=False)
 

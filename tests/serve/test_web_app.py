@@ -8,7 +8,6 @@ import string
 import time
 
 import msgspec
-import numpy as np
 import pytest
 from cells import set_weights
 from serve.serving import config_of, serving
@@ -304,60 +303,6 @@ def test_a_store_that_cannot_be_written_answers_503_and_no_stream_moves(model_fi
         status, answer = post(client, "/v1/streams/a/feed", {"x": X})
         assert (status, answer) == (503, {"error": "The disk is full."})
         store.put = whole
-        assert post(client, "/v1/streams/a/feed", {"x": X})[1]["steps"] == 2
-
-
-def test_a_model_is_loaded_anew_beside_the_old(tmp_path, rng):
-    def save(seed):
-        model = legato.Sequential([layers.Input((None, 3)), layers.LSTM(4), layers.Dense(2)])
-        set_weights(model, seed)
-        model.save(tmp_path / "m.keras")
-        return model
-
-    x = rng.normal(size=(4, 3)).astype("float32")
-    first = save(1)
-    with serving(config_of(tmp_path / "m.keras", tmp_path / "s")) as client:
-
-        def feed(name, step):
-            return post(client, f"/v1/streams/{name}/feed", {"x": x[step].tolist()})[1]
-
-        for name in ("old", "carried"):
-            feed(name, 0)
-        second = save(2)
-        loaded = client.post("/v2/repository/models/m/load").json()
-        assert loaded == {"version": "2", "streams_moved": 0}
-        assert client.get("/v2/models/m").json()["versions"] == ["1", "2"]
-        old, new = feed("old", 1), feed("new", 0)
-        assert (old["version"], new["version"]) == ("1", "2")
-        np.testing.assert_allclose(old["y"], first.stream().feed(x[:2])[1], atol=1e-6)
-        np.testing.assert_allclose(new["y"], second.stream().feed(x[:1])[0], atol=1e-6)
-        body = {"parameters": {"streams": "carry"}}
-        assert post(client, "/v2/repository/models/m/load", body)[1]["streams_moved"] == 2
-        carried = feed("carried", 1)
-        assert (carried["version"], carried["steps"]) == ("2", 2)
-        taken = second.stream()
-        taken.state = first.stream().warm(x[:1]).state
-        np.testing.assert_allclose(carried["y"], taken.feed(x[1]), atol=1e-6)
-        body = {"parameters": {"streams": "fly"}}
-        assert post(client, "/v2/repository/models/m/load", body)[0] == 400
-
-
-def test_streams_of_other_weights_are_refused_after_a_restart_unless_taken(tmp_path):
-    def save(seed):
-        model = legato.Sequential([layers.Input((None, 3)), layers.LSTM(4), layers.Dense(2)])
-        set_weights(model, seed)
-        model.save(tmp_path / "m.keras")
-
-    save(1)
-    with serving(config_of(tmp_path / "m.keras", tmp_path / "s")) as client:
-        post(client, "/v1/streams/a/feed", {"x": X})
-    save(2)
-    with serving(config_of(tmp_path / "m.keras", tmp_path / "s")) as client:
-        status, answer = post(client, "/v1/streams/a/feed", {"x": X})
-        assert (status, "other weights" in answer["error"]) == (409, True)
-        assert post(client, "/v1/streams/b/feed", {"x": X})[0] == 200
-        assert client.get("/v1/streams/a").status_code == 409
-    with serving(config_of(tmp_path / "m.keras", tmp_path / "s", other_weights=True)) as client:
         assert post(client, "/v1/streams/a/feed", {"x": X})[1]["steps"] == 2
 
 
