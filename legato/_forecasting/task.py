@@ -299,7 +299,8 @@ def _check_varies(sequences: Sequences, column: Column) -> None:
         value = values[0] if column.is_numeric else (column.categories or ("",))[0]
         raise InputError(
             f"The target {column.name!r} is constant where the model would be trained: it is "
-            f"{value!s} in all {len(values):,} steps, and there is nothing to learn. Name another."
+            f"{value!s} in {'its one step' if len(values) == 1 else f'all {len(values):,} steps'}, "
+            "and there is nothing to learn. Name another."
         )
 
 

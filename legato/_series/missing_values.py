@@ -37,8 +37,9 @@ class MissingValueError(InputError):
 
     def __init__(self, found: str):
         super().__init__(
-            f"{found} Leave such rows out with missing='drop', or let the last known value of the "
-            "same sequence stand for them with missing='forward'."
+            f"{found} Leave such rows out with missing='drop', let the last known value of the "
+            "same sequence stand for them with missing='forward', or fill them with "
+            "fill='interpolate'."
         )
         self.found = found
 

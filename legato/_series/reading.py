@@ -7,7 +7,7 @@ read one at a time, in order of sequence and time, so that memory stays near the
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
@@ -18,13 +18,9 @@ from legato._series.columns import check_spread, read_column
 from legato._series.file_formats import find_format, open_data
 from legato._series.future_rows import FutureRows, find_future_rows
 from legato._series.gap_filling import insert_missing_rows
-from legato._series.missing_values import (
-    MissingPolicy,
-    check_no_missing,
-    handle_missing,
-    mark_missing,
-)
+from legato._series.missing_values import MissingPolicy, handle_missing, mark_missing
 from legato._series.resampling import Resampling, resample
+from legato._series.row_order import group_rows, sort_by_time
 from legato._series.sequences import Column, Sequences
 from legato._series.tables import (
     ColumnRequest,
@@ -34,16 +30,12 @@ from legato._series.tables import (
     check_table,
 )
 from legato._series.text import read_text
-from legato._series.time_column import (
-    TimeColumn,
-    check_no_duplicates,
-    describe_gaps,
-    is_sorted,
-    read_times,
-    to_instants,
-)
+from legato._series.time_column import check_no_duplicates, describe_gaps
 from legato._series.time_options import DateOrder, EveryRule, FillPolicy
 from legato._series.time_zones import NamedZone
+
+if TYPE_CHECKING:
+    import polars
 
 
 @dataclass(frozen=True)
@@ -220,9 +212,9 @@ def _sequences_from_table(
     if table.index_time is not None:
         request = replace(request, time=table.index_time)
     group, time = request.group, request.time
-    used = _choose_value_columns(table, request)
-    order, lengths, names = _group_rows(table, group)
-    clock, order = _sort_by_time(table, time, order, lengths, options)
+    used, left_out = _choose_value_columns(table, request, options.targets)
+    order, lengths, names = group_rows(table, group)
+    clock, order = sort_by_time(table, time, order, lengths, options.dates, options.zone)
     notes = () if clock is None else clock.notes
     if table.index_time is not None:
         notes = (f"Times are those of the frame's index, as {time!r}.", *notes)
@@ -236,7 +228,7 @@ def _sequences_from_table(
         group,
         time,
         table.source,
-        table.notes + notes,
+        table.notes + left_out + notes,
         table.rows if order is None else table.rows[order],
         table.layout,
         None if clock is None else clock.writing,
@@ -323,8 +315,12 @@ def _list_names(names: str | Iterable[str], argument: str) -> list[str]:
     return list(dict.fromkeys(several))
 
 
-def _choose_value_columns(table: Table, request: ColumnRequest) -> list[str]:
-    """The names of the columns of values; every name that is asked for is checked.
+def _choose_value_columns(
+    table: Table, request: ColumnRequest, targets: Sequence[str] | None
+) -> tuple[list[str], tuple[str, ...]]:
+    """The names of the columns of values, and notes; every name that is asked for is checked.
+
+    Columns without a value are left out, but for the last one, targets and those asked for.
 
     Raises:
         InputError: a column is absent, or is named for two uses.
@@ -338,84 +334,25 @@ def _choose_value_columns(table: Table, request: ColumnRequest) -> list[str]:
             use = "group" if name == group else "time"
             raise InputError(f"Column {name!r} is named as {use}=, and is no column of values.")
     used = request.values
+    notes: tuple[str, ...] = ()
     if used is None:
         used = [each for each in present if each not in (group, time)]
+        wanted = {*used[-1:], *(targets or ()), *request.labels}
+        empty = [name for name in used if name not in wanted and _is_empty(table.frame[name])]
+        used = [name for name in used if name not in empty]
+        notes = tuple(f"Column {name!r} holds no value; left out." for name in empty)
     if not used:
         raise InputError(f"{table.source}: no column of values is left beside group= and time=.")
     for name in request.labels:
         if name not in used:
             raise InputError(f"categorical names {name!r}, which columns= leaves out.")
-    return list(used)
+    return list(used), notes
 
 
-def _group_rows(
-    table: Table, group: str | None
-) -> tuple[np.ndarray | None, np.ndarray, tuple[str, ...]]:
-    """Sort rows by sequence.
-
-    Returns:
-        The order of rows that does so, None if they are sorted; the rows of each sequence,
-        (sequences,); and the name of each.
-    """
-    import polars
-
-    height = table.height
-    if group is None:
-        lengths = np.array([height]) if table.lengths is None else table.lengths
-        numbered = tuple(map(str, range(len(lengths))))
-        return None, lengths, numbered if len(lengths) > 1 else (table.source,)
-    if table.lengths is not None:
-        raise InputError("This input already has several sequences: leave out group=.")
-    series = mark_missing(table.pop(group))
-    check_no_missing(table, series)
-    try:
-        if series.dtype.is_nested():
-            raise TypeError("it is nested")
-        if series.dtype.is_float() and (series == series.round()).all():
-            series = series.cast(polars.Int64)
-        keys = series.cast(polars.String)
-    except (TypeError, polars.exceptions.PolarsError) as error:
-        raise InputError(
-            f"{table.source}: column {group!r} holds {series.dtype}, which cannot identify "
-            "sequences."
-        ) from error
-    names = keys.unique(maintain_order=True)
-    group_index = keys.cast(polars.Enum(names)).to_physical().to_numpy()
-    in_order = bool((group_index[1:] >= group_index[:-1]).all())
-    order = None if in_order else np.argsort(group_index, kind="stable")
-    return order, np.bincount(group_index), tuple(names.to_list())
-
-
-def _sort_by_time(
-    table: Table,
-    time: str | None,
-    order: np.ndarray | None,
-    lengths: np.ndarray,
-    options: ReadingOptions,
-) -> tuple[TimeColumn | None, np.ndarray | None]:
-    """Sort rows by time within each sequence.
-
-    Returns:
-        The times, ascending within each sequence; and the order of rows that makes them so.
-    """
-    if time is None:
-        if options.zone is not None:
-            raise InputError("zone= is that of times: name their column with time=.")
-        return None, order
-    column = read_times(table, time, options.dates)
-    times = column.times if order is None else column.times[order]
-    sequence = np.repeat(np.arange(len(lengths)), lengths)
-    if options.zone is not None:
-        if column.zone is None:
-            rows = table.rows if order is None else table.rows[order]
-            times = to_instants(table, time, times, sequence, rows, options.zone)
-        column = column._replace(zone=options.zone, is_local=column.zone is None)
-    if is_sorted(times, lengths):
-        return column._replace(times=times), order
-    by_time = np.lexsort((times, sequence))
-    order = by_time if order is None else order[by_time]
-    notes = (*column.notes, f"Rows were not in order of {time!r}; sorted.")
-    return column._replace(times=times[by_time], notes=notes), order
+def _is_empty(series: "polars.Series") -> bool:
+    """Whether every value of a column is missing."""
+    begins_so = mark_missing(series.head(1)).null_count() > 0  # most columns are told by it
+    return begins_so and mark_missing(series).null_count() == len(series)
 
 
 def _read_values(

@@ -53,12 +53,15 @@ def split_by_time(
     greedy = np.flatnonzero((tests > 0) & (lengths - tests < MIN_TRAINING_STEPS))
     if len(greedy):
         first = greedy[0]
+        others = (
+            f"leave out the {len(greedy):,} of {len(lengths):,} sequences that are too short for "
+            f"it: shortest={lengths[greedy].max() + 1}"
+        )
         raise InputError(
             f"Sequence {sequences.names[first]!r} has length {lengths[first]:,} and its test part "
             f"would take {tests[first]:,}; at least {MIN_TRAINING_STEPS} time steps must be left "
-            f"to train on. Take a {'smaller share' if at is None else 'later time'}, or leave out "
-            f"the {len(greedy):,} of {len(lengths):,} sequences that are too short for it: "
-            f"shortest={lengths[greedy].max() + 1}."
+            f"to train on. Take a {'smaller share' if at is None else 'later time'}, or "
+            f"{others if len(greedy) < len(lengths) else 'give longer sequences'}."
         )
     return lengths - tests
 

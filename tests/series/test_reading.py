@@ -377,3 +377,15 @@ def test_an_index_of_other_types_is_left_out_with_a_note(index):
     assert legato.read(frame).notes[0].startswith("The frame's index is left out")
     assert legato.read(frame["v"]).notes[0].startswith("The frame's index is left out")
     assert legato.read(frame.reset_index(drop=True)).notes == ()
+
+
+def test_columns_without_a_value_are_left_out_unless_they_are_asked_for():
+    path = write_file("a,note,b\n1,,2\n3,NA,4\n")
+    found = legato.read(path)
+    assert [each.name for each in found.columns] == ["a", "b"]
+    assert found.notes == ("Column 'note' holds no value; left out.",)
+    for options in ({"columns": ["note", "b"]}, {"categorical": "note"}):
+        with pytest.raises(InputError, match="'note' holds no value at all"):
+            legato.read(path, **options)
+    with pytest.raises(InputError, match="'note' holds no value at all"):
+        legato.train(path, target="note")

@@ -82,6 +82,7 @@ def test_a_time_may_be_a_string_a_coarser_date_or_a_number():
         ([9, 3], {"share": 2}, "Sequence 'b' has length 3 and its test part would take 2; at"),
         ([9, 3], {"share": 3}, "smaller share, or leave out the 1 of 2 sequences"),
         ([1], {}, "Sequence 'a' has length 1 and its test part would take 1"),
+        ([1, 2], {"share": 2}, "smaller share, or give longer sequences"),
         ([9], {"share": 1.0}, "share=1.0 is neither a share between 0 and 1"),
         ([9], {"share": float("nan")}, "share=nan is neither"),
         ([9], {"share": True}, "share=True is neither"),
