@@ -17,6 +17,7 @@ AS_FOR_USERS = {  # variables for a child process
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # which share the rows of a batch, if asked
 os.environ.pop("COLUMNS", None)  # no terminal, no width
 _is_quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"
 if _is_quick and version("jaxlib").startswith("0.10."):  # XLA ends a process at an unknown flag

@@ -464,22 +464,6 @@ def test_a_plain_keras_model_cannot_carry(verb):
         use[verb]()
 
 
-# Several devices.
-
-
-def test_a_distribution_is_refused_by_every_verb(still):
-    predict(still, inputs())  # repeated, it takes a shorter path
-    devices = keras.distribution.list_devices()
-    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=devices))
-    try:
-        for verb in VERBS.values():
-            with pytest.raises(legato.UnsupportedError, match="legato runs on one device"):
-                verb(still)
-    finally:
-        keras.distribution.set_distribution(None)
-    predict(still, inputs())
-
-
 # Reports of users.
 
 

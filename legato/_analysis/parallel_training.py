@@ -7,7 +7,8 @@ networks, whose time depends on the number of operations, not on their size. Mod
 group at a time before the group is trained, because building holds the lock and would delay every
 call.
 
-Limits: on devices other than a CPU, and with ``run_eagerly``, replicates train one after another.
+Limits: on devices other than a CPU, on several devices, and with ``run_eagerly``, replicates train
+one after another.
 """
 
 import os
@@ -35,6 +36,7 @@ from legato._execution.program_cache import ProgramCache
 from legato._execution.progress import Progress
 from legato._platform import keras_private
 from legato._platform.backend import device_share_bytes
+from legato._platform.row_devices import mesh_of
 
 GROUP = 64  # seeds that are built before they are trained, if their values take little memory
 _POLL_S = 0.1  # how often the main thread shows progress and checks for Ctrl-C
@@ -188,7 +190,9 @@ def _report_finished(
 
 def _worker_count(model) -> int:
     """How many replicates train at a time; with ``run_eagerly`` one, as it holds Python's lock."""
-    if jax.default_backend() != "cpu" or ProgramCache(model._model_state).runs_eagerly:
+    if jax.default_backend() != "cpu" or mesh_of() is not None:
+        return 1
+    if ProgramCache(model._model_state).runs_eagerly:
         return 1
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -35,8 +35,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from legato._execution.recent_programs import RecentPrograms
+from legato._platform.row_devices import sharing_rows, split_rows
 from legato._platform.single_function import SingleFunctionProgram, is_small
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows
 from legato._recurrent.reset_rules import Reset, fresh_before_batch, memory_before_batch
@@ -59,6 +61,7 @@ class LoopPlan:
             logs, 1 for predictions, and for logs of training that callbacks may be given by batch.
         slots: the number of outputs that a call has room for.
         logs: whether the outputs are logs; those of predictions have an axis of rows.
+        mesh: the devices that share the rows; None for a single one.
     """
 
     rows: int
@@ -69,6 +72,7 @@ class LoopPlan:
     every: int
     slots: int
     logs: bool = False
+    mesh: Mesh | None = None
 
 
 class LoopValues(NamedTuple):
@@ -199,6 +203,7 @@ class CompiledLoop:
 
         weights = sum(each.size for each in values.trainable)
         small = is_small(plan.batch, weights, training=bool(values.optimizer))
+        small = small and plan.mesh is None
         return SingleFunctionProgram(run) if small else jax.jit(run)
 
     def single_batch(self, plan: LoopPlan, compiled: bool = True) -> Callable:
@@ -337,11 +342,12 @@ class CompiledLoop:
         for at in self._fresh_at:
             before[at] = fresh_before_batch(plan.reset, before[at], starts)
         own = len(values.non_trainable)
-        with expecting_rows(self._variables, rows):
+        with expecting_rows(self._variables, rows), sharing_rows(plan.mesh):
+            batch, before = split_rows((batch, before))
             given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])
             emitted, values = self._step(given, batch)
             self.updates.record(given, values, own)
-        after = values.non_trainable[own:]
+            after = split_rows(values.non_trainable[own:])
         values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
         if rows < plan.rows:
             after = [old.at[:rows].set(new) for old, new in zip(memory, after, strict=True)]

@@ -83,7 +83,7 @@ class Validation:
             self.check_rows(rows, training.rows)
             return training.memory
 
-        run = Run(self.model_state, "test", memory=memory)
+        run = Run(self.model_state, "test", memory=memory, devices=training.devices)
         return add_val_prefix(
             run_evaluate(run, self.source, callbacks, Progress(0, 1, 1), advance=False)
         )
@@ -104,6 +104,7 @@ class FitLoop:
         callbacks: a ``CallbackList`` or one callback.
         progress: shows the progress.
         validation: the validation after epochs; or None.
+        devices: how many devices share the rows of a batch; None: see ``Run``.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class FitLoop:
         callbacks: keras.callbacks.Callback,
         progress: Progress,
         validation: Validation | None,
+        devices: int | None = None,
     ):
         self._model, self._source, self._callbacks = model, source, callbacks
         self._progress, self._validation = progress, validation
@@ -133,7 +135,7 @@ class FitLoop:
             inline = None if separate else validation.inline
             self._by_epoch |= inline is None
         self._inline = inline
-        self.run = Run(model._model_state, "train", reset, validation=inline)
+        self.run = Run(model._model_state, "train", reset, validation=inline, devices=devices)
         self._batch_callbacks = BatchCallbacks(self.run, "train", callbacks)
         self._epochs_ahead: RunAhead | None = None
         if keras_private.CAN_HIDE_VALUES and isinstance(source, WholeData):

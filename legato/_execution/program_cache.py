@@ -7,10 +7,12 @@ both. Of each verb, ``RecentPrograms`` keeps those that were used last.
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from legato._errors import UnsupportedError
 from legato._execution.batches import Block
@@ -114,6 +116,7 @@ class ProgramCache:
         reset: Reset,
         program: CompiledLoop | None = None,
         validation: InlineValidation | None = None,
+        mesh: Mesh | None = None,
     ) -> PreparedProgram:
         """The program for a block, compiled if its shapes are new.
 
@@ -124,6 +127,7 @@ class ProgramCache:
             reset: when state is reset.
             program: the loop. Default: that of the verb.
             validation: a validation that is part of the program.
+            mesh: the devices that share the rows; None for a single one.
         """
         program = program or self.loop_of(verb)
         validation_key = validation and (
@@ -131,12 +135,16 @@ class ProgramCache:
             *validation.block[2:],
             validation.block.samples.shapes,
         )
-        key = (rows, reset, *block[4:], len(block.order), block.samples.shapes, validation_key)
+        key = (
+            *(rows, reset, *block[4:], len(block.order)),
+            *(block.samples.shapes, validation_key, mesh),
+        )
         prepared, run = program.prepared.get(key), program.runs.get(key)
         if prepared is None:
             with TRACING:
                 variables, run = self.variables(verb), run or program.runs.get(key)
                 plan = self._plan(verb, block, rows, reset, validation is not None)
+                plan = replace(plan, mesh=mesh)
                 if run is None:
                     run = self._compile(program, verb, plan, variables, validation)
                     program.runs[key] = run
@@ -186,13 +194,15 @@ class ProgramCache:
         empty = self._empty_metrics(variables.metrics)
         if eagerly:
             return program.step_by_step(plan, empty)
-        validate = validation and self._validation_step(validation, empty)
+        validate = validation and self._validation_step(validation, empty, plan.mesh)
         return program.compiled(plan, values, empty, validate)
 
-    def _validation_step(self, validation: InlineValidation, empty_metrics: list) -> Callable:
+    def _validation_step(
+        self, validation: InlineValidation, empty_metrics: list, mesh: Mesh | None
+    ) -> Callable:
         """A function that runs a validation, to be traced inside the training program."""
         program, block = self.loop_of("test"), validation.block
-        plan = self._plan("test", block, block.batch, "never")
+        plan = replace(self._plan("test", block, block.batch, "never"), mesh=mesh)
 
         def validate(values: LoopValues, memory: list, inputs: LoopInputs):
             if validation.fresh:

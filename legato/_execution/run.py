@@ -15,6 +15,7 @@ from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues
 from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
+from legato._platform.row_devices import CALLS, mesh_of, on_each, on_first
 from legato._platform.single_function import SingleFunctionProgram
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.reset_rules import Reset, replays_epochs
@@ -31,9 +32,11 @@ class Run:
             the model's.
         program: the compiled loop. Default: the verb's own.
         validation: a validation that is part of the training program.
+        devices: how many devices share the rows of a batch. Default: those of the
+            ``keras.distribution.DataParallel`` that is set, if the rows can be shared.
 
     Attributes:
-        model_state: as given.
+        model_state, devices: as given.
         memory: the values of the memory variables; None until the first block.
         rows: rows of the memory; 0 until then.
         first_memory: the memory that the run began with, for ``reset="epoch"``; else empty.
@@ -47,8 +50,10 @@ class Run:
         memory: Callable[[int], list] | None = None,
         program: CompiledLoop | None = None,
         validation: InlineValidation | None = None,
+        devices: int | None = None,
     ):
         self.model_state = model_state
+        self.devices, self._mesh = devices, mesh_of(devices)
         self._verb: Verb = verb
         self._reset: Reset = reset
         self._memory_of = memory or model_state.memory_values
@@ -57,6 +62,7 @@ class Run:
         self.first_memory: list = []
         self.rows = 0
         self._prepared: SampleArrays | None = None
+        self._data: Any = None  # of those samples
         self._values: Any = None
         self._changed: LoopValues | None = None  # values that are not written back yet
 
@@ -69,17 +75,19 @@ class Run:
         if self._prepared is block.samples:
             return
         if self.memory is None:
+            if self._mesh is not None and self._verb != "train" and block.batch % self._mesh.size:
+                self._mesh = None
             self.rows = block.batch
-            self.memory = self._memory_of(self.rows)
+            self.memory = self._placed(self._memory_of(self.rows))
             if replays_epochs(self._reset):
                 self.first_memory = self.first_memory or self.memory
         rows = self.model_state.check_batch(block.batch, self.rows)
         programs = ProgramCache(self.model_state)
         self._loop = self._program or programs.loop_of(self._verb)
         self._variables, self._run, self._every = programs.prepare(
-            self._verb, block, rows, self._reset, self._loop, self._validation
+            self._verb, block, rows, self._reset, self._loop, self._validation, self._mesh
         )
-        self._prepared = block.samples
+        self._prepared, self._data = block.samples, self._placed(block.samples.packed)
         if self._values is None:
             self._values = self._read()
 
@@ -88,10 +96,10 @@ class Run:
         self.prepare(block)
         span = np.array((begin, end, block.first), np.int32)
         samples = block.samples
-        inputs = LoopInputs(samples.packed, samples.starts, self.first_memory, block.order, span)
+        inputs = LoopInputs(self._data, samples.starts, self.first_memory, block.order, span)
         if self._validation is not None:
             inputs = inputs._replace(due=due, validation=self._validation.inputs)
-        emitted, changed, memory = self._run(self._values, self.memory, inputs)
+        emitted, changed, memory = self._call(self._values, self.memory, inputs)
         pairs = zip(changed, self._values, strict=True)
         values = LoopValues(*(new or old for new, old in pairs))
         self._values, self._changed, self.memory = values, changed, memory  # all, or none
@@ -101,10 +109,20 @@ class Run:
         """Run all samples of a block as one batch; returns its outputs."""
         self.prepare(block)
         samples = block.samples
-        outputs, self._changed, self.memory = self._run(
-            self._values, self.memory, samples.packed, samples.starts
+        outputs, self._changed, self.memory = self._call(
+            self._values, self.memory, self._data, samples.starts
         )
         return outputs
+
+    def _call(self, *arguments):
+        if self._mesh is None:
+            return self._run(*arguments)
+        with CALLS:
+            return jax.block_until_ready(self._run(*arguments))
+
+    def _placed(self, tree):
+        """Arrays on the devices of the run."""
+        return tree if self._mesh is None else on_each(tree, self._mesh)
 
     def write_back(self, memory: bool = True) -> None:
         """Set the model's variables and, with ``memory``, its recurrent state to the run's values.
@@ -117,15 +135,19 @@ class Run:
         """
         if self._changed is None:
             return
-        pairs = zip(self._variables, self._changed, strict=True)
+        reached = self._changed, self.memory
+        if self._mesh is not None:
+            reached = on_first(reached, self._mesh)
+        changed, states = reached
+        pairs = zip(self._variables, changed, strict=True)
         if self._verb == "predict":
-            pairs = self._prediction_updates(self._changed)
+            pairs = self._prediction_updates(changed)
         with self.model_state.lock.values:
             for variables, values in pairs:
                 if values:  # they changed
                     keras_private.set_values(variables, values)
             if memory:
-                self.model_state.set_memory_values(self.memory)
+                self.model_state.set_memory_values(states)
         self._changed = None
 
     def _prediction_updates(self, changed: LoopValues) -> list[tuple[list, list]]:
@@ -143,7 +165,7 @@ class Run:
             return
         self._values = self._read()
         if memory:
-            self.memory = self.model_state.memory_values(self.rows)
+            self.memory = self._placed(self.model_state.memory_values(self.rows))
 
     def finalize(self, optimizer) -> None:
         """Let the optimizer replace the weights by averages, if it keeps any."""
@@ -193,7 +215,8 @@ class Run:
 
     def _read(self) -> LoopValues:
         with self.model_state.lock.values:
-            return LoopValues(*map(keras_private.values_of, self._variables))
+            values = LoopValues(*map(keras_private.values_of, self._variables))
+        return self._placed(values)
 
 
 class RepeatedPrediction:

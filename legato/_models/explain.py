@@ -5,7 +5,7 @@ measures, and a test compares the two. Arrangements of the data that are nearly 
 added as warnings.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from legato._models.model_parts import ModelParts
 from legato._platform import keras_private
 from legato._platform.checks import check_count, check_share
 from legato._platform.output_streams import printable_on_stdout
+from legato._platform.row_devices import check_rows, mesh_of, rows_of_devices
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.reset_rules import (
     Reset,
@@ -38,6 +39,7 @@ class Explanation:
             sequence 2"``, ``"fresh: stateless"``, ….
         later: one sentence on the second and later epochs; "" if there is only one.
         warnings: likely mistakes, one sentence each.
+        devices: the rows that each device computes, in words; empty if there is one.
 
     Example:
         >>> import legato, numpy as np
@@ -55,6 +57,7 @@ class Explanation:
     reasons: tuple[str, ...]
     later: str
     warnings: tuple[str, ...]
+    devices: tuple[str, ...] = ()
 
     @printable_on_stdout
     def __str__(self) -> str:
@@ -64,7 +67,8 @@ class Explanation:
         if count > FIRST_LINES + LAST_LINES:
             dots = f"{'…':>{width}}  {count - FIRST_LINES - LAST_LINES} more"
             lines = [*lines[:FIRST_LINES], dots, *lines[-LAST_LINES:]]
-        notes = [self.later] if self.later else []
+        notes = [f"Of each batch {', '.join(self.devices)}."] if self.devices else []
+        notes += [self.later] if self.later else []
         notes += [f"Warning: {each}" for each in self.warnings]
         return "\n".join([f"{'sample':>{width}}  its state", *lines, *notes])
 
@@ -82,12 +86,13 @@ class ExplainMethod(ModelParts):
         epochs: int = 1,
         reset: Reset = "epoch",
         validation_split: float = 0.0,
+        devices: int | None = None,
     ) -> Explanation:
         """List the state that each sample would start from in ``fit`` or ``predict``.
 
         Args:
             x: the inputs, (samples, …).
-            batch_size, shuffle, starts, epochs, reset, validation_split: as in ``fit``;
+            batch_size, shuffle, starts, epochs, reset, validation_split, devices: as in ``fit``;
                 ``predict`` takes ``batch_size`` and ``starts`` of them.
 
         Returns:
@@ -120,7 +125,10 @@ class ExplainMethod(ModelParts):
             reset=reset,
             epochs=epochs,
         )
-        return _explanation(self._model_state, data.samples.x, layout)
+        mesh = mesh_of(devices)
+        check_rows(data.rows, mesh)
+        explanation = _explanation(self._model_state, data.samples.x, layout)
+        return replace(explanation, devices=rows_of_devices(data.rows, mesh))
 
 
 class _Layout(NamedTuple):

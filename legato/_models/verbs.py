@@ -30,6 +30,7 @@ from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
 from legato._platform.checks import check_count, check_flag, check_share
 from legato._platform.locks import with_fit_lock, with_model_lock
+from legato._platform.row_devices import check_rows, mesh_of
 from legato._recurrent.recomputation import Remat, check_remat
 from legato._recurrent.reset_rules import (
     Reset,
@@ -88,6 +89,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         starts=None,
         reset: Reset = "epoch",
         validation_state: ValidationState = "fresh",
+        devices: int | None = None,
     ):
         """Train, as ``keras.Model.fit`` does, with state carried from batch to batch.
 
@@ -115,15 +117,20 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
                 ``"batch"``: every batch starts from the initial state; ``"never"``: state runs on.
             validation_state: ``"fresh"``: validation starts from the initial state; ``"continue"``:
                 from the state at the epoch's end. Neither changes the state of the training.
+            devices: how many devices compute each batch, equally many rows with their states on
+                each, from 1 to JAX's number of devices. The numbers are those of one device but for
+                the order of sums. Default: those of the ``keras.distribution.DataParallel`` that is
+                set, else one.
 
         Returns:
             Keras's ``History``; ``history.history`` has one number per epoch for every log.
 
         Raises:
-            InputError: data that do not fit, or ``shuffle=True`` with carried state.
+            InputError: data that do not fit, ``shuffle=True`` with carried state, or devices that
+                cannot share the rows of a batch equally.
             StateError: the model remembers another number of rows.
-            UnsupportedError: a ``keras.distribution`` is set, or ``fit`` of the model runs in
-                another thread.
+            UnsupportedError: a ``keras.distribution`` other than data parallel is set, or ``fit``
+                of the model runs in another thread.
         """
         self._assert_compile_called("fit")
         check_reset(reset)
@@ -140,6 +147,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             validation_steps=validation_steps,
             validation_batch_size=validation_batch_size,
         )
+        mesh = mesh_of(devices)
         epochs, steps_per_epoch = _limited(epochs, steps_per_epoch)
         data = self._data_adapter.read(x, y, sample_weight, starts, class_weight)
         if validation_data is not None:
@@ -152,6 +160,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             shuffle = shuffle or False  # such sources have their own order; Keras warns if True
         shuffle = resolve_shuffle(shuffle, reset, self.stateful)
         source = self._data_adapter.for_training(data, batch_size, steps_per_epoch, shuffle)
+        if isinstance(source, WholeData):
+            check_rows(source.rows, mesh)
         validation = None
         if validation_data is not None:
             rows = validation_batch_size or batch_size
@@ -166,7 +176,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=source.steps
         )
         progress = Progress(verbose, epochs, source.steps)
-        training = FitLoop(self, source, reset, callback_list, progress, validation)
+        training = FitLoop(self, source, reset, callback_list, progress, validation, devices)
         set_training_record(self, None)  # that of an earlier training, after all checks
         training(initial_epoch, epochs)
         return self.history
@@ -316,8 +326,9 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         run, (block,) = Run(self._model_state, "predict"), source.single_pass(1)
         outputs = jax.tree.map(np.array, run.call_once(block))
         run.write_back(memory=advance)
-        one_output = block.samples.starts is None and isinstance(outputs, np.ndarray)
-        if one_output and type(repeatable) is np.ndarray and repeatable.dtype.kind == "f":
+        is_plain = block.samples.starts is None and isinstance(outputs, np.ndarray)
+        is_plain = is_plain and keras.distribution.distribution() is None
+        if is_plain and type(repeatable) is np.ndarray and repeatable.dtype.kind == "f":
             repeated = self._programs.loop_of("predict").repeated
             repeated[repeatable.shape, repeatable.dtype] = run.repeatable(block.samples.x)
         return outputs
@@ -327,7 +338,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         program = self.predict_function
         if type(x) is not np.ndarray or not isinstance(program, CompiledLoop):
             return None
-        self._model_state.check_supported()
+        if keras.distribution.distribution() is not None:  # of devices other than before
+            return None
         repeat = program.repeated.get((x.shape, x.dtype))
         return None if repeat is None else repeat(x, advance)
 

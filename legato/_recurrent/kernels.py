@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import keras
 
 from legato._platform import custom_derivatives
+from legato._platform.row_devices import over_rows
 from legato._platform.single_function import is_small
 from legato._recurrent import native_kernel
 from legato._recurrent.jax_kernel import (
@@ -64,6 +65,7 @@ _GRU_INPUTS, _GRU_PRODUCTS = 16, 30_000
 # One row takes the native kernel in preference to one function from these numbers on.
 _NATIVE_STEPS, _NATIVE_WEIGHTS = 50, 10_000
 _KEEPS_ALL = (0.0, 1.0)  # rates at which Keras's cells apply no dropout
+_ROW_AXES = {"inputs": 0, "mask": 0, "recurrent_dropout": 1, "state_0": 0, "state_1": 0}
 
 
 class Kernel(NamedTuple):
@@ -243,7 +245,7 @@ def _run_recurrence(
         operands["recurrent_dropout"] = jnp.stack(masks if isinstance(masks, list) else [masks])
     arithmetic = _arithmetic(cell)(*_activations(cell))
     recurrence = _RECURRENCE[kernel](arithmetic, layer.return_sequences)
-    results = custom_derivatives.call(recurrence, operands)
+    results = over_rows(partial(custom_derivatives.call, recurrence), operands, _ROW_AXES)
     final_states = results[-len(initial_state) :]
     outputs = results[0] if layer.return_sequences else final_states[0][:, None]
     if mask is not None and layer.zero_output_for_mask:

@@ -8,10 +8,11 @@ import jax
 import keras
 import numpy as np
 
-from legato._errors import InputError, StateError, UnsupportedError
+from legato._errors import InputError, StateError
 from legato._platform import keras_private
 from legato._platform.locks import TRACING, ModelLock
 from legato._platform.plain_arrays import check_keeps_meaning
+from legato._platform.row_devices import mesh_of
 from legato._recurrent.layer_memory import LayerMemory, memories_in_use, row_count_message
 from legato._recurrent.state import State, without_number
 from legato._recurrent.stateful_layers import LayerRunner, StatefulLayer, adopt
@@ -290,16 +291,13 @@ class ModelState:
         return self._memories is not None
 
     def check_supported(self) -> None:
-        """Refuse a model on several devices, whose state legato does not distribute.
+        """Refuse devices over which legato does not split a batch.
 
         Raises:
-            UnsupportedError: a device distribution is set.
+            UnsupportedError: a ``keras.distribution`` is set that is not data parallel, or that has
+                devices of other processes.
         """
-        if keras.distribution.distribution() is not None:
-            raise UnsupportedError(
-                "A keras.distribution is set; legato runs on one device so far. Unset it with "
-                "keras.distribution.set_distribution(None)."
-            )
+        mesh_of()
 
 
 def _different_rows_message(memories: dict[str, LayerMemory]) -> str:
