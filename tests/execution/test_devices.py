@@ -107,7 +107,6 @@ def test_masks_and_weights_of_samples_on_two_devices():
         fit = {
             "batch_size": ROWS,
             "sample_weight": weight[:, None],
-            "devices": devices,
             "verbose": 0,
         }
         y = X[..., :1] * np.ones(4, "float32")
