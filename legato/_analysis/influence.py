@@ -43,7 +43,7 @@ class Influence:
         predictions: names of the rows.
         inputs: names of the columns.
 
-    Example:
+    Examples:
         >>> import legato, numpy as np
         >>> model = legato.Sequential([legato.layers.Input((1, 1)), legato.layers.GRU(2)])
         >>> legato.influence(model, np.ones((3, 1, 1)), batch_size=1).reach().tolist()
@@ -124,7 +124,7 @@ def influence(
         StateError: ``state`` is another model's, or has another number of rows.
         UnsupportedError: ``predict`` changes other variables than recurrent state.
 
-    Example:
+    Examples:
         >>> import legato, numpy as np
         >>> model = legato.Sequential([legato.layers.Input((1, 1)),
         ...                            legato.layers.GRU(2, stateful=True)])

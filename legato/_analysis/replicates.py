@@ -43,8 +43,8 @@ class Replicates:
         seconds: for each replicate, the duration of its ``fit``, beside others; the first one's
             includes compilation.
 
-    Example:
-        >>> import keras, numpy as np
+    Examples:
+        >>> import legato, numpy as np
         >>> from legato import layers
         >>> def build():
         ...     model = legato.Sequential([layers.Input((3, 1)), layers.GRU(4), layers.Dense(1)])
@@ -189,7 +189,8 @@ def replicate(
     Warns:
         UserWarning: the training of some seeds, which are named, diverged to NaN.
 
-    Example:
+    Examples:
+        >>> import legato
         >>> from legato import alphabet
         >>> network = alphabet.NETWORKS[0]
         >>> data = network.samples()

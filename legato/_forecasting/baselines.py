@@ -32,7 +32,7 @@ def persistence_forecast(
     Raises:
         InputError: the horizon is less than 1.
 
-    Example:
+    Examples:
         >>> rising = np.array([[1.0], [2.0], [3.0]])
         >>> offsets, sequence, t = np.array([0, 3]), np.array([0]), np.array([1])
         >>> persistence_forecast(rising, offsets, sequence, t, 2)[0, :, 0].tolist()
@@ -92,7 +92,7 @@ def drift_forecast(
     Raises:
         InputError: the horizon or the span is less than 1.
 
-    Example:
+    Examples:
         >>> rising = np.array([[1.0], [2.0], [5.0]])
         >>> offsets, sequence, t = np.array([0, 3]), np.array([0]), np.array([2])
         >>> drift_forecast(rising, offsets, sequence, t, 2)[0, :, 0].tolist()
@@ -125,7 +125,7 @@ def majority_probabilities(labels: np.ndarray, classes: int, predictions: int) -
     Raises:
         InputError: there are no labels, or one is not of a class.
 
-    Example:
+    Examples:
         >>> majority_probabilities(np.array([1, 1, 0]), classes=2, predictions=1).tolist()
         [[0.4, 0.6]]
     """

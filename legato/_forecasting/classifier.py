@@ -42,7 +42,7 @@ class Classifier(Estimator, without=_SETTLED, test=0, verbose=0):
         feature_names_in_: the names of its columns, where it is a frame of named columns.
         trained_: the ``legato.Trained``.
 
-    Example:
+    Examples:
         >>> import numpy as np, legato
         >>> X = np.random.default_rng(1).normal(0, 1, (20, 8)).cumsum(1)
         >>> y = np.where(X[:, -1] > 0, "up", "down")

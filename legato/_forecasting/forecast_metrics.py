@@ -190,7 +190,7 @@ def forecast_scores(
     Raises:
         InputError: there is nothing to score, a shape differs, or something is NaN or infinite.
 
-    Example:
+    Examples:
         >>> truth = np.array([[[2.0], [4.0]]])
         >>> scores = forecast_scores(truth, truth + 1, {"persistence": truth * 0})
         >>> scores.verdict
@@ -256,7 +256,7 @@ def residual_quantiles(
     Raises:
         InputError: there are no residuals, one is NaN or infinite, or a level is not one.
 
-    Example:
+    Examples:
         >>> ends, vouched = residual_quantiles(np.arange(-4.0, 5.0).reshape(9, 1, 1), [0.8, 0.95])
         >>> ends[0, :, 0, 0].tolist(), vouched.tolist()
         ([-4.0, 4.0], [0.8, 0.8])

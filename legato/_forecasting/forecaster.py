@@ -32,7 +32,7 @@ class Forecaster(Estimator, without=("task",), verbose=0):
         trained_: the ``legato.Trained``.
         scores_: its scores on the test part, beside baselines.
 
-    Example:
+    Examples:
         >>> import numpy as np, legato
         >>> wave = np.sin(np.arange(60) / 3)
         >>> forecaster = legato.Forecaster(units=2, epochs=1, horizon=2).fit(wave)
@@ -99,7 +99,7 @@ class Forecaster(Estimator, without=("task",), verbose=0):
             y, X, future: as for ``forecast``.
 
         Returns:
-            The forecasts in the kind of ``y``: a frame or series of pandas or Polars with the
+            The forecasts in the kind of ``y``, a frame or series of pandas or Polars with the
             user's names and index, or an array with the axes of ``y``.
 
         Raises:

@@ -182,7 +182,7 @@ def label_scores(
         InputError: there is nothing to score or to compare with, a shape differs, a label is of no
             class, or probabilities are not such.
 
-    Example:
+    Examples:
         >>> scores = label_scores(np.array([0, 1]), np.array([0, 1]), {"majority": [0, 0]}, "ab")
         >>> scores.model.accuracy, scores.baselines["majority"].accuracy
         (1.0, 0.5)

@@ -84,7 +84,7 @@ def origin_blocks(sequence: np.ndarray, t: np.ndarray, horizon: int) -> np.ndarr
         sequence, t: (origins,), the sequence of each origin and its time step there; ascending.
         horizon: steps ahead of a forecast.
 
-    Example:
+    Examples:
         >>> origin_blocks(np.zeros(7, int), np.arange(4, 11), 3).tolist()
         [0, 0, 0, 0, 1, 1, 1]
     """

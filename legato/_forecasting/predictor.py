@@ -227,7 +227,7 @@ class Predictor:
             StateError, InputError, OutputError: as ``Model.streams`` does.
             UnsupportedError: the model also takes columns of the steps ahead.
 
-        Example:
+        Examples:
             >>> import legato
             >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
             >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)

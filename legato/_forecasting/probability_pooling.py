@@ -30,7 +30,7 @@ def choose_weights(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         probabilities: (members, sequences, classes).
         labels: (sequences,), from 0.
 
-    Example:
+    Examples:
         >>> sure, wrong = [[0.9, 0.1], [0.1, 0.9]], [[0.1, 0.9], [0.9, 0.1]]
         >>> choose_weights(np.array([sure, wrong] * 1), np.array([0, 1])).argmax()
         np.int64(0)

@@ -55,7 +55,7 @@ def stack(
         scale: (origins,), by which errors are divided, so that sequences of unlike size count
             alike.
 
-    Example:
+    Examples:
         >>> truth = np.array([[1.0, 2.0], [3.0, 5.0]])
         >>> near, far = truth + 0.1, truth + 9.0
         >>> found = stack(("near", "far"), np.stack([near, far]), truth, np.ones(2))

@@ -243,15 +243,15 @@ def train(data, config: TrainConfig) -> Trained:
             describes each.
 
     Returns:
-        A ``Trained``: ``.scores``, ``.forecast()``, ``.save()``.
+        A ``Trained``, with ``.scores``, ``.forecast()`` and ``.save()``.
 
     Raises:
         InputError: data or options that do not fit; the message says where and what to do.
 
-    Example:
+    Examples:
         >>> import numpy as np, legato
-        >>> wave = np.sin(np.arange(200) / 3)
-        >>> trained = legato.train({"wave": wave}, epochs=5, verbose=0)
+        >>> wave = np.sin(np.arange(60) / 3)
+        >>> trained = legato.train({"wave": wave}, units=2, epochs=5, verbose=0)
         >>> trained.forecast({"wave": wave}, 3).values.shape
         (1, 3, 1)
     """
@@ -266,12 +266,12 @@ def plan(data, config: TrainConfig) -> Plan:
         data, options: as for ``train``.
 
     Returns:
-        A ``Plan``: ``.task``, ``.shape``, ``.lanes``; ``.train()`` carries it out.
+        A ``Plan`` with ``.task``, ``.shape`` and ``.lanes``; ``.train()`` carries it out.
 
     Raises:
         InputError: data or options that do not fit; the message says where and what to do.
 
-    Example:
+    Examples:
         >>> import numpy as np, legato
         >>> planned = legato.plan([np.sin(np.arange(60) / 3), np.arange(30.0)], rows=1, steps=12)
         >>> print(planned.lanes)

@@ -254,7 +254,7 @@ class Trained(Predictor):
                 quantiles are not as expected, or the model has no intervals to take them and paths
                 from.
 
-        Example:
+        Examples:
             >>> import legato
             >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
             >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)

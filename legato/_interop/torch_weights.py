@@ -66,7 +66,7 @@ def from_torch(
         InputError: names or shapes that are not one module's, another module than the model's
             layers are, or layers that torch has no equivalent for.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> import legato
         >>> weights = {"weight_ih_l0": np.ones((8, 3)), "weight_hh_l0": np.ones((8, 2))}
@@ -119,7 +119,7 @@ def to_torch(model, *, prefix: str = "") -> dict[str, np.ndarray]:
     Raises:
         InputError: there are no such layers, or torch has no equivalent module.
 
-    Example:
+    Examples:
         >>> import legato
         >>> from legato import layers
         >>> model = legato.Sequential([layers.Input((None, 3)), layers.GRU(2), layers.Dense(1)])

@@ -41,7 +41,7 @@ class Explanation:
         warnings: likely mistakes, one sentence each.
         devices: the rows that each device computes, in words; empty if there is one.
 
-    Example:
+    Examples:
         >>> import legato, numpy as np
         >>> model = legato.Sequential([legato.layers.Input((1, 1)),
         ...                            legato.layers.GRU(2, stateful=True)])
@@ -96,15 +96,15 @@ class ExplainMethod(ModelParts):
                 ``predict`` takes ``batch_size`` and ``starts`` of them.
 
         Returns:
-            An ``Explanation``, which prints as a table, with warnings of likely mistakes: rows that
-            do not continue the row before, overlapping windows in a stateful model, single time
-            steps in a stateless one, a smaller last batch, epochs that start from the state of the
-            one before, a validation set that begins in the middle of a sequence.
+            An ``Explanation``, which prints as a table, with warnings of likely mistakes. These are
+            rows that do not continue the row before, overlapping windows in a stateful model,
+            single time steps in a stateless one, a smaller last batch, epochs that start from the
+            state of the one before, a validation set that begins in the middle of a sequence.
 
         Raises:
             InputError: data or arguments that ``fit`` refuses.
 
-        Example:
+        Examples:
             >>> import legato, numpy as np
             >>> model = legato.Sequential([legato.layers.Input((3, 1)), legato.layers.GRU(2)])
             >>> model.explain(np.ones((2, 3, 1))).reasons

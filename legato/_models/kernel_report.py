@@ -62,7 +62,7 @@ def show_kernels(
     Raises:
         InputError: it is not a built Keras model, or a number is not at least 1.
 
-    Example:
+    Examples:
         >>> import legato
         >>> model = legato.Sequential([legato.layers.Input((None, 2)),
         ...                            legato.layers.GRU(64, unroll=True, name="gru")])

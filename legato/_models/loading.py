@@ -65,7 +65,7 @@ def load_model(
             no regular file, or larger than the limit when it is unpacked; or it has a ``lambda``.
             Of a class or function that is not known it is also a ``TypeError``, as Keras's.
 
-    Example:
+    Examples:
         >>> import keras, legato
         >>> inputs = keras.Input((3, 1), batch_size=2)
         >>> plain = keras.Model(inputs, keras.layers.LSTM(2, stateful=True)(inputs))

@@ -107,7 +107,7 @@ class Model(StateMethods, keras.Model):
     ``Model(inputs, outputs)`` is a functional model; a subclass with a ``call`` of its own is used
     as in Keras. Layers may be plain ``keras.layers`` or ``legato.layers``.
 
-    Example:
+    Examples:
         >>> import legato
         >>> inputs = legato.layers.Input((None, 3))
         >>> outputs = legato.layers.GRU(4, stateful=True)(inputs)
@@ -147,7 +147,7 @@ class Sequential(Model, keras.Sequential):
             ``add`` appends them.
         trainable, name: as in Keras.
 
-    Example:
+    Examples:
         >>> import legato
         >>> model = legato.Sequential([legato.layers.LSTM(5, stateful=True)])
         >>> model.predict([[[0.1], [0.2]]], verbose=0).shape

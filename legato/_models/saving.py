@@ -52,7 +52,7 @@ class SaveMethods(_KerasModel):
             InputError: the path has another suffix.
             OutputError: the folder is missing or cannot be written.
 
-        Example:
+        Examples:
             >>> import legato
             >>> model = legato.Sequential([legato.layers.Input((3, 1)), legato.layers.LSTM(2)])
             >>> model.save("small.keras")

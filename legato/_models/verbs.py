@@ -103,10 +103,11 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             batch_size: samples in a batch, and so rows of carried state. Default: the batch size
                 that the model was built with, else 32. A smaller last batch advances only its own
                 rows.
-            epochs, verbose, callbacks, validation_split, class_weight, sample_weight,
-            initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
-            validation_freq: as in Keras; ``verbose=1`` is one line for the whole run, and
-                ``"auto"`` shows it at a terminal or in a notebook.
+            verbose: 0 is silent, 1 one line for the whole run, 2 a line per epoch; ``"auto"`` is 1
+                at a terminal or in a notebook, else 0.
+            epochs, callbacks, validation_split, class_weight, sample_weight: as in Keras.
+            initial_epoch, steps_per_epoch, validation_steps: as in Keras.
+            validation_batch_size, validation_freq: as in Keras.
             validation_data: as in Keras, or ``(x, y, sample_weight, starts)``; the weights may be
                 None.
             shuffle: whether to shuffle the samples in each epoch; ``"batch"`` shuffles within each

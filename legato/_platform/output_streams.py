@@ -57,7 +57,7 @@ def replace_unencodable(text: str, encoding: str, escape: bool = False) -> str:
         encoding: one that Python knows.
         escape: whether other characters than legato's own signs become escapes, not ``?``.
 
-    Example:
+    Examples:
         >>> replace_unencodable("3 → 4 · ━━ Ж", "ascii")
         '3 -> 4 . == ?'
     """

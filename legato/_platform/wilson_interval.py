@@ -19,7 +19,7 @@ def wilson_interval(successes: int, count: int, level: float = 0.95) -> tuple[fl
     Returns:
         The lower and the upper end, within 0 and 1 and around ``successes / count``.
 
-    Example:
+    Examples:
         >>> low, high = wilson_interval(8, 10)
         >>> round(low, 3), round(high, 3)
         (0.49, 0.943)

@@ -42,8 +42,9 @@ class State(Mapping[str, tuple]):
     Raises:
         StateError: the arrays do not agree on the number of rows.
 
-    Example:
+    Examples:
         >>> import numpy as np
+        >>> from legato import State
         >>> state = State({"lstm": (np.ones((2, 3)), np.zeros((2, 3)))})
         >>> state.rows, state.nbytes
         (2, 48)
@@ -256,10 +257,12 @@ class State(Mapping[str, tuple]):
     # A pytree. It is made without __init__, since JAX puts tracers and other objects in its leaves.
 
     def tree_flatten(self):
+        """The arrays and the marks of fresh rows, and the paths of the layers: for JAX."""
         return (tuple(self._values.values()), tuple(self._fresh.values())), tuple(self._values)
 
     @classmethod
     def tree_unflatten(cls, paths, children):
+        """A state of the parts that ``tree_flatten`` gave; shapes are not checked: for JAX."""
         self = object.__new__(cls)
         values, fresh = children
         object.__setattr__(self, "_values", MappingProxyType(dict(zip(paths, values, strict=True))))

@@ -120,7 +120,7 @@ def infer_spacing(times: np.ndarray, lengths: np.ndarray) -> Spacing | None:
     Returns:
         The spacing; None if no sequence has two times.
 
-    Example:
+    Examples:
         >>> months = np.arange("2020-11", "2021-03", dtype="datetime64[M]").astype("datetime64[s]")
         >>> spacing = infer_spacing(months, np.array([4]))
         >>> str(spacing), spacing.season, format_time(spacing.after(months[-1:], 1)[0, 0])
@@ -164,7 +164,7 @@ def find_season(values: np.ndarray) -> int | None:
     Args:
         values: (time steps,).
 
-    Example:
+    Examples:
         >>> find_season(np.tile([1.0, 5.0, 2.0, 8.0, 3.0], 8))
         5
     """

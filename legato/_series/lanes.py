@@ -61,7 +61,7 @@ class Lanes:
     Raises:
         InputError: there is no sequence, a length is not an integer or below 1, rows or steps are.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from legato import Lanes
         >>> lanes = Lanes([7, 3, 5, 2], rows=2, steps=3)

@@ -106,7 +106,7 @@ def read(
     Raises:
         InputError: the source cannot be read as asked; the message names the row and the reason.
 
-    Example:
+    Examples:
         >>> import legato
         >>> shops = {"shop": ["b", "a", "b"], "day": [2, 1, 1], "sold": [5.0, 7.0, 4.0]}
         >>> sales = legato.read(shops, group="shop", time="day")

@@ -251,7 +251,7 @@ class Sequences:
 def expand_ranges(begins: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """Concatenate ranges of integers, given where each begins and its length.
 
-    Example:
+    Examples:
         >>> expand_ranges(np.array([5, 0]), np.array([2, 3])).tolist()
         [5, 6, 0, 1, 2]
     """

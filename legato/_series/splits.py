@@ -39,7 +39,7 @@ def split_by_time(
         InputError: a test part leaves fewer than 2 steps of its sequence to train on, or no
             sequence has a test part, or there are no times to cut at.
 
-    Example:
+    Examples:
         >>> from legato._series.sequences import Column
         >>> two = Sequences(np.ones((15, 1)), np.array([10, 5]), (Column("sold"),), ("a", "b"))
         >>> split_by_time(two, share=0.2).tolist()
@@ -117,7 +117,7 @@ def split_by_group(
     Raises:
         InputError: one of the two parts would be empty, or the labels are not one a sequence.
 
-    Example:
+    Examples:
         >>> from legato._series.sequences import Column
         >>> five = Sequences(np.ones((5, 1)), np.ones(5, int), (Column("x"),), tuple("abcde"))
         >>> train, test = split_by_group(five, share=0.4)
@@ -173,7 +173,7 @@ def rolling_origins(
     Raises:
         InputError: no test part is as long as the horizon, or a cut is at step 0.
 
-    Example:
+    Examples:
         >>> sequence, t = rolling_origins(np.array([8, 4]), np.array([10, 5]), horizon=1)
         >>> sequence.tolist(), t.tolist()
         ([0, 0, 1], [7, 8, 3])

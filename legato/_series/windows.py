@@ -110,7 +110,7 @@ def frame(
         InputError: a sequence is too short for one sample, or has NaN, infinity, text or another
             rank; an argument is out of its range or does not go with the layout.
 
-    Example:
+    Examples:
         >>> from legato import frame
         >>> frames = frame([10, 11, 12, 13, 14, 15], window=3, horizon=2)
         >>> frames.x.shape

@@ -53,7 +53,7 @@ def connect(
         OutputError: it does not answer.
         MissingError: httpx is not installed.
 
-    Example:
+    Examples:
         >>> import legato
         >>> with legato.connect("http://127.0.0.1:8000") as model:  # doctest: +SKIP
         ...     stream = model.stream("pump-7")

@@ -50,7 +50,7 @@ class FlatLayout:
         width: the length of a vector.
         dtype: as given.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> layout = FlatLayout([((2,), "float32"), ((), "int32")], np.dtype("float32"))
         >>> rows = layout.join_host([np.ones((4, 2), "float32"), np.arange(4, dtype="int32")])

@@ -48,7 +48,7 @@ class StreamMethods(_KerasModel):
             InputError: a window or padding that does not fit the model.
             UnsupportedError: the model cannot be fed step by step; the message says why.
 
-        Example:
+        Examples:
             >>> import legato
             >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.GRU(2)])
             >>> stream = model.stream()
@@ -95,7 +95,7 @@ class StreamMethods(_KerasModel):
             InputError: the file has more streams than the limit, or an unknown ``sync``.
             OutputError: the folder or the file cannot be written, or another pool has it open.
 
-        Example:
+        Examples:
             >>> import legato
             >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.GRU(2)])
             >>> pool = model.streams()

@@ -28,9 +28,9 @@ def argmax(answer):
     Returns:
         (…), whole numbers.
 
-    Example:
-        >>> import numpy as np
-        >>> int(argmax(np.array([0.1, 0.7, 0.2])))
+    Examples:
+        >>> import legato, numpy as np
+        >>> int(legato.argmax(np.array([0.1, 0.7, 0.2])))
         1
     """
     return jnp.argmax(answer, axis=-1)
@@ -49,8 +49,9 @@ class sample:  # noqa: N801  it reads as the verb it is: choose=legato.sample(0.
     Raises:
         InputError: a temperature below 0, or a seed outside 0 … 2**32 - 1.
 
-    Example:
-        >>> sample(0.7, seed=1)
+    Examples:
+        >>> import legato
+        >>> legato.sample(0.7, seed=1)
         sample(temperature=0.7, seed=1, logits=False)
     """
 

@@ -31,7 +31,7 @@ class Stream:
     It neither reads nor changes the model's own state or another stream's. Each step uses the
     model's current weights. Threads may share a stream: they take turns.
 
-    Example:
+    Examples:
         >>> import legato
         >>> model = legato.Sequential(
         ...     [legato.layers.Input((None, 3)), legato.layers.LSTM(4), legato.layers.Dense(2)]
@@ -168,7 +168,7 @@ class Stream:
                 its shape fits; one-hot where the model takes one number for each class.
 
         Returns:
-            The choices, (n, …): whole numbers (n,) for ``argmax`` and ``sample``.
+            The choices, (n, …), which are whole numbers (n,) for ``argmax`` and ``sample``.
 
         Raises:
             InputError: nothing was fed yet, or a choice does not fit the model's input.

@@ -57,7 +57,7 @@ class Streams:
             function that returns all streams of the pool. Default: none.
         evicted: the store that ``evict`` moves streams to. Default: none.
 
-    Example:
+    Examples:
         >>> import legato
         >>> model = legato.Sequential([legato.layers.Input((None, 2)), legato.layers.GRU(3)])
         >>> pool = model.streams()

@@ -22,7 +22,7 @@ class Trace:
         window: time steps that each answer depends on, if only the last inputs were carried; None
             if layers carried their states.
 
-    Example:
+    Examples:
         >>> import legato
         >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.GRU(2)])
         >>> trace = model.stream().trace([[0.1], [0.2], [0.3]])

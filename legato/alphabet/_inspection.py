@@ -59,7 +59,7 @@ def look(model, network: Network) -> Look:
         Influence and states on the samples of training; for network 6, on the longest run that ends
         in each letter.
 
-    Example:
+    Examples:
         >>> from legato import alphabet
         >>> (naive,) = alphabet.find(["naive"])
         >>> seen = alphabet.look(naive.build(), naive)

@@ -60,7 +60,7 @@ def name_options(message: str) -> str:
 
     Control characters, such as those of a file's name, become Python's escapes.
 
-    Example:
+    Examples:
         >>> name_options("Name it with time='month', or leave it out with columns=.")
         "Name it with --time 'month', or leave it out with --column."
     """

@@ -32,7 +32,7 @@ def influence_figure(influence: Influence, title: str | None = None) -> Figure:
         smaller values have the darkest colour, and grey is exactly 0: no influence. Small maps show
         their numbers. Maps of more than 1,000 rows or columns show the largest of adjacent values.
 
-    Example:
+    Examples:
         >>> import legato, numpy as np
         >>> map = legato.Influence(np.tril([[2.0, 0], [0.1, 3]]), ("A", "B"), ("A", "B"))
         >>> figure = legato.report.influence_figure(map)

@@ -28,7 +28,7 @@ def lanes_figure(lanes: Lanes) -> Figure:
         A figure that needs no display; ``save_figure`` writes it. A line marks the start of each
         sequence; up to 200 sequences show their number.
 
-    Example:
+    Examples:
         >>> import legato
         >>> figure = legato.report.lanes_figure(legato.Lanes([7, 3, 5, 2], rows=2, steps=3))
         >>> figure.axes[0].get_xlabel()

@@ -58,9 +58,9 @@ def shown_times(sequences: Sequences, times: np.ndarray) -> np.ndarray:
 def thinned(y: np.ndarray, most: int = MAX_POINTS) -> np.ndarray:
     """Indices of at most ``most`` values: the smallest and the largest of each stretch, in order.
 
-    Example:
+    Examples:
         >>> thinned(np.array([0.0, 5, 1, 2, -3, 2]), 4).tolist()
-        [0, 1, 4, 5]
+        [0, 1, 3, 4]
     """
     count = len(y)
     if count <= most:

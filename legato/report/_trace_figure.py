@@ -39,7 +39,7 @@ def trace_figure(trace: Trace, title: str | None = None) -> Figure:
     Raises:
         InputError: a trace of no steps.
 
-    Example:
+    Examples:
         >>> import legato
         >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.GRU(2)])
         >>> figure = legato.report.trace_figure(model.stream().trace([[0.1], [0.2], [0.3]]))

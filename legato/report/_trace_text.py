@@ -72,7 +72,7 @@ def print_trace(trace: Trace, console: Console | None = None) -> None:
     Raises:
         InputError: a trace of no steps.
 
-    Example:
+    Examples:
         >>> import legato
         >>> model = legato.Sequential([legato.layers.Input((None, 1)), legato.layers.LSTM(2)])
         >>> legato.report.print_trace(model.stream(window=3).trace([[0.1], [0.2]]))

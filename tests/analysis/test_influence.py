@@ -4,7 +4,6 @@ The oracle is ``jax.jacrev`` through a plain Python loop over the batches, each 
 ``predict_step``.
 """
 
-import doctest
 import signal
 from functools import cache, partial
 
@@ -93,11 +92,6 @@ def stateless(features=1, units=3, **options):
     )
     model.set_weights([spread(np.random.default_rng(4), *each.shape) for each in model.weights])
     return model
-
-
-def test_the_examples_run():
-    keras.utils.clear_session()
-    assert doctest.testmod(influence_module).failed == 0
 
 
 # The derivative.

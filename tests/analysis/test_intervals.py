@@ -1,11 +1,9 @@
 """Intervals of means and shares against SciPy, sums written out, and simulated runs."""
 
-import doctest
 import json
 import math
 import statistics
 from fractions import Fraction
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -23,13 +21,6 @@ several_scores = st.lists(st.integers(-640, 640), min_size=2, max_size=12).map(
     lambda whole: [each / 64 for each in whole]
 )
 scores_that_differ = several_scores.filter(lambda scores: len(set(scores)) > 1)
-
-
-@pytest.mark.parametrize(
-    "module", ["number_format", "intervals", "permutation_tests", "comparison", "hypothesis_tests"]
-)
-def test_the_examples_run(module):
-    assert doctest.testmod(import_module(f"legato._analysis.statistics.{module}")).failed == 0
 
 
 # Means.

@@ -1,14 +1,11 @@
 """Naive baselines against loops over short series; none uses later values."""
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legato._errors import InputError
-from legato._forecasting import baselines
 from legato._forecasting.baselines import (
     drift_forecast,
     majority_probabilities,
@@ -29,10 +26,6 @@ def origins(draw):
     steps = np.array(draw(st.lists(places, min_size=1, max_size=8)))
     sequence = np.searchsorted(offsets, steps, side="right") - 1
     return values, offsets, sequence, steps - offsets[sequence]
-
-
-def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(baselines).failed == 0
 
 
 @thorough

@@ -4,7 +4,6 @@ The law of the intervals is exact: of any n + 1 numbers, each left out in turn, 
 promised share lies between the ends that the n others give.
 """
 
-import doctest
 import json
 import math
 from itertools import product
@@ -15,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legato._errors import InputError
-from legato._forecasting import forecast_metrics
 from legato._forecasting.forecast_metrics import (
     ForecastScore,
     ForecastScores,
@@ -49,10 +47,6 @@ def constant_scores(model, differences=None, **baselines):
         for name, each in by_name.items()
     } | (differences or {})
     return ForecastScores(score(model), by_name, 1, 5, found)
-
-
-def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(forecast_metrics).failed == 0
 
 
 @thorough

@@ -1,6 +1,5 @@
 """Metrics of predicted labels against plain loops, and verdicts that take chance into account."""
 
-import doctest
 import json
 import math
 
@@ -11,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legato._errors import InputError
-from legato._forecasting import label_metrics
 from legato._forecasting.baselines import majority_probabilities
 from legato._forecasting.forecast_metrics import Scores
 from legato._forecasting.label_metrics import label_scores
@@ -19,10 +17,6 @@ from legato._platform.wilson_interval import wilson_interval
 
 thorough = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=30)
-
-
-def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(label_metrics).failed == 0
 
 
 @thorough

@@ -1,14 +1,11 @@
 """Differences of errors against plain loops and SciPy, and how often chance makes a claim."""
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from legato._forecasting import paired_differences
 from legato._forecasting.paired_differences import (
     origin_blocks,
     paired_difference,
@@ -16,10 +13,6 @@ from legato._forecasting.paired_differences import (
 )
 
 thorough = settings(max_examples=150, deadline=None, derandomize=True, database=None)
-
-
-def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(paired_differences).failed == 0
 
 
 @thorough

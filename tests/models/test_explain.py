@@ -1,15 +1,11 @@
 """``explain`` gives the origin of each sample's state, as influence does, and warns of mistakes."""
 
-import doctest
-
-import keras
 import numpy as np
 import pytest
 from cells import FEATURES, inputs, spread
 
 import legato
 from legato import InputError, influence, layers
-from legato._models import explain
 
 
 def made(stateful=True):
@@ -25,11 +21,6 @@ def influencing(sources) -> np.ndarray:
         if source is not None:
             found[at] |= found[source]
     return found
-
-
-def test_the_examples_run():
-    keras.utils.clear_session()
-    assert doctest.testmod(explain).failed == 0
 
 
 @pytest.mark.parametrize("stateful", [True, False])

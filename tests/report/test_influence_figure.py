@@ -1,14 +1,11 @@
 """Figures of influence show its numbers, and mark exact zeros."""
 
-import doctest
-
 import numpy as np
 import pytest
 from png_files import png_size
 
 import legato
 from legato import report
-from legato.report import _influence_figure
 
 
 def made(matrix, names=None) -> legato.Influence:
@@ -28,10 +25,6 @@ def picture(figure):
 
 def texts_of(figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-
-
-def test_the_examples_run():
-    assert doctest.testmod(_influence_figure).failed == 0
 
 
 def test_every_number_is_a_dot_and_zeros_are_masked():

@@ -1,10 +1,8 @@
 """Figures of traces show every number of the trace at its step."""
 
-import doctest
 import io
 from itertools import pairwise
 
-import keras
 import numpy as np
 import pytest
 from cells import CELLS, FEATURES, inputs, ready
@@ -15,7 +13,7 @@ from rich.console import Console
 
 import legato
 from legato import InputError, State, Trace, layers, report
-from legato.report import _trace_figure, _trace_text
+from legato.report import _trace_figure
 
 STREAMED = [cell for cell in CELLS if cell.carried is None]
 
@@ -57,12 +55,6 @@ def printed(trace: Trace, width: int = 100) -> list[str]:
 def saved(figure, path) -> tuple[int, int]:
     """The width and height of its picture."""
     return png_size(report.save_figure(figure, path))
-
-
-def test_the_examples_run():
-    keras.utils.clear_session()
-    assert doctest.testmod(_trace_figure) == (0, 4)
-    assert doctest.testmod(_trace_text) == (0, 3)
 
 
 # The figure.

@@ -1,6 +1,5 @@
 """Lanes: the plan against slow loops, and models on lanes against each sequence alone."""
 
-import doctest
 import itertools
 from functools import cache
 
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 import legato
 from legato import InputError, Lanes, layers
-from legato._series import lanes
 
 quick = settings(deadline=None, derandomize=True, database=None)
 many_lengths = st.lists(st.integers(1, 40), min_size=1, max_size=30)
@@ -307,10 +305,6 @@ def test_the_picture_of_a_plan_has_a_limited_width_and_length(lengths, rows, ste
 def test_padding_is_shown_after_a_long_label():
     picture = str(Lanes([2] * 1000 + [1], rows=1, steps=2)).splitlines()[-1]
     assert picture.endswith("[1000·")
-
-
-def test_the_example_in_the_docstring():
-    assert doctest.testmod(lanes) == (0, 5)
 
 
 # Errors.

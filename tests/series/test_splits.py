@@ -1,14 +1,11 @@
 """Splits against loops over short series: the test part is later or other sequences."""
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from legato._errors import InputError
-from legato._series import splits
 from legato._series.sequences import Column, Sequences
 from legato._series.splits import rolling_origins, split_by_group, split_by_time
 
@@ -27,10 +24,6 @@ def sequences(lengths, times=None):
 def days(*counts, begin="2020-01-01"):
     """Daily times of sequences that begin on the same day."""
     return np.concatenate([np.datetime64(begin) + np.arange(count) for count in counts])
-
-
-def test_the_examples_in_the_docstrings():
-    assert doctest.testmod(splits).failed == 0
 
 
 # By time.

@@ -124,7 +124,7 @@ class Comparison:
         Raises:
             InputError: an invalid difference or power.
 
-        Example:
+        Examples:
             >>> from legato import compare
             >>> compare([1, 2, 3, 4], [2, 3, 4, 5]).seeds_needed()
             28
@@ -259,7 +259,7 @@ def seeds_needed(
     Returns:
         None without a difference or a deviation, or if ``MAX_SEEDS`` would not suffice.
 
-    Example:
+    Examples:
         >>> seeds_needed(1.0, [1.0, 1.0], alpha=0.05, power=0.8)
         17
     """
@@ -286,7 +286,7 @@ def seeds_needed(
 def least_seeds(alpha: float, paired: bool) -> int:
     """The smallest number of seeds of each whose permutations allow a two-sided p of alpha.
 
-    Example:
+    Examples:
         >>> least_seeds(0.05, paired=False), least_seeds(0.05, paired=True)
         (4, 6)
     """

@@ -74,7 +74,8 @@ def compare(
         InputError: fewer than two scores, NaN or infinite scores, several scores per seed; unequal
             numbers of paired scores; an invalid level, margin, seed or number of permutations.
 
-    Example:
+    Examples:
+        >>> from legato import compare
         >>> window, naive = [0.87, 0.91, 0.87, 0.83, 0.91], [0.8, 0.84, 0.84, 0.8, 0.76]
         >>> found = compare(window, naive, names=("the window", "naive"), unit="%")
         >>> found.finding, round(found.difference, 3), round(found.p, 4)
@@ -142,7 +143,8 @@ def corrected(comparisons: Iterable[Comparison], method: Correction = "holm") ->
         InputError: there are no comparisons, one is none of ``legato.compare``, or the method is
             not known.
 
-    Example:
+    Examples:
+        >>> from legato import compare, corrected
         >>> far, near = compare(range(9), range(9, 18)), compare(range(9), range(2, 11))
         >>> [each.finding for each in corrected([far, near])]
         ['lower', 'undecided']

@@ -152,7 +152,8 @@ def interval(
         InputError: fewer than two scores, NaN or infinite scores, several scores per seed; an
             invalid level, method or seed.
 
-    Example:
+    Examples:
+        >>> from legato import interval
         >>> print(interval([0.84, 0.88, 0.92, 0.84, 0.8], unit="%"))
         86 % on average, 95 % interval 80 to 91 %, 5 seeds (standard deviation 5 points).
     """
@@ -204,7 +205,8 @@ def proportion(
         InputError: no seed, more successes than seeds, or no whole numbers; an invalid level or
             method.
 
-    Example:
+    Examples:
+        >>> from legato import proportion
         >>> print(proportion(9, 10, did="reached 100 %"))
         9 of 10 seeds reached 100 %, 95 % interval 60 to 98 %.
     """

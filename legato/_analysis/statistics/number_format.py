@@ -47,7 +47,7 @@ def score_format(unit: str, width: float | None = None) -> ScoreFormat:
         unit: a word; ``"%"`` for shares of 1, printed in percent, and their differences in points.
         width: the interval's width, in the scores' own unit. Default: six significant digits.
 
-    Example:
+    Examples:
         >>> form = score_format("%", width=0.018)
         >>> form.score(0.87), form.difference(0.031)
         ('87.0 %', '3.1 points')
@@ -63,7 +63,7 @@ def score_format(unit: str, width: float | None = None) -> ScoreFormat:
 def percent(share: float, digits: int = 6) -> str:
     """A share of 1 as percent, with so many significant digits.
 
-    Example:
+    Examples:
         >>> percent(0.95)
         '95 %'
     """

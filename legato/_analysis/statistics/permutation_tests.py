@@ -45,7 +45,7 @@ def two_sample_test(
             never be zero", Statistical Applications in Genetics and Molecular Biology 9, 2010).
         seed: random seed for drawing permutations.
 
-    Example:
+    Examples:
         >>> two_sample_test(np.array([1.0, 2.0]), np.array([3.0, 4.0, 5.0]), 1e-9, 999, seed=0)
         PermutationResult(p=0.2, arrangements=10, seed=None)
     """
@@ -68,7 +68,7 @@ def paired_test(
         differences: (pairs,), two or more.
         tolerance, most, seed: as for ``two_sample_test``.
 
-    Example:
+    Examples:
         >>> paired_test(np.array([1.0, 2.0, 3.0]), 1e-9, 999, seed=0)
         PermutationResult(p=0.25, arrangements=8, seed=None)
     """

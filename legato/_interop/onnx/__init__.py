@@ -41,7 +41,7 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
             all.
 
     Returns:
-        The initial state of one row: name of each state input → array (1, units), float32. The file
+        The initial state of one row, name of each state input → array (1, units), float32. The file
         has the same as JSON in its metadata, under ``"initial_states"``.
 
     Raises:
@@ -50,7 +50,7 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
         MissingError: the package onnx is not installed.
         OutputError: the folder is missing or cannot be written.
 
-    Example:
+    Examples:
         >>> import legato
         >>> layers = [legato.layers.Input((None, 3)), legato.layers.LSTM(2, name="memory")]
         >>> first = legato.export_onnx(legato.Sequential(layers), "model.onnx")
