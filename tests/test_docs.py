@@ -167,3 +167,34 @@ def test_the_paths_that_contributors_are_sent_to_exist():
     paths = set(re.findall(r"`((?:legato|tests|docs)/[\w./]+)`", page))
     assert len(paths) > 20
     assert not [path for path in paths if not (ROOT / path).exists()]
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as MkDocs and GitHub make them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text("utf-8")), re.MULTILINE)
+    words = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings)
+    return {re.sub(r"[-\s]+", "-", each) for each in words}
+
+
+def broken_links(page: Path) -> list[str]:
+    """The links of a page to files of the repository, or to their headings, that lead nowhere."""
+    found = []
+    for link in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"", page.read_text("utf-8")):
+        path, _, anchor = "".join(link).partition("#")
+        if re.match(r"\w+:", path):
+            continue
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            found.append("".join(link))
+    return found
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"])
+def test_links_of_pages_outside_the_site_lead_somewhere(page):
+    assert broken_links(ROOT / page) == []
+
+
+def test_a_broken_link_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A b\n[x](#a-b) [y](#c) [z](page.md#a-b) [none](no.md) [web](https://a.org)")
+    assert broken_links(page) == ["#c", "no.md"]

@@ -2,7 +2,7 @@
 
 The outputs of a network depend on its seed; the tests hold for any sensible training: the stateful
 network recites the alphabet and, from a fresh state at K, answers as if the letter were A. The
-accuracies over many seeds are in the README, with the command that makes them.
+accuracies over many seeds are in ``docs/alphabet.md``, with the command that makes them.
 """
 
 import dataclasses
