@@ -100,6 +100,7 @@ class RequestQueue:
         self._count = 0  # of feeds and operations that wait
         self._condition = threading.Condition()
         self._stopping = False
+        self._is_waking = self._is_ready = False  # the loop is to wake the thread; has woken it
         self.is_busy = False  # with a batch
         self._thread = threading.Thread(target=self._run, name="legato-serve", daemon=True)
         self._thread.start()
@@ -137,6 +138,18 @@ class RequestQueue:
                 )
             self._waiting.append(work)
             self._count += size
+            if not self._is_waking:
+                self._is_waking = True
+                work.future.get_loop().call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """Let the thread take what waits: the event loop has read all requests that had come.
+
+        Computed at once, the first of them would be a batch of its own, and while Python runs one
+        thread at a time, the others would not even be read sooner.
+        """
+        with self._condition:
+            self._is_waking, self._is_ready = False, True
             self._condition.notify()
 
     @property
@@ -158,7 +171,7 @@ class RequestQueue:
         tended = time.monotonic()
         while True:
             with self._condition:
-                while not self._waiting and not self._stopping:
+                while not self._is_ready and not self._stopping:
                     if not self._condition.wait(_TEND_SECONDS):
                         break
                 if self._stopping and not self._waiting:
@@ -166,6 +179,7 @@ class RequestQueue:
                 if self._max_wait and self._waiting and not self._stopping:
                     self._wait_for_more()
                 batch = self._next_batch()
+                self._is_ready = bool(self._waiting) and not self._is_waking
             if batch:
                 self._do(batch)
             self.is_busy = False
@@ -250,6 +264,7 @@ class RequestQueue:
             with self._condition:
                 self._waiting.extendleft(reversed(again))
                 self._count += sum(len(each.feeds) for each in again)
+                self._is_ready = True
 
     @staticmethod
     def _conflicts(batch: list[Work]) -> list[Work]:

@@ -13,6 +13,7 @@ from typing import Any
 import uvicorn
 
 from legato._errors import InputError, OutputError
+from legato._platform.unused_memory import return_unused_memory
 from legato._serve.service import DURABILITIES, ServeConfig, Service
 from legato._serve.web_app import LOG, make_app
 
@@ -119,6 +120,7 @@ def set_up_interpreter() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # Keras and JAX are a million objects, which stay
+    return_unused_memory()
 
 
 def _options(config: ServeConfig, host: str, port: int, tls: dict[str, Any]) -> dict[str, Any]:
@@ -129,6 +131,7 @@ def _options(config: ServeConfig, host: str, port: int, tls: dict[str, Any]) -> 
         "log_config": None,
         "access_log": False,
         "server_header": False,
+        "proxy_headers": False,  # nothing here depends on the client's address
         "timeout_graceful_shutdown": int(config.grace) + 1,
         "ws_max_size": int(config.max_body_mib * 2**20),
         **tls,

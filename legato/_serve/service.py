@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from legato._errors import InputError, LegatoError, StateError
+from legato._platform.unused_memory import return_unused_memory
 from legato._serve.api_keys import ApiKeys
 from legato._serve.model_files import load_model_file
 from legato._serve.request_queue import OverloadError, RequestQueue, Work
@@ -29,6 +30,7 @@ from legato._serve.version_moves import move_streams
 Result = TypeVar("Result")
 DURABILITIES = ("memory", "write", "fsync")
 _ENDED_SECONDS = 3600.0  # that the replies of a stream that ended are kept
+_MANY_STREAMS = 5000  # more in memory, after which unused memory is returned to the system
 _MOST_EVENTS = 256  # that wait for one listener
 _WATCHED = 64  # waiting steps from which on it is seen to that the clients are there still
 _MAX_NAME = 256  # characters of a stream's name
@@ -120,6 +122,7 @@ class Service:
         self._closing = threading.Lock()
         self._listeners: dict[str, set[asyncio.Queue]] = {}
         self._seen_stored = self._tended = time.monotonic()
+        self._most_in_memory = 0.0  # streams, when unused memory was last returned
         self.queue = RequestQueue(
             self._tend,
             config.max_queue,
@@ -149,6 +152,10 @@ class Service:
             for model in self.models.values():
                 for version in model.versions.values():
                     version.let_go_idle(60 * self.config.idle_minutes)
+        in_memory = self.counts()["memory"]
+        if in_memory > self._most_in_memory + max(_MANY_STREAMS, self._most_in_memory / 8):
+            self._most_in_memory = in_memory
+            return_unused_memory()
         if now - self._seen_stored > 10:  # counting reads the whole index
             self.stored, self._seen_stored = self.store.count(), now
             self.store.forget_ended(time.time() - _ENDED_SECONDS)

@@ -81,6 +81,17 @@ def test_what_came_meanwhile_is_one_batch_with_each_stream_once_and_in_order():
     assert run(trial) == [["first"], ["a", "b"], ["a", "b"], ["c", "a"], ["c"]]
 
 
+def test_requests_that_are_read_together_are_one_batch():
+    async def trial(queue, model):
+        for names in ("abc", "defg", "h"):
+            works = [queue.do(Work(model, [feed(name)])) for name in names]
+            await asyncio.gather(*works)
+        return model.batches
+
+    for _ in range(5):
+        assert run(trial) == [[*"abc"], [*"defg"], ["h"]]
+
+
 def test_an_operation_runs_between_the_feeds_that_came_before_and_after_it():
     async def trial(queue, model):
         tasks = [await begun(queue, model)]

@@ -1,13 +1,21 @@
 """Streams behind an address: each is as if alone, whatever the others do, and fed exactly once."""
 
 import base64
+import gc
 import json
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 import websockets.sync.client
 from serve.serving import config_of, serving
+
+from legato._serve.model_files import load_model_file
+from legato._serve.served_model import ServedModel
+from legato._serve.sqlite_store import SqliteStore
+from legato._serve.stored_streams import digest_of
+from legato._serve.stream_feeds import Feed
 
 STEPS = 12
 
@@ -188,6 +196,30 @@ def test_idle_streams_leave_memory_and_come_back(model_file, network, rng, tmp_p
         assert version.let_go_idle(0) == 1
         assert len(version.table) == 0
         assert feed(client, "idle", x[5])["steps"] == 6
+
+
+def test_a_stream_takes_its_state_and_at_most_300_bytes(model_file, tmp_path):
+    config = config_of(model_file, tmp_path / "kept")
+    loaded, store = load_model_file(model_file), SqliteStore(tmp_path / "kept", force=False)
+    x, count = (np.zeros(3, "float32"),), 4096  # so many slots a table of these streams has
+
+    def begin(name):
+        model = ServedModel(name, model_file, store, config)
+        version = model.add(loaded)
+        for first in range(0, count, 1024):
+            keys = [model.key("", f"machine-{at:06d}") for at in range(first, first + 1024)]
+            model.feed([Feed(key, x, None, digest_of("r")) for key in keys])
+        gc.collect()
+        return version
+
+    begin("warm")
+    tracemalloc.start()
+    version = begin("m")
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    store.close()
+    assert len(version.table) == version.table.capacity == count
+    assert taken / count <= version.compiled.files.blank.nbytes + 300
 
 
 def test_events_show_the_answers_of_a_stream_as_they_are_made(client, rng):
