@@ -9,13 +9,16 @@ Keras's is on ``state-in-fit.md``. The API reference: ``test_reference.py``; the
 """
 
 import contextlib
+import importlib.util
 import inspect
 import io
+import json
 import random
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import keras
@@ -198,3 +201,30 @@ def test_a_broken_link_is_found(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A b\n[x](#a-b) [y](#c) [z](page.md#a-b) [none](no.md) [web](https://a.org)")
     assert broken_links(page) == ["#c", "no.md"]
+
+
+def notebooks() -> ModuleType:
+    """The script that writes the notebooks."""
+    spec = importlib.util.spec_from_file_location("notebooks", DOCS / "notebooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", notebooks().PAGES)
+def test_a_notebook_is_its_page(name):
+    """Its code is that of the page, which runs above, in the same order."""
+    page = (DOCS / name).read_text("utf-8")
+    written = json.loads((ROOT / "examples" / name).with_suffix(".ipynb").read_text("utf-8"))
+    assert written == notebooks().notebook(page), "run python docs/notebooks.py"
+    code = ["".join(each["source"]) for each in written["cells"] if each["cell_type"] == "code"]
+    assert code == [block.code.rstrip("\n") for block in blocks(page)]
+    printed = [each["outputs"][0]["text"] for each in written["cells"] if each.get("outputs")]
+    expected = [each.printed for each in blocks(page) if each.printed]
+    assert ["".join(each) + "\n" for each in printed] == expected
+    text = "".join("".join(e["source"]) for e in written["cells"] if e["cell_type"] == "markdown")
+    links = re.findall(r"\]\((\.\./[^)#]+)", text)
+    assert links
+    assert not [link for link in links if not (ROOT / "examples" / link).exists()]

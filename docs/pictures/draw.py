@@ -207,7 +207,7 @@ def served() -> Figure:
         loc="left",
         fontsize=10,
     )
-    axes.legend(frameon=False, ncols=3, fontsize=9, loc="lower left")
+    axes.legend(frameon=False, ncols=3, fontsize=9, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     return fig
 
