@@ -11,6 +11,10 @@ from legato._platform.wording import counted
 from legato._series.frequency import format_time
 from legato._series.sequences import Sequences
 
+FAR = 10.0  # times as far from the values around as others at most
+FEW, RARE = 2, 0.01  # values of a sequence that may be so far, or a share of them
+FEWEST_STEPS = 20  # of such a sequence
+
 
 def data_facts(sequences: Sequences, parts: Partition) -> dict[str, Any]:
     """Facts on the data and their split, as the model's file records them."""
@@ -76,3 +80,42 @@ def note_lacking_origins(
         f"{counted(config.origins, 'origin')} were asked for, and the test part has {there:,} with "
         f"{counted(horizon, 'step')} after them: a longer one (--test) gives more."
     ]
+
+
+def note_far_values(sequences: Sequences, task: Task) -> list[str]:
+    """A note on values of each target of quantities that lie far from the values around them."""
+    if task.kind != "forecast":
+        return []
+    notes = []
+    for column in task.targets:
+        values = sequences.values[:, sequences.place(column.name)]
+        far = np.concatenate(
+            [_distances(each) for each in np.split(values, sequences.offsets[1:-1])]
+        )
+        if not (far > FAR).any():
+            continue
+        at, more = int(far.argmax()), int((far > FAR).sum()) - 1
+        which = int(np.searchsorted(sequences.offsets, at, side="right")) - 1
+        place = f"step {at - sequences.offsets[which] + 1:,}"
+        if sequences.times is not None:
+            (place,) = sequences.format_times(sequences.times[at : at + 1])
+        place += f" of {sequences.names[which]!r}" if len(sequences) > 1 else ""
+        place += f", and {more:,} more" if more else ""
+        notes.append(
+            f"Far from the values around: {values[at]:.6g} of {column.name!r} at {place}. The "
+            "forecast, its score and its intervals depend on them: make errors empty, and fill "
+            "them with --fill interpolate."
+        )
+    return notes
+
+
+def _distances(series: np.ndarray) -> np.ndarray:
+    """How far each value is from the median of the five around it, (time steps,), in units of what
+    all others have at most but for the few that may be far; 0 where that is 0.
+    """
+    if len(series) < FEWEST_STEPS:
+        return np.zeros(len(series))
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(series, 2, mode="reflect"), 5)
+    distances = np.abs(series - np.median(around, axis=1))
+    usual = float(np.sort(distances)[-1 - max(FEW, int(RARE * len(series)))])
+    return distances / usual if usual > 0 else 0 * distances

@@ -34,7 +34,7 @@ from legato._series.sequences import Sequences, expand_ranges
 from legato._series.windows import windows_before
 
 ORIGINS = 64  # of the backtest; where there are fewer, some count twice
-LEAST_WINDOW, USUAL_WINDOW, MAX_WINDOW = 4, 48, 800  # time steps
+LEAST_WINDOW, USUAL_WINDOW, MAX_WINDOW = 2, 48, 800  # time steps
 NETWORK_STEPS = 24  # that networks see without a season
 WITH_KNOWN = " with known columns"  # the end of the name of a member that takes them
 NETWORK = "network"  # the name of the mean of the networks among the members
@@ -78,6 +78,8 @@ def plan_layout(longest: int, horizon: int, seasons: tuple[int, ...]) -> Layout 
     spare = longest - max(2 * season + horizon, 3 * horizon, 20)
     held_out = min(max(2 * horizon, longest // 4), max(spare, horizon + max(1, horizon // 2)))
     most = (longest - held_out - horizon) // 2
+    if most < LEAST_WINDOW:  # one origin is better than none
+        held_out, most = horizon, (longest - 2 * horizon) // 2
     if most < LEAST_WINDOW:
         return None
     known = tuple(each for each in seasons if each > 1 and 2 * each <= most)

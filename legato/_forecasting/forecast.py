@@ -132,7 +132,11 @@ class Forecast(Tabular):
         found = super().frame
         if self.layout is None or not self.layout.is_series:
             return found
-        return found[self.layout.labels.get(self.targets[0], self.targets[0])]
+        name = self.layout.labels.get(self.targets[0], self.targets[0])
+        series = found[name]
+        if self.layout.library == "pandas":
+            series.name = name  # where the names of columns are text, None has become NaN
+        return series
 
     def _names(self) -> tuple[str | None, str, str]:
         """The names of the columns of sequences (None: one sequence), of steps and of times."""

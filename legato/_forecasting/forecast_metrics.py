@@ -23,6 +23,8 @@ from legato._forecasting.tabular import Tabular, score_table
 from legato._platform.wording import counted, listed
 from legato._series.frame_layout import FrameLayout
 
+LARGEST_PLAIN = 1e9  # of a number in a sentence without an exponent
+
 
 class Scores(Protocol):
     """Scores of a model and of baselines, for forecasts or labels."""
@@ -304,7 +306,7 @@ def _compared(error: float, other: float) -> str:
     if not other:
         return way
     percent = 100 * abs(error / other - 1)
-    return f"{percent:,.0f} % {way}" if percent >= 1 else f"less than 1 % {way}"
+    return f"{_whole(percent)} % {way}" if percent >= 1 else f"less than 1 % {way}"
 
 
 def _advantage(difference: Difference, sign: int = 1) -> str:
@@ -324,4 +326,8 @@ def _relative(difference: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
+    return _whole(value) if abs(value) >= 99.95 else f"{value:.3g}"
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) < LARGEST_PLAIN else f"{value:.3g}"

@@ -177,11 +177,11 @@ class Intervals:
 
     def notes(self, steps: int) -> tuple[str, ...]:
         """Sentences on the intervals of so many steps ahead that are missing or widened."""
-        found = int(self.errors.sum())
         if not self.known:
+            most = int(self.errors.max(initial=0))
             return (
-                f"There are no intervals: the test part gave {counted(found, 'error')}"
-                f", and a step ahead needs {MIN_ERRORS}; a larger one (--test) gives more.",
+                f"There are no intervals: the test part gave {counted(most, 'error')} of the first "
+                f"step ahead, and {MIN_ERRORS} are needed; a larger one (--test) gives more.",
             )
         if self.known < steps:
             return (

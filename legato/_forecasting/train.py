@@ -26,6 +26,7 @@ from legato._forecasting.data_facts import (
     data_facts,
     label_counts,
     least_values,
+    note_far_values,
     note_filled_targets,
     note_lacking_origins,
 )
@@ -345,6 +346,8 @@ def _plan_sequences(
     else:
         parts = split_parts(sequences, draft, config, window if windowed else 1)
     training = parts.training(sequences)
+    if config.season is None and season and training.lengths.max() <= season:
+        season = None  # nothing of it was seen twice
     task = infer_task(training, draft.kind, targets, draft.horizon or None)
     task = replace(task, whole=draft.whole, known=draft.known, static=draft.static)
     lanes = plan_lanes(training.lengths, config.rows, config.steps) if chunks else None
@@ -361,9 +364,14 @@ def _plan_sequences(
         layers = config.network | config.single_network
         shape = Shape(**layers, stateful=stateful, framing=framing, steps=steps)
     facts = data_facts(sequences, parts)
-    facts["notes"] += [*notes, *task.unseen_labels(sequences), *parts.notes]
-    facts["notes"] += note_filled_targets(sequences, task, layout is not None)
-    facts["notes"] += note_lacking_origins(config, parts, sequences.lengths, task.horizon)
+    facts["notes"] += [
+        *notes,
+        *task.unseen_labels(sequences),
+        *parts.notes,
+        *note_filled_targets(sequences, task, layout is not None),
+        *note_far_values(sequences, task),
+        *note_lacking_origins(config, parts, sequences.lengths, task.horizon),
+    ]
     return Plan(
         task,
         shape,

@@ -238,7 +238,7 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
     ]
     index_time = index_time if index_time in wanted else None
     notes = ()
-    if frame.index.nlevels == 1 and not wanted and _says_something(frame.index):
+    if not wanted and _says_something(frame.index):
         notes = (
             "The frame's index is left out: if it is meant, name it, and then its name as time= or "
             "group=.",
@@ -264,6 +264,8 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
 
 def _says_something(index: Any) -> bool:
     """Whether an index is neither of dates nor just counts the rows from 0."""
+    if index.nlevels > 1:
+        return True
     if index.dtype.kind in "iuf":
         return index.name is not None or not np.array_equal(index, np.arange(len(index)))
     return index.dtype.kind in "mOT"

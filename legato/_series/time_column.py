@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     import polars
 
 _OFFSET = r"[-+]\d\d(?::?\d\d)?$"  # behind a time of day
-_TWO_DIGITS = r"\d{1,2}([-/. ])\d{1,2}\1\d\d(?!\d)|.*[^\W\d]+\.?[-/., ']*\d\d"  # of a year
+_TWO_DIGITS = (  # of a year
+    r"\d{1,2}([-/. ])\d{1,2}\1\d\d(?!\d).*|(?!.*\d{4}).*[^\W\d]\d?\.?[-/., ']*\d\d"
+)
 _ADVICE = (
     "Write dates as ISO 8601 has them, 2001-03-31 or 2001-03-31 18:30:00, or write numbers; take "
     "out rows that are no time steps, such as totals."

@@ -22,31 +22,33 @@ if TYPE_CHECKING:
     import polars
 
 _YEAR, _TWO, _NAME = r"(?P<Y>\d{4})", r"\d\d?", rf"(?P<b>(?i:{ANY_MONTH}))\.?"
-_BETWEEN = r"[-/., ]{0,2}"
+_BETWEEN = r"[-/.,: ]{0,2}"
 _DATES = tuple(
     each.replace("<Y>", _YEAR).replace("<b>", _NAME).replace("__", _BETWEEN)
     for each in (
         rf"<Y>(?P<s>[-/. ])(?P<m>{_TWO})(?P=s)(?P<d>{_TWO})",
         rf"(?P<x>{_TWO})(?P<s>[-/. ])(?P<y>{_TWO})(?P=s)<Y>",  # a day and a month, or vice versa
         r"<Y>(?P<m>\d\d)(?P<d>\d\d)",
-        r"<Y>[-/](?P<m>\d\d)",
-        rf"(?P<m>{_TWO})[-/]<Y>",
+        r"<Y>[-/.](?P<m>\d\d)",
+        rf"(?P<m>{_TWO})[-/.]<Y>",
         r"<Y>(?P<m>\d\d)",
-        r"<Y>M(?P<m>\d\d)",
+        rf"<Y>-?M(?P<m>{_TWO})",
         rf"<Y> ?[年년] ?(?P<m>{_TWO}) ?[月월](?: ?(?P<d>{_TWO}) ?[日일])?",
         r"<Y>-?(?P<j>\d{3})",
-        r"<Y>__Q(?P<q>[1-4])",
-        r"Q(?P<q>[1-4])__<Y>",
-        r"(?P<q>[1-4])Q__<Y>",
-        r"(?P<G>\d{4})-?W(?P<V>\d\d)(?:-?(?P<u>[1-7]))?",
+        r"<Y>__[Qq](?P<q>[1-4])",
+        r"[Qq](?P<q>[1-4])__<Y>",
+        r"(?P<q>[1-4])[Qq]__<Y>",
+        rf"(?P<G>\d{{4}})[- ]?W(?P<V>{_TWO})(?:-?(?P<u>[1-7]))?",
+        rf"W(?P<V>{_TWO})__(?P<G>\d{{4}})",
         rf"<Y>__<b>(?:__(?P<d>{_TWO}))?",
         rf"(?:(?P<d>{_TWO})__)?<b>__<Y>",
         rf"<b> (?P<d>{_TWO}),? <Y>",
     )
 )
 _CLOCK = (
-    r"(?:[T ,]{1,2}(?P<H>\d\d?)(?P<c>:?)(?P<M>\d\d)(?:(?P=c)(?P<S>\d\d)(?:\.(?P<f>\d{1,9}))?)?"
-    r"(?: ?(?P<p>[AaPp]\.?[Mm]\.?))?(?: ?(?P<z>Z|[-+]\d\d(?::?\d\d)?))?)?"
+    r"(?:[T ,]{1,2}(?P<H>\d\d?)"
+    r"(?:(?P<c>:?)(?P<M>\d\d)(?:(?P=c)(?P<S>\d\d)(?:\.(?P<f>\d{1,9}))?)?)?"
+    r"(?: ?(?P<p>[AaPp]\.?[Mm]\.?))?(?: ?(?:(?P<z>Z|[-+]\d\d(?::?\d\d)?)|UTC|GMT))?)?"
 )
 _PATTERNS = tuple(re.compile(each + _CLOCK) for each in _DATES)
 _COMPACT_CLOCK = {10: "%H", 12: "%H%M", 14: "%H%M%S"}  # digits of a number
@@ -63,7 +65,7 @@ _GROUPS = {  # code → how it is read
     "%p": r"(?<p>[AaPp]\.?[Mm]\.?)",
     "%q": r"(?<q>[1-4])",
     "%b": r"(?<b>\p{L}+)",
-    "%V": r"(?<V>\d\d)",
+    **dict.fromkeys(("%V", "%-V"), r"(?<V>\d\d?)"),
     "%u": r"(?<u>[1-7])",
     "%j": r"(?<j>\d{3})",
     **dict.fromkeys(("%z", "%:z", "%#z", "%Z"), r"(?<z>Z|[-+]\d\d(?::?\d\d)?)"),
@@ -136,8 +138,8 @@ class Writing:
         day = polars.concat_str(polars.lit("-"), text.get("d", none).str.zfill(2))
         date = polars.concat_str(text["Y"], polars.lit("-"), month, day)
         if "V" in text:
-            day = text.get("u", polars.lit("1"))
-            date = polars.concat_str(text["Y"], polars.lit("-W"), text["V"], polars.lit("-"), day)
+            day, week = text.get("u", polars.lit("1")), text["V"].str.zfill(2)
+            date = polars.concat_str(text["Y"], polars.lit("-W"), week, polars.lit("-"), day)
         if "j" in text:
             date = polars.concat_str(text["Y"], polars.lit("-"), text["j"])
         if "H" in text:
@@ -347,10 +349,10 @@ def _with_padding(writing: Writing, texts: "polars.Series") -> Writing:
     """The writing with codes without leading zeros where some text has a single digit."""
     head = texts.head(_SAMPLE)
     parts = head.str.extract_groups(writing._pattern).struct.unnest()
-    present = [name for name in "mdH" if name in parts.columns]
+    present = [name for name in "mdHV" if name in parts.columns]
     single = {name for name in present if (parts[name].str.len_bytes() == 1).any()}
     padded = {name for name in present if parts[name].str.starts_with("0").any()}
-    if single - {"H"}:
+    if single & {"m", "d"}:
         single |= {"m", "d"} - padded
     template = writing.template
     for letter in (*single, *("I" if "H" in single else "")):

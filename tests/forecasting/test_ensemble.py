@@ -222,14 +222,14 @@ def test_a_season_that_is_found_has_its_baseline(months):
 
 
 def test_windows_fit_into_what_is_learnt():
-    for steps in range(30, 400, 7):
+    for steps in [*range(6, 30), *range(30, 400, 7)]:
         for horizon in (1, 4, 12):
             for seasons in ((), (4,), (12,), (24, 168)):
                 layout = plan_layout(steps, horizon, seasons)
                 if layout is not None:
                     left = steps - layout.held_out
                     assert left >= layout.window + horizon
-                    assert layout.held_out > horizon
+                    assert layout.held_out > horizon - (steps < 30)
                     assert all(each < layout.window for each in layout.seasons)
 
 
@@ -343,9 +343,9 @@ def test_forecasts_beyond_the_horizon_take_forecasts_for_values(trained, months)
 
 
 def test_data_too_short_for_an_ensemble_train_a_single_network():
-    short = {"v": wave(9)}
+    short = {"v": wave(6)}
     assert legato.plan(short).shape.framing == "chunks"
-    with pytest.raises(InputError, match="has 9 steps, too few for an ensemble to forecast"):
+    with pytest.raises(InputError, match="has 6 steps, too few for an ensemble to forecast"):
         legato.plan(short, framing="ensemble")
 
 

@@ -81,8 +81,8 @@ def test_without_a_test_part_there_are_no_intervals():
     assert np.isnan(few.forecast(data).ends).all()
     assert [*few.forecast(data).columns()] == ["step", "x"]
     assert few.forecast(data).notes[0] == (
-        "There are no intervals: the test part gave 3 errors, and a step ahead needs 3; a larger "
-        "one (--test) gives more."
+        "There are no intervals: the test part gave 2 errors of the first step ahead, and 3 are "
+        "needed; a larger one (--test) gives more."
     )
     three = train(data, test=3, **TINY)
     assert np.isfinite(three.forecast(data).ends).all()

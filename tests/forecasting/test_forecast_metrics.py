@@ -133,6 +133,12 @@ def test_small_unsigned_numbers_do_not_wrap_around():
             "mean is not larger than its uncertainty (2 independent origins, and 3 are needed).",
         ),
         (
+            constant_scores(3.21e36, persistence=1.234e9),
+            "The model's error 1 step ahead from 5 origins (MAE 3.21e+36) is 2.6e+29 % above "
+            "persistence's (1.23e+09): it does not beat persistence, which is better by 100 to "
+            "100 % over the next 12 steps (95 % interval).",
+        ),
+        (
             constant_scores(0.001, persistence=0.002),
             "The model's error 1 step ahead from 5 origins (MAE 0.001) is 50 % below persistence's "
             "(0.002): it beats persistence by 50 to 50 % over the next 12 steps (95 % interval).",

@@ -105,6 +105,13 @@ def test_a_polars_series_comes_back():
     assert_polars_series_equal(found, series[-CUT:])
 
 
+def test_a_series_without_a_name_has_none_whatever_indexes_it():
+    series = pd.Series(WAVE, index=[f"row {at}" for at in range(STEPS)])
+    found = forecast_of(series, ("0",), np.ones((1, 2, 1))).frame
+    assert found.name is None
+    assert found.tolist() == [1.0, 1.0]
+
+
 def test_forecasts_of_whole_numbers_are_none():
     values = np.full((1, CUT, 1), 2.5)
     for frame in (pd.DataFrame({"n": range(9)}), pl.DataFrame({"n": range(9)})):

@@ -113,6 +113,32 @@ def test_a_season_is_not_looked_for_in_the_test_part(rng):
     assert legato.plan({"x": values}, horizon=4, season=4).season == 4
 
 
+def test_a_season_that_the_training_part_does_not_hold_has_no_baseline():
+    month = [str(np.datetime64("2020-01") + at) for at in range(14)]
+    data = {"month": month, "x": np.sin(np.arange(14.0))}
+    assert legato.plan(data, time="month", horizon=2).season is None
+    assert legato.plan(data, time="month", horizon=2, season=12).season == 12
+
+
+def test_values_far_from_those_around_them_are_noted(rng):
+    day = [f"{np.datetime64('2020-01-01') + at:}" for at in range(60)]
+    table = {"day": day, "x": 100 + rng.normal(0, 1, 60), "y": rng.poisson(0.5, 60).astype(float)}
+    assert legato.plan(table, time="day", target=["x", "y"]).data["notes"] == []
+    table["x"][[7, 59]] = 9_000, -500
+    (note,) = legato.plan(table, time="day", target=["x", "y"]).data["notes"]
+    assert note == (
+        "Far from the values around: 9000 of 'x' at 2020-01-08, and 1 more. The forecast, its "
+        "score and its intervals depend on them: make errors empty, and fill them with --fill "
+        "interpolate."
+    )
+    rare = np.where(rng.random(300) < 0.06, rng.lognormal(3, 1, 300), 0.0)  # how it is
+    assert legato.plan({"x": rare}).data["notes"] == []
+    panel = {"shop": ["a"] * 40 + ["b"] * 40, "x": rng.normal(0, 1, 80)}
+    panel["x"][50] = 1e4
+    (note,) = legato.plan(panel, group="shop").data["notes"]
+    assert "10000 of 'x' at step 11 of 'b'. The" in note
+
+
 @pytest.mark.parametrize("options", [{"horizon": 60}, {"horizon": 4, "test": 70}])
 def test_a_single_network_in_place_of_an_ensemble_says_so(options):
     wave = {"x": np.sin(np.arange(80) / 3)}

@@ -52,21 +52,34 @@ MONTHS = {
     "199107": lambda t: f"{t:%Y%m}",
     "7/1991": lambda t: f"{t.month}/{t.year}",
     "07/1991": lambda t: f"{t:%m/%Y}",
+    "07.1991": lambda t: f"{t:%m.%Y}",
+    "1991.07": lambda t: f"{t:%Y.%m}",
+    "1991-M7": lambda t: f"{t.year}-M{t.month}",
 }
 QUARTERS = {
     "1970 Q1": lambda t: f"{t.year} Q{quarter(t)}",
     "1970Q1": lambda t: f"{t.year}Q{quarter(t)}",
     "1970-Q1": lambda t: f"{t.year}-Q{quarter(t)}",
     "Q1 1970": lambda t: f"Q{quarter(t)} {t.year}",
+    "1970:q1": lambda t: f"{t.year}:q{quarter(t)}",
     "1Q 1970": lambda t: f"{quarter(t)}Q {t.year}",
 }
-WEEKS = {"2020-W05": lambda t: f"{t:%G-W%V}", "2020W05": lambda t: f"{t:%GW%V}"}
+WEEKS = {
+    "2020-W05": lambda t: f"{t:%G-W%V}",
+    "2020W05": lambda t: f"{t:%GW%V}",
+    "2020 W05": lambda t: f"{t:%G W%V}",
+    "2020-W5": lambda t: "{}-W{}".format(*t.isocalendar()),
+    "W05/2020": lambda t: f"{t:W%V/%G}",
+}
 CLOCKS = {
     "31/01/2020 14:30": lambda t: f"{t:%d/%m/%Y %H:%M}",
     "1/31/2020 2:30 PM": lambda t: f"{t.month}/{t.day}/{t.year} {(t.hour + 11) % 12 + 1}:{t:%M %p}",
     "2020-01-31T14:30": lambda t: f"{t:%Y-%m-%dT%H:%M}",
     "2020-01-31 14:30:00": lambda t: f"{t:%Y-%m-%d %H:%M:%S}",
     "20200131T1430": lambda t: f"{t:%Y%m%dT%H%M}",
+    "2020-01-31 14:30:00 UTC": lambda t: f"{t:%Y-%m-%d %H:%M:%S UTC}",
+    "2020-01-31T14": lambda t: f"{t:%Y-%m-%dT%H}",
+    "1/31/2020 2 PM": lambda t: f"{t.month}/{t.day}/{t.year} {(t.hour + 11) % 12 + 1} {t:%p}",
     "202001311430": lambda t: f"{t:%Y%m%d%H%M}",
     "31 Jan 2020, 14:30:00": lambda t: f"{t:%d %b %Y, %H:%M:%S}",
 }
@@ -215,6 +228,8 @@ FAULTS = {
     "no such day": (["31/01/2020", "31/02/2020"], r"row 1 .*'31/02/2020' is no time"),
     "two digits": (["31/01/20", "01/02/20"], "'31/01/20' is no time.* two digits, and four"),
     "a short month": (["Jan-24", "Feb-24"], "'Jan-24' is no time.* two digits, and four"),
+    "a short quarter": (["Q1 '20"], '"Q1 \'20" is no time.* two digits, and four'),
+    "not two digits": (["2020 Wk52"], r"'2020 Wk52' is no time, the first of 1\. Write"),
     "no month": (["1991 Jux"], "'1991 Jux' is no time"),
     "a fifth quarter": (["1970 Q4", "1970 Q5"], "row 1 .*'1970 Q5' is no time"),
     "week 54": (["2020-W53", "2020-W54"], "row 1 .*'2020-W54' is no time"),
