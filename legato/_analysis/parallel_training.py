@@ -16,8 +16,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -36,8 +37,10 @@ from legato._execution.program_cache import ProgramCache
 from legato._execution.progress import Progress
 from legato._platform import keras_private
 from legato._platform.backend import device_share_bytes
+from legato._platform.executors import run_tasks
 from legato._platform.row_devices import mesh_of
 
+TASKS, TASK_SEEDS = 32, 16  # of an executor, unless more seeds than this would be in each
 GROUP = 64  # seeds that are built before they are trained, if their values take little memory
 _POLL_S = 0.1  # how often the main thread shows progress and checks for Ctrl-C
 
@@ -76,7 +79,8 @@ class ParallelTraining:
         self._free_models, self._models = [self.model], [self.model]
         self._training = 0  # how many train now
         self._workers = _worker_count(self.model)
-        self._lock = threading.Lock()
+        self._lock, self._building = threading.Lock(), threading.Lock()
+        self._slots = threading.Semaphore(self._workers)
         self._stopped = False
         _check_memory(self._first.content.nbytes, len(seeds))
 
@@ -103,6 +107,46 @@ class ParallelTraining:
                 f"{len(finished)} of {len(self._seeds)} seeds had finished"
             ) from None
         return [finished[seed] for seed in self._seeds]
+
+    def train_on(
+        self, executor, spec: "TrainingSpec", show: Callable[[int], Progress]
+    ) -> list[FinishedReplicate]:
+        """Train all replicates as tasks of an executor, and return them in the order of the seeds.
+
+        Args:
+            executor: with the interface of ``concurrent.futures``.
+            spec: what makes the same training in another process.
+            show: as for a call.
+
+        Raises:
+            InputError: something cannot be sent to another process.
+            KeyboardInterrupt: with the number of seeds that had finished.
+        """
+        self._build(self._seeds[1])  # errors of a seed that decides nothing come at once
+        size = min(max(len(self._seeds) // TASKS, 1), TASK_SEEDS)
+        parts = [self._seeds[at : at + size] for at in range(0, len(self._seeds), size)]
+        finished: dict[int, FinishedReplicate] = {}
+        progress = show(spec.steps)
+        progress.begin(0)
+        tasks = [(spec, tuple(part)) for part in parts]
+        try:
+            for _, results in run_tasks(executor, train_seeds, tasks, "build, X or callbacks"):
+                for seed, result in results:
+                    finished[seed] = result
+                    _report_finished(progress, finished, spec.steps, seed)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{len(finished)} of {len(self._seeds)} seeds had finished"
+            ) from None
+        progress.end()
+        return [finished[seed] for seed in self._seeds]
+
+    def train(self, seed: int) -> FinishedReplicate:
+        """Build and train one replicate; several threads may call it."""
+        with self._slots:
+            with self._building:
+                start = self._first if seed == self._seeds[0] else self._build(seed)
+            return self._train(start)
 
     def _train_others(
         self, groups: list, starts: list[ReplicateStart], finished: dict, show: Callable
@@ -177,6 +221,46 @@ class ParallelTraining:
             with self._lock:
                 self._free_models.append(model)
                 self._training -= 1
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """What makes a training in another process.
+
+    Attributes:
+        key: different for every training of all processes.
+        build, X, y: as ``ReplicateBuilder`` takes them.
+        fit: as ``ParallelTraining`` takes it.
+        first: the seed that the structure of the others is compared with.
+        steps: of one replicate, for the progress.
+    """
+
+    key: str
+    build: Callable
+    X: Any
+    y: Any
+    fit: Callable
+    first: int
+    steps: int
+
+
+_TRAININGS: dict[str, ParallelTraining] = {}  # by key: the last one in this process
+_MAKING = threading.Lock()
+
+
+def train_seeds(spec: TrainingSpec, seeds: Sequence[int]) -> list[tuple[int, FinishedReplicate]]:
+    """Train some replicates one after another, in whatever process this is called.
+
+    The programs are those of the tasks that the process ran before.
+    """
+    with _MAKING:
+        if spec.key not in _TRAININGS:
+            builder = ReplicateBuilder(spec.build, spec.X, spec.y)
+            made = ParallelTraining(builder, spec.fit, [spec.first])
+            _TRAININGS.clear()
+            _TRAININGS[spec.key] = made
+        training = _TRAININGS[spec.key]
+    return [(seed, training.train(seed)) for seed in seeds]
 
 
 def _report_finished(

@@ -7,6 +7,7 @@ the programs that the first one compiled.
 Limits: those of ``replicate_builder`` and ``parallel_training``; the data must be arrays.
 """
 
+import uuid
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +18,18 @@ import jax
 import keras
 import numpy as np
 
-from legato._analysis.parallel_training import FinishedReplicate, ParallelTraining
+from legato._analysis.parallel_training import (
+    FinishedReplicate,
+    ParallelTraining,
+    TrainingSpec,
+)
 from legato._analysis.replicate_builder import ModelContent, ReplicateBuilder, set_model_content
 from legato._errors import InputError, UnsupportedError
 from legato._execution.program_cache import ProgramCache
 from legato._execution.progress import Progress
 from legato._execution.samples import yields_batches
 from legato._platform.checks import check_seed
+from legato._platform.executors import check_executor
 
 _FIT_OPTIONS = """
 validation_split validation_data shuffle class_weight sample_weight validation_batch_size
@@ -148,6 +154,7 @@ def replicate(
     batch_size: int | None = None,
     callbacks: Callable[[int], list] | None = None,
     verbose: int | str = "auto",
+    executor=None,
     **fit,
 ) -> Replicates:
     """Train the same model under several seeds, in parallel.
@@ -174,6 +181,10 @@ def replicate(
             thread, beside others: they must not draw from Python's or NumPy's global generator.
         verbose: 0 shows nothing, 1 one line for all, 2 a line per seed; ``"auto"`` is 1 at a
             terminal or in a notebook, once training has taken two seconds.
+        executor: trains in other processes or on other machines: anything with the interface of
+            ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` whose processes are
+            spawned, or Dask's ``client.get_executor()``. ``build``, ``X``, ``y`` and
+            ``callbacks`` must be picklable. Results are the same. Default: threads of this process.
         **fit: ``validation_data``, ``validation_split``, ``validation_freq``,
             ``validation_batch_size``, ``validation_state``, ``shuffle``, ``class_weight``,
             ``sample_weight``, ``starts``, ``reset``, as in ``fit``.
@@ -184,10 +195,12 @@ def replicate(
 
     Raises:
         InputError: fewer than two seeds, models of different structure or with the same initial
-            weights, or results that would not fit in memory.
+            weights, results that would not fit in memory, or something that cannot be sent to
+            another process.
 
     Warns:
-        UserWarning: the training of some seeds, which are named, diverged to NaN.
+        UserWarning: the training of some seeds, which are named, diverged to NaN; or a process of
+            the executor ended, and this one trains what was left.
 
     Examples:
         >>> import legato
@@ -204,7 +217,7 @@ def replicate(
             f"replicate has no option {unknown[0]!r}. Those of fit that it takes are epochs, "
             f"batch_size, callbacks, {', '.join(_FIT_OPTIONS)}."
         )
-    data = partial(_data_of_seed, X) if callable(X) else lambda seed: (X, y)
+    data = partial(_data_of_seed, X) if callable(X) else partial(_same_data, X, y)
     if callable(X) and y is not None:
         raise InputError("X is a function of the seed, which gives X and y: leave y out.")
     first = data(chosen[0])
@@ -220,9 +233,20 @@ def replicate(
             '[keras.callbacks.EarlyStopping("loss")].'
         )
     options = {"epochs": epochs, "batch_size": batch_size, **fit}
-    builder = ReplicateBuilder(build, *first)
-    runs = ParallelTraining(builder, partial(_fit, data, callbacks, options), chosen)
-    finished = runs(lambda steps: Progress(verbose, len(chosen), steps, 2.0, unit="seed"))
+    if executor is not None:
+        check_executor(executor)
+    builder, train = ReplicateBuilder(build, *first), partial(_fit, data, callbacks, options)
+    runs = ParallelTraining(builder, train, chosen)
+
+    def show(steps: int) -> Progress:
+        return Progress(verbose, len(chosen), steps, 2.0, unit="seed")
+
+    if executor is None:
+        finished = runs(show)
+    else:
+        X, y = first
+        spec = TrainingSpec(uuid.uuid4().hex, build, X, y, train, chosen[0], epochs)
+        finished = runs.train_on(executor, spec, show)
     _warn_of_nan(chosen, finished)
     histories, seconds, contents = zip(*finished, strict=True)
     return Replicates(tuple(chosen), histories, seconds, contents, builder, runs.model)
@@ -251,6 +275,11 @@ def _checked_seeds(n: int | None, seeds: Iterable[int] | None) -> list[int]:
             "give n=10, say. For one seed call keras.utils.set_random_seed, build and fit."
         )
     return chosen
+
+
+def _same_data(X, y, seed: int) -> tuple:
+    """The data (X, y), whatever the seed."""
+    return X, y
 
 
 def _data_of_seed(data: Callable, seed: int) -> tuple:

@@ -1,13 +1,17 @@
 """Saves, restores and temporarily seeds the global random generators of Python, NumPy and Keras.
 
 Sample orders come from NumPy's generator, initial weights and dropout's seeds from Python's, and
-``keras.random`` without a seed draws from Keras's. Limits: generators that users made themselves,
-and those of TensorFlow and PyTorch, are not saved.
+``keras.random`` without a seed draws from Keras's. Other threads draw from Python's generator at
+any time (Tornado's do, several times a second), so a thread that is temporarily seeded has one of
+its own. Limits: generators that users made themselves, and those of TensorFlow and PyTorch, are not
+saved; other threads are not kept from drawing from NumPy's.
 """
 
 import random
 import sys
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
 import keras
 import numpy as np
@@ -59,14 +63,64 @@ def copy_numpy_generator() -> np.random.RandomState:
     return generator
 
 
+_OWN: ContextVar[random.Random | None] = ContextVar("generator of the thread", default=None)
+
+
+class _GeneratorOfThread(random.Random):
+    """Python's global generator; in a context that has one of its own, that one.
+
+    ``random.Random`` draws all other numbers by means of these.
+    """
+
+    def random(self) -> float:
+        own = _OWN.get()
+        return super().random() if own is None else own.random()
+
+    def getrandbits(self, k: int, /) -> int:
+        own = _OWN.get()
+        return super().getrandbits(k) if own is None else own.getrandbits(k)
+
+    def seed(self, *arguments, **options) -> None:
+        own = _OWN.get()
+        return (super() if own is None else own).seed(*arguments, **options)
+
+    def getstate(self) -> tuple:
+        own = _OWN.get()
+        return (super() if own is None else own).getstate()
+
+    def setstate(self, state) -> None:
+        own = _OWN.get()
+        return (super() if own is None else own).setstate(state)
+
+    @property
+    def gauss_next(self) -> float | None:
+        """The second of two normal numbers that were drawn together."""
+        own = _OWN.get()
+        return vars(self if own is None else own)["gauss_next"]
+
+    @gauss_next.setter
+    def gauss_next(self, value: float | None) -> None:
+        own = _OWN.get()
+        vars(self if own is None else own)["gauss_next"] = value
+
+
+_FUNCTION: Any = random.randint
+_GLOBAL = _FUNCTION.__self__  # that the functions of the module draw from
+_GLOBAL.__class__ = _GeneratorOfThread
+for _name in ("random", "getrandbits", "seed", "getstate", "setstate"):
+    setattr(random, _name, getattr(_GLOBAL, _name))
+
+
 @contextmanager
 def temporary_seed(seed: int):
     """Draw random numbers as after ``keras.utils.set_random_seed``; afterwards as before.
 
-    That function imports TensorFlow wherever it is installed, which takes seconds. Where it is not
-    imported yet, nothing draws from it, so that its generator needs no seed.
+    What other threads draw from Python's generator meanwhile is drawn from another one. That
+    function of Keras imports TensorFlow wherever it is installed, which takes seconds. Where it is
+    not imported yet, nothing draws from it, so that its generator needs no seed.
     """
-    drawn, keras_seeds = global_random_state(), keras_private.global_seeds()
+    drawn, keras_seeds = np.random.get_state(), keras_private.global_seeds()
+    token = _OWN.set(random.Random())
     try:
         if "tensorflow" in sys.modules:
             keras.utils.set_random_seed(seed)
@@ -76,5 +130,6 @@ def temporary_seed(seed: int):
             keras_private.set_global_seeds(seed)
         yield
     finally:
-        restore_random_state(drawn)
+        _OWN.reset(token)
+        np.random.set_state(drawn)
         keras_private.set_global_seeds(*keras_seeds)
