@@ -7,11 +7,14 @@ test makes them again.
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 
 import browsers
 import pytest
+
+from legato import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -41,6 +44,12 @@ def test_every_page_is_built(site):
     built = {path.parent.relative_to(site).as_posix() for path in site.rglob("index.html")}
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
     assert pages - built == {"index"}
+
+
+def test_the_options_of_training_are_in_the_reference(site):
+    page = (site / "api" / "training" / "index.html").read_text("utf-8")
+    missing = [each.name for each in fields(TrainConfig) if f"<code>{each.name}</code>" not in page]
+    assert missing == []
 
 
 def hosts(text: str) -> set[str]:

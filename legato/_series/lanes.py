@@ -48,12 +48,13 @@ class Lanes:
 
     Attributes:
         lengths: as given, an integer array (sequences,).
-        rows, steps: as given or chosen.
+        rows: rows of a batch, as given or chosen.
+        steps: time steps of a sample, as given or chosen.
         batches: the number of batches.
         samples: ``batches * rows``.
         sequence: (samples,) the index of the sequence a sample is a chunk of, -1 for none.
-        begin, end: (samples,) the chunk's first time step within its sequence, and the one after
-            its last; 0 and 0 where there is none.
+        begin: (samples,) the chunk's first time step within its sequence; 0 where there is none.
+        end: (samples,) the time step after its last; 0 where there is none.
         starts: booleans (samples,): the sample is the first chunk of a sequence. False where there
             is no sequence: the row's state is not reset there, and its steps have weight 0.
         padding: the share of all steps that are padding, 0 to 1.

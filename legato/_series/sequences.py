@@ -54,7 +54,8 @@ class Sequences:
         columns: the name and the kind of each column of the values.
         names: the name of each sequence.
         times: (time steps of all sequences,) or None: ascending within a sequence.
-        group, time: the names of the columns of groups and times in the source, or None.
+        group: the name of the column of groups in the source, or None.
+        time: the name of the column of times in the source, or None.
         source: the name of the source in messages.
         notes: findings and changes while it was read, a sentence each.
         lines: (time steps of all sequences,): the row of the source of each step; or None.

@@ -36,9 +36,12 @@ class Network:
     """One of the six, with its published result.
 
     Attributes:
-        number, name, title: for people, the command line and the page.
+        number: 1 to 6, as in the tutorial.
+        name: one word, for the command line.
+        title: what a sample is, in words.
         units: units of its LSTM.
-        epochs, batch_size: of its training.
+        epochs: epochs of its training.
+        batch_size: samples of a batch.
         stateful: whether state is carried from sample to sample; if so samples stay in order.
         in_order: whether samples keep their order for another reason.
         window: letters in a pattern; ``LONGEST_RUN`` at most for network 6.

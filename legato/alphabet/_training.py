@@ -19,7 +19,8 @@ class Outcome:
     Attributes:
         network: one of the six.
         seed: random seed of the run.
-        accuracy, loss: on the training set, after training.
+        accuracy: share of right predictions on the training set, after training.
+        loss: cross-entropy on the training set, after training.
         history: loss and accuracy of every epoch.
         seconds: wall time of building, compiling and training; of several seeds that were trained
             together, an equal share.

@@ -40,11 +40,13 @@ class Comparison:
     """The difference of two means, its interval and p-value; prints as a sentence.
 
     Attributes:
-        one, other: mean of each sample, with an interval of its own.
+        one: mean of the first sample, with its own interval.
+        other: mean of the other sample, with its own interval.
         names: names of the two.
         what: name of the scores.
         difference: mean of ``one`` minus mean of ``other``.
-        low, high: ends of the difference's interval; None where the scores have no spread.
+        low: lower end of the difference's interval; None where the scores have no spread.
+        high: upper end of the same.
         paired: whether score k of both belongs together.
         deviation: standard deviation of the differences of pairs; None of two samples.
         effect: the difference in standard deviations, corrected for few seeds: Hedges' g of two

@@ -41,7 +41,8 @@ class Interval:
 
     Attributes:
         mean: mean of the scores.
-        low, high: ends of the interval; None where all scores are equal and so have no spread.
+        low: lower end of the interval; None where all scores are equal and so have no spread.
+        high: upper end of the same.
         level: confidence level: the share of such intervals that contain the true mean.
         deviation: sample standard deviation of the scores (n - 1); 0 where all are equal.
         count: number of seeds.
@@ -97,8 +98,10 @@ class Proportion:
     """The share of seeds that succeeded, with its confidence interval; prints as a sentence.
 
     Attributes:
-        successes, count: number of seeds that succeeded, and of all seeds.
-        low, high: ends of the interval of the share, 0 to 1.
+        successes: number of seeds that succeeded.
+        count: number of all seeds.
+        low: lower end of the interval of the share, 0 to 1.
+        high: upper end of the same.
         level: confidence level: the share of such intervals that contain the true share.
         did: the success in words, in the past tense.
         method: ``"wilson"`` or ``"exact"``.
