@@ -14,7 +14,16 @@ working. Every message says what came, what was expected and what to do.
 
 
 class LegatoError(Exception):
-    """The root of everything legato raises on purpose."""
+    """The root of everything legato raises on purpose.
+
+    Examples:
+        >>> import legato
+        >>> try:
+        ...     legato.frame(range(3), window=5)
+        ... except legato.LegatoError as error:
+        ...     print(type(error).__name__, isinstance(error, ValueError))
+        InputError True
+    """
 
 
 class BackendError(LegatoError, RuntimeError):

@@ -81,6 +81,30 @@ def test_every_public_function_and_method_has_a_docstring():
     assert without_docstring() == []
 
 
+# What only calls make, or what takes long: their examples are those of the calls, and of the pages.
+WITHOUT_EXAMPLE = set(
+    """
+    legato.BackendError legato.InputError legato.MissingError legato.OutputError legato.StateError
+    legato.UnsupportedError legato.Diagnostics legato.Forecast legato.Kernels legato.Labelled
+    legato.Trained legato.RemoteModel legato.RemoteStream legato.RemoteStreams
+    legato.report.answer_facts legato.report.facts legato.report.figure
+    legato.report.forecast_figure legato.report.print_answer legato.report.print_answers
+    legato.report.print_model legato.report.print_plan legato.report.print_scores
+    legato.report.print_summary legato.report.table legato.report.write legato.report.write_page
+    legato.report.write_trained_page legato.alphabet.Answer legato.alphabet.Found
+    legato.alphabet.Group legato.alphabet.LETTERS legato.alphabet.Look legato.alphabet.NETWORKS
+    legato.alphabet.Outcome legato.alphabet.QUESTIONS legato.alphabet.Question
+    legato.alphabet.answer legato.alphabet.answers legato.alphabet.next_letter_probabilities
+    legato.alphabet.plant legato.alphabet.recite legato.alphabet.train legato.alphabet.train_all
+    """.split()
+)
+
+
+def test_every_other_public_name_has_an_example():
+    without = {name for name, each in PUBLIC.items() if ">>> " not in (inspect.getdoc(each) or "")}
+    assert without == WITHOUT_EXAMPLE
+
+
 def documented_arguments(docstring: str) -> set[str]:
     """The names in the section ``Args:`` of a docstring; several may share a line."""
     section = re.search(r"^Args:\n((?:    .*\n|\n)+)", docstring + "\n", re.MULTILINE)

@@ -70,6 +70,12 @@ class Plan:
         config: the options, as they were given.
         season: time steps of the season of the seasonal baseline, or None.
         covariates: the columns beside the targets, by when they are known.
+
+    Examples:
+        >>> import numpy as np, legato
+        >>> planned = legato.plan({"load": np.sin(np.arange(60) / 3)}, framing="chunks")
+        >>> planned.task.kind, planned.shape.steps, planned.season
+        ('forecast', 48, None)
     """
 
     task: Task

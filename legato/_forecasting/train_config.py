@@ -67,6 +67,16 @@ class TrainConfig:
 
     Raises:
         InputError: an option is out of its range; the message names it.
+
+    Examples:
+        >>> import legato
+        >>> legato.TrainConfig(horizon=12, units=64).units
+        64
+        >>> try:
+        ...     legato.TrainConfig(horizon=0)
+        ... except legato.InputError as error:
+        ...     print(error)
+        horizon is 0; a whole number of at least 1 was expected.
     """
 
     target: str | list[str] | None = _option(

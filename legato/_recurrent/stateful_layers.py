@@ -309,6 +309,13 @@ def adopt(layer) -> None:
 
     Raises:
         InputError: it is not a Keras layer.
+
+    Examples:
+        >>> import legato, keras
+        >>> layer = keras.layers.GRU(2, stateful=True)
+        >>> legato.layers.adopt(layer)
+        >>> isinstance(layer, legato.layers.GRU)
+        True
     """
     if not isinstance(layer, keras.layers.Layer):
         raise InputError(

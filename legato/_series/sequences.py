@@ -31,6 +31,13 @@ class Column:
             integer's own value, the index of any other label in ``categories``.
         is_fixed: whether the categories are a list of their own, such as the weekdays, that data
             need not have all of.
+
+    Examples:
+        >>> import legato
+        >>> table = {"load": [0.1, 0.3, 0.2], "state": ["on", "off", "on"]}
+        >>> state = legato.read(table).columns[1]
+        >>> state.name, state.categories, state.numbers
+        ('state', ('off', 'on'), (0.0, 1.0))
     """
 
     name: str
@@ -65,6 +72,15 @@ class Sequences:
         filled: (time steps of all sequences, columns) whether a value was missing and filled in; of
             columns that were added later it says nothing. None: nothing was.
         is_local: whether times have no zone in the source, and were read in that of ``zone``.
+
+    Examples:
+        >>> import legato
+        >>> log = {"machine": ["a", "b", "a"], "load": [0.1, 0.9, 0.3]}
+        >>> machines = legato.read(log, group="machine")
+        >>> print(machines)
+        2 sequences of 1 to 2 steps, 3 in all: load
+        >>> machines.names, machines.of(0).tolist()
+        (('a', 'b'), [[0.1], [0.3]])
     """
 
     values: np.ndarray

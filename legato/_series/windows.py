@@ -42,6 +42,12 @@ class Frames:
         index: (samples, window) the step of the sequence of each input step; -1 for padding.
         target_index: (samples, horizon), or at every step (samples, window, horizon), likewise.
         which: (samples,) the index of the sequence of each sample.
+
+    Examples:
+        >>> import legato
+        >>> frames = legato.frame(range(6), window=3)
+        >>> frames.x.shape, frames.y.ravel().tolist(), frames.index.tolist()
+        ((3, 3, 1), [3, 4, 5], [[0, 1, 2], [1, 2, 3], [2, 3, 4]])
     """
 
     x: np.ndarray

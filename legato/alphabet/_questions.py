@@ -26,6 +26,11 @@ def find_questions(names: Sequence[str]) -> list[Question]:
 
     Raises:
         legato.InputError: an unknown name.
+
+    Examples:
+        >>> from legato import alphabet
+        >>> [question.name for question in alphabet.find_questions(["cold", "batch"])]
+        ['batch', 'cold']
     """
     wanted = {name.lower() for name in names}
     unknown = [name for name in names if name.lower() not in {each.name for each in QUESTIONS}]

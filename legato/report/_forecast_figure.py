@@ -86,6 +86,12 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> Path:
 
     Raises:
         legato.OutputError: the folder cannot be written.
+
+    Examples:
+        >>> import legato
+        >>> figure = legato.report.lanes_figure(legato.Lanes([7, 3], rows=2, steps=3))
+        >>> legato.report.save_figure(figure, "lanes.png").name
+        'lanes.png'
     """
     with warnings.catch_warnings():
         warnings.filterwarnings(

@@ -13,6 +13,13 @@ def model_facts(model: Model) -> dict[str, Any]:
 
     Raises:
         InputError: the model is not built, so its shapes are unknown.
+
+    Examples:
+        >>> import legato
+        >>> gru = legato.layers.GRU(2, stateful=True)
+        >>> model = legato.Sequential([legato.layers.Input((None, 1)), gru])
+        >>> legato.report.model_facts(model)["states"]
+        {'gru': [[1, 2]]}
     """
     if not model.built:
         raise InputError(

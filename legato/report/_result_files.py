@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,12 +14,13 @@ from legato.alphabet import Outcome
 from legato.report._network_figures import figure
 
 
-def write(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
+def write(outcomes: Sequence[Outcome], folder: str | os.PathLike) -> list[Path]:
     """Write ``alphabet.json`` and ``alphabet.png``; returns their paths.
 
     Raises:
         legato.OutputError: the folder cannot be written.
     """
+    folder = Path(folder)
     text = json.dumps(outcomes_as_json(outcomes), indent=1, ensure_ascii=False)
     fig = figure(outcomes)
     return [

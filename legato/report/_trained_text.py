@@ -1,5 +1,6 @@
 """Trained models and plans as text, tables and JSON values: inputs, training data and scores."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from legato import Plan, Trained
+from legato import InputError, Plan, Trained
 from legato._platform.atomic_files import write_whole
 from legato._platform.wording import counted, describe_settings
 from legato._series.sequences import Column
@@ -78,7 +79,14 @@ def _print_search(search: dict, console: Console) -> None:
 
 
 def plan_facts(plan: Plan) -> dict[str, Any]:
-    """A plan of training as JSON values."""
+    """A plan of training as JSON values.
+
+    Examples:
+        >>> import numpy as np, legato
+        >>> planned = legato.plan({"load": np.sin(np.arange(60) / 3)}, framing="chunks")
+        >>> legato.report.plan_facts(planned)["laid"]
+        {'steps': 48, 'rows': 1, 'batches': 1}
+    """
     laid = {"steps": plan.shape.steps}
     if plan.lanes is not None:
         laid |= {"rows": plan.lanes.rows, "batches": plan.lanes.batches}
@@ -307,7 +315,15 @@ def _shown_leads(horizon: int) -> list[int]:
 
 
 def print_table(columns: dict[str, list], console: Console | None = None) -> None:
-    """Print a table; of more than ``MAX_ROWS`` rows, only the first and the last."""
+    """Print a table; of more than ``MAX_ROWS`` rows, only the first and the last.
+
+    Examples:
+        >>> from legato import report
+        >>> report.print_table({"step": [1, 2], "load": [0.5, 0.25]})
+        step      load
+           1  0.500000
+           2  0.250000
+    """
     console = console or make_console()
     count = len(next(iter(columns.values())))
     shown = list(range(count))
@@ -333,18 +349,30 @@ def _text_column(name: str, values: list) -> _terminal.TextColumn:
     )
 
 
-def write_table(columns: dict[str, list], path: Path) -> Path:
+def write_table(columns: dict[str, list], path: str | os.PathLike) -> Path:
     """Write a table to a ``.csv``, ``.parquet`` or ``.json`` file, whole or not at all.
 
     Raises:
-        legato.OutputError: the folder cannot be written.
+        InputError: the path ends otherwise.
+        OutputError: the folder cannot be written.
+
+    Examples:
+        >>> from legato import report
+        >>> path = report.write_table({"step": [1, 2], "load": [0.5, 0.25]}, "table.csv")
+        >>> path.read_text().splitlines()
+        ['step,load', '1,0.5', '2,0.25']
     """
     import polars
 
     frame = polars.DataFrame(columns, strict=False)
-    write = {
+    writers = {
         ".csv": frame.write_csv,
         ".parquet": frame.write_parquet,
         ".json": frame.write_json,
-    }[path.suffix]
-    return write_whole(path, write)
+    }
+    suffix = Path(path).suffix
+    if suffix not in writers:
+        raise InputError(
+            f"The path of a table is {os.fspath(path)!r}; it must end in .csv, .parquet or .json."
+        )
+    return write_whole(path, writers[suffix])

@@ -100,7 +100,7 @@ def test_training_in_two_parts_is_the_published_single_run(stateful):
 
 def test_files_contain_every_number(stateful, tmp_path):
     _, outcome = stateful
-    paths = report.write([outcome], tmp_path)
+    paths = report.write([outcome], str(tmp_path))
     assert sorted(path.name for path in paths) == ["alphabet.json", "alphabet.png"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["alphabet.json", "alphabet.png"]
     written = json.loads((tmp_path / "alphabet.json").read_text(encoding="utf-8"))

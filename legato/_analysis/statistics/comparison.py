@@ -63,6 +63,12 @@ class Comparison:
         margin: largest difference that does not matter, if one was given.
         correction: ``"holm"`` or ``"benjamini-hochberg"``; None if p is not corrected.
         comparisons: number of comparisons that p is corrected for.
+
+    Examples:
+        >>> import legato
+        >>> found = legato.compare([0.87, 0.91, 0.87, 0.83, 0.91], [0.8, 0.84, 0.84, 0.8, 0.76])
+        >>> found.finding, round(found.p, 3), found.one.count
+        ('higher', 0.024, 5)
     """
 
     one: Interval

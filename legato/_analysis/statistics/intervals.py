@@ -48,6 +48,12 @@ class Interval:
         count: number of seeds.
         unit: unit of the scores; ``"%"`` for shares of 1 that are printed in percent.
         method: ``"t"`` or ``"bootstrap"``.
+
+    Examples:
+        >>> import legato
+        >>> found = legato.interval([0.84, 0.88, 0.92, 0.84, 0.8])
+        >>> round(found.mean, 3), round(found.low, 3), round(found.high, 3)
+        (0.856, 0.799, 0.913)
     """
 
     mean: float
@@ -105,6 +111,12 @@ class Proportion:
         level: confidence level: the share of such intervals that contain the true share.
         did: the success in words, in the past tense.
         method: ``"wilson"`` or ``"exact"``.
+
+    Examples:
+        >>> import legato
+        >>> found = legato.proportion(9, 10)
+        >>> found.share, round(found.low, 3), round(found.high, 3)
+        (0.9, 0.596, 0.982)
     """
 
     successes: int
