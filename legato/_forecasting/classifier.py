@@ -12,6 +12,7 @@ from legato._forecasting.estimator_data import (
     describe_names,
     read_labels,
     read_samples,
+    warn_of_axes,
 )
 from legato._forecasting.train import train
 from legato._forecasting.train_config import TrainConfig
@@ -63,8 +64,13 @@ class Classifier(Estimator, without=_SETTLED, test=0, verbose=0):
 
         Raises:
             InputError: the data or a parameter do not fit.
+
+        Warns:
+            UserWarning: an array has more columns than time steps, as those of aeon may have.
         """
         sequences, width = read_samples(X, least=2)
+        if isinstance(X, np.ndarray):
+            warn_of_axes(X)
         labels = read_labels(y, len(sequences))
         classes, codes = np.unique(labels, return_inverse=True)
         if len(classes) < 2:

@@ -48,6 +48,7 @@ class Estimator:
             Parameter(name, Parameter.KEYWORD_ONLY, default=default)
             for name, default in cls._options.items()
         ]
+        initialize.__qualname__ = f"{cls.__qualname__}.__init__"
         first = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
         initialize.__signature__ = Signature([first, *parameters])  # pyright: ignore[reportFunctionMemberAccess]
         cls.__init__ = initialize

@@ -4,11 +4,13 @@ The words of the messages are those that scikit-learn's ``check_estimator`` look
 scikit-learn know.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.wording import counted
 from legato._series.reading import read
 from legato._series.sequences import Column, Sequences
 
@@ -65,6 +67,8 @@ def _as_numbers(X: Any) -> np.ndarray:
     array = np.asarray(X)
     if array.dtype.kind == "c":
         raise InputError(f"Complex data not supported: X is of {array.dtype}. {_EXPECTED}")
+    if array.dtype.kind == "O":
+        array = np.where(np.vectorize(_is_missing, otypes=[bool])(array), np.nan, array)
     try:
         array = array.astype("float64")
     except (TypeError, ValueError) as error:
@@ -145,19 +149,41 @@ def read_labels(y: Any, count: int) -> np.ndarray:
                 "Unknown label type: continuous. y holds quantities, and labels were expected, "
                 "such as whole numbers or text."
             )
-    if labels.dtype.kind == "O" and any(map(_is_missing, labels)):
+    if any(map(_is_missing, labels)):
         raise InputError("Input y contains NaN or None, which is no label.")
+    kinds = {type(each).__name__: None for each in labels}
+    if len(kinds) > 1 and not all(isinstance(each, (int, float, np.number)) for each in labels):
+        raise InputError(
+            f"y holds labels of several types, {', '.join(kinds)}, which have no order. Give "
+            "labels of one type, such as text."
+        )
     return labels
 
 
-def _is_missing(label: Any) -> bool:
-    return label is None or (isinstance(label, float) and np.isnan(label))
+def _is_missing(value: Any) -> bool:
+    """Whether it is None, NaN, NaT or NA, which do not equal themselves."""
+    try:
+        return value is None or bool(value != value)  # noqa: PLR0124
+    except TypeError:  # of pandas' NA
+        return True
+    except ValueError:  # of an array
+        return False
+
+
+def warn_of_axes(X: Any) -> None:
+    """Warn if an array (sequences, time steps, columns) has more columns than time steps."""
+    if np.ndim(X) != 3 or np.shape(X)[2] <= np.shape(X)[1]:
+        return
+    _, steps, columns = np.shape(X)
+    warnings.warn(
+        f"X has {counted(steps, 'time step')} of {counted(columns, 'column')} in each sequence. "
+        "Arrays of aeon and sktime have their columns before the time steps: X.swapaxes(1, 2).",
+        stacklevel=3,
+    )
 
 
 def _ravel_with_warning(labels: np.ndarray) -> np.ndarray:
     """Labels without their second axis, as scikit-learn's classifiers take them."""
-    import warnings
-
     try:
         from sklearn.exceptions import DataConversionWarning
     except ImportError:

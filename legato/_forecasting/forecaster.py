@@ -174,6 +174,9 @@ class Forecaster(Estimator, without=("task",), verbose=0):
                 f"X has {len(others.values):,} time steps and y {len(sequences.values):,}, or they "
                 "are at other times: a row of X was expected for each time step of y."
             )
+        both = {each.name for each in sequences.columns} & {each.name for each in others.columns}
+        if both:
+            raise InputError(f"Both X and y have a column {min(both)!r}. Rename one of them.")
         return replace(
             sequences,
             values=np.hstack([sequences.values, others.values]),

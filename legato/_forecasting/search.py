@@ -127,21 +127,23 @@ class Search:
         """The study, new or as far as it came."""
         if self.path is None:
             return optuna.create_study()
-        backend = optuna.storages.journal.JournalFileBackend(str(self.path))
         try:
+            _drop_unfinished_line(self.path)
+            backend = optuna.storages.journal.JournalFileBackend(str(self.path))
             storage = optuna.storages.JournalStorage(backend)
             study = optuna.create_study(study_name="legato", storage=storage, load_if_exists=True)
             subject = study.user_attrs.get("subject")
+            if subject is None:
+                study.set_user_attr("subject", self.subject)
+            _trials_of(study)
         except OSError as error:
             raise OutputError(f"The study {self.path} cannot be written ({error}).") from error
         except Exception as error:  # there are many ways of being no journal
             raise InputError(
-                f"{self.path} is no study of a search ({type(error).__name__}). Name another file, "
-                "or one that is not there yet."
+                f"{self.path} is no study of a search, or damaged ({type(error).__name__}). Name "
+                "another file, or one that is not there yet."
             ) from error
-        if subject is None:
-            study.set_user_attr("subject", self.subject)
-        elif subject != self.subject:
+        if subject not in (None, self.subject):
             raise InputError(
                 f"The study {self.path} is of other data, options or another seed, so its scores "
                 "cannot be compared with these. Name another file with study= (--study)."
@@ -273,6 +275,15 @@ def check_study(path: Path) -> None:
             f"{path} is no study of a search. Name another file with study= (--study), or one that "
             "is not there yet."
         )
+
+
+def _drop_unfinished_line(path: Path) -> None:
+    """Cut off what a loss of power left of a last line, behind which nothing could be written."""
+    if not path.exists():
+        return
+    with path.open("r+b") as file:
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
 
 
 def _trials_of(study: "optuna.Study") -> list[Any]:

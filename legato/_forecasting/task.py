@@ -157,6 +157,25 @@ class Task:
                     )
         return tuple(notes)
 
+    def notes_on(self, sequences: Sequences) -> tuple[str, ...]:
+        """What is worth knowing of the labels in data to train on and to score, a sentence each."""
+        return (*self.unseen_labels(sequences), *self._changing_labels(sequences))
+
+    def _changing_labels(self, sequences: Sequences) -> list[str]:
+        """A note if labels are those of steps, and yet change within a few sequences only."""
+        if self.kind != "classify" or self.whole or len(sequences) == 1:
+            return []
+        name, begins = self.targets[0].name, sequences.offsets[:-1]
+        labels = sequences.values[:, sequences.place(name)]
+        changes = np.maximum.reduceat(labels, begins) > np.minimum.reduceat(labels, begins)
+        if 2 * changes.sum() >= len(sequences):
+            return []
+        return [
+            f"{name!r} changes within {int(changes.sum()):,} of {len(sequences):,} sequences, "
+            f"{sequences.names[int(changes.argmax())]!r} first, so each step is given a label. "
+            "With one label for each sequence, sequences would be labelled as a whole."
+        ]
+
     def as_numbers(self) -> dict:
         """The task as a dictionary for JSON."""
         return asdict(self)
@@ -301,6 +320,17 @@ def _check_varies(sequences: Sequences, column: Column) -> None:
             f"The target {column.name!r} is constant where the model would be trained: it is "
             f"{value!s} in {'its one step' if len(values) == 1 else f'all {len(values):,} steps'}, "
             "and there is nothing to learn. Name another."
+        )
+
+
+def check_changes(sequences: Sequences, task: Task) -> None:
+    """Raise an InputError if no target of a forecast changes within any sequence."""
+    if task.kind != "forecast" or len(sequences) == 1 or sequences.lengths.max() == 1:
+        return
+    if all(_is_constant_within(sequences, column.name) for column in task.targets):
+        raise InputError(
+            f"The target {task.targets[0].name!r} never changes within a sequence, so there is "
+            "nothing to forecast. Name another; if its numbers are labels, name it in categorical=."
         )
 
 

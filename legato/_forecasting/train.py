@@ -41,7 +41,7 @@ from legato._forecasting.network import Shape
 from legato._forecasting.partition import CROSS_VALIDATION, Partition, split_parts
 from legato._forecasting.search import check_study, find_best_options, import_optuna
 from legato._forecasting.seasons import season_of, seasons_of
-from legato._forecasting.task import Task, infer_task
+from legato._forecasting.task import Task, check_changes, infer_task
 from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trained import Trained
 from legato._forecasting.trainer import Trainer
@@ -297,7 +297,11 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         _check_not_given(reading)
         sequences, reading = data, reading | {"group": data.group, "time": data.time}
     else:
-        sequences, future = read_with_future(data, _targets_of(config), **reading)
+        asked = None if config.horizon is None else False
+        labels = asked if config.task is None else config.task != "forecast"
+        sequences, future = read_with_future(
+            data, _targets_of(config), **reading, classifies=labels
+        )
     if sequences.writing is not None and sequences.writing.order is not None:
         reading = reading | {"dates": sequences.writing.order}  # as a shorter file may not tell
     if config.search:
@@ -306,6 +310,7 @@ def _make_plan(data, config: TrainConfig) -> Plan:
             check_study(Path(config.study))
     sequences = sequences.of_at_least(config.shortest)
     draft = infer_task(sequences, config.task, config.target, config.horizon)
+    check_changes(sequences, draft)
     covariates = describe_covariates(config, sequences, future, draft)
     return _plan_sequences(covariates.with_calendar(sequences), reading, config, covariates)
 
@@ -372,7 +377,7 @@ def _plan_sequences(
     facts = data_facts(sequences, parts)
     facts["notes"] += [
         *notes,
-        *task.unseen_labels(sequences),
+        *task.notes_on(sequences),
         *parts.notes,
         *note_filled_targets(sequences, task, layout is not None),
         *note_far_values(sequences, task),

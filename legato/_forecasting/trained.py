@@ -456,6 +456,12 @@ class Trained(Predictor):
         """Raise an InputError if an output at the end of a sequence, (sequences,), is NaN."""
         if np.isnan(answers).any():
             short = int(np.argmax(np.isnan(answers)))
+            if self.shape.framing == "ensemble" or sequences.lengths[short] >= self.shape.steps:
+                raise InputError(
+                    f"The model has no answer for sequence {sequences.names[short]!r}: its values "
+                    "are so large that 32-bit floats cannot hold what is computed from them. Mend "
+                    "or leave out such sequences."
+                )
             raise InputError(
                 f"Sequence {sequences.names[short]!r} has {sequences.lengths[short]} steps, and "
                 f"the model needs {self.shape.steps} before it answers. Leave out such sequences."

@@ -162,6 +162,10 @@ _JSON_LINES = FileFormat(read_json_lines, may_be_packed=True)
 _PARQUET = FileFormat(read_parquet)
 _NUMPY = FileFormat(read_numpy)
 _WORKBOOK = FileFormat(refusal="is a workbook: save the sheet that is meant as CSV")
+_OF_SEQUENCES = FileFormat(
+    refusal="would be in a format of sequences that is not read: load it with aeon or sktime, and "
+    "give its arrays, X.swapaxes(1, 2), to legato.Classifier; a text has a name that ends in .text"
+)
 _ARCHIVE = FileFormat(refusal="is an archive: unpack it, and name the file that is meant")
 TEXT = FileFormat(may_be_packed=True)
 FORMATS = {
@@ -179,6 +183,8 @@ FORMATS = {
     ".xlsx": _WORKBOOK,
     ".xls": _WORKBOOK,
     ".ods": _WORKBOOK,
+    ".ts": _OF_SEQUENCES,
+    ".arff": _OF_SEQUENCES,
     **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
     ".text": FileFormat(may_look_like_table=True, may_be_packed=True),
 }

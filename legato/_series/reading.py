@@ -29,6 +29,7 @@ from legato._series.tables import (
     check_present,
     check_table,
 )
+from legato._series.target_labels import are_labels, note_of_labels
 from legato._series.text import read_text
 from legato._series.time_column import check_no_duplicates, describe_gaps
 from legato._series.time_options import DateOrder, EveryRule, FillPolicy
@@ -48,6 +49,7 @@ class ReadingOptions:
     zone: NamedZone | None = None
     fill: FillPolicy | None = None
     every: Resampling | None = None
+    classifies: bool | None = False
 
 
 def read(
@@ -143,12 +145,15 @@ def read_with_future(
     fill: FillPolicy | None = None,
     every: str | None = None,
     every_by: EveryRule = "mean",
+    classifies: bool | None = False,
 ) -> tuple[Sequences, FutureRows | None]:
     """Read sequences, and the rows after their ends, whose targets are empty.
 
     Args:
         targets: names of the targets; none: the last column. None: there are no future rows, and
             an empty target is a missing value like any other.
+        classifies: whether whole numbers and booleans of a target are labels; None: if they never
+            change within a sequence, and two sequences have the same.
         others: as for ``read``.
 
     Returns:
@@ -172,6 +177,7 @@ def read_with_future(
         None if zone is None else NamedZone(zone),
         fill,
         None if every is None else Resampling.of(every, every_by),
+        classifies,
     )
     request = ColumnRequest(
         group,
@@ -218,7 +224,8 @@ def _sequences_from_table(
     notes = () if clock is None else clock.notes
     if table.index_time is not None:
         notes = (f"Times are those of the frame's index, as {time!r}.", *notes)
-    columns, values = _read_values(table, used, request, order)
+    columns, values, found = _read_values(table, used, request, order, lengths, options)
+    notes = (*notes, *found)
     sequences = Sequences(
         values,
         lengths,
@@ -356,21 +363,41 @@ def _is_empty(series: "polars.Series") -> bool:
 
 
 def _read_values(
-    table: Table, used: list[str], request: ColumnRequest, order: np.ndarray | None
-) -> tuple[tuple[Column, ...], np.ndarray]:
-    """Read the columns of values, their rows in a given order; NaN where one is missing."""
+    table: Table,
+    used: list[str],
+    request: ColumnRequest,
+    order: np.ndarray | None,
+    lengths: np.ndarray,
+    options: ReadingOptions,
+) -> tuple[tuple[Column, ...], np.ndarray, list[str]]:
+    """Read the columns of values, their rows in a given order; NaN where one is missing.
+
+    Returns:
+        The columns, the values, and notes.
+    """
     import polars
 
     values = np.empty((table.height, len(used)))
-    columns = []
+    columns, notes = [], []
     types = (polars.Categorical, polars.Enum)
     labels = {name for name in used if table.frame[name].dtype in types}
     labels.update(request.labels, table.labels)
+    targets = [] if options.classifies is False else list(options.targets or used[-1:])
     for at, name in enumerate(used):
+        kept = table.frame[name] if name in targets else None
         column, numbers = read_column(table, name, name in labels, request.values is not None)
         values[:, at] = numbers if order is None else numbers[order]
+        if (
+            kept is not None
+            and column.is_numeric
+            and are_labels(values[:, at], lengths, options.classifies)
+        ):
+            table.frame = table.frame.with_columns(kept)
+            column, numbers = read_column(table, name, True)
+            values[:, at] = numbers if order is None else numbers[order]
+            notes += [] if options.classifies else [note_of_labels(name)]
         columns.append(column)
-    return tuple(columns), values
+    return tuple(columns), values, notes
 
 
 def _note_emptied_sequences(names: tuple[str, ...], lengths: np.ndarray) -> tuple[str, ...]:

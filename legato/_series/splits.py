@@ -135,7 +135,7 @@ def split_by_group(
     if not tests.any():
         raise InputError(
             f"Each of the {count:,} sequences has a class of its own, so none can be in both "
-            "parts. Split without labels."
+            "parts. Two sequences or more of a class are needed."
         )
     order = np.random.default_rng(seed).permutation(count)
     order = order[np.argsort(classes[order], kind="stable")]  # class by class, each at random

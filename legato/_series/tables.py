@@ -238,6 +238,13 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
     ]
     index_time = index_time if index_time in wanted else None
     notes = ()
+    if frame.index.nlevels > 1 and not wanted:
+        levels = ", ".join(repr(each) for each in frame.index.names)
+        raise InputError(
+            f"The frame's index has {frame.index.nlevels} levels ({levels}), and which of them "
+            "tells sequences apart, and which has the times, is not said: name them with group= "
+            "and time=, or leave them out with frame.reset_index(drop=True)."
+        )
     if not wanted and _says_something(frame.index):
         notes = (
             "The frame's index is left out: if it is meant, name it, and then its name as time= or "
@@ -264,8 +271,6 @@ def _build_pandas_table(source: Any, request: ColumnRequest) -> Table:
 
 def _says_something(index: Any) -> bool:
     """Whether an index is neither of dates nor just counts the rows from 0."""
-    if index.nlevels > 1:
-        return True
     if index.dtype.kind in "iuf":
         return index.name is not None or not np.array_equal(index, np.arange(len(index)))
     return index.dtype.kind in "mOT"
@@ -383,7 +388,7 @@ def build_array_table(source: Any, request: ColumnRequest, name: str = "the arra
     first two shapes. One column is called ``"value"``, several ``"0"``, ``"1"`` and so on; of more
     than the limit, only those that are asked for are in the table.
     """
-    several = isinstance(source, (list, tuple)) and any(hasattr(each, "ndim") for each in source)
+    several = isinstance(source, (list, tuple)) and any(getattr(each, "ndim", 0) for each in source)
     try:
         sources = source if several else [source]
         arrays = [np.asarray(_plain_column(name, each)) for each in sources]

@@ -198,11 +198,24 @@ def test_labels_of_sequences_are_those_of_train():
         (X[:, 0], Y, "Expected 2D array, got 1D array instead"),
         (np.where(X > 1, np.nan, X), Y, r"contains NaN or infinity \(inf\), first at"),
         (X, np.zeros(16), "y has one class, .*, and at least two"),
+        (X, pd.Series([None, *Y[1:]], dtype="boolean"), "y contains NaN or None"),
+        (X, np.array(["up", 1] * 8, object), "y holds labels of several types, str, int"),
+        (pd.DataFrame(X).astype("Float64").mask(X > 2), Y, "X contains NaN or infinity"),
     ],
 )
 def test_sequences_and_labels_that_do_not_fit(given, labels, message):
     with pytest.raises(InputError, match=message):
         Classifier(**SMALL).fit(given, labels)
+
+
+def test_columns_before_the_time_steps_are_pointed_out():
+    with pytest.warns(UserWarning, match=r"1 time step of 6 columns .* X\.swapaxes\(1, 2\)"):
+        Classifier(**{**SMALL, "epochs": 1}).fit(X[:, None], Y)
+
+
+def test_an_argument_without_a_name_is_named_by_its_class():
+    with pytest.raises(TypeError, match=r"^Classifier\.__init__\(\) takes 1 positional argument"):
+        Classifier(3)  # pyright: ignore[reportCallIssue]
 
 
 def test_other_sequences_than_it_was_fitted_on(classifier):
@@ -253,3 +266,26 @@ def test_every_column_is_forecast_and_covariates_are_not():
 def test_steps_ahead_that_are_none(forecaster, fh):
     with pytest.raises(InputError, match=r"fh is .*; a number of steps ahead"):
         forecaster.predict(fh)
+
+
+def test_columns_that_do_not_fit():
+    with pytest.raises(InputError, match="Both X and y have a column 'sold'"):
+        Forecaster(**TINY).fit(SERIES, SERIES.to_frame())
+    with pytest.raises(InputError, match="a row of X was expected for each time step of y"):
+        Forecaster(**TINY).fit(SERIES, BESIDE[1:])
+
+
+def test_numbers_in_a_list_are_a_series():
+    forecaster = Forecaster(**TINY)
+    assert_array_equal(forecaster.fit([*WAVE]).predict(), forecaster.fit(WAVE).predict())
+
+
+def test_levels_of_an_index_are_sequences_and_times_and_never_passed_over():
+    names = ["shop", "month"]
+    index = pd.MultiIndex.from_product([["a", "b"], MONTHS.to_timestamp()], names=names)
+    panel = pd.DataFrame({"sold": [*WAVE, *(WAVE + 2)]}, index)
+    with pytest.raises(InputError, match=r"has 2 levels \('shop', 'month'\).* group= and"):
+        Forecaster(**TINY).fit(panel)
+    found = Forecaster(**TINY, group="shop", time="month").fit(panel).predict()
+    assert found.index.names == ["shop", "month"]
+    assert found.index.get_level_values("shop").tolist() == ["a", "a", "b", "b"]

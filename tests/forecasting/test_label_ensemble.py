@@ -277,6 +277,64 @@ def test_sequences_that_would_take_too_much_memory_train_a_single_network(monkey
     assert legato.plan(bumps()).shape.framing == "chunks"
 
 
+def as_table(data: Sequences, labels) -> dict:
+    """Sequences as columns by name, with a label for each sequence."""
+    each = data.lengths
+    names = np.repeat(data.names, each).tolist()
+    return {"case": names, "x": data.values[:, 0], "label": np.repeat(labels, each).tolist()}
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (np.arange(COUNT) % 3, ("0", "1", "2")),
+        (np.arange(COUNT) % 2 + 1.0, ("1", "2")),
+        (np.arange(COUNT) % 2 == 0, ("false", "true")),
+    ],
+    ids=["whole numbers", "decimals that are whole", "booleans"],
+)
+def test_numbers_that_never_change_within_a_sequence_are_its_label(labels, expected, tmp_path):
+    table = as_table(bumps(), labels)
+    planned = legato.plan(table, group="case")
+    assert (planned.task.kind, planned.task.whole) == ("classify", True)
+    assert planned.task.labels == expected
+    assert planned.data["notes"] == [
+        "The numbers of 'label' never change within a sequence: they are read as its label."
+    ]
+    assert not legato.plan(table, group="case", task="classify").data["notes"]
+    for given in ({"task": "forecast"}, {"horizon": 2}):
+        with pytest.raises(
+            InputError, match="never changes within a sequence, so there is nothing"
+        ):
+            legato.plan(table, group="case", **given)
+    of_numbers = legato.read(table, group="case")
+    with pytest.raises(InputError, match="never changes within a sequence, so there is nothing"):
+        legato.plan(of_numbers)
+
+
+def test_numbers_that_differ_in_every_sequence_are_no_labels():
+    with pytest.raises(InputError, match="never changes within a sequence, so there is nothing"):
+        legato.plan(as_table(bumps(), np.arange(COUNT)), group="case")
+    with pytest.raises(InputError, match="holds quantities, and to classify, labels were expected"):
+        legato.plan(as_table(bumps(), np.arange(COUNT) / 2), group="case", task="classify")
+
+
+def test_a_label_that_changes_in_one_sequence_is_pointed_out():
+    table = as_table(bumps(), np.where(np.arange(COUNT) % 2, "a", "b"))
+    table["label"][1] = "a"
+    planned = legato.plan(table, group="case")
+    assert not planned.task.whole
+    (note,) = planned.data["notes"]
+    assert note.startswith("'label' changes within 1 of 30 sequences, 's0' first")
+
+
+def test_values_without_an_answer_are_named(trained):
+    huge = bumps(2)
+    huge.values[:, 0] = 1e30
+    with pytest.raises(InputError, match="no answer for sequence 's0': its values are so large"):
+        trained.classify(huge)
+
+
 def test_one_label_only_is_refused():
     with pytest.raises(InputError, match="'state' is constant where the model would be trained"):
         legato.plan(bumps(labels=np.zeros(COUNT, int)))

@@ -124,6 +124,22 @@ def test_a_study_of_something_else_is_refused(tmp_path):
         legato.plan(WAVE, search=2, study=tmp_path / "nowhere" / "waves.study")
 
 
+def test_a_study_that_was_cut_off_goes_on_and_a_damaged_one_is_named(tmp_path):
+    search = replace(SEARCH, path=tmp_path / "waves.study", count=2)
+    expected = search.run(fake_score, ignore)[1]["trials"]
+    whole = search.path.read_bytes()
+    search.path.write_bytes(whole[:-40])  # as a loss of power may leave it
+    found = search.run(fake_score, ignore)[1]["trials"]
+    assert [each["options"] for each in found] == [each["options"] for each in expected]
+    assert search.run(fake_score, ignore)[1]["trials"] == found
+    for place in (len(whole) // 3, len(whole) // 2):
+        search.path.write_bytes(whole[:place] + b"\0" * 9 + whole[place + 9 :])
+        with pytest.raises(InputError, match="is no study of a search, or damaged"):
+            search.run(fake_score, ignore)
+    with pytest.raises(OutputError, match=r"The study .* cannot be written"):
+        replace(search, path=Path("/proc/waves.study")).run(fake_score, ignore)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -370,7 +370,6 @@ def test_intervals_of_pandas_are_labels():
     [
         *(["p", "q"], pandas.to_timedelta([0, 1], "h"), [1871, 1872], [1.5, 2.5]),
         pandas.RangeIndex(2, name="year"),
-        pandas.MultiIndex.from_tuples([("a", 1), ("b", 1)], names=["shop", "day"]),
     ],
 )
 def test_an_index_of_other_types_is_left_out_with_a_note(index):
