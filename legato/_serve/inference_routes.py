@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from legato import __version__
 from legato._errors import InputError
+from legato._serve.request_log import note
 from legato._serve.served_version import ServedVersion
 from legato._serve.service import Service
 from legato._serve.state_bytes import decode_state, encode_state, from_text, to_text
@@ -132,6 +133,7 @@ class _InferenceRoutes:
         sequence = parameters.get("sequence_id", 0)
         if isinstance(sequence, bool) or not isinstance(sequence, (int, str)):
             raise InputError(f"sequence_id is {sequence!r}; a text or a whole number was expected.")
+        note(request.scope, request=asked.id)
         about: dict[str, Any] = {"model_name": name}
         if asked.id:
             about["id"] = asked.id
@@ -141,6 +143,7 @@ class _InferenceRoutes:
         else:
             model = self._service.model(name)
             key = self._service.key(model, request.scope["owner"], str(sequence))
+            note(request.scope, [str(sequence)])
             feed = await self._service.read(model, key, partial(_read_feed, key, asked.id, arrays))
             feed.start = _flag(parameters, "sequence_start")
             feed.end = _flag(parameters, "sequence_end")

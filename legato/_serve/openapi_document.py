@@ -6,7 +6,7 @@ import msgspec
 
 from legato import __version__
 from legato._serve.inference_routes import LoadBody
-from legato._serve.plain_routes import (
+from legato._serve.plain_bodies import (
     FeedBody,
     FeedsBody,
     ForkBody,

@@ -2,17 +2,25 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from legato._errors import InputError, LegatoError
 from legato._serve.error_statuses import status_of
+from legato._serve.plain_bodies import (
+    FeedBody,
+    FeedsBody,
+    ForkBody,
+    NamedFeed,
+    StateBody,
+    StatelessBody,
+)
+from legato._serve.request_log import RequestLine, note
 from legato._serve.row_codecs import TrainedModelCodec
 from legato._serve.served_model import ServedModel
 from legato._serve.served_version import ServedVersion
@@ -24,84 +32,6 @@ from legato._serve.tensors import decode_json, encode_json
 
 _BINARY = "application/octet-stream"
 QUOTED_SLASH = "\ud800"  # stands for it in paths; no path can hold this character
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, description="A stream's name.")]
-
-
-class FeedBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Steps for a stream."""
-
-    x: Annotated[
-        Any,
-        msgspec.Meta(
-            description="One step, or several: numbers of the shape of a step, or a list of these."
-        ),
-    ] = None
-    row: Annotated[
-        dict[str, Any] | None, msgspec.Meta(description="One step by names of columns.")
-    ] = None
-    rows: Annotated[
-        list[dict[str, Any]] | None, msgspec.Meta(description="Several steps by names of columns.")
-    ] = None
-    id: (
-        Annotated[
-            str,
-            msgspec.Meta(
-                max_length=256,
-                description="Of the request: one that comes again is answered again, and not fed.",
-            ),
-        ]
-        | None
-    ) = None
-    start: Annotated[bool, msgspec.Meta(description="Begin the stream anew before.")] = False
-    end: Annotated[bool, msgspec.Meta(description="End the stream after.")] = False
-    peek: Annotated[bool, msgspec.Meta(description="Answer, and leave the stream as it is.")] = (
-        False
-    )
-    expected_steps: (
-        Annotated[
-            int,
-            msgspec.Meta(
-                ge=0, le=2**62, description="How many steps the stream must have been fed before."
-            ),
-        ]
-        | None
-    ) = None
-
-
-class NamedFeed(FeedBody, kw_only=True):
-    """Steps for the stream of a name."""
-
-    stream: Name
-
-
-class FeedsBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Steps for several streams, which are one batch."""
-
-    feeds: list[NamedFeed]
-
-
-class ForkBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The name of a copy."""
-
-    into: Name
-
-
-class StateBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A stream's state."""
-
-    state: Annotated[str, msgspec.Meta(description="Safetensors in base64.")]
-
-
-class StatelessBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Steps for a sequence whose state the client keeps."""
-
-    x: Any = None
-    row: dict[str, Any] | None = None
-    rows: list[dict[str, Any]] | None = None
-    state: Annotated[
-        str | None,
-        msgspec.Meta(description="That the last answer came with; null: a new sequence."),
-    ] = None
 
 
 def make_routes(service: Service) -> list[BaseRoute]:
@@ -135,6 +65,7 @@ class _PlainRoutes:
         """The model and the key of the stream that an address names."""
         model = self._service.model(request.path_params.get("model"))
         name = request.path_params["stream"].replace(QUOTED_SLASH, "/")
+        note(request.scope, [name])
         return model, self._service.key(model, request.scope["owner"], name)
 
     # Feeding.
@@ -142,6 +73,7 @@ class _PlainRoutes:
     async def feed(self, request: Request) -> Response:
         model, key = self._stream(request)
         body = decode_json(await request.body() or b"{}", FeedBody)
+        note(request.scope, request=body.id)
         return _json(await self._feed(model, key, body, request.receive))
 
     async def _feed(
@@ -157,6 +89,7 @@ class _PlainRoutes:
         model = self._service.model(request.path_params.get("model"))
         bodies = decode_json(await request.body() or b"{}", FeedsBody).feeds
         owner, made = request.scope["owner"], []
+        note(request.scope, [body.stream for body in bodies])
         arrays = _stacked(model.newest, bodies)
         for at, body in enumerate(bodies):
             given = None if arrays is None else (arrays[at],)
@@ -197,13 +130,25 @@ class _PlainRoutes:
         try:
             while True:
                 message = await socket.receive_text()
-                try:
-                    answer = await self._feed(model, key, decode_json(message.encode(), FeedBody))
-                except LegatoError as error:
-                    answer = {"error": str(error)}
+                answer = await self._answer_message(model, key, message, dict(socket.scope))
                 await socket.send_text(encode_json(answer).decode())
         except (WebSocketDisconnect, KeyError):  # KeyError: bytes came, and text was expected
             return
+
+    async def _answer_message(
+        self, model: ServedModel, key: str, message: str, scope: Scope
+    ) -> dict[str, Any]:
+        line = RequestLine(scope, "") if self._service.config.log_requests else None
+        status = 200
+        try:
+            body = decode_json(message.encode(), FeedBody)
+            note(scope, [stream_name(key)], body.id)
+            answer = await self._feed(model, key, body)
+        except LegatoError as error:
+            answer, status = {"error": str(error)}, int(status_of(error))
+        if line is not None:
+            line.write(status)
+        return answer
 
     async def events(self, request: Request) -> Response:
         """Server-sent events: the answers to a stream's feeds as they are made."""
@@ -277,6 +222,7 @@ class _PlainRoutes:
     async def fork(self, request: Request) -> Response:
         model, key = self._stream(request)
         into = decode_json(await request.body() or b"{}", ForkBody).into
+        note(request.scope, [into])
         other = self._service.key(model, request.scope["owner"], into)
         steps = await self._service.do(model, lambda: model.fork(key, other))
         return _json({"stream": into, "steps": steps})

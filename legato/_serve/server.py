@@ -18,10 +18,11 @@ from legato._serve.service import DURABILITIES, ServeConfig, Service
 from legato._serve.web_app import LOG, make_app
 
 _VARIABLE = "LEGATO_SERVE_CONFIG"  # tells worker processes what to serve
+_FIELDS = ("method", "path", "status", "owner", "streams", "request_id", "milliseconds")  # of a log
 _SWITCH_SECONDS = 0.0005  # Python's threads take turns: connections, and the one that computes
 
 
-class _JsonLines(logging.Formatter):
+class JsonLines(logging.Formatter):
     """Log records as JSON, one a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -30,8 +31,8 @@ class _JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
-        for name in ("path", "request_id"):
-            if getattr(record, name, ""):
+        for name in _FIELDS:
+            if getattr(record, name, "") not in ("", None):
                 entry[name] = getattr(record, name)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
@@ -171,7 +172,7 @@ class ServiceServer(uvicorn.Server):
 def set_up_logging() -> None:
     """Write log records to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines())
+    handler.setFormatter(JsonLines())
     for name in ("legato.serve", "uvicorn.error"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

@@ -57,6 +57,7 @@ class ServeConfig:
         api_key_file: see ``ApiKeys``.
         other_weights: see ``ServedModel``.
         keep_history: how many of the last steps of each stream the store keeps.
+        log_requests: whether each request is a line of the log.
     """
 
     models: tuple[tuple[str, str], ...]
@@ -75,6 +76,7 @@ class ServeConfig:
     api_key_file: str | None = None
     other_weights: bool = False
     keep_history: int = 0
+    log_requests: bool = False
 
 
 class UnknownModelError(InputError):

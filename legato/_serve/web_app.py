@@ -22,6 +22,7 @@ from legato._serve.error_statuses import may_pass, status_of
 from legato._serve.live_page import read_page
 from legato._serve.openapi_document import make_document
 from legato._serve.plain_routes import QUOTED_SLASH
+from legato._serve.request_log import RequestLine
 from legato._serve.request_queue import StoppingError
 from legato._serve.service import Service
 
@@ -73,6 +74,11 @@ def _with_marked_slashes(scope: Scope) -> Scope:
     return {**scope, "path": path}
 
 
+def _request_id(headers: dict[bytes, bytes]) -> str:
+    """The id of a request in its headers."""
+    return headers.get(b"x-request-id", b"").decode("latin-1")
+
+
 class _Guard:
     """Lets in who has a key, bounds what comes, and answers errors with one sentence of JSON."""
 
@@ -88,16 +94,20 @@ class _Guard:
         scope["app"] = self  # routes raise HTTPException then
         is_http = scope["type"] == "http"
         headers = dict(scope["headers"])
-        started = False
-        metrics = self._service.metrics
+        started, status = False, 0
+        metrics, line = self._service.metrics, None
+        if self._service.config.log_requests:
+            line = RequestLine(scope, _request_id(headers))
 
         async def sending(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
-                metrics.responded(message["status"])
+                started, status = True, message["status"]
+                metrics.responded(status)
                 if b"x-request-id" in headers:
                     message["headers"].append((b"x-request-id", headers[b"x-request-id"]))
+            elif message["type"] == "websocket.accept":
+                status = int(HTTPStatus.SWITCHING_PROTOCOLS)
             await send(message)
 
         try:
@@ -113,6 +123,9 @@ class _Guard:
                     await send({"type": "websocket.close", "code": 1008, "reason": sentence[:120]})
             elif not started:
                 await response(scope, receive, sending)
+        finally:
+            if line is not None:
+                line.write(status)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -212,7 +225,7 @@ class _Guard:
                 exc_info=error if status == HTTPStatus.INTERNAL_SERVER_ERROR else None,
                 extra={
                     "path": scope["path"],
-                    "request_id": headers.get(b"x-request-id", b"").decode("latin-1"),
+                    "request_id": _request_id(headers),
                 },
             )
         body: dict[str, Any] = {"error": sentence}

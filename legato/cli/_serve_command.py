@@ -116,6 +116,12 @@ def serve(
             max=1_000_000,
         ),
     ] = 0,
+    log_requests: Annotated[
+        bool,
+        typer.Option(
+            "--log-requests", help="Write a line for every request, with its streams and its id."
+        ),
+    ] = False,
     ssl_keyfile: Annotated[
         Path | None, typer.Option(help="Private key, to serve HTTPS.", show_default=False)
     ] = None,
@@ -172,6 +178,7 @@ def serve(
             api_key_file=None if api_key_file is None else str(api_key_file),
             other_weights=other_weights,
             keep_history=keep_history,
+            log_requests=log_requests,
         )
         tls = (
             {}
