@@ -84,7 +84,11 @@ def make_document(service: Service) -> dict[str, Any]:
 
 
 def _operation(
-    summary: str, body: str | None = None, parameters: Any = (), status: str = "200"
+    summary: str,
+    body: str | None = None,
+    parameters: Any = (),
+    status: str = "200",
+    is_required: bool = True,
 ) -> dict[str, Any]:
     error = {"$ref": _REFERENCE.format(name="Error")}
     responses: dict[str, Any] = {
@@ -101,7 +105,10 @@ def _operation(
     }
     if body is not None:
         reference = {"schema": {"$ref": _REFERENCE.format(name=body)}}
-        operation["requestBody"] = {"required": True, "content": {"application/json": reference}}
+        operation["requestBody"] = {
+            "required": is_required,
+            "content": {"application/json": reference},
+        }
     return operation
 
 
@@ -155,7 +162,12 @@ def _inference_paths(model: dict[str, Any]) -> dict[str, Any]:
         "/v2/health/ready": {"get": _operation("Whether it takes requests.")},
         "/v2/repository/index": {"post": _operation("Models and versions.")},
         "/v2/repository/models/{model}/load": {
-            "post": _operation("Load a model's file anew, as a new version.", "LoadBody", [model])
+            "post": _operation(
+                "Load a model's file anew, as a new version.",
+                "LoadBody",
+                [model],
+                is_required=False,
+            )
         },
     }
     for path, parameters in (

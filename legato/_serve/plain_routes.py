@@ -37,24 +37,34 @@ QUOTED_SLASH = "\ud800"  # stands for it in paths; no path can hold this charact
 def make_routes(service: Service) -> list[BaseRoute]:
     """The routes of a service's streams: of its first model, and of each by name."""
     routes = _PlainRoutes(service)
-    paths: list[tuple[str, Any, list[str]]] = [
-        ("/streams/{stream:path}/feed", routes.feed, ["POST"]),  # the most frequent ones first
-        ("/feed", routes.feed_many, ["POST"]),
-        ("/stateless", routes.stateless, ["POST"]),
-        ("/streams", routes.names, ["GET"]),
-        ("/streams/{stream:path}/state", routes.state, ["GET"]),
-        ("/streams/{stream:path}/state", routes.put_state, ["PUT"]),
-        ("/streams/{stream:path}/fork", routes.fork, ["POST"]),
-        ("/streams/{stream:path}/reset", routes.reset, ["POST"]),
-        ("/streams/{stream:path}/events", routes.events, ["GET"]),
-        ("/streams/{stream:path}", routes.about, ["GET"]),
-        ("/streams/{stream:path}", routes.drop, ["DELETE"]),
+    paths: list[tuple[str, dict[str, Any]]] = [
+        ("/streams/{stream:path}/feed", {"POST": routes.feed}),  # the most frequent ones first
+        ("/feed", {"POST": routes.feed_many}),
+        ("/stateless", {"POST": routes.stateless}),
+        ("/streams", {"GET": routes.names}),
+        ("/streams/{stream:path}/state", {"GET": routes.state, "PUT": routes.put_state}),
+        ("/streams/{stream:path}/fork", {"POST": routes.fork}),
+        ("/streams/{stream:path}/reset", {"POST": routes.reset}),
+        ("/streams/{stream:path}/events", {"GET": routes.events}),
+        ("/streams/{stream:path}", {"GET": routes.about, "DELETE": routes.drop}),
     ]
     made: list[BaseRoute] = []
     for prefix in ("/v1", "/v1/models/{model}"):
-        made += [Route(prefix + path, call, methods=methods) for path, call, methods in paths]
+        made += [_route(prefix + path, by_method) for path, by_method in paths]
         made.append(WebSocketRoute(f"{prefix}/streams/{{stream:path}}/live", routes.live))
     return [*made, Route("/v1/models", routes.models, methods=["GET"])]
+
+
+def _route(path: str, by_method: dict[str, Any]) -> Route:
+    """One route for all methods of a path, so that ``Allow`` names them all."""
+    if len(by_method) == 1:
+        (call,) = by_method.values()
+    else:
+
+        async def call(request: Request) -> Response:
+            return await by_method[request.method.replace("HEAD", "GET")](request)
+
+    return Route(path, call, methods=list(by_method))
 
 
 class _PlainRoutes:
