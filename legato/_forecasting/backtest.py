@@ -189,7 +189,8 @@ def estimate_intervals(
     known = predictor.known_after(values, at, sequences.offsets[sequence + 1], leads)
     predicted = predictor.predict_ahead(before, lengths, leads, known)
     errors = truth[np.where(inside, steps, 0)] - predicted
-    errors = errors / usual_change(truth, sequences.lengths, sequence, t, season)[:, None]
+    change = usual_change(truth, sequences.lengths, sequence, t, season)[:, None]
+    errors = errors / np.where(change > 0, change, np.nan)  # what never changes tells nothing
     return Intervals.of(np.where(inside[..., None], errors, np.nan), sequence, spacing)
 
 
@@ -204,7 +205,8 @@ def usual_change(
 
     The mean of two means of absolute changes: of the whole sequence, and of the last
     ``RECENT_STEPS`` or the last season before each step. So intervals are wider where a sequence
-    has begun to change more.
+    has begun to change more. 0 where a sequence never changes,
+    NaN where it has one step.
 
     Args:
         values: (time steps of all, columns).
@@ -222,13 +224,12 @@ def usual_change(
 
 
 def typical_change(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The mean absolute change from step to step, (sequences, columns); 1 where it is 0."""
+    """The mean absolute change from step to step, (sequences, columns); NaN of one step."""
     changes = np.abs(np.diff(values, axis=0, append=values[-1:])).astype("float64")
     ends = np.cumsum(lengths)
     changes[ends - 1] = 0  # from one sequence to the next
     totals = np.add.reduceat(changes, ends - lengths, axis=0)
-    means = totals / np.maximum(lengths - 1, 1)[:, None]
-    return np.where(means > 0, means, 1.0)
+    return totals / np.where(lengths > 1, lengths - 1, np.nan)[:, None]
 
 
 # Recognizing training data.

@@ -207,3 +207,17 @@ def describe_lost(names: tuple[str, ...], found: np.ndarray) -> tuple[str, ...]:
         "on: made from forecasts, it grew beyond the largest number of 32 bits. Ask for fewer "
         "steps, or train with as many (--horizon).",
     )
+
+
+def describe_constant(names: tuple[str, ...], scale: np.ndarray) -> tuple[str, ...]:
+    """Notes on sequences whose usual change, (sequences, targets), is 0 or not known."""
+    notes = []
+    for found, what in (
+        (scale == 0, "have no width: it never changed"),
+        (np.isnan(scale), "are not known: it has a single step"),
+    ):
+        which = np.flatnonzero(found.any(1))
+        if len(which):
+            others = f" (and {len(which) - 1:,} more)" if len(which) > 1 else ""
+            notes.append(f"The intervals of sequence {names[which[0]]!r}{others} {what}.")
+    return tuple(notes)

@@ -25,7 +25,7 @@ from legato._forecasting.backtest_result import Backtest, LabelBacktest
 from legato._forecasting.classification import Labelled
 from legato._forecasting.covariates import Covariates
 from legato._forecasting.diagnostics import Diagnostics, diagnose
-from legato._forecasting.forecast import Forecast, describe_lost, describe_reach
+from legato._forecasting.forecast import Forecast, describe_constant, describe_lost, describe_reach
 from legato._forecasting.forecast_metrics import Scores
 from legato._forecasting.network import Shape
 from legato._forecasting.prediction_intervals import Intervals, check_quantiles, find_floors
@@ -299,7 +299,7 @@ class Trained(Predictor):
             ends = intervals.around(found, scale, floors=floors)
             values = intervals.quantiles(found, scale, asked, floors) if asked else None
             drawn = draw_paths(intervals, found, scale, paths, seed, floors) if paths else None
-            notes += intervals.notes(steps)
+            notes += intervals.notes(steps) + describe_constant(sequences.names, scale)
         else:
             notes += (_NO_INTERVALS,)
         targets = tuple(column.name for column in task.targets)

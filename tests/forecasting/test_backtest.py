@@ -261,7 +261,7 @@ def test_the_usual_change_is_that_of_the_whole_and_of_the_last_steps(rng, season
     for row, (which, step) in enumerate(zip(sequence, t, strict=True)):
         own = np.split(values, np.cumsum(lengths)[:-1])[which]
         changes = np.abs(np.diff(own, axis=0))
-        whole = changes.mean(0) if len(changes) else np.ones(2)
+        whole = changes.mean(0) if len(changes) else np.full(2, np.nan)
         recent = changes[max(step - reach, 0) : step]
         expected = (whole + recent.mean(0)) / 2 if recent.any() else whole
         np.testing.assert_allclose(found[row], expected)

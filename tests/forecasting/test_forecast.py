@@ -126,3 +126,22 @@ def test_forecasts_beyond_the_horizon_need_every_input_as_a_target():
     assert trained.forecast(data).values.shape == (1, 2, 1)
     with pytest.raises(InputError, match=r"3 steps ahead .* looks 2 ahead: .* what rain will be"):
         trained.forecast(data, 3)
+
+
+def test_sequences_that_never_change_have_no_part_in_the_intervals_of_others():
+    walk = np.random.default_rng(2).normal(size=(2, 60)).cumsum(1) + 50
+    shops = [*(["a"] * 60), *(["b"] * 60), *(["c"] * 60)]
+    still = {"shop": shops, "sold": [*walk[0], *walk[1], *([7.0] * 60)]}
+    trained = train(still, group="shop", target="sold", **TINY)
+    found = trained.forecast(still)
+    assert found.ends is not None
+    assert np.isfinite(found.ends).all()
+    halves = (found.ends[:, 1] - found.ends[:, 0])[:, :, 0, 0] / 2
+    assert (halves[:, :2] > 0).all()
+    assert (halves[:, 2] == 0).all()
+    assert found.notes == ("The intervals of sequence 'c' have no width: it never changed.",)
+    assert trained.known["intervals"]["errors"][0] == 24  # of the last 12 steps of two sequences
+    few = {"shop": ["d"], "sold": [3.0]}
+    one = trained.forecast(few)
+    assert np.isnan(one.ends).all()
+    assert one.notes == ("The intervals of sequence 'd' are not known: it has a single step.",)
