@@ -363,10 +363,11 @@ def _check_follows(sequences: Sequences, ahead: Sequences) -> None:
     late = np.flatnonzero(first >= expected[:, 1])
     if len(late):
         at = late[0]
+        begin, end = sequences.format_times(np.stack([first[at], last[at]]))
         raise InputError(
-            f"The first row after the end of {sequences.names[at]!r} is at {first[at]}, and the "
-            f"last value of the target at {last[at]}: rows between are missing. Add them, with an "
-            "empty target, or fill the target in."
+            f"The first row after the end of {sequences.names[at]!r} is at {begin}, and the last "
+            f"value of the target at {end}: rows between are missing. Add them, with an empty "
+            "target, or fill the target in."
         )
 
 

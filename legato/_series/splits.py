@@ -77,7 +77,8 @@ def _count_steps_since(sequences: Sequences, at: Any) -> np.ndarray:
     try:
         cut = np.datetime64(at) if times.dtype.kind == "M" else np.float64(at)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{at!r} is not a time such as {times[0]}, the first there is.") from error
+        (first,) = sequences.format_times(times[:1])
+        raise InputError(f"{at!r} is not a time such as {first}, the first there is.") from error
     later = times >= cut  # never true of NaN and NaT
     if not later.any():
         raise InputError(

@@ -313,7 +313,9 @@ def test_what_is_named_wrongly_is_told(data, options, message):
 def test_rows_missing_between_the_end_and_the_future(data, trained):
     past = {name: values[:-HORIZON] for name, values in data.items()}
     late = {"day": [str(START + STEPS + 3 + at) for at in range(HORIZON)], "promo": [0.0] * HORIZON}
-    with pytest.raises(InputError, match="rows between are missing"):
+    with pytest.raises(
+        InputError, match=r"is at \d{4}-\d\d-\d\d, .* at \d{4}-\d\d-\d\d: rows between are missing"
+    ):
         trained.forecast(past, HORIZON, future=late)
 
 
