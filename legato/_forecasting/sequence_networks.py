@@ -4,6 +4,7 @@ Each reads the pooled steps of a sequence in both directions; the mean and the m
 over time are what its last layer sees. As in ``window_networks`` every seed is a branch of its own.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,13 +76,16 @@ class SequenceNetworks:
             self.core.compile(
                 optimizer=keras.optimizers.Adam(schedule),  # pyright: ignore[reportArgumentType]
                 loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                metrics=[_loss_of(each) for each in self._seeds],
             )
             self.core.optimizer.build(self.core.trainable_variables)
         self._variables = [*self.core.variables, *self.core.optimizer.variables]
         self._initial = [np.array(each.value) for each in self._variables]
 
     def fit(self, pooled: np.ndarray, labels: np.ndarray, **options: Any) -> dict[str, list]:
-        """Train all networks from their initial weights; the history.
+        """Train all networks from their initial weights.
+
+        The history has ``"loss"``, the mean over networks, and ``"network_1"`` and so on.
 
         Args:
             pooled: (sequences, steps, columns).
@@ -139,3 +143,15 @@ class SequenceNetworks:
         if dropout:
             seen = layers.Dropout(dropout)(seen)
         return layers.Dense(self.classes)(seen)
+
+
+def _loss_of(network: int) -> Callable:
+    """The loss of one network, as a metric of all."""
+
+    def loss(truth, scores):
+        return keras.losses.sparse_categorical_crossentropy(
+            truth[:, network], scores[:, network], from_logits=True
+        )
+
+    loss.__name__ = f"network_{network + 1}"
+    return loss

@@ -54,6 +54,16 @@ class Spacing:
         return kinds[counts.argmax()]
 
     @property
+    def is_regular(self) -> bool:
+        """Whether at least half of the steps are the common one."""
+        return 2 * int((self.steps == self.common).sum()) >= len(self.steps)
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """Which steps are longer than the common one, (steps,); none if they are irregular."""
+        return (self.steps > self.common) & self.is_regular
+
+    @property
     def is_of_days(self) -> bool:
         """Whether steps are of whole days, or on a calendar of days and months."""
         if not self.unit:

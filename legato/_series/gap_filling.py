@@ -47,7 +47,7 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
     rows = np.arange(len(known))
     if spacing is None:
         return sequences
-    if 2 * (spacing.steps == spacing.common).sum() < len(spacing.steps):
+    if not spacing.is_regular:
         return _with_note(
             sequences, "No rows were put in: times are irregular. every= (--every) resamples them."
         )
@@ -61,7 +61,7 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
             f"steps are of {spacing}. Resample to longer steps with every=, or cut the data at "
             "long gaps."
         )
-    odd = int(((spacing.steps > spacing.common) & (counts[inner] == 0)).sum())
+    odd = int((spacing.gaps & (counts[inner] == 0)).sum())
     if odd:
         sequences = _with_note(
             sequences,

@@ -276,11 +276,11 @@ def describe_gaps(sequences: Sequences) -> tuple[str, ...]:
     spacing = sequences.spacing
     if spacing is None or (spacing.steps == spacing.steps[0]).all():
         return ()
-    steps, unit, common = spacing.steps, spacing.unit, spacing.common
+    steps, unit = spacing.steps, spacing.unit
     shortest, longest = format_step(steps.min(), unit), format_step(steps.max(), unit)
-    if 2 * (steps == common).sum() < len(steps):
+    if not spacing.is_regular:
         return (f"Times are irregular: steps of {shortest} to {longest}.",)
-    many = int((steps > common).sum())
+    many = int(spacing.gaps.sum())
     if not many:
         return (f"Steps are of {spacing}, and some shorter, from {shortest}.",)
     times, lengths = sequences.clock_times, sequences.lengths
@@ -290,7 +290,7 @@ def describe_gaps(sequences: Sequences) -> tuple[str, ...]:
     gaps = f"{many:,} gaps: the longest, " if many > 1 else "1 gap: "
     advice = ""
     if sequences.zone is None and not spacing.is_of_days:
-        before = times[np.flatnonzero(same_sequence(lengths))[steps > common]]
+        before = times[np.flatnonzero(same_sequence(lengths))[spacing.gaps]]
         if may_be_summer_time(before):
             advice = (
                 " If that is where summer time begins, name the time zone with zone= (--zone), and "

@@ -4,12 +4,13 @@ from typing import Any
 
 from legato import LegatoError, Sequences, Trained
 from legato._platform.output_streams import make_printable
-from legato._platform.wording import counted
+from legato._platform.wording import counted, listed
 from legato.report import _trained_page_text
 from legato.report._learning_panel import learning_key, learning_panel
 from legato.report._page_sections import AcrossFigure, Section, as_markup, page_figure
 from legato.report._reach_panel import reach_panel, try_reaches
 from legato.report._state_panel import states_panel, trace_states, wide_states
+from legato.report._stretch_panel import measure_stretches, stretch_panel
 from legato.report._trained_page_text import PageTable
 from legato.report._trained_text import summary_lines
 
@@ -44,8 +45,10 @@ def learning_section(trained: Trained) -> Section | None:
 
 def influence_section(trained: Trained, sequences: Sequences) -> Section:
     """How far back the predictions look, or why that is not known."""
-    reaches = try_reaches(trained, sequences)
     title = "Influence"
+    if trained.task.whole and trained.shape.framing == "ensemble":
+        return _stretches_section(trained, sequences, title)
+    reaches = try_reaches(trained, sequences)
     if isinstance(reaches, str):
         return Section("influence", title, notes=(reaches,))
     first = next(iter(reaches.values()))
@@ -57,11 +60,28 @@ def influence_section(trained: Trained, sequences: Sequences) -> Section:
         *(f"Of {name}, {each.sentence}" for name, each in reaches.items()),
     )
     notes = ()
+    if trained.task.known:
+        notes = (f"What is known ahead ({listed(trained.task.known)}) is held as it is.",)
     if first.is_cut:
         notes = ("The network carries its state: earlier steps may have an influence too.",)
     panel = reach_panel(reaches, trained.known["season"])
     key = tuple(zip(("cool", "warm"), reaches, strict=False)) if several else ()
     return Section("influence", title, lead, key, figures=(page_figure(panel),), notes=notes)
+
+
+def _stretches_section(trained: Trained, sequences: Sequences, title: str) -> Section:
+    """Which part of a sequence decides its label, or why that is not known."""
+    try:
+        found = measure_stretches(trained, sequences)
+    except LegatoError as error:
+        return Section("influence", title, notes=(str(error),))
+    lead = (
+        "How much the probabilities change if a stretch of a sequence is replaced by a straight "
+        f"line: the mean of {counted(found.sequences, 'sequence')}, and a band of their range.",
+        found.sentence,
+    )
+    figures = (page_figure(stretch_panel(found)),)
+    return Section("influence", title, lead, figures=figures)
 
 
 def states_section(trained: Trained, sequences: Sequences) -> Section:

@@ -5,7 +5,7 @@ The derivative of a prediction by each earlier input, in standard deviations of 
 """
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -72,11 +72,6 @@ def measure_reach(trained: Trained, sequences: Sequences, output: int | None = N
         InputError: the inputs are labels, or the sequence is too short.
     """
     inputs = trained.task.inputs
-    if trained.task.known:
-        raise InputError(
-            "The model also takes columns of the steps ahead, and how far back it looks is not "
-            "measured beside them."
-        )
     numeric = [at for at, each in enumerate(inputs) if each.is_numeric]
     if not numeric:
         raise InputError(
@@ -123,17 +118,26 @@ def _of_windows(
     window = min(trained.shape.steps, len(values))
     if len(values) < 2:
         raise InputError("How far back it looks takes 2 steps or more.")
-    ends = np.unique(np.linspace(window, len(values), PREDICTIONS).astype(int))
+    horizon = trained.task.horizon if trained.task.known else 0
+    last = max(window, len(values) - horizon)  # of which the columns known ahead are there
+    ends = np.unique(np.linspace(window, last, PREDICTIONS).astype(int))
     samples = np.stack([values[end - window : end] for end in ends])
-    return _of_samples(trained, samples, scale, output)
+    ahead = None
+    if trained.task.known:
+        ahead = trained.known_after(values, ends - 1, np.full(len(ends), len(values)), horizon)
+    return _of_samples(trained, samples, scale, output, ahead)
 
 
 def _of_samples(
-    trained: Trained, samples: np.ndarray, scale: np.ndarray, output: int | None
+    trained: Trained,
+    samples: np.ndarray,
+    scale: np.ndarray,
+    output: int | None,
+    ahead: np.ndarray | None = None,
 ) -> Reach:
     """The influence within samples (samples, time steps, inputs) on the prediction of each."""
     window = samples.shape[1]
-    matrix = _influence(trained, samples / scale, scale, output)
+    matrix = _influence(trained, samples / scale, scale, output, ahead)
     each = len(matrix) // len(samples)  # rows of a sample: one, or one a step
     profiles = [
         matrix[(at + 1) * each - 1, at * window : (at + 1) * window][::-1]
@@ -143,13 +147,29 @@ def _of_samples(
 
 
 def _influence(
-    trained: Trained, samples: np.ndarray, scale: np.ndarray, output: int | None
+    trained: Trained,
+    samples: np.ndarray,
+    scale: np.ndarray,
+    output: int | None,
+    ahead: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The influence of each step on the outputs, of inputs in standard deviations."""
-    model = trained.model
-    shape = samples.shape[1:] if model.input_shape[1] is not None else (None, len(scale))
-    inputs = keras.Input(shape)
-    scaled = legato.Model(inputs, model(inputs * scale))
+    """The influence of each step on the outputs, of inputs in standard deviations.
+
+    What is known ahead, (samples, horizon, known), is held as it is: it comes beside the inputs of
+    the last step, where no derivative is taken by it.
+    """
+    model, width = trained.model, len(scale)
+    if ahead is None:
+        shape = samples.shape[1:] if model.input_shape[1] is not None else (None, width)
+        inputs = keras.Input(shape)
+        scaled = legato.Model(inputs, model(inputs * scale))
+    else:
+        beside = np.repeat(ahead.reshape(len(ahead), 1, -1), samples.shape[1], axis=1)
+        samples = np.concatenate([samples, beside], axis=-1)
+        inputs: Any = keras.Input(samples.shape[1:])
+        held = keras.ops.stop_gradient(inputs[:, -1, width:])
+        known = keras.layers.Reshape(ahead.shape[1:])(held)
+        scaled = legato.Model(inputs, model([inputs[..., :width] * scale, known]))
     kept = model.states
     try:
         model.reset_states()

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from legato._series.frequency import infer_spacing
 from legato._series.sequences import Sequences
 from legato.report._panels import INK, label_axes, style_axes
 from legato.report._terminal import make_printable, shorten
@@ -43,9 +42,10 @@ def line_of(sequences: Sequences, sequence: int, column: str) -> Line:
         return Line(np.arange(len(y)), y, np.zeros(len(y), bool), "time step")
     x = shown_times(sequences, sequences.times[own])
     gaps = np.zeros(len(y), bool)
-    spacing = infer_spacing(sequences.times[own], np.array([len(x)]))
-    if spacing is not None and spacing.unit:
-        gaps[1:] = spacing.steps > spacing.common
+    spacing = sequences.spacing
+    if spacing is not None:
+        first = own.start - sequence  # every sequence before has a step less than times
+        gaps[1:] = spacing.gaps[first : first + len(y) - 1]
     label = "" if x.dtype.kind == "M" else sequences.time or "time"
     return Line(x, y, gaps, label)
 

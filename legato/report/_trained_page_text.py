@@ -70,7 +70,9 @@ def describe_extent(sequences: Sequences) -> str:
     spacing = sequences.spacing
     if spacing is None:
         return f"{text}."
-    gaps = int((spacing.steps > spacing.common).sum()) if spacing.unit else 0
+    if not spacing.is_regular:
+        return f"{text}, at irregular times."
+    gaps = int(spacing.gaps.sum())
     with_gaps = f", with {counted(gaps, 'gap')}" if gaps else ""
     return f"{text}, {spacing} apart{with_gaps}."
 

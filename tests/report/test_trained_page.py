@@ -225,6 +225,11 @@ def test_a_classifier_has_its_confusion_certainty_and_examples(classifier_page):
         assert rows[" ".join(name.split())][1] == f"{100 * share:.1f} %"
     assert not page.tree.all("section", id="backtest")
     assert "that of a cross-validation" in page.tree.all("header")[0].words
+    assert "Which part decides" in section(page, "influence").words
+    history = trained.known["training"]["course"]["history"]
+    each = [history[f"network_{at}"] for at in (1, 2, 3)]
+    np.testing.assert_allclose(np.mean(each, axis=0), history["loss"], rtol=1e-4)
+    assert "a network, each of its own seed" in section(page, "learning").words
     members = trained.known["training"]["course"]["ensemble"]["members"]
     shown = table_of(section(page, "choice"))
     assert {name: cells[1] for name, cells in shown.items()} == {
