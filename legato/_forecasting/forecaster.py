@@ -34,8 +34,8 @@ class Forecaster(Estimator, without=("task",), verbose=0):
 
     Examples:
         >>> import numpy as np, legato
-        >>> wave = np.sin(np.arange(60) / 3)
-        >>> forecaster = legato.Forecaster(units=2, epochs=1, horizon=2).fit(wave)
+        >>> load = np.tile([1.0, 2.0, 4.0, 3.0], 9)
+        >>> forecaster = legato.Forecaster(units=2, epochs=1).fit(load)
         >>> forecaster.predict(3).shape
         (3,)
     """

@@ -256,10 +256,10 @@ def train(data, config: TrainConfig) -> Trained:
         InputError: data or options that do not fit; the message says where and what to do.
 
     Examples:
-        >>> import numpy as np, legato
-        >>> wave = np.sin(np.arange(60) / 3)
-        >>> trained = legato.train({"wave": wave}, units=2, epochs=5, verbose=0)
-        >>> trained.forecast({"wave": wave}, 3).values.shape
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> trained.forecast(wave, 3).values.shape
         (1, 3, 1)
     """
     return _make_plan(data, config).train()
