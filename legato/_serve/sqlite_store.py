@@ -145,7 +145,8 @@ class SqliteStore:
 
     def put(self, changes: Sequence[Change]) -> set[str]:
         """See ``ServerStore``; there are no other writers."""
-        records = [(each.key, *each.stream) for each in changes]
+        # Of changes that waited, a stream has one for each reply, and one record.
+        records = list({each.key: (each.key, *each.stream) for each in changes}.values())
         replies = [(each.key, each.place, each.reply) for each in changes if each.place is not None]
         execute = self._connection.execute
         with self._errors(), self._transaction():

@@ -111,8 +111,11 @@ def test_servers_that_share_a_redis_and_are_killed_in_turn(model_file, network, 
 
 
 @needs_redis
-def test_a_redis_that_is_killed_under_load(model_file, network, rng, redis_server: RedisServer):
+def test_a_redis_that_is_killed_under_load(model_file, network, rng, tmp_path):
+    """With everysec, Redis may answer before it writes, while its disk is busy."""
     xs = rng.normal(size=(STREAMS, STEPS, 3)).astype("float32")
+    redis_server = RedisServer(tmp_path, forced=True)
+    redis_server.start()
     server = ServerProcess(config_of(model_file, redis_server.url))
 
     def kill(_):
@@ -125,6 +128,7 @@ def test_a_redis_that_is_killed_under_load(model_file, network, rng, redis_serve
         server.stop()
     finally:
         server.kill()
+        redis_server.kill()
     assert_fed_once(network, xs, answers, steps)
 
 

@@ -91,6 +91,17 @@ def test_a_store_keeps_the_last_inputs_of_a_stream(store, rng):
     assert store.history("b") == []
 
 
+def test_a_record_that_waited_is_written_once_whatever_its_replies(tmp_path, rng):
+    store = SqliteStore(tmp_path / "streams", force=False)
+    behind = WriteBehind(store)
+    before = store._connection.total_changes
+    for version in range(1, 5):
+        behind.put([Change("a", record(rng, version), version, b"reply")])
+    behind.flush()
+    assert store._connection.total_changes - before == 1 + 4
+    behind.close()
+
+
 def test_a_store_keeps_files_of_models_and_numbers_them(store, rng):
     assert store.model("m", "aa") is None
     assert [store.add_model("m", "aa", b"first"), store.add_model("m", "bb", b"second")] == [1, 2]
