@@ -147,12 +147,16 @@ class ServiceServer(uvicorn.Server):
         self._service = service
 
     async def startup(self, sockets=None) -> None:
+        log = logging.getLogger("uvicorn.error")
+        log.disabled = True  # what it would write, ``run`` says
         try:
             await super().startup(sockets)
         except SystemExit:  # uvicorn's way to say that it cannot listen
             self.started = False
             self.should_exit = True
             return
+        finally:
+            log.disabled = False
         for address in self.addresses():
             LOG.info("Serving %s at %s", ", ".join(self._service.models), address)
 

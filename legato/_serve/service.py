@@ -380,13 +380,16 @@ class Service:
     async def events(self, key: str) -> AsyncIterator[Any]:
         """The replies to a stream's feeds, as they are made; None about every 15 seconds."""
         waiting: asyncio.Queue = asyncio.Queue(_MOST_EVENTS)
+        idle = 0
         self._listeners.setdefault(key, set()).add(waiting)
         try:
             while not self.is_stopping:
                 try:
-                    yield await asyncio.wait_for(waiting.get(), 15)
-                except TimeoutError:
-                    yield None
+                    reply, idle = await asyncio.wait_for(waiting.get(), 1), 0
+                except TimeoutError:  # to see whether the server is stopping
+                    reply, idle = None, idle + 1
+                if reply is not None or idle % 15 == 14:
+                    yield reply
         finally:
             self._listeners[key].discard(waiting)
             if not self._listeners[key]:

@@ -237,6 +237,18 @@ def test_events_show_the_answers_of_a_stream_as_they_are_made(client, rng):
     assert seen == fed
 
 
+def test_events_end_when_the_server_stops(model_file, tmp_path):
+    path = "/v1/streams/watched/events"
+    with (
+        serving(config_of(model_file, tmp_path / "kept")) as client,
+        client.stream("GET", path, timeout=10) as events,
+    ):
+        lines = events.iter_lines()
+        assert next(lines).startswith(":")
+        client.service.is_stopping = True
+        assert not [line for line in lines if line]
+
+
 def test_a_web_socket_feeds_a_stream_message_by_message(client, network, rng):
     (x,) = series(rng)
     address = str(client.base_url).replace("http", "ws") + "/v1/streams/socket/live"
