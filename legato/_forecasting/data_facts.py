@@ -1,5 +1,7 @@
 """Facts on the data of a training and on their split, as the model's file records them."""
 
+import re
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from legato._series.sequences import Sequences
 FAR = 10.0  # times as far from the values around as others at most
 FEW, RARE = 2, 0.01  # values of a sequence that may be so far, or a share of them
 FEWEST_STEPS = 20  # of such a sequence
+FEWEST_NUMBERED = 8  # columns that may be the time steps of a row
 
 
 def data_facts(sequences: Sequences, parts: Partition) -> dict[str, Any]:
@@ -79,6 +82,24 @@ def note_lacking_origins(
     return [
         f"{counted(config.origins, 'origin')} were asked for, and the test part has {there:,} with "
         f"{counted(horizon, 'step')} after them: a longer one (--test) gives more."
+    ]
+
+
+def note_wide_rows(sequences: Sequences) -> list[str]:
+    """A note if the columns are numbered one after another, as time steps of rows may be."""
+    if len(sequences) > 1 or sequences.group is not None or sequences.times is not None:
+        return []
+    names = [column.name for column in sequences.columns]
+    found = [re.fullmatch(r"(\D*)(\d+)", name) for name in names]
+    numbers = [(each[1], int(each[2]), each[0]) for each in found if each]
+    if sequences.source == "the array" or len(numbers) < max(FEWEST_NUMBERED, len(names) - 1):
+        return []
+    if not all(now[:2] == (last[0], last[1] + 1) for last, now in pairwise(numbers)):
+        return []
+    return [
+        f"The columns {numbers[0][2]!r} to {numbers[-1][2]!r} are numbered. If they are the time "
+        "steps of a sequence, and each row is a sequence, give a row for each time step, and "
+        "group= (--group); or give the rows to legato.Classifier."
     ]
 
 

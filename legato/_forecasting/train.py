@@ -29,6 +29,7 @@ from legato._forecasting.data_facts import (
     note_far_values,
     note_filled_targets,
     note_lacking_origins,
+    note_wide_rows,
 )
 from legato._forecasting.ensemble import EnsembleTrainer, Layout, default_horizon, plan_layout
 from legato._forecasting.label_ensemble import (
@@ -381,6 +382,7 @@ def _plan_sequences(
         *parts.notes,
         *note_filled_targets(sequences, task, layout is not None),
         *note_far_values(sequences, task),
+        *note_wide_rows(sequences),
         *note_lacking_origins(config, parts, sequences.lengths, task.horizon),
     ]
     return Plan(

@@ -328,6 +328,20 @@ def test_a_label_that_changes_in_one_sequence_is_pointed_out():
     assert note.startswith("'label' changes within 1 of 30 sequences, 's0' first")
 
 
+def test_rows_that_may_be_sequences_are_pointed_out():
+    rows = {f"t{at}": np.arange(30.0) % (at + 2) for at in range(9)}
+    labelled = {**rows, "label": list("ab" * 15)}
+    (note,) = legato.plan(labelled).data["notes"]
+    assert note.startswith("The columns 't0' to 't8' are numbered. If they are the time steps")
+    assert "legato.Classifier" in note
+    assert legato.plan({"label": np.arange(30) % 3, **rows}).data["notes"] == [note]
+    named = {"at": np.arange(30), **labelled}
+    assert not legato.plan(named, time="at").data["notes"]
+    apart = {f"c{at * at}": rows["t0"] for at in range(9)}
+    assert not legato.plan({**apart, "sold": rows["t1"]}).data["notes"]
+    assert not legato.plan({"price": rows["t0"], **labelled}).data["notes"]
+
+
 def test_values_without_an_answer_are_named(trained):
     huge = bumps(2)
     huge.values[:, 0] = 1e30
