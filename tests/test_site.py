@@ -52,6 +52,12 @@ def test_the_options_of_training_are_in_the_reference(site):
     assert missing == []
 
 
+def test_the_text_for_contributors_is_a_page(site):
+    page = (site / "contributing" / "index.html").read_text("utf-8")
+    assert 'id="where-to-add"' in page
+    assert 'href="../words/"' in page
+
+
 def hosts(text: str) -> set[str]:
     """The addresses on other hosts from which HTML or CSS loads something."""
     loads = re.findall(r"<(?:script|img|iframe|source|video)\b[^>]*?\bsrc=\"?([^\">\s]+)", text)

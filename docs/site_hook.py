@@ -1,19 +1,36 @@
-"""A hook of MkDocs: puts the options of ``legato.train`` where a page has ``<!-- options -->``.
+"""A hook of MkDocs, for what pages take from elsewhere in the repository.
 
-They are the fields of ``TrainConfig``, with the help that ``legato train --help`` shows.
+``<!-- options -->`` becomes the options of ``legato.train``: the fields of ``TrainConfig``, with
+the help that ``legato train --help`` shows. ``<!-- contributing -->`` becomes ``CONTRIBUTING.md``.
 """
 
+import re
 from dataclasses import fields
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from legato import TrainConfig
 
-MARK = "<!-- options -->"
+ROOT = Path(__file__).parents[1]
+LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<target>[^)]+)\)")
 
 
 def on_page_markdown(markdown: str, **_) -> str:
-    return markdown.replace(MARK, table()) if MARK in markdown else markdown
+    for mark, made in (("<!-- options -->", table), ("<!-- contributing -->", contributing)):
+        if mark in markdown:
+            markdown = markdown.replace(mark, made())
+    return markdown
+
+
+def contributing() -> str:
+    """The text for contributors, with the links that lead to pages of the site."""
+
+    def link(found: re.Match) -> str:
+        page = found["target"].removeprefix("docs/")
+        return f"[{found['text']}]({page})" if page != found["target"] else found["text"]
+
+    return LINK.sub(link, (ROOT / "CONTRIBUTING.md").read_text("utf-8"))
 
 
 def in_words(kind: Any) -> str:
