@@ -9,9 +9,11 @@ worse, than one baseline, where the errors on those steps are not so.
 
 The series are those that pmdarima and statsmodels have on disk, or the CSV files of a folder, with
 times in the first column and values in the second. AutoARIMA is left out where the season is above
-12 or the series above 2,500 steps: AutoETS's error, marked *, stands for it.
+12 or the series above 2,500 steps: AutoETS's error, marked *, stands for it. The LSTM networks of
+NeuralForecast and Darts take part if an interpreter that has one of them is named.
 
     python benchmarks/series.py --python rivals=/path/to/python --json series.json
+    python benchmarks/series.py --python rivals=/path/to/python recurrent=/path/to/python
     python benchmarks/series.py --folder my-series --origins 1 --seeds 3
 """
 
@@ -51,7 +53,8 @@ KNOWN = {  # steps ahead, and the season of MASE and of the rivals
     "wineind": (12, 12),
     "woolyrnq": (8, 4),
 }
-METHODS = ("seasonal naive", "legato", "AutoARIMA", "AutoETS", "AutoTheta")
+METHODS = ["seasonal naive", "legato", "AutoARIMA", "AutoETS", "AutoTheta"]
+WORKERS = {"rivals": "with_statsforecast.py", "recurrent": "with_recurrent_forecasters.py"}
 LEVEL = 0.8
 
 
@@ -157,7 +160,9 @@ def by_legato(series: Series, end: int, seed: int) -> dict[str, Any]:
     }
 
 
-def measure(series: Series, rivals: Worker, origins: int, seeds: int) -> list[dict[str, Any]]:
+def measure(
+    series: Series, rivals: Worker, recurrent: Worker | None, origins: int, seeds: int
+) -> list[dict[str, Any]]:
     """MASE of every method, and what legato said, at each origin; the last origin first."""
     found = []
     for number in range(1, origins + 1):
@@ -167,7 +172,11 @@ def measure(series: Series, rivals: Worker, origins: int, seeds: int) -> list[di
         asked = {"values": known.tolist(), "horizon": series.horizon, "season": series.season}
         asked["level"] = round(100 * LEVEL)
         classical = rivals.ask("measure", network="classical", what="forecasts", **asked)
-        forecasts = {name: each["values"] for name, each in classical.items()}
+        networks = {}
+        if recurrent is not None:
+            asked = {"values": known.tolist(), "horizon": series.horizon}
+            networks = recurrent.ask("measure", network="recurrent", what="forecasts", **asked)
+        forecasts = {name: each["values"] for name, each in {**classical, **networks}.items()}
         forecasts["seasonal naive"] = seasonal_naive(known, series.horizon, series.season)
         usual = np.abs(known[series.season :] - known[: -series.season]).mean()
         mase = {
@@ -180,6 +189,11 @@ def measure(series: Series, rivals: Worker, origins: int, seeds: int) -> list[di
             each["score"] /= usual
         found.append({"mase": mase, "legato": runs, "classical": classical})
     return found
+
+
+def methods(found: list[dict[str, Any]]) -> list[str]:
+    """The names of all methods, those of ``METHODS`` first."""
+    return list(dict.fromkeys([*METHODS, *found[0]["mase"]]))
 
 
 def relative(found: list[dict[str, Any]], method: str) -> float:
@@ -196,7 +210,7 @@ def relative(found: list[dict[str, Any]], method: str) -> float:
 def row(series: Series, found: list[dict[str, Any]]) -> list[str]:
     """The cells of a series: its lengths, and each method's MASE, the mean over origins."""
     cells = [series.name, f"{len(series.values):,}", str(series.horizon), str(series.season)]
-    for method in METHODS:
+    for method in methods(found):
         errors = [np.mean(each["mase"].get(method, each["mase"]["AutoETS"])) for each in found]
         stands = "" if all(method in each["mase"] for each in found) else "*"
         cells.append(f"{np.mean(errors):.2f}{stands}")
@@ -208,7 +222,7 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> str:
     every = list(results.values())
     means = {
         method: np.exp(np.mean([np.log(relative(found, method)) for found in every]))
-        for method in METHODS
+        for method in methods(every[0])
     }
     runs = [run for found in every for each in found for run in each["legato"]]
     claimed = sum(run["claimed"] for run in runs)
@@ -242,8 +256,8 @@ def summary(results: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def parse() -> tuple[argparse.Namespace, str | None]:
-    """The arguments, and the interpreter of the rivals."""
+def parse() -> tuple[argparse.Namespace, dict[str, str]]:
+    """The arguments, and the interpreters by the names of ``WORKERS``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--folder", type=Path, help="CSV files: times, values")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these series")
@@ -251,44 +265,56 @@ def parse() -> tuple[argparse.Namespace, str | None]:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument(
-        "--python", metavar="rivals=PATH", help="interpreter with statsforecast and the series"
+        "--python",
+        nargs="+",
+        default=[],
+        metavar="NAME=PATH",
+        help="rivals: interpreter with statsforecast and the series; recurrent: one with "
+        "NeuralForecast or Darts",
     )
     given = parser.parse_args()
-    name, _, path = (given.python or "rivals=").partition("=")
-    if name != "rivals":
-        parser.error(f"--python {given.python}: write rivals=/path/to/python")
+    paths = dict(each.partition("=")[::2] for each in given.python)
+    if not paths.keys() <= WORKERS.keys():
+        parser.error(f"--python {' '.join(given.python)}: write {' or '.join(WORKERS)}=PATH")
     if given.folder and not given.folder.is_dir():
         parser.error(f"--folder {given.folder}: there is no such folder")
     if min(given.origins, given.seeds) < 1:
         parser.error("--origins and --seeds are at least 1")
-    return given, path or None
+    return given, paths
 
 
 def main() -> None:
     """Measure, save after each series if asked, and print."""
-    given, python = parse()
-    rivals = Worker("rivals", python or sys.executable, ["with_statsforecast.py"])
-    if rivals.missing:
-        sys.exit(rivals.missing)
-    print((__doc__ or "").splitlines()[0], facts({"rivals": rivals.versions}), sep="\n", flush=True)
+    given, paths = parse()
+    workers = {
+        name: Worker(name, path, [WORKERS[name]])
+        for name, path in {"rivals": sys.executable, **paths}.items()
+    }
+    for missing in (each.missing for each in workers.values() if each.missing):
+        sys.exit(missing)
+    versions = {name: each.versions for name, each in workers.items()}
+    rivals, recurrent = workers["rivals"], workers.get("recurrent")
+    print((__doc__ or "").splitlines()[0], facts(versions), sep="\n", flush=True)
     rows, results = [], {}
     for series in from_folder(given.folder) if given.folder else from_libraries(rivals):
         if given.only and series.name not in given.only:
             continue
         progress(f"{series.name}: {len(series.values):,} steps")
         try:
-            found = measure(series, rivals, given.origins, given.seeds)
+            found = measure(series, rivals, recurrent, given.origins, given.seeds)
         except legato.InputError as error:  # too short for so many origins
             progress(f"{series.name} is left out: {error}")
             continue
         progress(f"  {row(series, found)}")
         rows.append(row(series, found))
         results[series.name] = found
-        save(given.json, {"rivals": rivals.versions}, results)
-    rivals.close()
+        save(given.json, versions, results)
+    for each in workers.values():
+        each.close()
     if not results:
         sys.exit("There is no series to forecast: see --folder and --only.")
-    print(f"\n{table(['series', 'steps', 'ahead', 'season', *METHODS, 'relative'], rows)}")
+    names = methods(next(iter(results.values())))
+    print(f"\n{table(['series', 'steps', 'ahead', 'season', *names, 'relative'], rows)}")
     print(f"\n{summary(results)}")
 
 
