@@ -117,6 +117,36 @@ class Forecaster(Estimator, without=("task",), verbose=0):
         frame = replace(found, ends=None).frame
         return frame.iloc[rows] if hasattr(frame, "iloc") else frame[rows.tolist()]
 
+    def score(self, y: Any, X: Any = None) -> float:
+        """The mean absolute error of the forecasts of the steps after those of ``fit``, negative.
+
+        What scikit-learn's searches and ``cross_val_score`` take, whose ``X`` is the series.
+
+        Args:
+            y: the steps right after those of ``fit``, with the same columns.
+            X: the columns that are known ahead, for the same steps; default: those of ``y``.
+
+        Returns:
+            In the unit of the target, over all targets, sequences and steps; 0 at best.
+
+        Raises:
+            InputError: ``y`` does not follow the data of ``fit``, or nothing that ``X`` could have
+                is known ahead.
+            StateError: ``fit`` was not called.
+        """
+        trained = self._fitted()
+        if X is not None and not trained.covariates.known:
+            raise InputError(
+                "score takes the series as its first argument, and as the second columns that are "
+                "known ahead, of which there are none. With scikit-learn give the target and the "
+                "columns beside it as one frame, and name the target: Forecaster(target=…)."
+            )
+        later = self._named(self._read(y), y)
+        self._check_follows(later)
+        ahead = None if not trained.covariates.known else later if X is None else X
+        found = self.forecast(int(later.lengths[0]), future=ahead).values
+        return -float(np.abs(found - trained.truth(later).reshape(found.shape)).mean())
+
     def to_sktime(self) -> Any:
         """A forecaster of sktime with these parameters, not fitted.
 
@@ -160,6 +190,24 @@ class Forecaster(Estimator, without=("task",), verbose=0):
         if not _axes_of(y) or len(sequences.columns) != len(self._columns):
             return sequences
         return replace(sequences, columns=self._columns)
+
+    def _check_follows(self, later: Sequences) -> None:
+        """Raise an InputError if data are not the steps right after each sequence of ``fit``."""
+        before = self._history
+        named = len(before) == 1 or later.names == before.names  # one has the name of its source
+        if len(later) != len(before) or not named or len(set(later.lengths.tolist())) > 1:
+            raise InputError("y must have as many steps of each sequence of fit, and no other.")
+        expected = before.times_after(2)
+        if expected is None or later.times is None or before.times is None:
+            return
+        last, first = before.times[before.offsets[1:] - 1], later.times[later.offsets[:-1]]
+        wrong = np.flatnonzero((first <= last) | (first >= expected[:, 1]))
+        if len(wrong):
+            begin, end = before.format_times(np.stack([first[wrong[0]], last[wrong[0]]]))
+            raise InputError(
+                f"y begins at {begin}, and the data of fit end at {end}: the steps right after "
+                "them were expected, as scikit-learn's TimeSeriesSplit gives them."
+            )
 
     def _with_covariates(self, sequences: Sequences, X: Any) -> Sequences:
         """Sequences with more columns, for the same time steps."""

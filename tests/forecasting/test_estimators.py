@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from pandas.testing import assert_frame_equal, assert_series_equal
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
@@ -273,6 +273,30 @@ def test_columns_that_do_not_fit():
         Forecaster(**TINY).fit(SERIES, SERIES.to_frame())
     with pytest.raises(InputError, match="a row of X was expected for each time step of y"):
         Forecaster(**TINY).fit(SERIES, BESIDE[1:])
+
+
+def test_the_score_is_the_error_of_the_steps_after(forecaster):
+    months = pd.period_range(MONTHS[-1] + 1, periods=3, freq="M")
+    later = pd.Series([1.0, 2.0, 4.0], index=months, name="sold")
+    error = np.abs(forecaster.predict(3).to_numpy() - later.to_numpy()).mean()
+    assert forecaster.score(later) == pytest.approx(-error)
+    assert forecaster.score(later.to_numpy()) == pytest.approx(-error)
+    for wrong in (SERIES[-3:], later[1:]):  # known already; after a gap
+        with pytest.raises(InputError, match=r"y begins at .* and the data of fit end at 2023-04"):
+            forecaster.score(wrong)
+    with pytest.raises(InputError, match="series as its first argument"):
+        forecaster.score(BESIDE, SERIES)
+    with pytest.raises(InputError, match="as many steps of each sequence of fit"):
+        forecaster.score(np.zeros((2, 3, 1)))
+
+
+def test_searches_of_a_series():
+    frame, parts = BESIDE.assign(sold=WAVE), TimeSeriesSplit(2, test_size=2)
+    model = Forecaster(**TINY, target="sold", known=["price"])
+    search = GridSearchCV(model, {"seed": [1]}, cv=parts, error_score="raise").fit(frame)
+    assert search.best_score_ < 0
+    later = frame[-2:].set_axis(MONTHS[-2:] + 2)
+    assert search.score(later) == search.best_estimator_.score(later[["sold"]], later[["price"]])
 
 
 def test_numbers_in_a_list_are_a_series():
