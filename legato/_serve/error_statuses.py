@@ -5,11 +5,12 @@ from http import HTTPStatus
 from legato._errors import InputError, LegatoError, OutputError, StateError, UnsupportedError
 from legato._serve.request_queue import DeadlineError, OverloadError, StoppingError
 from legato._serve.served_model import ConflictError, NoStreamError, TooManyStreamsError
-from legato._serve.service import UnknownModelError
+from legato._serve.service import TooManyStepsError, UnknownModelError
 
 _STATUS: list[tuple[type[Exception], HTTPStatus]] = [
     (NoStreamError, HTTPStatus.NOT_FOUND),
     (UnknownModelError, HTTPStatus.NOT_FOUND),
+    (TooManyStepsError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (TooManyStreamsError, HTTPStatus.TOO_MANY_REQUESTS),
     (OverloadError, HTTPStatus.TOO_MANY_REQUESTS),
     (DeadlineError, HTTPStatus.GATEWAY_TIMEOUT),

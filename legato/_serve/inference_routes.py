@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from legato import __version__
 from legato._errors import InputError
+from legato._serve.large_requests import has_many, in_thread_if, is_large, read_body
 from legato._serve.request_log import note
 from legato._serve.served_version import ServedVersion
 from legato._serve.service import Service
@@ -24,7 +25,7 @@ from legato._serve.state_bytes import decode_state, encode_state, from_text, to_
 from legato._serve.stored_streams import digest_of
 from legato._serve.stream_feeds import Feed
 from legato._serve.tensors import (
-    decode_json,
+    InferRequest,
     read_request,
     read_tensors,
     type_name,
@@ -99,7 +100,7 @@ class _InferenceRoutes:
         return _json([{"name": n, "version": v, "state": "READY"} for n, v in found])
 
     async def load(self, request: Request) -> Response:
-        body = decode_json(await request.body() or b"{}", LoadBody)
+        body, _ = await read_body(request, LoadBody)
         name = request.path_params["model"]
         return _json(await self._service.load(name, body.parameters.get("streams", "stay")))
 
@@ -127,8 +128,9 @@ class _InferenceRoutes:
     async def infer(self, request: Request) -> Response:
         version, name = self._version(request), request.path_params["model"]
         head_length = request.headers.get(_HEAD_LENGTH)
-        asked, binary = read_request(await request.body(), head_length)
-        arrays = read_tensors(asked, binary)
+        content = await request.body()
+        is_long = is_large(content)
+        asked, arrays = await in_thread_if(is_long, _read_tensors, content, head_length)
         parameters = asked.parameters
         sequence = parameters.get("sequence_id", 0)
         if isinstance(sequence, bool) or not isinstance(sequence, (int, str)):
@@ -138,13 +140,14 @@ class _InferenceRoutes:
         if asked.id:
             about["id"] = asked.id
         if sequence in (0, ""):
-            vectors, is_bare, given = await self._stateless(version, arrays, parameters)
+            vectors, is_bare, given = await self._stateless(version, arrays, parameters, is_long)
             about |= given
         else:
             model = self._service.model(name)
             key = self._service.key(model, request.scope["owner"], str(sequence))
             note(request.scope, [str(sequence)])
-            feed = await self._service.read(model, key, partial(_read_feed, key, asked.id, arrays))
+            reads = [(key, partial(_read_feed, key, asked.id, arrays))]
+            (feed,) = await self._service.read(model, reads, is_long)
             feed.start = _flag(parameters, "sequence_start")
             feed.end = _flag(parameters, "sequence_end")
             await self._service.feed(model, [feed], request.receive)
@@ -155,17 +158,26 @@ class _InferenceRoutes:
             is_bare = feed.steps is None
             about["parameters"] = {"sequence_id": sequence, "steps": feed.reply.steps}
         about["model_version"] = str(version.number)
-        outputs = _outputs(version, vectors, sequence in (0, "") and not is_bare)
-        body, length = write_response(about, outputs, asked)
+
+        def written() -> tuple[bytes, int | None]:
+            outputs = _outputs(version, vectors, sequence in (0, "") and not is_bare)
+            return write_response(about, outputs, asked)
+
+        body, length = await in_thread_if(has_many(vectors.size // vectors.shape[-1]), written)
         headers = {} if length is None else {_HEAD_LENGTH: str(length)}
         kind = "application/json" if length is None else "application/octet-stream"
         return Response(body, headers=headers, media_type=kind)
 
     async def _stateless(
-        self, version: ServedVersion, arrays: dict[str, np.ndarray], parameters: dict[str, Any]
+        self,
+        version: ServedVersion,
+        arrays: dict[str, np.ndarray],
+        parameters: dict[str, Any],
+        is_long: bool,
     ) -> tuple[np.ndarray, bool, dict[str, Any]]:
         """Vectors of answers, whether they have no steps, and what the response says besides."""
-        xs, is_bare = _read_samples(version, arrays)
+        self._service.check_size(1, max(map(_rows, arrays.values()), default=0))
+        xs, is_bare = await in_thread_if(is_long, _read_samples, version, arrays)
         state, row, before = parameters.get("state"), None, 0
         blank = version.compiled.files.blank
         if state:
@@ -187,6 +199,14 @@ def _flag(parameters: dict[str, Any], name: str) -> bool:
     if not isinstance(value, bool):
         raise InputError(f"{name} is {value!r}; true or false was expected.")
     return value
+
+
+def _read_tensors(
+    content: bytes, head_length: str | None
+) -> tuple[InferRequest, dict[str, np.ndarray]]:
+    """A request's JSON part, and its arrays by name."""
+    asked, binary = read_request(content, head_length)
+    return asked, read_tensors(asked, binary)
 
 
 def _read_feed(
@@ -227,7 +247,7 @@ def _read_samples(
     """Rows of sequences of one length, for each input, and whether each is one bare step."""
     step_inputs = version.compiled.model_step.step_inputs
     _check_names(version, arrays)
-    rows = {len(each) if each.ndim else 0 for each in arrays.values()}
+    rows = {*map(_rows, arrays.values())}
     if len(rows) != 1 or rows == {0}:
         raise InputError(
             f"The inputs have {', '.join(map(str, sorted(rows)))} rows; the same number, one or "
@@ -243,6 +263,10 @@ def _read_samples(
     if steps == 0:
         raise InputError("No step came; one or more were expected.")
     return [np.stack(each) for each in zip(*samples, strict=True)], steps is None
+
+
+def _rows(array: np.ndarray) -> int:
+    return len(array) if array.ndim else 0
 
 
 def _check_names(version: ServedVersion, arrays: dict[str, np.ndarray]) -> None:

@@ -1,6 +1,7 @@
 """``/v1``: streams by name, fed with JSON."""
 
 from collections.abc import Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from legato._errors import InputError, LegatoError
 from legato._serve.error_statuses import status_of
+from legato._serve.large_requests import has_many, in_thread_if, is_large, read_body
 from legato._serve.plain_bodies import (
     FeedBody,
     FeedsBody,
@@ -82,45 +84,65 @@ class _PlainRoutes:
 
     async def feed(self, request: Request) -> Response:
         model, key = self._stream(request)
-        body = decode_json(await request.body() or b"{}", FeedBody)
+        body, is_long = await read_body(request, FeedBody)
         note(request.scope, request=body.id)
-        return _json(await self._feed(model, key, body, request.receive))
+        return _response(await self._feed(model, key, body, is_long, request.receive))
 
     async def _feed(
-        self, model: ServedModel, key: str, body: FeedBody, receive: Receive | None = None
-    ) -> dict[str, Any]:
-        feed, by_column = await self._service.read(model, key, partial(read_feed, key, body))
+        self,
+        model: ServedModel,
+        key: str,
+        body: FeedBody,
+        is_long: bool,
+        receive: Receive | None = None,
+    ) -> bytes:
+        """Feed a stream; returns the answer as JSON."""
+        self._check_rows([body])
+        reads = [(key, partial(read_feed, key, body))]
+        ((feed, by_column),) = await self._service.read(model, reads, is_long)
         await self._service.feed(model, [feed], receive)
         if feed.error is not None:
             raise feed.error
-        return _described(feed, by_column)
+        return await in_thread_if(
+            has_many(feed.steps), lambda: encode_json(_described(feed, by_column))
+        )
+
+    def _check_rows(self, bodies: Sequence[FeedBody | StatelessBody]) -> None:
+        """Refuse too many rows, of which each is read on its own, before they are read."""
+        self._service.check_size(len(bodies), sum(len(body.rows or ()) for body in bodies))
 
     async def feed_many(self, request: Request) -> Response:
         model = self._service.model(request.path_params.get("model"))
-        bodies = decode_json(await request.body() or b"{}", FeedsBody).feeds
-        owner, made = request.scope["owner"], []
+        given, is_long = await read_body(request, FeedsBody)
+        bodies, owner, reads = given.feeds, request.scope["owner"], []
         note(request.scope, [body.stream for body in bodies])
-        arrays = _stacked(model.newest, bodies)
+        self._check_rows(bodies)
+        arrays = await in_thread_if(is_long, _stacked, model.newest, bodies)
         for at, body in enumerate(bodies):
-            given = None if arrays is None else (arrays[at],)
-            try:
+            xs = None if arrays is None else (arrays[at],)
+            with _naming(body.stream):
                 key = self._service.key(model, owner, body.stream)
-                reads = partial(read_feed, key, body, xs=given)
-                made.append(await self._service.read(model, key, reads))
-            except LegatoError as error:
-                raise type(error)(f"Stream {body.stream!r}: {error}") from None
-        await self._service.feed(model, [feed for feed, _ in made], request.receive)
-        answers = [
-            _described(feed, by_column) if feed.error is None else _failed(feed, feed.error)
-            for feed, by_column in made
-        ]
-        return _json({"answers": answers})
+            reads.append((key, partial(_read_named_feed, key, body, xs)))
+        made = await self._service.read(model, reads, is_long)
+        feeds = [feed for feed, _ in made]
+        await self._service.feed(model, feeds, request.receive)
+
+        def encoded() -> bytes:
+            answers = [
+                _described(feed, by_column) if feed.error is None else _failed(feed, feed.error)
+                for feed, by_column in made
+            ]
+            return encode_json({"answers": answers})
+
+        steps = sum(feed.steps or 0 for feed in feeds)
+        return _response(await in_thread_if(has_many(steps), encoded))
 
     async def stateless(self, request: Request) -> Response:
         model = self._service.model(request.path_params.get("model"))
-        body = decode_json(await request.body() or b"{}", StatelessBody)
+        body, is_long = await read_body(request, StatelessBody)
+        self._check_rows([body])
         version = model.newest
-        xs, steps, by_column = _read_steps(version, body)
+        xs, steps, by_column = await in_thread_if(is_long, _read_steps, version, body)
         row, before = None, 0
         if body.state is not None:
             blank = version.compiled.files.blank
@@ -131,7 +153,11 @@ class _PlainRoutes:
         reply = Reply(vectors[0], count, version)
         dtype = version.compiled.files.blank.dtype
         state = to_text(encode_state(rows[0].tobytes(), count, version.weights, dtype))
-        return _json({"steps": count, **_answer(reply, by_column), "state": state})
+
+        def encoded() -> bytes:
+            return encode_json({"steps": count, **_answer(reply, by_column), "state": state})
+
+        return _response(await in_thread_if(has_many(steps), encoded))
 
     async def live(self, socket: WebSocket) -> None:
         """A WebSocket: each message feeds the stream, and is answered."""
@@ -141,21 +167,23 @@ class _PlainRoutes:
             while True:
                 message = await socket.receive_text()
                 answer = await self._answer_message(model, key, message, dict(socket.scope))
-                await socket.send_text(encode_json(answer).decode())
+                await socket.send_text(answer.decode())
         except (WebSocketDisconnect, KeyError):  # KeyError: bytes came, and text was expected
             return
 
     async def _answer_message(
         self, model: ServedModel, key: str, message: str, scope: Scope
-    ) -> dict[str, Any]:
+    ) -> bytes:
         line = RequestLine(scope, "") if self._service.config.log_requests else None
         status = 200
         try:
-            body = decode_json(message.encode(), FeedBody)
+            content = message.encode()
+            is_long = is_large(content)
+            body = await in_thread_if(is_long, decode_json, content, FeedBody)
             note(scope, [stream_name(key)], body.id)
-            answer = await self._feed(model, key, body)
+            answer = await self._feed(model, key, body, is_long)
         except LegatoError as error:
-            answer, status = {"error": str(error)}, int(status_of(error))
+            answer, status = encode_json({"error": str(error)}), int(status_of(error))
         if line is not None:
             line.write(status)
         return answer
@@ -170,9 +198,8 @@ class _PlainRoutes:
                 if reply is None:
                     yield b": nothing new\n\n"
                 else:
-                    is_trained = isinstance(reply.version.codec, TrainedModelCodec)
-                    event = {"steps": reply.steps, **_answer(reply, is_trained)}
-                    yield b"data: " + encode_json(event) + b"\n\n"
+                    is_long = has_many(len(reply.vectors))
+                    yield await in_thread_if(is_long, _event, reply)
 
         headers = {"Cache-Control": "no-store"}
         return StreamingResponse(lines(), media_type="text/event-stream", headers=headers)
@@ -220,9 +247,10 @@ class _PlainRoutes:
 
     async def put_state(self, request: Request) -> Response:
         model, key = self._stream(request)
-        content = await request.body()
-        if request.headers.get("content-type", "").partition(";")[0].strip() != _BINARY:
-            content = from_text(decode_json(content or b"{}", StateBody).state)
+        if request.headers.get("content-type", "").partition(";")[0].strip() == _BINARY:
+            content = await request.body()
+        else:
+            content = from_text((await read_body(request, StateBody))[0].state)
         newest = model.newest
         weights = None if model.limits.other_weights else newest.weights
         row, steps = decode_state(content, newest.compiled.files.blank, weights)
@@ -231,7 +259,7 @@ class _PlainRoutes:
 
     async def fork(self, request: Request) -> Response:
         model, key = self._stream(request)
-        into = decode_json(await request.body() or b"{}", ForkBody).into
+        into = (await read_body(request, ForkBody))[0].into
         note(request.scope, [into])
         other = self._service.key(model, request.scope["owner"], into)
         steps = await self._service.do(model, lambda: model.fork(key, other))
@@ -272,6 +300,22 @@ def read_feed(
     feed = Feed(key, xs, steps, request, *flags, version=version)
     feed.read = partial(_read_for, body)
     return feed, by_column
+
+
+def _read_named_feed(
+    key: str, body: NamedFeed, xs: tuple | None, version: ServedVersion
+) -> tuple[Feed, bool]:
+    with _naming(body.stream):
+        return read_feed(key, body, version, xs)
+
+
+@contextmanager
+def _naming(stream: str):
+    """Let errors name the stream, among several, that they are about."""
+    try:
+        yield
+    except LegatoError as error:
+        raise type(error)(f"Stream {stream!r}: {error}") from None
 
 
 def _read_for(body: FeedBody, version: ServedVersion) -> tuple[tuple, int | None]:
@@ -342,5 +386,16 @@ def _answer(reply: Reply, by_column: bool) -> dict[str, Any]:
     return {"answers": [decode(each) for each in reply.answers]}
 
 
+def _event(reply: Reply) -> bytes:
+    """A reply as a server-sent event."""
+    is_trained = isinstance(reply.version.codec, TrainedModelCodec)
+    event = {"steps": reply.steps, **_answer(reply, is_trained)}
+    return b"data: " + encode_json(event) + b"\n\n"
+
+
 def _json(value: Any) -> Response:
-    return Response(encode_json(value), media_type="application/json")
+    return _response(encode_json(value))
+
+
+def _response(content: bytes) -> Response:
+    return Response(content, media_type="application/json")

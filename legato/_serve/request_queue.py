@@ -42,6 +42,9 @@ class Work:
         feeds: for different streams; or none, and
         operation: is called by the thread; its result is the work's.
         deadline: by ``time.monotonic``, for its begin.
+
+    Attributes:
+        steps: of all feeds.
     """
 
     __slots__ = (
@@ -53,6 +56,7 @@ class Work:
         "model",
         "operation",
         "result",
+        "steps",
         "tries",
     )
 
@@ -68,6 +72,7 @@ class Work:
         self.result: Any = None
         self.error: Exception | None = None
         self.tries = 0
+        self.steps = sum(each.count for each in feeds)
         self.began = time.monotonic()
 
 
@@ -81,6 +86,7 @@ class RequestQueue:
         max_wait: seconds that a batch waits for more, where it is not full.
         observe: called after each batch, with its feeds, the seconds that the first of its work
             had waited, and the seconds that it took.
+        max_steps: the most steps in one batch of several requests.
 
     Attributes:
         is_busy: whether a batch is being computed.
@@ -93,9 +99,11 @@ class RequestQueue:
         max_batch: int = 1024,
         max_wait: float = 0.0,
         observe: Callable[[Sequence[Feed], float, float], None] | None = None,
+        max_steps: int = 10_000,
     ):
         self._tend, self._observe = tend, observe
         self._max_waiting, self._max_batch, self._max_wait = max_waiting, max_batch, max_wait
+        self._max_steps = max_steps
         self._waiting: deque[Work] = deque()
         self._count = 0  # of feeds and operations that wait
         self._condition = threading.Condition()
@@ -202,7 +210,7 @@ class RequestQueue:
         batch: list[Work] = []
         left: deque[Work] = deque()
         busy: set[str] = set()  # streams of this batch, and of work that is left
-        size, now = 0, time.monotonic()
+        size, steps, now = 0, 0, time.monotonic()
         while self._waiting:
             work = self._waiting.popleft()
             if work.future.cancelled():
@@ -221,17 +229,18 @@ class RequestQueue:
                 else:
                     left.append(work)
                 break
-            fits = size + len(work.feeds) <= self._max_batch or not batch
+            fits = size + len(work.feeds) <= self._max_batch
+            fits = not batch or (fits and steps + work.steps <= self._max_steps)
             same = not batch or work.model is batch[0].model
             keys = [each.key for each in work.feeds]
             is_taken = fits and same and busy.isdisjoint(keys)
             busy.update(keys)
             if is_taken:
                 batch.append(work)
-                size += len(keys)
+                size, steps = size + len(keys), steps + work.steps
                 continue
             left.append(work)
-            if size >= self._max_batch:
+            if size >= self._max_batch or steps >= self._max_steps:
                 break
         left.extend(self._waiting)
         self._waiting = left

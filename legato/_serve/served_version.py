@@ -180,11 +180,15 @@ class ServedVersion:
         if is_bare:
             moved = feed_one_step(self.compiled, given, slots, xs)
             return moved[:, :width], moved[:, width:]
-        inputs = self.compiled.model_step.step_inputs.inputs
-        first = next(x for x, each in zip(xs, inputs, strict=True) if each.by_step)
-        each = [(tuple(x[at] for x in xs), first.shape[1]) for at in slots]
+        steps = self.steps_of(xs)
+        each: list[tuple[Arrays, int | None]] = [(tuple(x[at] for x in xs), steps) for at in slots]
         after, vectors = feed_several_steps(self.compiled, given, slots, each)
         return after, np.stack(vectors)
+
+    def steps_of(self, xs: Sequence[np.ndarray]) -> int:
+        """The number of steps of samples that are not bare; see ``answer``."""
+        inputs = self.compiled.model_step.step_inputs.inputs
+        return next(x.shape[1] for x, each in zip(xs, inputs, strict=True) if each.by_step)
 
     def feed(self, feeds: Sequence[Feed], store: ServerStore) -> None:
         """Compute feeds of different streams, write them to the store, and answer them."""

@@ -14,7 +14,8 @@ import uvicorn
 
 from legato._errors import InputError, OutputError
 from legato._platform.unused_memory import return_unused_memory
-from legato._serve.service import DURABILITIES, ServeConfig, Service
+from legato._serve.serve_config import DURABILITIES, ServeConfig
+from legato._serve.service import Service
 from legato._serve.web_app import LOG, make_app
 
 _VARIABLE = "LEGATO_SERVE_CONFIG"  # tells worker processes what to serve

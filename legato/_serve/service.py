@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,18 +16,17 @@ from starlette.types import Receive
 from legato._errors import InputError, LegatoError, StateError
 from legato._platform.unused_memory import return_unused_memory
 from legato._serve.api_keys import ApiKeys
+from legato._serve.large_requests import in_thread_if
 from legato._serve.model_files import load_model_file
 from legato._serve.request_queue import OverloadError, RequestQueue, Work
+from legato._serve.serve_config import ServeConfig, open_store
 from legato._serve.served_model import SEPARATOR, NoStreamError, ServedModel
 from legato._serve.served_version import ServedVersion
 from legato._serve.server_metrics import ServerMetrics
-from legato._serve.sqlite_store import SqliteStore
-from legato._serve.stored_streams import ServerStore, WriteBehind
 from legato._serve.stream_feeds import Feed
 from legato._serve.version_moves import move_streams
 
 Result = TypeVar("Result")
-DURABILITIES = ("memory", "write", "fsync")
 _ENDED_SECONDS = 3600.0  # that the replies of a stream that ended are kept
 _MANY_STREAMS = 5000  # more in memory, after which unused memory is returned to the system
 _MOST_EVENTS = 256  # that wait for one listener
@@ -36,65 +34,12 @@ _WATCHED = 64  # waiting steps from which on it is seen to that the clients are 
 _MAX_NAME = 256  # characters of a stream's name
 
 
-@dataclass(frozen=True)
-class ServeConfig:
-    """The settings of a server; see ``legato serve --help``.
-
-    Attributes:
-        models: name and path of each.
-        store: a path, or an address that begins with redis:// or rediss://.
-        durability: one of ``DURABILITIES``.
-        limit: the most streams of a model in memory; None: as many as fit into a GiB.
-        idle_minutes: after which a stream is in the store alone; None: when there is no room.
-        max_wait_ms: that a batch waits for more requests.
-        max_batch: the most streams in a batch.
-        max_queue: the most steps that wait.
-        max_body_mib: the largest request.
-        timeout: seconds that a request waits at most before it is begun.
-        grace: seconds to finish what was taken, when the server is stopped.
-        rate: requests a second of one owner; None: any.
-        streams_per_key: the most streams of one owner; None: any.
-        api_key_file: see ``ApiKeys``.
-        other_weights: see ``ServedModel``.
-        keep_history: how many of the last steps of each stream the store keeps.
-        log_requests: whether each request is a line of the log.
-    """
-
-    models: tuple[tuple[str, str], ...]
-    store: str
-    durability: str = "write"
-    limit: int | None = None
-    idle_minutes: float | None = None
-    max_wait_ms: float = 0.0
-    max_batch: int = 1024
-    max_queue: int = 10_000
-    max_body_mib: float = 16.0
-    timeout: float = 10.0
-    grace: float = 10.0
-    rate: float | None = None
-    streams_per_key: int | None = None
-    api_key_file: str | None = None
-    other_weights: bool = False
-    keep_history: int = 0
-    log_requests: bool = False
-
-
 class UnknownModelError(InputError):
     """There is no model, or no version, of that name."""
 
 
-def open_store(config: ServeConfig) -> ServerStore:
-    """The store that a server keeps its streams in.
-
-    Raises:
-        StateError, OutputError: it cannot be used.
-    """
-    if config.store.startswith(("redis://", "rediss://", "unix://")):
-        from legato._serve.redis_store import RedisStore
-
-        return RedisStore(config.store, force=config.durability == "fsync")
-    store = SqliteStore(config.store, force=config.durability == "fsync")
-    return WriteBehind(store) if config.durability == "memory" else store
+class TooManyStepsError(InputError):
+    """A request has more steps than others may be kept waiting for."""
 
 
 class Service:
@@ -131,6 +76,7 @@ class Service:
             config.max_batch,
             config.max_wait_ms / 1000,
             self.metrics.observe_batch,
+            config.max_steps,
         )
 
     def counts(self) -> dict[str, float]:
@@ -279,15 +225,11 @@ class Service:
             raise InputError(
                 "A stream comes twice in one request: send its steps as several steps of one feed."
             )
-        if len(feeds) > self.config.max_batch:
-            raise InputError(
-                f"{len(feeds):,} streams came in one request, of at most "
-                f"{self.config.max_batch:,}: send them in several."
-            )
+        self.check_size(len(feeds), sum(each.count for each in feeds))
         with self._counting_refusals():
             deadline = time.monotonic() + self.config.timeout
             work = Work(model, feeds, deadline=deadline)
-            if receive is not None and len(self.queue) > _WATCHED:
+            if receive is not None and len(self.queue) + work.steps > _WATCHED:
                 await self._do_watched(work, receive)
             else:
                 await self.queue.do(work)
@@ -295,6 +237,29 @@ class Service:
             for each in feeds:
                 if each.reply is not None and not (each.peek or each.reply.again):
                     self._publish(each)
+
+    def check_size(self, streams: int, steps: int) -> None:
+        """Refuse a request that would keep the others waiting.
+
+        Args:
+            streams: that it feeds.
+            steps: of all of them.
+
+        Raises:
+            InputError: it feeds too many streams.
+            TooManyStepsError: it has too many steps.
+        """
+        if streams > self.config.max_batch:
+            raise InputError(
+                f"{streams:,} streams came in one request, of at most "
+                f"{self.config.max_batch:,}: send them in several."
+            )
+        if steps > self.config.max_steps:
+            self.metrics.refused("size")
+            raise TooManyStepsError(
+                f"{steps:,} steps came in one request, of at most {self.config.max_steps:,}, since "
+                "others wait meanwhile: send them in several."
+            )
 
     async def _do_watched(self, work: Work, receive: Receive) -> None:
         """Do work, unless the client goes before it is begun."""
@@ -318,29 +283,35 @@ class Service:
             raise
 
     async def read(
-        self, model: ServedModel, key: str, read: Callable[[ServedVersion], Result]
-    ) -> Result:
-        """Read what came for a stream, as the version takes it that the stream goes on with.
+        self,
+        model: ServedModel,
+        reads: Sequence[tuple[str, Callable[[ServedVersion], Result]]],
+        is_long: bool,
+    ) -> list[Result]:
+        """Read what came for streams, as the versions take it that the streams go on with.
 
         Args:
-            model: whose stream.
-            key: of the stream.
-            read: reads it as a version takes it.
+            model: whose streams.
+            reads: the key of each stream, and a function that reads for it as a version takes it.
+            is_long: whether it takes long, and is done in a thread.
 
         Raises:
-            LegatoError: it does not fit.
+            LegatoError: something does not fit.
         """
-        newest = model.newest
-        try:
-            return read(newest)
-        except LegatoError:  # an older version may take it
-            try:
+        newest, made = model.newest, []
+        tried = await in_thread_if(is_long, _try_each, newest, [read for _, read in reads])
+        for (key, read), result in zip(reads, tried, strict=True):
+            if not isinstance(result, LegatoError):
+                made.append(result)
+                continue
+            try:  # an older version may take it
                 _, version = await self.do(model, partial(model.record, key))
             except (NoStreamError, StateError):
                 version = newest
             if version is newest:
-                raise
-        return read(version)
+                raise result
+            made.append(await in_thread_if(is_long, read, version))
+        return made
 
     async def names(
         self, model: ServedModel, owner: str, after: str = "", limit: int = 1000
@@ -367,6 +338,8 @@ class Service:
                 raise StateError(
                     f"A state came with {len(xs[0])} rows; it is the state of one sequence."
                 )
+        steps = 1 if is_bare else version.steps_of(xs)
+        self.check_size(1, len(xs[0]) * steps)
         return await self.do(model, lambda: version.answer(tuple(xs), is_bare, rows))
 
     # Events.
@@ -394,6 +367,19 @@ class Service:
             self._listeners[key].discard(waiting)
             if not self._listeners[key]:
                 del self._listeners[key]
+
+
+def _try_each(
+    version: ServedVersion, reads: Sequence[Callable[[ServedVersion], Result]]
+) -> list[Result | LegatoError]:
+    """What functions read as a version takes it, or why they could not."""
+    made: list[Result | LegatoError] = []
+    for read in reads:
+        try:
+            made.append(read(version))
+        except LegatoError as error:
+            made.append(error)
+    return made
 
 
 def stream_name(key: str) -> str:

@@ -67,6 +67,11 @@ class Feed:
     read: "Callable[[ServedVersion], tuple[Arrays, int | None]] | None" = None
 
     @property
+    def count(self) -> int:
+        """How many steps it has; a bare one is 1."""
+        return 1 if self.steps is None else self.steps
+
+    @property
     def is_open(self) -> bool:
         """Whether nothing has come of it yet."""
         return self.reply is None and self.error is None

@@ -72,6 +72,13 @@ def serve(
     max_body_mib: Annotated[
         float, typer.Option(help="Size of the largest request.", min=0.001)
     ] = 16.0,
+    max_steps: Annotated[
+        int,
+        typer.Option(
+            help="Maximum number of steps in one request; others wait while they are computed.",
+            min=1,
+        ),
+    ] = 10_000,
     timeout: Annotated[
         float, typer.Option(help="Seconds that a request waits at most for its turn.", min=0.001)
     ] = 10.0,
@@ -157,8 +164,8 @@ def serve(
         from legato._serve import check_is_installed
 
         check_is_installed()
+        from legato._serve.serve_config import ServeConfig
         from legato._serve.server import run
-        from legato._serve.service import ServeConfig
 
         first = Path(named[0][1])
         config = ServeConfig(
@@ -171,6 +178,7 @@ def serve(
             max_batch=max_batch,
             max_queue=max_queue,
             max_body_mib=max_body_mib,
+            max_steps=max_steps,
             timeout=timeout,
             grace=grace,
             rate=rate,

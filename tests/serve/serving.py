@@ -12,8 +12,9 @@ from typing import Any
 import httpx
 from forked import forked
 
+from legato._serve.serve_config import ServeConfig
 from legato._serve.server import make_server
-from legato._serve.service import ServeConfig, Service
+from legato._serve.service import Service
 
 
 def config_of(model: Path, store: Path | str, **settings: Any) -> ServeConfig:

@@ -133,6 +133,20 @@ def test_a_batch_has_at_most_so_many_streams():
     assert run(trial, max_batch=3) == [1, 3, 3, 1]
 
 
+def test_a_batch_of_several_requests_has_at_most_so_many_steps():
+    async def trial(queue, model):
+        tasks = [await begun(queue, model)]
+        for at, steps in enumerate([5, 3, 3, None, 1, 2]):
+            work = Work(model, [Feed(f"s{at}", NOTHING, steps)])
+            tasks.append(asyncio.ensure_future(queue.do(work)))
+        await asyncio.sleep(0)
+        model.hold.set()
+        await asyncio.gather(*tasks)
+        return model.batches
+
+    assert run(trial, max_steps=4) == [["first"], ["s0"], ["s1", "s3"], ["s2", "s4"], ["s5"]]
+
+
 def test_a_batch_waits_for_more():
     async def trial(queue, model):
         first = asyncio.ensure_future(queue.do(Work(model, [feed("a")])))
