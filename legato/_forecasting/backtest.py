@@ -6,6 +6,7 @@ fingerprints of their values, whatever the sequences are called, and are never s
 """
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from legato._forecasting.baselines import (
     persistence_forecast,
     seasonal_persistence_forecast,
 )
+from legato._forecasting.forecast_metrics import ForecastScores
 from legato._forecasting.prediction_intervals import Intervals
 from legato._forecasting.predictor import Predictor
 from legato._forecasting.task import Task
@@ -37,6 +39,7 @@ def backtest_forecasts(
     begins: np.ndarray,
     season: int | None,
     origins: int | None = None,
+    shorter: bool = False,
 ) -> Backtest:
     """Forecast from some step of each sequence on, with all steps before it as history.
 
@@ -47,6 +50,7 @@ def backtest_forecasts(
         season: time steps of a season, for seasonal persistence; None: without it.
         origins: number of origins, evenly spread over the steps that leave a horizon; None: all of
             them, as far as ``MAX_SCORED`` values are scored.
+        shorter: score only the first steps ahead if no sequence goes on for the horizon.
 
     Raises:
         InputError: there is nothing to score.
@@ -54,6 +58,9 @@ def backtest_forecasts(
     task = predictor.task
     values, lengths = predictor.inputs_of(sequences, lenient=True), sequences.lengths
     first = np.maximum(begins, 1)  # something must be there to predict from
+    longest = int((lengths - first).max())
+    if shorter and 1 <= longest < task.horizon:
+        task = replace(task, horizon=longest)
     sequence, t = rolling_origins(first, lengths, task.horizon)
     at = sequences.offsets[sequence] + t
     answers = predictor.predict_at(values, lengths, at)
@@ -68,8 +75,19 @@ def backtest_forecasts(
     most = max(MAX_SCORED // answers.shape[1], 1)
     there = spread_evenly(there, most if origins is None else origins)
     sequence, t = sequence[there], t[there]
-    predicted = answers[there].reshape(len(there), task.horizon, -1)
+    predicted = answers[there].reshape(len(there), predictor.task.horizon, -1)[:, : task.horizon]
     return beside_baselines(predictor, sequences, sequence, t, predicted, season)
+
+
+def describe_shorter(task: Task, scores: object) -> tuple[str, ...]:
+    """A note on scores of fewer steps ahead than the model looks."""
+    if not isinstance(scores, ForecastScores) or scores.horizon == task.horizon:
+        return ()
+    scored = "the next step is" if scores.horizon == 1 else f"{scores.horizon:,} steps ahead are"
+    return (
+        f"Only {scored} scored: the data do not go on for the horizon of {task.horizon:,} steps. "
+        "Score again with more data.",
+    )
 
 
 def beside_baselines(
@@ -87,7 +105,7 @@ def beside_baselines(
         sequence, t: (origins,), the sequence of each origin and its last known time step.
         predicted: the forecasts.
     """
-    truth, horizon = predictor.truth(sequences), predictor.task.horizon
+    truth, horizon = predictor.truth(sequences), predicted.shape[1]
     at = sequences.offsets[sequence] + t
     actual = truth[at[:, None] + np.arange(1, horizon + 1)]
     origin = sequences.offsets, sequence, t, horizon

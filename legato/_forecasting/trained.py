@@ -18,6 +18,7 @@ from legato._errors import InputError
 from legato._forecasting.backtest import (
     backtest_forecasts,
     backtest_labels,
+    describe_shorter,
     find_unseen_steps,
     usual_change,
 )
@@ -144,7 +145,8 @@ class Trained(Predictor):
         """Score it on data it was not trained on, compared with baselines.
 
         Of sequences it was trained on, the steps after the training part are scored; else all. A
-        model that was refitted was trained on all of its data, the test part included.
+        model that was refitted was trained on all of its data, the test part included. If the data
+        do not go on for the horizon, only the first steps ahead are scored.
 
         Args:
             data: ``Sequences``, or what ``legato.read`` takes.
@@ -158,23 +160,26 @@ class Trained(Predictor):
             InputError: the data lack a column, or hold nothing but training data.
 
         Warns:
-            UserWarning: some steps hold a label absent from training; the first is named.
+            UserWarning: some steps hold a label absent from training, and the first is named; or
+                not all of the horizon is scored.
         """
         sequences = self.read(data)
-        for note in self.task.unseen_labels(sequences):
-            warnings.warn(note, stacklevel=2)
         known = self.known
         begins = find_unseen_steps(self.task, sequences, known["seen"], known.get("refit", False))
         if fresh:
             sequences = sequences.between(begins, sequences.lengths)
             begins = 0 * sequences.lengths
         season = known["season"] if season is None else season
-        scores = self.backtest(sequences, begins, season).scores()
+        # The columns of a single network hold what is known of every step ahead: it needs them all.
+        shorter = not self.covariates.leads
+        scores = self.backtest(sequences, begins, season, shorter).scores()
+        for note in (*self.task.unseen_labels(sequences), *describe_shorter(self.task, scores)):
+            warnings.warn(note, stacklevel=2)
         layout = sequences.layout
         return replace(scores, layout=None if layout is None else FrameLayout(layout.library))
 
     def backtest(
-        self, sequences: Sequences, begins: np.ndarray, season: int | None
+        self, sequences: Sequences, begins: np.ndarray, season: int | None, shorter: bool = False
     ) -> Backtest | LabelBacktest:
         """Predict from some step of each sequence on, with all steps before it as history.
 
@@ -182,10 +187,11 @@ class Trained(Predictor):
             sequences: the data.
             begins: (sequences,), the first step that is predicted and scored.
             season: steps of a season, or None.
+            shorter: score the first steps ahead if no sequence goes on for the horizon.
         """
         if self.task.kind == "forecast":
             origins = self.known.get("origins")  # absent from older files
-            return backtest_forecasts(self, sequences, begins, season, origins)
+            return backtest_forecasts(self, sequences, begins, season, origins, shorter)
         return backtest_labels(self, sequences, begins, self.known["label_counts"])
 
     def diagnose(self, data) -> Diagnostics:

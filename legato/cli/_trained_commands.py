@@ -58,7 +58,8 @@ def evaluate(
 
     Every prediction sees all the actual values before it, and the model is not trained further.
     Sequences that the model was trained on are scored from the end of their training part; all
-    others are scored from their beginning.
+    others are scored from their beginning. If fewer steps than the horizon can be scored, the first
+    steps ahead are.
 
     Examples:
 
@@ -68,12 +69,16 @@ def evaluate(
     with report_errors(debug):
         trained = load_trained(model, json, data)
         from legato import report
+        from legato._forecasting.backtest import describe_shorter
 
         with show_status(f"scoring {data}", json):
             sequences = trained.read(data)
-            notes = trained.task.unseen_labels(sequences)
             with warnings.catch_warnings(action="ignore", category=UserWarning):  # these notes
                 scores = trained.evaluate(sequences, fresh=fresh, season=season)
+            notes = [
+                *trained.task.unseen_labels(sequences),
+                *describe_shorter(trained.task, scores),
+            ]
         if json:
             print_json({**scores.as_numbers(), "notes": notes})
             return

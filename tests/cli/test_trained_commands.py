@@ -36,6 +36,17 @@ def test_the_handling_of_missing_values_is_kept_for_evaluate(tmp_path):
     assert json.loads(output_of("evaluate", out, data, "--json"))["predictions"]
 
 
+def test_evaluate_says_that_part_of_the_horizon_is_scored(tmp_path):
+    out, data = tmp_path / "m.keras", tmp_path / "short.csv"
+    wave = [str(at * at % 7) for at in range(40)]
+    (tmp_path / "whole.csv").write_text("\n".join(["x", *wave]))
+    data.write_text("\n".join(["x", *wave[5:7]]))
+    output_of("train", tmp_path / "whole.csv", "--horizon", "3", "-q", "-o", out, *SMALL)
+    note = "Only the next step is scored: the data do not go on for the horizon of 3 steps."
+    assert json.loads(output_of("evaluate", out, data, "--json"))["notes"][0].startswith(note)
+    assert output_of("evaluate", out, data).startswith(note)
+
+
 @pytest.mark.parametrize(("policy", "known"), [("forward", True), ("drop", True), (None, False)])
 def test_forecasts_handle_missing_values_as_in_training(tmp_path, policy, known):
     gaps, whole = (write_file(tmp_path, f"{name}.csv", "x\n") for name in ("gaps", "whole"))

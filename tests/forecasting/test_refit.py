@@ -78,6 +78,20 @@ def test_the_data_of_training_are_refused_with_the_way_to_the_score(sales_file, 
     assert refitted.evaluate(shop_sales(6)).predictions == 3 * 5  # of each shop's six new months
 
 
+def test_a_single_new_step_is_scored_one_step_ahead(refitted):
+    month = refitted.read(shop_sales(1))
+    with pytest.warns(UserWarning, match="Only the next step is scored: .* the horizon of 2 steps"):
+        scores = refitted.evaluate(month)
+    ends = month.lengths - 1
+    before = month.between(0 * ends, ends)
+    ahead = refitted.forecast(before, 1).values[:, 0]
+    came = refitted.truth(month)[month.offsets[1:] - 1]
+    last = refitted.truth(before)[before.offsets[1:] - 1]
+    assert (scores.predictions, scores.horizon) == (3, 1)
+    assert scores.model.mae == pytest.approx(np.abs(ahead - came).mean(), rel=1e-5)
+    assert scores.baselines["persistence"].mae == pytest.approx(np.abs(last - came).mean())
+
+
 def test_the_summary_says_that_all_was_learnt(refitted, forecaster):
     lines = dict(_trained_text.summary_lines(refitted))
     assert lines["refit"] == "after the score on all 71 steps: the model that is kept"
