@@ -176,14 +176,17 @@ class Service:
             done |= await self._move(model, streams == "replay")
         return done
 
-    async def _move(self, model: ServedModel, is_replay: bool) -> dict[str, int]:
+    async def _move(self, model: ServedModel, is_replay: bool) -> dict[str, Any]:
         """Move all streams, between the batches of requests."""
         moved = left = 0
         after: str | None = ""
+        reason = ""
         while after is not None:
             page = await self.do(model, partial(move_streams, model, is_replay, after))
             moved, left, after = moved + page.moved, left + page.left, page.last
-        return {"streams_moved": moved, "streams_left": left}
+            reason = reason or page.reason
+        why = {"reason": reason} if reason else {}
+        return {"streams_moved": moved, "streams_left": left, **why}
 
     # Streams.
 

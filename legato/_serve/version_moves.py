@@ -1,7 +1,8 @@
 """How streams move from the version of a model that they began with to the newest one.
 
-They move a page at a time, so that feeds are not kept waiting. A stream whose state is carried over
-goes on with the numbers that it has, which takes a model of the same layers. A stream whose history
+They move a page at a time, so that feeds are not kept waiting, and only to a model of the same
+inputs, since their clients send those. A stream whose state is carried over goes on with the
+numbers that it has, which takes a model of the same layers and outputs. A stream whose history
 is replayed is as if the newest version had been fed the last steps that are kept; it moves if these
 reach back to its beginning, or are as many as are kept. Other streams stay.
 """
@@ -25,11 +26,13 @@ class Moved(NamedTuple):
         moved: how many.
         left: how many stay on an older version.
         last: the last key of the page; None if there are no more.
+        reason: why one of them was left; empty if none was.
     """
 
     moved: int
     left: int
     last: str | None
+    reason: str
 
 
 class _Moving(NamedTuple):
@@ -55,27 +58,42 @@ def move_streams(model: ServedModel, is_replay: bool, after: str = "") -> Moved:
         for key, record in model.store.load(keys).items()
         if record.weights != model.newest.weights
     ]
-    begun = len(left)
+    begun, reason = len(left), ""
     for _ in range(_RETRIES):
         moving, stay = _choose(model, is_replay, left)
-        left = stay + _move(model, moving)
-        if len(left) == len(stay):
+        conflicts = _move(model, moving)
+        left = [*stay, *conflicts]
+        reason = next(iter(stay.values()), "Other servers feed it all the time." if left else "")
+        if not conflicts:
             break
-    return Moved(begun - len(left), len(left), keys[-1] if keys else None)
+    return Moved(begun - len(left), len(left), keys[-1] if keys else None, reason)
 
 
 def _choose(
     model: ServedModel, is_replay: bool, keys: Iterable[str]
-) -> tuple[list[_Moving], list[str]]:
-    """Streams that can be moved, and the keys of the others."""
-    moving, stay = [], []
+) -> tuple[list[_Moving], dict[str, str]]:
+    """Streams that can be moved, and why the others cannot, by key."""
+    moving: list[_Moving] = []
+    stay: dict[str, str] = {}
     for key, record in model.store.load(list(keys)).items():
         try:
+            _check_inputs(model, record)
             feeds = _history(model, key, record) if is_replay else _check_carries(model, record)
             moving.append(_Moving(key, record, feeds))
-        except StateError:
-            stay.append(key)
+        except StateError as error:
+            stay[key] = str(error)
     return moving, stay
+
+
+def _check_inputs(model: ServedModel, record: StoredStream) -> None:
+    """Check that a stream's next steps can be fed to the newest version.
+
+    Raises:
+        StateError: the versions take other inputs.
+    """
+    old, new = model.home_of(record), model.newest
+    if old.inputs != new.inputs:
+        raise StateError(f"The inputs of versions {old.number} and {new.number} differ.")
 
 
 def _check_carries(model: ServedModel, record: StoredStream) -> None:
@@ -86,21 +104,20 @@ def _check_carries(model: ServedModel, record: StoredStream) -> None:
     """
     old, new = model.home_of(record), model.newest
     if old.compiled.model_step.carried != new.compiled.model_step.carried:
-        raise StateError(f"The states of versions {old.number} and {new.number} differ in shape.")
+        raise StateError(
+            f"The states or outputs of versions {old.number} and {new.number} differ in shape."
+        )
 
 
 def _history(model: ServedModel, key: str, record: StoredStream) -> list[tuple[Arrays, int]]:
     """The feeds that are replayed for a stream.
 
     Raises:
-        StateError: too few are kept, or the versions take other inputs.
+        StateError: too few are kept.
     """
-    old, new = model.home_of(record), model.newest
-    if old.inputs != new.inputs:
-        raise StateError(f"The inputs of versions {old.number} and {new.number} differ.")
     if record.kept < min(record.steps, model.limits.keep_history):
         raise StateError(f"Of {record.steps:,} steps, {record.kept:,} are kept.")
-    inputs = new.compiled.model_step.step_inputs.inputs
+    inputs = model.newest.compiled.model_step.step_inputs.inputs
     return replayed_feeds(inputs, model.store.history(key), record.kept)
 
 

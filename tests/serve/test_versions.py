@@ -14,18 +14,22 @@ from legato import layers
 from legato._serve.model_files import load_model_file
 
 STEPS, KEPT = 12, 5
-UNITS = {"first": 4, "second": 4, "larger": 5, "wide": 4}
+UNITS = {"first": 4, "second": 4, "larger": 5, "wide": 4, "narrow": 4}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Models by name, and the folder of their files: the states of "larger" have another shape, and
-    a step of "wide" has another."""
+    a step of "wide" and an answer of "narrow" have too."""
     folder, models = tmp_path_factory.mktemp("versions"), {}
     for seed, (name, units) in enumerate(UNITS.items()):
         features = 2 if name == "wide" else 3
         model = legato.Sequential(
-            [layers.Input((None, features), name="x"), layers.LSTM(units), layers.Dense(2)]
+            [
+                layers.Input((None, features), name="x"),
+                layers.LSTM(units),
+                layers.Dense(1 if name == "narrow" else 2),
+            ]
         )
         set_weights(model, seed)
         model.save(folder / f"{name}.keras")
@@ -113,8 +117,11 @@ def test_states_are_carried_over_where_they_fit(use, rng, tmp_path):
         taken.state = first().warm(x[:2]).state
         near(carried["y"], taken.feed(x[2]))
         assert (carried["version"], carried["steps"]) == ("2", 3)
-        use("larger")
-        assert load(client, "carry")["streams_left"] == 3
+        for name, word in (("larger", "states"), ("narrow", "outputs"), ("wide", "inputs")):
+            use(name)
+            done = load(client, "carry")
+            assert (done["streams_moved"], done["streams_left"]) == (0, 3)
+            assert word in done["reason"]
         near(feed(client, "s0", x[3])["y"], taken.feed(x[3]))
         wrong = {"parameters": {"streams": "fly"}}
         assert client.post("/v2/repository/models/m/load", json=wrong).status_code == 400
@@ -152,6 +159,7 @@ def test_a_replayed_stream_is_the_new_models_fed_the_same_steps(kind, use, rng, 
     with serving(config) as client:  # the history is in the store
         larger = use("larger")
         done = load(client, "replay")
+        assert "are kept" in done.pop("reason")
         assert done == {"version": "2", "streams_moved": 7, "streams_left": 2}
         history = {name: x[max(0, count - KEPT) : count] for name, count in fed.items()}
         history |= {"anew": x[:3], "reset": x[:0]}
@@ -196,7 +204,8 @@ def test_streams_whose_inputs_are_others_are_read_as_theirs_and_do_not_move(use,
     with serving(stores(tmp_path, keep_history=KEPT)) as client:
         feed(client, "old", x[:2])
         wide = use("wide")
-        assert load(client, "replay")["streams_left"] == 1
+        for streams in ("replay", "carry"):
+            assert load(client, streams)["streams_left"] == 1
         near(feed(client, "old", x[2:4])["y"], first().feed(x[:4])[2:])
         near(feed(client, "new", x[:2, :2])["y"], wide().feed(x[:2, :2]))
         feeds = [("old", x[4]), ("old again", x[4, :2]), ("new", x[2, :2])]
