@@ -36,11 +36,16 @@ _HEAD_LENGTH = "Inference-Header-Content-Length"
 _EXTENSIONS = ["sequence", "binary_tensor_data", "model_repository"]
 
 
-class LoadBody(msgspec.Struct):
-    """What streams do when a model is loaded anew, parameters.streams: "stay", "carry" or
-    "replay"."""
+class LoadParameters(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """What streams do when a model is loaded anew: "stay", "carry" or "replay"."""
 
-    parameters: dict[str, Any] = {}
+    streams: str = "stay"
+
+
+class LoadBody(msgspec.Struct, forbid_unknown_fields=True):
+    """How a model is loaded anew."""
+
+    parameters: LoadParameters = LoadParameters()
 
 
 def make_routes(service: Service) -> list[BaseRoute]:
@@ -102,7 +107,7 @@ class _InferenceRoutes:
     async def load(self, request: Request) -> Response:
         body, _ = await read_body(request, LoadBody)
         name = request.path_params["model"]
-        return _json(await self._service.load(name, body.parameters.get("streams", "stay")))
+        return _json(await self._service.load(name, body.parameters.streams))
 
     async def metadata(self, request: Request) -> Response:
         version = self._version(request)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from legato import __version__
-from legato._serve.inference_routes import LoadBody
+from legato._serve.inference_routes import LoadBody, LoadParameters
 from legato._serve.plain_bodies import (
     FeedBody,
     FeedsBody,
@@ -48,6 +48,7 @@ def make_document(service: Service) -> dict[str, Any]:
         StatelessBody,
         InferRequest,
         LoadBody,
+        LoadParameters,
         NamedFeed,
         InferInput,
         InferOutput,

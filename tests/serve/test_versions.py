@@ -123,8 +123,12 @@ def test_states_are_carried_over_where_they_fit(use, rng, tmp_path):
             assert (done["streams_moved"], done["streams_left"]) == (0, 3)
             assert word in done["reason"]
         near(feed(client, "s0", x[3])["y"], taken.feed(x[3]))
-        wrong = {"parameters": {"streams": "fly"}}
-        assert client.post("/v2/repository/models/m/load", json=wrong).status_code == 400
+        wrong = [{"streams": "fly"}, {"stream": "carry"}, {"streams": None}]
+        for body in ({"streams": "carry"}, *({"parameters": each} for each in wrong)):
+            refused = client.post("/v2/repository/models/m/load", json=body)
+            assert refused.status_code == 400
+            assert "stream" in refused.json()["error"]
+        assert len(client.get("/v2/models/m").json()["versions"]) == 5
         none = client.post(
             "/v2/repository/models/m/load", json={"parameters": {"streams": "replay"}}
         )
