@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from _bench import Worker, facts, progress, save, table
 
-from legato._forecasting.ensemble import default_horizon
+from legato._forecasting.ensemble_layout import default_horizon
 from legato._forecasting.seasons import season_of
 
 KNOWN = {  # steps ahead, and the season of MASE and of the rivals

@@ -7,11 +7,12 @@ again on everything. The result is one Keras model that sees a window of past va
 
 import time as clock
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from legato._forecasting.ensemble_layout import Layout
 from legato._forecasting.ensemble_model import (
     LARGEST_FALL,
     Limits,
@@ -34,59 +35,8 @@ from legato._series.sequences import Sequences, expand_ranges
 from legato._series.windows import windows_before
 
 ORIGINS = 64  # of the backtest; where there are fewer, some count twice
-LEAST_WINDOW, USUAL_WINDOW, MAX_WINDOW = 2, 48, 800  # time steps
-NETWORK_STEPS = 24  # that networks see without a season
 WITH_KNOWN = " with known columns"  # the end of the name of a member that takes them
 NETWORK = "network"  # the name of the mean of the networks among the members
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The lengths of an ensemble's windows, in time steps.
-
-    Attributes:
-        window: past values that a forecast uses.
-        held_out: steps at the end of each sequence that the backtest forecasts.
-        horizon: steps ahead.
-        seasons: the seasons, the shortest first; may be empty.
-    """
-
-    window: int
-    held_out: int
-    horizon: int
-    seasons: tuple[int, ...]
-
-
-def default_horizon(longest: int, seasons: tuple[int, ...]) -> int:
-    """Steps ahead unless they are given: a season, or 12, but at most an eighth of the data."""
-    return max(1, min(seasons[0] if seasons else 12, longest // 8))
-
-
-def plan_layout(longest: int, horizon: int, seasons: tuple[int, ...]) -> Layout | None:
-    """Choose the window and the part that is held out.
-
-    Args:
-        longest: time steps of the longest sequence.
-        horizon: steps ahead.
-        seasons: lengths of seasons, the shortest first; one that does not fit into the window is
-            left out.
-
-    Returns:
-        None where the sequences are too short for the horizon.
-    """
-    season = seasons[0] if seasons else 1
-    spare = longest - max(2 * season + horizon, 3 * horizon, 20)
-    held_out = min(max(2 * horizon, longest // 4), max(spare, horizon + max(1, horizon // 2)))
-    most = (longest - held_out - horizon) // 2
-    if most < LEAST_WINDOW:  # one origin is better than none
-        held_out, most = horizon, (longest - 2 * horizon) // 2
-    if most < LEAST_WINDOW:
-        return None
-    known = tuple(each for each in seasons if each > 1 and 2 * each <= most)
-    if not known and 1 < season <= most - 2:
-        known = (season,)
-    wanted = max(USUAL_WINDOW, 2 * known[-1] + 2, 4 * known[0] + 2) if known else USUAL_WINDOW
-    return Layout(min(wanted, most, MAX_WINDOW), held_out, horizon, known)
 
 
 class EnsembleTrainer:
@@ -103,8 +53,8 @@ class EnsembleTrainer:
     def __init__(self, layout: Layout, config: TrainConfig):
         self.layout, self.config = layout, config
         season = layout.seasons[0] if layout.seasons else 1
-        steps = season + max(season, NETWORK_STEPS // 2) if season > 1 else NETWORK_STEPS
-        steps = min(steps, layout.window)
+        steps = layout.network_steps
+        season = season if season < steps else 1  # they see changes from a season before
         self.shape = Shape(
             **config.network, stateful=False, framing="ensemble", steps=layout.window
         )
@@ -122,7 +72,7 @@ class EnsembleTrainer:
             The model, and the record: members, weights, errors, history of the networks, seconds.
         """
         begun = clock.perf_counter()
-        networks, history, stackings, origins, effects = self._weigh(task, sequences)
+        history, stackings, origins, effects = self._weigh(task, sequences)
         ready = clock.perf_counter()
         chosen = [each.chosen for each in stackings]
         effects = self._fit_effects(task, sequences, effects)
@@ -152,6 +102,8 @@ class EnsembleTrainer:
             _limits_of_targets(task, sequences),
             [each.of_values for each in effects],
         )
+        layout = asdict(self.layout)
+        layout.pop("network_steps")  # recorded with the networks
         record = {
             "history": history,
             "samples": int(np.maximum(sequences.lengths - self._sample_steps + 1, 0).sum()),
@@ -160,9 +112,9 @@ class EnsembleTrainer:
             "seconds_preparing": ready - begun,
             "seconds": clock.perf_counter() - begun,
             "ensemble": {
-                **asdict(self.layout),
+                **layout,
                 "origins": origins,
-                "networks": asdict(self.architecture),
+                "networks": asdict(self.architecture) if self.layout.network_steps else None,
                 "targets": [
                     {"target": column.name, **each.as_numbers(), **own.as_numbers()}
                     for column, each, own in zip(task.targets, stackings, effects, strict=True)
@@ -173,12 +125,12 @@ class EnsembleTrainer:
 
     def _weigh(
         self, task: Task, sequences: Sequences
-    ) -> tuple[WindowNetworks, dict[str, list], list[Stacking], int, list[TargetEffects]]:
+    ) -> tuple[dict[str, list], list[Stacking], int, list[TargetEffects]]:
         """The backtest.
 
         Returns:
-            Networks, their history, weights for each target, the number of origins, and the effects
-            of known columns on each target.
+            The history of the networks, weights for each target, the number of origins, and the
+            effects of known columns on each target.
         """
         held_out, horizon = self.layout.held_out, self.layout.horizon
         lengths = sequences.lengths
@@ -197,8 +149,11 @@ class EnsembleTrainer:
         if task.known:
             known = np.concatenate([windows, future], axis=1)[..., task.known_places]
         effects, series_known = self._fit_effects(task, before), _known_series(task, before)
-        networks, history = self._fit_networks(task, before, effects)
-        by_network = self._predict_by_networks(networks, windows, known, effects)
+        history: dict[str, list] = {}
+        by_network = np.empty((0, 0, 0))
+        if self.layout.network_steps:
+            networks, history = self._fit_networks(task, before, effects)
+            by_network = self._predict_by_networks(networks, windows, known, effects)
         stackings, limits = [], _limits_of_targets(task, before)
         least = _least_of_targets(task, sequences)  # not before: both fits have the same members
         for target, series in enumerate(_series_of_targets(task, before)):
@@ -214,7 +169,7 @@ class EnsembleTrainer:
             names = tuple(each.name for each in members)
             found = stack(names, predicted, truth[..., target], scale[sequence])
             stackings.append(found)
-        return networks, history, stackings, int(min(counts.sum(), ORIGINS)), effects
+        return history, stackings, int(min(counts.sum(), ORIGINS)), effects
 
     def _predict_by_networks(
         self,
@@ -258,7 +213,7 @@ class EnsembleTrainer:
         effects: TargetEffects,
         least: float,
     ) -> list[Member]:
-        """The members for a target, the linear ones fitted on its series; the networks last.
+        """The members for a target, the linear ones fitted on its series; any networks last.
 
         Args:
             series, known: of each sequence.
@@ -290,7 +245,7 @@ class EnsembleTrainer:
                     Member(f"{each.name} of logarithms{WITH_KNOWN}", each, bound, own)
                     for each in fit(rest(logarithms, own))
                 ]
-        return [*members, Member(NETWORK, None)]
+        return [*members, Member(NETWORK, None)] if self.layout.network_steps else members
 
     def _fit_networks(
         self, task: Task, sequences: Sequences, effects: list[TargetEffects]

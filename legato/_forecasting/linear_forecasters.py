@@ -159,7 +159,7 @@ def fit_autoregression(
     differenced = [_difference(each, lags) for each in history.series if len(each) > lost]
     total, longest = sum(map(len, differenced)), max(map(len, differenced), default=0)
     most = min(history.window - lost, total // 3, longest // 2)
-    if most < 1 or total < 12:
+    if most < 1 or total < (6 if seasonal else 12):  # the mean seasonal change alone is of use
         return None
     means = [each.mean() if history.is_single or not lags else 0.0 for each in differenced]
     scales = [each.std() or 1.0 for each in differenced]
@@ -282,7 +282,9 @@ def fit_exponential_smoothing(history: History, *, trend: bool) -> LinearForecas
     ahead at up to ``ORIGINS`` origins; the mean of the best ``KEPT`` forecasts is the result.
     """
     season, horizon = history.season, history.horizon
+    longest = max(map(len, history.series))
     size = min(history.window, max(SMOOTHED_SEASONS * season, SMOOTHED))
+    size = min(size, max((longest - horizon) // 2, 2 * season))
     if size < max(2 * season, 3):
         return None
     windows, truth = history.samples(size)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from legato._errors import InputError
+from legato._forecasting.prediction_intervals import MIN_ERRORS
 from legato._forecasting.task import Task
 from legato._forecasting.train_config import TEST, TrainConfig
 from legato._platform.wording import counted
@@ -67,7 +68,7 @@ def split_parts(
     """Set the parts aside for a task.
 
     Where a share is a test part that has a single origin with a horizon after it, or none, the test
-    part is lengthened up to one and a half horizons, and to half of the sequence at most.
+    part is lengthened by ``steps_of_few_origins``, as far as it leaves two horizons before it.
 
     Args:
         sequences: all the data.
@@ -114,6 +115,14 @@ def split_parts(
     return Partition(ends[0], ends[1], "group")
 
 
+def steps_of_few_origins(horizon: int) -> int:
+    """Steps of ``MIN_ERRORS`` origins with a horizon after them, up to one and a half horizons.
+
+    So few are set aside where the data are short.
+    """
+    return horizon + min(max(1, horizon // 2), MIN_ERRORS - 1)
+
+
 def _make_room(
     lengths: np.ndarray, stops: np.ndarray, horizon: int, window: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -121,8 +130,9 @@ def _make_room(
     tests = lengths - stops
     if tests.max() > horizon:
         return stops, ()
-    most = np.minimum(lengths // 2, lengths - window - horizon)
-    longer = np.maximum(tests, np.minimum(horizon + max(1, horizon // 2), most))
+    wanted = np.minimum(steps_of_few_origins(horizon), np.maximum(horizon, lengths - 2 * horizon))
+    most = lengths - window - horizon
+    longer = np.maximum(tests, np.minimum(wanted, most))
     if (longer == tests).all():
         return stops, ()
     note = (

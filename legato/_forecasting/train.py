@@ -31,9 +31,9 @@ from legato._forecasting.data_facts import (
     note_lacking_origins,
     note_wide_rows,
 )
-from legato._forecasting.ensemble import EnsembleTrainer, Layout, default_horizon, plan_layout
+from legato._forecasting.ensemble import EnsembleTrainer
+from legato._forecasting.ensemble_layout import no_ensemble, plan_ensemble, too_short
 from legato._forecasting.label_ensemble import (
-    NEEDED,
     LabelEnsembleTrainer,
     can_label,
     is_cross_validated,
@@ -41,14 +41,13 @@ from legato._forecasting.label_ensemble import (
 from legato._forecasting.network import Shape
 from legato._forecasting.partition import CROSS_VALIDATION, Partition, split_parts
 from legato._forecasting.search import check_study, find_best_options, import_optuna
-from legato._forecasting.seasons import season_of, seasons_of
+from legato._forecasting.seasons import season_of
 from legato._forecasting.task import Task, check_changes, infer_task
 from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trained import Trained
 from legato._forecasting.trainer import Trainer
 from legato._forecasting.training_set import plan_lanes
 from legato._platform.output_streams import printable_on_stdout
-from legato._platform.wording import counted
 from legato._series.lanes import Lanes
 from legato._series.reading import read_with_future
 from legato._series.sequences import Sequences
@@ -90,6 +89,7 @@ class Plan:
     _parts: Partition
     _reading: dict[str, Any]
     _ensemble: EnsembleTrainer | LabelEnsembleTrainer | None = None
+    _kept: EnsembleTrainer | None = None  # of the ensemble that learns from all the data
     _asked: TrainConfig | None = None  # without what was settled for a single network
     _search_record: dict[str, Any] | None = None
 
@@ -184,7 +184,9 @@ class Plan:
             steps = plan_lanes(sequences.lengths, config.rows, config.steps).steps
             shape = replace(shape, steps=steps)
         task = replace(task, whole=self.task.whole, known=self.task.known, static=self.task.static)
-        return self._fit(task, shape, sequences.lengths, config, record)
+        if self._kept is not None:
+            shape = self._kept.shape
+        return self._fit(task, shape, sequences.lengths, config, record, self._kept)
 
     def _fit(
         self,
@@ -193,15 +195,17 @@ class Plan:
         stops: np.ndarray,
         config: TrainConfig,
         record: dict[str, Any],
+        kept: EnsembleTrainer | None = None,
     ) -> Trained:
         """Train a network on the steps of each sequence before ``stops``, (sequences,)."""
+        ensemble = kept or self._ensemble
         training, unseen = self._sequences.between(0 * stops, stops), None
-        if self._ensemble is None:
+        if ensemble is None:
             networks, course = Trainer(task, shape, config).fit(training)
-        elif isinstance(self._ensemble, LabelEnsembleTrainer):
-            networks, course, unseen = self._ensemble.fit(task, training)
+        elif isinstance(ensemble, LabelEnsembleTrainer):
+            networks, course, unseen = ensemble.fit(task, training)
         else:
-            networks, course = self._ensemble.fit(task, training)
+            networks, course = ensemble.fit(task, training)
         known = {
             "read": self._reading,
             "covariates": self.covariates.as_numbers(),
@@ -330,9 +334,9 @@ def _plan_sequences(
     asked = config
     targets = _targets_of(config) or covariates.last_of(sequences)
     draft = infer_task(sequences, config.task, targets, config.horizon)
-    season, layout = season_of(sequences, config.season), None
+    season, layout, whole = season_of(sequences, config.season), None, None
     if not config.asks_for_one_network and draft.kind == "forecast":
-        layout, horizon = _plan_ensemble(sequences, draft, config)
+        layout, whole, horizon = plan_ensemble(sequences, draft, config)
         draft = replace(draft, horizon=horizon)
         if layout is not None and layout.seasons and season is None:
             season = layout.seasons[0]  # found in the data
@@ -340,10 +344,10 @@ def _plan_sequences(
     notes = []
     if layout is None and not labels:
         if draft.kind == "forecast" and not config.asks_for_one_network:
-            reason = _too_short(sequences, config.horizon)
+            reason = too_short(sequences, config.horizon)
             notes = [f"{reason}: a single network is trained in its place."]
         if config.framing == "ensemble":
-            raise InputError(_no_ensemble(sequences, draft))
+            raise InputError(no_ensemble(sequences, draft))
         config = config.for_one_network()
         if draft.kind == "forecast" and covariates.ahead:
             covariates = covariates.for_one_network(draft.horizon)
@@ -369,8 +373,9 @@ def _plan_sequences(
             EnsembleTrainer(layout, config) if layout else LabelEnsembleTrainer(longest, config)
         )
         shape = ensemble.shape
+        kept = EnsembleTrainer(whole, config) if whole != layout and whole else None
     else:
-        ensemble, steps = None, lanes.steps if lanes else window
+        ensemble, kept, steps = None, None, lanes.steps if lanes else window
         stateful = chunks if config.stateful is None else config.stateful
         framing = config.framing or "chunks"
         layers = config.network | config.single_network
@@ -397,52 +402,8 @@ def _plan_sequences(
         parts,
         reading,
         ensemble,
+        kept,
         asked,
-    )
-
-
-def _plan_ensemble(
-    sequences: Sequences, draft: Task, config: TrainConfig
-) -> tuple[Layout | None, int]:
-    """The windows of an ensemble and its horizon; None and a network's if data are too short."""
-    longest = int(sequences.lengths.max())
-    try:
-        known = split_parts(sequences, replace(draft, horizon=1), config).training(sequences)
-        horizon = config.horizon or default_horizon(
-            longest, seasons_of(sequences, known, draft, config.season)
-        )
-        parts = split_parts(sequences, replace(draft, horizon=horizon), config)
-    except InputError:
-        return None, draft.horizon  # a single network says what is wrong, or manages
-    known = parts.training(sequences)
-    seasons = seasons_of(sequences, known, draft, config.season)
-    layout = plan_layout(int(known.lengths.max()), horizon, seasons)
-    return layout, draft.horizon if layout is None else horizon
-
-
-def _no_ensemble(sequences: Sequences, draft: Task) -> str:
-    if draft.whole:
-        return (
-            f"There are {counted(len(sequences), 'sequence')}, and an ensemble labels sequences "
-            f"where {NEEDED}. Give others, or take a single network (--framing chunks)."
-        )
-    if draft.kind != "forecast":
-        return (
-            f"The task is to {draft.kind}, and an ensemble forecasts quantities, or labels whole "
-            "sequences. Leave out framing='ensemble' (--framing), or take another framing."
-        )
-    return (
-        f"{_too_short(sequences, draft.horizon)}. Give longer sequences, a shorter horizon "
-        "(--horizon) or test part (--test), or take a single network (--framing chunks)."
-    )
-
-
-def _too_short(sequences: Sequences, horizon: int | None) -> str:
-    """Why there is no ensemble to forecast, without a full stop."""
-    ahead = f" {counted(horizon, 'step')} ahead" if horizon else ""
-    return (
-        f"The longest sequence has {sequences.lengths.max():,} steps, too few for an ensemble to "
-        f"forecast{ahead} and be scored"
     )
 
 

@@ -170,8 +170,9 @@ def _network_lines(task, shape, course: dict) -> list[tuple[str, str]]:
         return [("network", _describe_network(shape, course["rows"], course["padding"]))]
     window = f"a window of {counted(shape.steps, 'step')}"
     networks = f"{shape.cell} networks of {counted(shape.units, 'unit')}"
-    lines = [("ensemble", f"linear forecasters and {networks}, on {window}")]
     found = course.get("ensemble")
+    beside = "" if found is not None and found.get("networks") is None else f" and {networks}"
+    lines = [("ensemble", f"linear forecasters{beside}, on {window}")]
     if task.whole:
         lines = [("ensemble", f"random convolutions, summaries and {networks}, of sequences")]
         return lines if found is None else lines + _member_lines(found)
@@ -226,8 +227,10 @@ def _describe_network(shape, rows: int | None, padding: float) -> str:
 
 
 def _describe_training(training: dict) -> str:
-    epochs, seconds = len(training["course"]["history"]["loss"]), training["course"]["seconds"]
-    text = f"{counted(epochs, 'epoch')} in {seconds:.1f} s"
+    losses, seconds = training["course"]["history"].get("loss"), training["course"]["seconds"]
+    if losses is None:  # an ensemble of data too short for networks
+        return f"{seconds:.1f} s"
+    text = f"{counted(len(losses), 'epoch')} in {seconds:.1f} s"
     if "trial" not in training:
         return text
     tried = len(training["trial"]["history"]["loss"])

@@ -7,11 +7,12 @@ import pytest
 import legato
 from legato import InputError
 from legato._forecasting import window_networks
-from legato._forecasting.ensemble import default_horizon, plan_layout
+from legato._forecasting.ensemble_layout import default_horizon, plan_layout
 from legato._forecasting.ensemble_model import Limits, Member, build_ensemble
 from legato._forecasting.linear_forecasters import LinearForecaster
 from legato._forecasting.task import infer_task
 from legato._forecasting.window_networks import Architecture, WindowNetworks
+from legato.report._trained_text import summary_lines
 
 HORIZON, WINDOW = 3, 9
 OPTIONS = {"verbose": 0, "horizon": HORIZON}
@@ -228,9 +229,49 @@ def test_windows_fit_into_what_is_learnt():
                 layout = plan_layout(steps, horizon, seasons)
                 if layout is not None:
                     left = steps - layout.held_out
-                    assert left >= layout.window + horizon
+                    assert left >= layout.window
+                    assert not layout.network_steps or left >= layout.network_steps + horizon
                     assert layout.held_out >= horizon
-                    assert all(each < layout.window for each in layout.seasons)
+                    assert all(each <= layout.window for each in layout.seasons)
+
+
+def months_of(steps: int) -> dict[str, list]:
+    rng, t = np.random.default_rng(3), np.arange(steps)
+    sold = 200 + 1.5 * t + 40 * np.sin(t * np.pi / 6) + rng.normal(0, 6, steps)
+    start = np.datetime64("2015-01")
+    return {"month": [str(start + each) for each in t], "sold": sold.tolist()}
+
+
+@pytest.mark.parametrize("steps", [36, 42, 48, 54, 60, 61, 66, 72])
+def test_a_year_ahead_from_few_years_uses_the_season(steps):
+    planned = legato.plan(months_of(steps), time="month", horizon=12)
+    assert planned.shape.framing == "ensemble"
+    assert planned._ensemble.layout.seasons == (12,)
+    kept = (planned._kept or planned._ensemble).layout
+    assert kept.seasons == (12,)
+    assert kept.window >= 22
+    assert kept.network_steps >= 4
+    if steps >= 42:
+        assert kept.has_whole_seasons
+    test = planned.data["test_steps"]
+    assert 12 <= test <= max(14, steps // 5 + 1)
+
+
+def test_a_year_ahead_from_three_years_is_better_than_the_year_before():
+    sold = months_of(48)
+    data = {name: values[:36] for name, values in sold.items()}
+    trained = legato.train(data, time="month", horizon=12, verbose=0)
+    truth, before = np.array(sold["sold"][36:]), np.array(data["sold"][-12:])
+    error = np.abs(trained.forecast(data).values[0, :, 0] - truth).mean()
+    assert error < 0.8 * np.abs(before - truth).mean()
+    scored = trained.known["training"]["scored"]["ensemble"]
+    assert scored["seasons"] == (12,)
+    assert scored["networks"] is None  # too few steps for them
+    _, alone, _ = legato.plan(data, time="month", horizon=12, verbose=0).train_scored()
+    lines = dict(summary_lines(alone))
+    assert lines["ensemble"] == "linear forecasters, on a window of 12 steps"
+    assert lines["training"].endswith(" s")
+    assert "lstm networks" in dict(summary_lines(trained))["ensemble"]
 
 
 # Limits.

@@ -38,10 +38,10 @@ def test_by_group_whole_sequences_are_the_test_part():
 @pytest.mark.parametrize(
     ("length", "horizon", "options", "window", "test"),
     [
-        (60, 12, {}, 1, 18),  # a fifth has one origin: one and a half horizons
+        (60, 12, {}, 1, 14),  # a fifth has one origin: three of them
         (60, 11, {}, 1, 12),  # a fifth has two origins
-        (30, 12, {}, 1, 15),  # half of the sequence at most
-        (40, 12, {}, 13, 15),  # what the window needs is left
+        (30, 12, {}, 1, 12),  # two horizons are left before it, or one origin
+        (40, 12, {}, 15, 13),  # what the window needs is left
         (60, 12, {"test": 12}, 1, 12),  # as it was given
         (144, 12, {}, 1, 29),
         (8, 1, {"test": 0.1}, 1, 2),
@@ -54,16 +54,9 @@ def test_a_share_leaves_several_origins_where_the_sequence_is_long_enough(
     task = infer_task(data, "forecast", "x", horizon)
     parts = split_parts(data, task, TrainConfig(**options), window)
     assert length - parts.stops[0] == test
-    fifth = max(round(0.2 * length), horizon)
-    assert parts.notes == (
-        (
-            f"The test part is {test} steps in place of {fifth}, so that forecasts of 12 steps are "
-            "scored from several origins.",
-        )
-        if horizon == 12 and test not in (12, 29)
-        else parts.notes
-    )
-    assert bool(parts.notes) == (test not in (12, 29))
+    fifth = max(round(options.get("test", 0.2) * length), 1)
+    lengthened = "test" not in options or options["test"] < 1
+    assert bool(parts.notes) == (lengthened and test != max(fifth, horizon))
 
 
 def required(part: tuple[Sequences, np.ndarray] | None) -> tuple[Sequences, np.ndarray]:
