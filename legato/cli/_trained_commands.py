@@ -69,16 +69,11 @@ def evaluate(
     with report_errors(debug):
         trained = load_trained(model, json, data)
         from legato import report
-        from legato._forecasting.backtest import describe_shorter
 
-        with show_status(f"scoring {data}", json):
-            sequences = trained.read(data)
-            with warnings.catch_warnings(action="ignore", category=UserWarning):  # these notes
-                scores = trained.evaluate(sequences, fresh=fresh, season=season)
-            notes = [
-                *trained.task.unseen_labels(sequences),
-                *describe_shorter(trained.task, scores),
-            ]
+        recording = warnings.catch_warnings(record=True, action="always")
+        with show_status(f"scoring {data}", json), recording as caught:
+            scores = trained.evaluate(data, fresh=fresh, season=season)
+        notes = [str(each.message) for each in caught or () if each.filename == __file__]
         if json:
             print_json({**scores.as_numbers(), "notes": notes})
             return
