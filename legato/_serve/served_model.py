@@ -323,6 +323,17 @@ class ServedModel:
         self.store.drop([key])
 
 
+def model_names(store: ServerStore) -> list[str]:
+    """Names of the models that a store has streams of."""
+    names: list[str] = []
+    last = ""
+    while keys := store.keys("", last, 1):
+        name, _, _ = keys[0].partition(SEPARATOR)
+        names.append(name)
+        last = name + chr(ord(SEPARATOR) + 1)  # follows all of its streams
+    return names
+
+
 class NoStreamError(InputError):
     """There is no stream of that name."""
 

@@ -1,6 +1,7 @@
 """What a server does, apart from HTTP: its models, their streams, and who listens to them."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,12 +21,13 @@ from legato._serve.large_requests import in_thread_if
 from legato._serve.model_files import load_model_file
 from legato._serve.request_queue import OverloadError, RequestQueue, Work
 from legato._serve.serve_config import ServeConfig, open_store
-from legato._serve.served_model import SEPARATOR, NoStreamError, ServedModel
+from legato._serve.served_model import SEPARATOR, NoStreamError, ServedModel, model_names
 from legato._serve.served_version import ServedVersion
 from legato._serve.server_metrics import ServerMetrics
 from legato._serve.stream_feeds import Feed
 from legato._serve.version_moves import move_streams
 
+LOG = logging.getLogger("legato.serve")
 Result = TypeVar("Result")
 _ENDED_SECONDS = 3600.0  # that the replies of a stream that ended are kept
 _MANY_STREAMS = 5000  # more in memory, after which unused memory is returned to the system
@@ -62,6 +64,14 @@ class Service:
             model = ServedModel(name, path, self.store, config)
             self.store.forget_models(name, model.add(each).weights)
             self.models[name] = model
+        for name in model_names(self.store):
+            if name not in self.models:
+                LOG.warning(
+                    "The store has streams of the model %r, which is not served: to go on with "
+                    "them, serve it by that name, as %s=PATH.",
+                    name,
+                    name,
+                )
         self.metrics = ServerMetrics(self.counts)
         self.stored = self.store.count()
         self.started = time.time()

@@ -5,10 +5,12 @@ import gc
 import json
 import threading
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import websockets.sync.client
+from serve.redis_server import needs_redis
 from serve.serving import config_of, serving
 
 from legato._serve.model_files import load_model_file
@@ -220,6 +222,24 @@ def test_a_stream_takes_its_state_and_at_most_300_bytes(model_file, tmp_path):
     store.close()
     assert len(version.table) == version.table.capacity == count
     assert taken / count <= version.compiled.files.blank.nbytes + 300
+
+
+@pytest.mark.parametrize("kind", ["file", pytest.param("redis", marks=needs_redis)])
+def test_streams_of_a_model_that_is_served_by_another_name_are_named(
+    kind, model_file, tmp_path, request, caplog
+):
+    redis = request.getfixturevalue("redis_server").url if kind == "redis" else None
+    both = (("pumps", str(model_file)), ("pump", str(model_file)))
+    config = replace(config_of(model_file, redis or tmp_path / "kept"), models=both)
+    with serving(config) as client:
+        for name in ("pumps", "pump"):
+            for stream in "ab":
+                client.post(f"/v1/models/{name}/streams/{stream}/feed", json={"x": [1, 2, 3]})
+    assert not caplog.messages
+    with serving(replace(config, models=both[1:])):
+        (message,) = caplog.messages
+        assert "'pumps'" in message
+        assert "pumps=PATH" in message
 
 
 def test_events_show_the_answers_of_a_stream_as_they_are_made(client, rng):
