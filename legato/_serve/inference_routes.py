@@ -92,7 +92,7 @@ class _InferenceRoutes:
         return _json({"live": is_alive}, 200 if is_alive else 503)
 
     async def ready(self, _: Request) -> Response:
-        is_ready = not self._service.is_stopping
+        is_ready = self._service.is_store_up and not self._service.is_stopping
         return _json({"ready": is_ready}, 200 if is_ready else 503)
 
     async def model_ready(self, request: Request) -> Response:

@@ -14,7 +14,7 @@ import numpy as np
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from legato._errors import InputError, LegatoError, StateError
+from legato._errors import InputError, LegatoError, OutputError, StateError
 from legato._platform.unused_memory import return_unused_memory
 from legato._serve.api_keys import ApiKeys
 from legato._serve.large_requests import in_thread_if
@@ -76,6 +76,7 @@ class Service:
         self.stored = self.store.count()
         self.started = time.time()
         self.is_stopping = self._is_closed = False
+        self.is_store_up = True  # when it was last looked at, about every second
         self._closing = threading.Lock()
         self._listeners: dict[str, set[asyncio.Queue]] = {}
         self._seen_stored = self._tended = time.monotonic()
@@ -101,11 +102,19 @@ class Service:
 
     def _tend(self) -> None:
         """What is done about ten times a second, in the queue's thread."""
-        self.store.flush()
         now = time.monotonic()
-        if now - self._tended < 1:
+        is_due = now - self._tended >= 1
+        self._tended = now if is_due else self._tended
+        try:
+            self.store.flush()
+            if is_due:
+                self.store.keys("", "", 1)
+                self.is_store_up = True
+        except OutputError:
+            self.is_store_up = False
+            raise
+        if not is_due:
             return
-        self._tended = now
         if self.config.idle_minutes is not None:
             for model in self.models.values():
                 for version in model.versions.values():

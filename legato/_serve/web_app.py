@@ -177,8 +177,14 @@ class _Guard:
         """The body of a request, up to the largest that is taken.
 
         Raises:
-            _RefusedError: it says that it is larger; or, when it is read, is.
+            _RefusedError: it is compressed, says that it is larger, or is, when it is read.
         """
+        encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
+        if encoding != "identity":
+            raise _RefusedError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                f"The body has the Content-Encoding {encoding!r}: send it without compression.",
+            )
         left = self._most_bytes
         length = headers.get(b"content-length", b"")
         too_large = _RefusedError(

@@ -10,6 +10,7 @@ import time
 import msgspec
 import pytest
 from cells import set_weights
+from serve.redis_server import needs_redis
 from serve.serving import config_of, serving
 
 import legato
@@ -163,6 +164,17 @@ def test_a_thousand_hostile_requests_get_no_5xx(client):
         assert response.status_code < 500, (method, path, body, response.text)
 
 
+def test_a_compressed_body_is_refused_in_one_sentence(client):
+    for path in ("/v1/streams/gzip/feed", "/v2/models/m/infer"):
+        status, answer = post(client, path, {"x": X}, **{"Content-Encoding": "gzip"})
+        assert (status, list(answer)) == (415, ["error"])
+        assert "without compression" in answer["error"]
+    assert (
+        post(client, "/v1/streams/plain/feed", {"x": X}, **{"Content-Encoding": "identity"})[0]
+        == 200
+    )
+
+
 def test_requests_that_are_too_large_are_refused(model_file, tmp_path):
     config = config_of(model_file, tmp_path / "s", max_body_mib=0.01)
     with serving(config) as client:
@@ -304,6 +316,26 @@ def test_a_store_that_cannot_be_written_answers_503_and_no_stream_moves(model_fi
         assert (status, answer) == (503, {"error": "The disk is full."})
         store.put = whole
         assert post(client, "/v1/streams/a/feed", {"x": X})[1]["steps"] == 2
+
+
+@needs_redis
+def test_a_server_whose_store_is_gone_is_not_ready_until_it_is_back(model_file, redis_server):
+    with serving(config_of(model_file, redis_server.url)) as client:
+
+        def until_ready(is_ready):
+            until = time.monotonic() + 20
+            while client.get("/v2/health/ready").json() != {"ready": is_ready}:
+                assert time.monotonic() < until
+                time.sleep(0.05)
+
+        until_ready(True)
+        redis_server.kill()
+        until_ready(False)
+        assert client.get("/v2/health/ready").status_code == 503
+        assert client.get("/v2/health/live").status_code == 200
+        redis_server.start()
+        until_ready(True)
+        assert post(client, "/v1/streams/a/feed", {"x": X})[0] == 200
 
 
 def test_the_openapi_document_describes_every_route(client):
