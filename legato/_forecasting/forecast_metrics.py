@@ -119,8 +119,16 @@ class ForecastScores(Tabular):
         origins = counted(self.predictions, "origin")
         return (
             f"The model's error {ahead} ahead from {origins} (MAE {_number(mae)}) is "
-            f"{listed(beside)}: {self._conclusion}."
+            f"{listed(beside)}: {self._conclusion}.{self._worse}"
         )
+
+    @property
+    def _worse(self) -> str:
+        """A sentence if a baseline had the smaller error here, though no difference is claimed."""
+        best = self.best_baseline
+        if self.model.mae <= self.baselines[best].mae or self.differences[best].is_above:
+            return ""
+        return f" In this test, {best} was better than the model."
 
     @property
     def _conclusion(self) -> str:

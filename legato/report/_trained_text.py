@@ -55,7 +55,7 @@ def summary_lines(trained: Trained) -> list[tuple[str, str]]:
         *_network_lines(trained.task, trained.shape, course),
         ("training", _describe_training(training)),
         ("split", _describe_split(data)),
-        *([("refit", _describe_refit(data))] if trained.known.get("refit") else []),
+        *([("refit", _describe_refit(data, course))] if trained.known.get("refit") else []),
         ("states", format_state_shapes(state_shapes(trained.model))),
     ]
 
@@ -160,8 +160,9 @@ def _describe_split(data: dict) -> str:
     return f"by {data['split']}: {parts}"
 
 
-def _describe_refit(data: dict) -> str:
-    return f"after the score on all {counted(data['steps'], 'step')}: the model that is kept"
+def _describe_refit(data: dict, course: dict) -> str:
+    text = f"after the score on all {counted(data['steps'], 'step')}: the model that is kept"
+    return f"{text}, whose weights these are" if "targets" in course.get("ensemble", {}) else text
 
 
 def _network_lines(task, shape, course: dict) -> list[tuple[str, str]]:

@@ -272,6 +272,7 @@ def test_a_year_ahead_from_three_years_is_better_than_the_year_before():
     assert lines["ensemble"] == "linear forecasters, on a window of 12 steps"
     assert lines["training"].endswith(" s")
     assert "lstm networks" in dict(summary_lines(trained))["ensemble"]
+    assert dict(summary_lines(trained))["refit"].endswith("is kept, whose weights these are")
 
 
 # Limits.

@@ -133,6 +133,15 @@ def test_small_unsigned_numbers_do_not_wrap_around():
             "mean is not larger than its uncertainty (2 independent origins, and 3 are needed).",
         ),
         (
+            constant_scores(
+                9.0, {"last year": Difference(0.2, None, None, 1)}, persistence=10.0, last_year=6.0
+            ),
+            "The model's error 1 step ahead from 5 origins (MAE 9) is 10 % below persistence's "
+            "(10) and 50 % above last year's (6): it is better than persistence, and its "
+            "difference from last year is not larger than its uncertainty (1 independent origin, "
+            "and 3 are needed). In this test, last year was better than the model.",
+        ),
+        (
             constant_scores(3.21e36, persistence=1.234e9),
             "The model's error 1 step ahead from 5 origins (MAE 3.21e+36) is 2.6e+29 % above "
             "persistence's (1.23e+09): it does not beat persistence, which is better by 100 to "
