@@ -1,6 +1,7 @@
 """Facts on the data of a training and on their split, as the model's file records them."""
 
 import re
+import shlex
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from legato._series.sequences import Sequences
 FAR = 10.0  # times as far from the values around as others at most
 FEW, RARE = 2, 0.01  # values of a sequence that may be so far, or a share of them
 FEWEST_STEPS = 20  # of such a sequence
+FEWEST_BLOCKS = 5  # values of a column that may name sequences
 FEWEST_NUMBERED = 8  # columns that may be the time steps of a row
 
 
@@ -101,6 +103,31 @@ def note_wide_rows(sequences: Sequences) -> list[str]:
         "steps of a sequence, and each row is a sequence, give a row for each time step, and "
         "group= (--group); or give the rows to legato.Classifier."
     ]
+
+
+def note_lacking_group(sequences: Sequences, task: Task) -> list[str]:
+    """A note if a column may name the sequence of each row, and all rows are one sequence.
+
+    Each of its values is in rows that follow one another. Numbers that do so, such as years, are
+    noted only where labels are as constant as they are.
+    """
+    if len(sequences) > 1 or sequences.group is not None:
+        return []
+    targets = [sequences.place(column.name) for column in task.targets]
+    changes = sequences.values[1:] != sequences.values[:-1]
+    for place, column in enumerate(sequences.columns):
+        values = sequences.values[:, place]
+        blocks = 1 + int(changes[:, place].sum())
+        if place in targets or blocks < FEWEST_BLOCKS or 2 * blocks > len(values):
+            continue
+        labelled = task.kind == "classify" and not changes[~changes[:, place]][:, targets].any()
+        if blocks == len(np.unique(values)) and (labelled or not column.is_numeric):
+            return [
+                f"All rows are one sequence, and each of the {blocks:,} values of {column.name!r} "
+                "is in rows that follow one another. If it names the sequence of a row, give it as "
+                f"group= (--group {shlex.quote(column.name)})."
+            ]
+    return []
 
 
 def note_far_values(sequences: Sequences, task: Task) -> list[str]:

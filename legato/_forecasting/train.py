@@ -28,6 +28,7 @@ from legato._forecasting.data_facts import (
     least_values,
     note_far_values,
     note_filled_targets,
+    note_lacking_group,
     note_lacking_origins,
     note_wide_rows,
 )
@@ -388,6 +389,7 @@ def _plan_sequences(
         *note_filled_targets(sequences, task, layout is not None),
         *note_far_values(sequences, task),
         *note_wide_rows(sequences),
+        *note_lacking_group(sequences, task),
         *note_lacking_origins(config, parts, sequences.lengths, task.horizon),
     ]
     return Plan(

@@ -342,6 +342,27 @@ def test_rows_that_may_be_sequences_are_pointed_out():
     assert not legato.plan({"price": rows["t0"], **labelled}).data["notes"]
 
 
+def test_a_column_that_may_name_the_sequences_is_noted():
+    rows, names = np.arange(48) // 6, [f"walk{at}" for at in range(8)]
+    table = {"id": [names[at] for at in rows], "x": np.sin(np.arange(48.0))}
+    labelled = {**table, "label": ["ab"[at % 2] for at in rows]}
+
+    def is_noted(data, **options) -> bool:
+        begin = "All rows are one sequence, and each of the 8 values of 'id' is in rows that follow"
+        notes = [each for each in legato.plan(data, **options).data["notes"] if "(--group" in each]
+        assert all(each.startswith(begin) for each in notes)
+        assert all(each.endswith("give it as group= (--group id).") for each in notes)
+        return bool(notes)
+
+    assert is_noted(labelled)
+    assert is_noted({**labelled, "id": rows})
+    assert is_noted({**table, "sold": table["x"]})
+    assert not is_noted(labelled, group="id")
+    assert not is_noted({"id": rows, "month": np.arange(48) % 6, "sold": table["x"]})  # as years
+    assert not is_noted({**labelled, "id": rows, "label": [*"aab" * 16]})  # changes within
+    assert not is_noted({**labelled, "id": [names[at % 4] for at in rows]})  # in two places
+
+
 def test_values_without_an_answer_are_named(trained):
     huge = bumps(2)
     huge.values[:, 0] = 1e30
