@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
+import numpy as np
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, description="A stream's name.")]
 
@@ -82,3 +83,22 @@ class StatelessBody(msgspec.Struct, forbid_unknown_fields=True):
         str | None,
         msgspec.Meta(description="That the last answer came with; null: a new sequence."),
     ] = None
+
+
+def not_numbers(x: Any) -> str | None:
+    """Why a JSON value is no number, and no list of numbers; None if it is one."""
+    left = [x]
+    while left:
+        each = left.pop()
+        if isinstance(each, list):
+            left += each
+        elif not isinstance(each, (int, float)):
+            kind = {str: "a text", dict: "an object", type(None): "null"}.get(type(each), "a value")
+            return f"x holds {kind}; numbers, or lists of numbers, were expected."
+    try:
+        np.asarray(x)
+    except ValueError:
+        return (
+            "x holds lists of unlike lengths, or too many in each other; every step has the same."
+        )
+    return None

@@ -21,6 +21,7 @@ from legato._serve.plain_bodies import (
     NamedFeed,
     StateBody,
     StatelessBody,
+    not_numbers,
 )
 from legato._serve.request_log import RequestLine, note
 from legato._serve.row_codecs import TrainedModelCodec
@@ -330,12 +331,17 @@ def _read_steps(
     came = [name for name in ("x", "row", "rows") if getattr(body, name) is not None]
     if len(came) != 1:
         raise InputError(
-            f"{' and '.join(came) or 'None of them'} came; exactly one of x, row and rows was "
-            "expected."
+            f"{' and '.join(came) or 'No step'} came; exactly one of x, row and rows was expected."
         )
     step_inputs = version.compiled.model_step.step_inputs
     if body.x is not None:
-        xs, steps = step_inputs.read(body.x)
+        try:
+            xs, steps = step_inputs.read(body.x)
+        except LegatoError:  # in terms of Python, where the value is not even numbers
+            problem = not_numbers(body.x) if len(step_inputs.inputs) == 1 else None
+            if problem is None:
+                raise
+            raise InputError(problem) from None
     elif not isinstance(version.codec, TrainedModelCodec):
         raise InputError("The model has no names of columns: send numbers, as x.")
     elif body.row is not None:
