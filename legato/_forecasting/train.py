@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial, wraps
 from importlib.metadata import version
 from inspect import signature
+from os import PathLike
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -49,10 +50,15 @@ from legato._forecasting.trained import Trained
 from legato._forecasting.trainer import Trainer
 from legato._forecasting.training_set import plan_lanes
 from legato._platform.output_streams import printable_on_stdout
+from legato._series.gap_filling import lacks_few_days
 from legato._series.lanes import Lanes
 from legato._series.reading import read_with_future
 from legato._series.sequences import Sequences
 
+FILLED_DAYS = (
+    "They were put in so that each weekday keeps its place in the week: missing='drop' (--missing) "
+    "leaves them out."
+)
 WINDOW = 12  # time steps of a window, unless the times suggest a season
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -308,6 +314,12 @@ def _make_plan(data, config: TrainConfig) -> Plan:
         sequences, future = read_with_future(
             data, _targets_of(config), **reading, classifies=labels
         )
+        if future is None and lacks_few_days(sequences) and _may_fill(data, sequences, config):
+            reading: dict[str, Any] = {**reading, "fill": "interpolate"}
+            sequences, future = read_with_future(
+                data, _targets_of(config), **reading, classifies=labels
+            )
+            sequences = replace(sequences, notes=(*sequences.notes, FILLED_DAYS))
     if sequences.writing is not None and sequences.writing.order is not None:
         reading = reading | {"dates": sequences.writing.order}  # as a shorter file may not tell
     if config.search:
@@ -319,6 +331,16 @@ def _make_plan(data, config: TrainConfig) -> Plan:
     check_changes(sequences, draft)
     covariates = describe_covariates(config, sequences, future, draft)
     return _plan_sequences(covariates.with_calendar(sequences), reading, config, covariates)
+
+
+def _may_fill(data: Any, sequences: Sequences, config: TrainConfig) -> bool:
+    """Whether missing days may be put in unasked: for an ensemble, of what can be read again."""
+    reading = config.reading
+    asked = reading["fill"] is not None or reading["missing"] != "error"
+    again = not isinstance(data, (str, PathLike)) or Path(data).is_file()
+    if asked or config.known or not again or config.asks_for_one_network:
+        return False
+    return infer_task(sequences, config.task, config.target, config.horizon).kind == "forecast"
 
 
 def _targets_of(config: TrainConfig) -> list[str]:

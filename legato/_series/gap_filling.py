@@ -9,9 +9,11 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._platform.wording import counted
+from legato._series.calendars import Slots
 from legato._series.frequency import Spacing, same_sequence
 from legato._series.sequences import Sequences
 
+MOST_MISSING = 0.1  # of the days, or they are not few
 _MOST_ROWS, _MOST_TIMES = 1_000_000, 20  # that are put in, unless there are a part as many
 
 
@@ -23,6 +25,18 @@ def count_missing(spacing: Spacing) -> np.ndarray:
     whole = np.round(parts)
     exact = np.isclose(parts, whole, rtol=0, atol=1e-6)
     return np.where(exact, np.maximum(whole - 1, 0), 0).astype(int)
+
+
+def lacks_few_days(sequences: Sequences) -> bool:
+    """Whether a few days are missing among Mondays to Fridays, such as holidays.
+
+    Without them, each one moves the season of five steps to other days.
+    """
+    spacing = sequences.spacing
+    if spacing is None or not isinstance(spacing.calendar, Slots) or spacing.common != 1:
+        return False
+    missing = int(count_missing(spacing).sum())
+    return spacing.calendar.is_weekdays and 0 < missing <= MOST_MISSING * len(sequences.values)
 
 
 def insert_missing_rows(sequences: Sequences) -> Sequences:

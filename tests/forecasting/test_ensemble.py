@@ -275,6 +275,22 @@ def test_a_year_ahead_from_three_years_is_better_than_the_year_before():
     assert dict(summary_lines(trained))["refit"].endswith("is kept, whose weights these are")
 
 
+def test_holidays_do_not_move_the_week(rng):
+    days = np.arange("2023-01-02", "2023-07-01", dtype="M8[D]")
+    days = days[np.is_busday(days)]
+    price = 400 + 20.0 * (np.arange(len(days)) % 5 == 4) + rng.normal(0, 1, len(days))
+    open_ = ~np.isin(np.arange(len(days)), [33, 70, 95, len(days) - 7])
+    data = {"day": days[open_].astype(str), "price": price[open_]}
+    trained = legato.train(data, time="day", horizon=5, refit=False, verbose=0)
+    assert trained.known["data"]["steps"] == len(days)
+    assert any("keeps its place in the week" in note for note in trained.known["data"]["notes"])
+    ahead = trained.forecast(data).values[0, :, 0]
+    assert ahead.argmax() == 4  # from Monday to Friday
+    assert ahead[4] > ahead[:4].max() + 10
+    for option in ({"missing": "drop"}, {"framing": "chunks"}):
+        assert legato.plan(data, time="day", **option).data["steps"] == open_.sum()
+
+
 # Limits.
 
 
