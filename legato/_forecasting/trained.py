@@ -41,7 +41,7 @@ from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
 from legato._series.frame_layout import FrameLayout
 from legato._series.future_rows import FutureRows
-from legato._series.missing_values import MissingValueError
+from legato._series.missing_values import missing_values_advised
 from legato._series.reading import read, read_with_future
 from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
@@ -50,6 +50,11 @@ FORMAT = "legato.trained.1"
 _NO_INTERVALS = (
     "There are no intervals: the model was trained without a test part, so its errors are not "
     "known; train with --test 0.2, the default."
+)
+_NEEDED_AHEAD = "What is known ahead must have a value at every step ahead: fill it in."
+_READ_AS_TRAINED = (
+    "The model reads data with the options of its training, which allowed none to be missing: fill "
+    "it in or leave the row out, or train with missing='forward' or missing='drop'."
 )
 
 
@@ -431,14 +436,8 @@ class Trained(Predictor):
         if self.task.kind == "forecast":
             targets = [column.name for column in self.task.targets]
         options = {**how, "categorical": labels, "columns": [*kinds]}
-        try:
+        with missing_values_advised(_READ_AS_TRAINED):
             return read_with_future(data, targets, **options)
-        except MissingValueError as error:
-            raise InputError(
-                f"{error.found} The model reads data with the options of its training, which "
-                "allowed none to be missing: fill it in or leave the row out, or train with "
-                "missing='forward' or missing='drop'."
-            ) from error
 
     def _read_known(self, future) -> Sequences:
         """The rows of a file or frame of the future, with the columns known ahead."""
@@ -448,7 +447,8 @@ class Trained(Predictor):
         labels = [each.name for each in self.task.inputs if not each.is_numeric]
         labels = [name for name in labels if name in known]
         how = {**self.known["read"], "missing": "error"}
-        return read(future, **{**how, "categorical": labels, "columns": list(known)})
+        with missing_values_advised(_NEEDED_AHEAD):
+            return read(future, **{**how, "categorical": labels, "columns": list(known)})
 
     def _count_steps(self, rows: FutureRows | None) -> int:
         """Steps ahead unless they are given: as many as there are future rows, or the horizon."""

@@ -3,6 +3,8 @@
 Values are filled from earlier ones of the same sequence only, but where they are interpolated.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from legato._errors import InputError
@@ -42,6 +44,15 @@ class MissingValueError(InputError):
             "fill='interpolate'."
         )
         self.found = found
+
+
+@contextmanager
+def missing_values_advised(advice: str) -> Iterator[None]:
+    """Within it, a ``MissingValueError`` becomes an InputError with other advice."""
+    try:
+        yield
+    except MissingValueError as error:
+        raise InputError(f"{error.found} {advice}") from error
 
 
 def mark_missing(series: "polars.Series") -> "polars.Series":

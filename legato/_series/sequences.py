@@ -282,4 +282,5 @@ def suggest_columns(name: str, present: list[str]) -> str:
     close = difflib.get_close_matches(str(name).lower(), lower, 1)
     meant = f" Did you mean {lower[close[0]]!r}?" if close else ""
     more = f" and {len(present) - 20} more" if len(present) > 20 else ""
-    return f"{meant} There are {', '.join(map(repr, present[:20]))}{more}."
+    be = "is" if len(present) == 1 else "are"
+    return f"{meant} There {be} {', '.join(map(repr, present[:20]))}{more}."

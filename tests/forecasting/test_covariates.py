@@ -286,6 +286,10 @@ def test_a_known_column_with_a_blank_in_the_future(data, trained):
         legato.plan({**data, "promo": promo}, **OPTIONS, known="promo")
     with pytest.raises(InputError, match=r"'promo' .* has no value in row 95"):
         trained.forecast({**data, "promo": promo})
+    past = {name: values[:-HORIZON] for name, values in data.items()}
+    future = {"day": data["day"][-HORIZON:], "promo": promo[-HORIZON:]}
+    with pytest.raises(InputError, match=r"row 3.*must have a value at every step ahead: fill it"):
+        trained.forecast(past, future=future)
     planned = legato.plan({**data, "promo": promo}, **OPTIONS)
     assert planned.covariates.known == ()
     assert any("not in every row: 'promo'" in note for note in planned.data["notes"])

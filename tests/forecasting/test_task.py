@@ -228,7 +228,7 @@ def test_labels_need_another_column_as_input():
 
 def test_data_unlike_those_of_training_are_refused():
     task = infer_task(read({"x": [1.0, 2.0], "sky": ["dry", "wet"]}), "generate", "sky")
-    with pytest.raises(InputError, match=r"has no column 'x'\. There are 'sky'"):
+    with pytest.raises(InputError, match=r"has no column 'x'\. There is 'sky'"):
         task.inputs_of(read({"sky": ["dry", "wet"]}))
     with pytest.raises(InputError, match="'x' of the dictionary holds labels; quantities were exp"):
         task.inputs_of(read({"x": ["a", "b"], "sky": ["dry", "wet"]}))
