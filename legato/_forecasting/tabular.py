@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
+DIGITS = 9  # of numbers in text
+
 
 class Tabular:
     """Base class of answers that are a table."""
@@ -52,13 +54,16 @@ class Tabular:
 
 
 def with_none(values: Any) -> list[Any]:
-    """Values as a list, None for NaN, as JSON takes them."""
+    """Values as a list, None for NaN, as JSON takes them.
+
+    Numbers have the 9 digits that tell those of 32 bits apart, in which networks compute.
+    """
     if isinstance(values, list):
         return values
     array = np.asarray(values)
     if array.dtype.kind != "f":
         return array.tolist()
-    return [None if np.isnan(each) else float(each) for each in array]
+    return [None if np.isnan(each) else float(f"{each:.{DIGITS}g}") for each in array]
 
 
 def score_table(scores: Mapping[str, Mapping[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
