@@ -160,9 +160,13 @@ def _describe_split(data: dict) -> str:
     return f"by {data['split']}: {parts}"
 
 
-def _describe_refit(data: dict, course: dict) -> str:
+def _describe_refit(data: dict, course: dict | None = None) -> str:
     text = f"after the score on all {counted(data['steps'], 'step')}: the model that is kept"
-    return f"{text}, whose weights these are" if "targets" in course.get("ensemble", {}) else text
+    return (
+        f"{text}, whose weights these are"
+        if "targets" in (course or {}).get("ensemble", {})
+        else text
+    )
 
 
 def _network_lines(task, shape, course: dict) -> list[tuple[str, str]]:
