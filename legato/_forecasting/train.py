@@ -47,7 +47,7 @@ from legato._forecasting.seasons import season_of
 from legato._forecasting.task import Task, check_changes, infer_task
 from legato._forecasting.train_config import TrainConfig
 from legato._forecasting.trained import Trained
-from legato._forecasting.trainer import Trainer
+from legato._forecasting.trainer import Trainer, check_enough
 from legato._forecasting.training_set import plan_lanes
 from legato._platform.output_streams import printable_on_stdout
 from legato._series.gap_filling import lacks_few_days
@@ -400,9 +400,9 @@ def _plan_sequences(
     else:
         ensemble, kept, steps = None, None, lanes.steps if lanes else window
         stateful = chunks if config.stateful is None else config.stateful
-        framing = config.framing or "chunks"
-        layers = config.network | config.single_network
+        layers, framing = config.network | config.single_network, config.framing or "chunks"
         shape = Shape(**layers, stateful=stateful, framing=framing, steps=steps)
+        check_enough(task, shape, training)
     facts = data_facts(sequences, parts)
     facts["notes"] += [
         *notes,

@@ -61,7 +61,7 @@ class Trainer:
             The network, and the record of its training: history, samples, seconds.
         """
         begun, config = clock.perf_counter(), self.config
-        _check_enough(self.task, self.shape, sequences)
+        check_enough(self.task, self.shape, sequences)
         with temporary_seed(config.seed):
             networks = build_networks(self.task, self.shape, *_scaling_data(self.task, sequences))
             core = networks.core
@@ -125,8 +125,16 @@ class Trainer:
         )
 
 
-def _check_enough(task: Task, shape: Shape, training: Sequences) -> None:
-    """Raise an InputError if sequences are too short to learn anything from."""
+def check_enough(task: Task, shape: Shape, training: Sequences) -> None:
+    """Refuse sequences that are too short to train one network on.
+
+    Args:
+        task, shape: of the network.
+        training: the steps that it learns from.
+
+    Raises:
+        InputError: they are shorter than a window, or than a window and the horizon.
+    """
     window = shape.steps if shape.framing in ("window", "features") else 1
     most = int(training.lengths.max())
     short = np.flatnonzero(training.lengths < window)

@@ -139,7 +139,7 @@ def test_values_far_from_those_around_them_are_noted(rng):
     assert "10000 of 'x' at step 11 of 'b'. The" in note
 
 
-@pytest.mark.parametrize("options", [{"horizon": 60}, {"horizon": 4, "test": 70}])
+@pytest.mark.parametrize("options", [{"horizon": 30, "test": 49}, {"horizon": 4, "test": 70}])
 def test_a_single_network_in_place_of_an_ensemble_says_so(options):
     wave = {"x": np.sin(np.arange(80) / 3)}
     steps = options["horizon"]
@@ -150,3 +150,5 @@ def test_a_single_network_in_place_of_an_ensemble_says_so(options):
     assert legato.plan(wave, **options, framing="chunks").data["notes"] == []
     with pytest.raises(InputError, match=r"too few for an ensemble .* or test part \(--test\), or"):
         legato.plan(wave, **options, framing="ensemble")
+    with pytest.raises(InputError, match="10 steps to learn from, and to forecast"):  # as train
+        legato.plan({"x": wave["x"][:30]}, horizon=12, test=20)
