@@ -12,7 +12,7 @@ TESTS = {
         f"{FORECASTING}/test_refit.py",
         "test_the_kept_forecaster_learnt_from_all_data_and_the_scores_are_of_one_that_did_not",
     ),
-    "backtest from many origins": (
+    "a score from many origins (in Darts a *backtest*)": (
         f"{FORECASTING}/test_backtest.py",
         "test_scores_are_those_of_a_rolling_origin_loop",
     ),

@@ -91,6 +91,7 @@ def outcomes(folder: Path, group: str, baseline: Path | str = "") -> tuple[Path,
     found = folder / f"{'keras' if baseline else 'legato'}.json"
     environment = dict(os.environ) | {"KERAS_BACKEND": "jax"}
     environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE / "keras_own")])
+    environment["JAX_NUM_CPU_DEVICES"] = "1"  # as Keras runs them
     environment["JAX_COMPILATION_CACHE_DIR"] = str(folder / "programs")
     environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["LEGATO_KERAS_OWN_OUTCOMES"] = str(found)

@@ -20,7 +20,8 @@ def logged(model_file, tmp_path, monkeypatch):
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonLines())
     monkeypatch.setattr(log, "handlers", [handler])
-    monkeypatch.setattr(log, "level", logging.INFO)
+    before = log.level
+    log.setLevel(logging.INFO)  # which also forgets what the logger remembers of its level
     (tmp_path / "keys").write_text("ada:" + "k" * 20)
     config = config_of(
         model_file, tmp_path / "s", log_requests=True, api_key_file=str(tmp_path / "keys")
@@ -36,6 +37,7 @@ def logged(model_file, tmp_path, monkeypatch):
             return [each for each in read if "status" in each and "health" not in each["path"]]
 
         yield client, lines
+    log.setLevel(before)
 
 
 def test_each_request_is_a_line_with_its_streams_and_its_id(logged):
