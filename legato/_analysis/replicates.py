@@ -184,8 +184,8 @@ def replicate(
         executor: trains in other processes or on other machines: anything with the interface of
             ``concurrent.futures.Executor``, such as a ``ProcessPoolExecutor`` whose processes are
             spawned, or Dask's ``client.get_executor()``. ``build``, ``X``, ``y`` and
-            ``callbacks`` must be picklable. Results are the same to rounding. Default: threads of
-            this process.
+            ``callbacks`` must be picklable. Results are the same, to the bit on like machines.
+            Default: threads of this process.
         **fit: ``validation_data``, ``validation_split``, ``validation_freq``,
             ``validation_batch_size``, ``validation_state``, ``shuffle``, ``class_weight``,
             ``sample_weight``, ``starts``, ``reset``, as in ``fit``.
