@@ -3,14 +3,18 @@
 from http import HTTPStatus
 
 from legato._errors import InputError, LegatoError, OutputError, StateError, UnsupportedError
+from legato._serve.request_bodies import EncodingError, TooLargeError
 from legato._serve.request_queue import DeadlineError, OverloadError, StoppingError
-from legato._serve.served_model import ConflictError, NoStreamError, TooManyStreamsError
+from legato._serve.served_model import NoStreamError, TooManyStreamsError
 from legato._serve.service import TooManyStepsError, UnknownModelError
+from legato._serve.stream_feeds import ConflictError
 
 _STATUS: list[tuple[type[Exception], HTTPStatus]] = [
     (NoStreamError, HTTPStatus.NOT_FOUND),
     (UnknownModelError, HTTPStatus.NOT_FOUND),
     (TooManyStepsError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (EncodingError, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     (TooManyStreamsError, HTTPStatus.TOO_MANY_REQUESTS),
     (OverloadError, HTTPStatus.TOO_MANY_REQUESTS),
     (DeadlineError, HTTPStatus.GATEWAY_TIMEOUT),

@@ -25,7 +25,7 @@ _ERRORS = {
     "405": "No such method.",
     "409": "The stream is elsewhere than expected, or its state is another model's.",
     "413": "The request is too large.",
-    "415": "The body is compressed.",
+    "415": "The body is compressed otherwise than by gzip or deflate.",
     "429": "Too many requests wait, or come; see Retry-After.",
     "503": "The store cannot be written, or the server is stopping.",
     "504": "The request waited too long; no step was made.",

@@ -13,7 +13,7 @@ from legato._errors import InputError, LegatoError, StateError
 from legato._serve.model_files import LoadedModel, load_model_content
 from legato._serve.served_version import ServedVersion
 from legato._serve.stored_streams import ALL, RECENT, Change, ServerStore, StoredStream
-from legato._serve.stream_feeds import Feed
+from legato._serve.stream_feeds import ConflictError, Feed
 
 SEPARATOR = "\x1f"  # between the parts of a key: the model, the owner, and the stream's name
 _DIGITS_SHOWN = 12  # of a fingerprint
@@ -340,7 +340,3 @@ class NoStreamError(InputError):
 
 class TooManyStreamsError(InputError):
     """An owner has as many streams as are allowed."""
-
-
-class ConflictError(LegatoError):
-    """Two servers changed a stream at the same time."""

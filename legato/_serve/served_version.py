@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from legato._errors import StateError
+from legato._errors import LegatoError, StateError
 from legato._serve.input_history import Arrays, make_chunk
 from legato._serve.row_codecs import TrainedModelCodec
 from legato._serve.stored_streams import (
@@ -24,14 +24,16 @@ from legato._serve.stored_streams import (
     StoredStream,
     recent_array,
 )
-from legato._serve.stream_feeds import Feed, Reply
+from legato._serve.stream_feeds import DIGEST_BYTES, ConflictError, Feed, Reply
 from legato._streams.batched_steps import feed_one_step, feed_several_steps
 from legato._streams.compiled_steps import CompiledSteps
 from legato._streams.slots import SlotTable
 from legato._streams.store import Name
 
 _EVICTED_SHARE = 16  # a full table lets one of so many streams go, those fed longest ago
-_REPLY = struct.Struct("<qii")  # steps of the stream, and of the request, -1 if bare; version
+# Steps of the stream, and of the request, -1 if bare; the version, negative if the digest of what
+# the request fed follows the answers, which older files do not have.
+_REPLY = struct.Struct("<qii")
 _DEFAULT_BYTES = 2**30  # of the streams of a version in memory, where no limit is given
 
 
@@ -208,7 +210,7 @@ class ServedVersion:
         feeds = [feeds[at] for at in new]
         slots, recent, written, steps = slots[new], recent[new], written[new], steps[new]
         rows, vectors = self._compute(feeds, before[new])
-        steps += [1 if each.steps is None else each.steps for each in feeds]
+        steps += [0 if each.peek else each.count for each in feeds]
         for each, answer, count in zip(feeds, vectors, steps.tolist(), strict=True):
             each.reply = Reply(answer, count, self)
         self._write(feeds, slots, rows, steps, recent, written, kept[new], store)
@@ -243,8 +245,8 @@ class ServedVersion:
                 )
                 continue
             try:
-                feeds[at].reply = self._decode_reply(kept)
-            except StateError as error:
+                feeds[at].reply = self._decode_reply(kept, feeds[at])
+            except LegatoError as error:
                 feeds[at].error = error
         new = ~again
         for at in np.flatnonzero(new).tolist():
@@ -339,12 +341,26 @@ class ServedVersion:
     def _encode_reply(self, feed: Feed) -> bytes:
         assert feed.reply is not None
         count = -1 if feed.steps is None else feed.steps
-        return _REPLY.pack(feed.reply.steps, count, self.number) + feed.reply.vectors.tobytes()
+        head = _REPLY.pack(feed.reply.steps, count, -self.number)
+        return head + feed.reply.vectors.tobytes() + feed.digest()
 
-    def _decode_reply(self, reply: bytes) -> Reply:
-        steps, count, number = _REPLY.unpack_from(reply)
+    def _decode_reply(self, kept: bytes, feed: Feed) -> Reply:
+        """The reply to a request that came again.
+
+        Raises:
+            ConflictError: other steps were fed with its id.
+            StateError: it is of a version that is not loaded.
+        """
+        steps, count, number = _REPLY.unpack_from(kept)
+        end = len(kept) - (DIGEST_BYTES if number < 0 else 0)
+        number, digest = abs(number), kept[end:]
+        if number == self.number and digest not in (b"", feed.digest()):
+            raise ConflictError(
+                "A request with this id was answered, and had other steps, start or end: give "
+                "every request an id of its own, and only the same one when it is sent again."
+            )
         version = self._others.get(number, self)
-        vectors = np.frombuffer(reply, version._blank.dtype, offset=_REPLY.size)
+        vectors = np.frombuffer(kept[_REPLY.size : end], version._blank.dtype)
         shape = (version.answer_width,) if count < 0 else (count, version.answer_width)
         if vectors.size != math.prod(shape):
             raise StateError(

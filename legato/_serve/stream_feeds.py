@@ -1,14 +1,23 @@
 """Steps for streams, and what came of them."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from legato._errors import LegatoError
+
 if TYPE_CHECKING:
     from legato._serve.input_history import Arrays
     from legato._serve.served_version import ServedVersion
+
+DIGEST_BYTES = 8  # of what a request fed
+
+
+class ConflictError(LegatoError):
+    """Two clients, or two servers, do different things to a stream with one id, or at one time."""
 
 
 class Reply(NamedTuple):
@@ -16,7 +25,7 @@ class Reply(NamedTuple):
 
     Attributes:
         vectors: (steps, width of the answers), or without an axis of steps for a bare step.
-        steps: how many steps the stream was fed up to there.
+        steps: how many steps the stream was fed up to there; a peek feeds none.
         version: the version of the model that answered.
         again: whether the request had been answered before.
     """
@@ -75,3 +84,13 @@ class Feed:
     def is_open(self) -> bool:
         """Whether nothing has come of it yet."""
         return self.reply is None and self.error is None
+
+    def digest(self) -> bytes:
+        """``DIGEST_BYTES`` that tell apart what requests with one id feed: steps, start and end."""
+        shapes = [(x.shape, str(x.dtype)) for x in self.xs]
+        made = hashlib.blake2b(
+            repr((shapes, self.steps, self.start, self.end)).encode(), digest_size=DIGEST_BYTES
+        )
+        for x in self.xs:
+            made.update(x.tobytes())
+        return made.digest()

@@ -22,6 +22,7 @@ from legato._serve.error_statuses import may_pass, status_of
 from legato._serve.live_page import read_page
 from legato._serve.openapi_document import make_document
 from legato._serve.plain_routes import QUOTED_SLASH
+from legato._serve.request_bodies import TooLargeError, bounded_body
 from legato._serve.request_log import RequestLine
 from legato._serve.request_queue import StoppingError
 from legato._serve.service import Service
@@ -112,11 +113,14 @@ class _Guard:
 
         try:
             self._let_in(scope, headers)
-            receiving = self._bounded(headers, receive) if is_http else receive
-            await self._app(_with_marked_slashes(scope), receiving, sending)
+            if is_http:
+                receive = bounded_body(headers, receive, self._most_bytes)
+            await self._app(_with_marked_slashes(scope), receive, sending)
         except ClientDisconnect:
             return
         except Exception as error:
+            if isinstance(error, TooLargeError):
+                metrics.refused("size")
             response, sentence = self._response_to(error, scope, headers)
             if not is_http:
                 with contextlib.suppress(RuntimeError):
@@ -172,41 +176,6 @@ class _Guard:
                     f"More than {rate:g} requests a second came: send fewer.",
                     **{"Retry-After": "1"},
                 )
-
-    def _bounded(self, headers: dict[bytes, bytes], receive: Receive) -> Receive:
-        """The body of a request, up to the largest that is taken.
-
-        Raises:
-            _RefusedError: it is compressed, says that it is larger, or is, when it is read.
-        """
-        encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
-        if encoding != "identity":
-            raise _RefusedError(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-                f"The body has the Content-Encoding {encoding!r}: send it without compression.",
-            )
-        left = self._most_bytes
-        length = headers.get(b"content-length", b"")
-        too_large = _RefusedError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"The request is larger than {self._service.config.max_body_mib:g} MiB: send less at a "
-            "time.",
-        )
-        if length.isdigit() and int(length) > left:
-            self._service.metrics.refused("size")
-            raise too_large
-
-        async def bounded() -> Message:
-            nonlocal left
-            message = await receive()
-            if message["type"] == "http.request":
-                left -= len(message.get("body", b""))
-                if left < 0:
-                    self._service.metrics.refused("size")
-                    raise too_large
-            return message
-
-        return bounded
 
     def _response_to(
         self, error: Exception, scope: Scope, headers: dict[bytes, bytes]

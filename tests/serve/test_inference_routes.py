@@ -63,8 +63,16 @@ def test_a_sequence_is_fed_step_by_step(sync_client, network, steps, binary, seq
     np.testing.assert_allclose(answers, network.stream().feed(steps), atol=1e-6)
 
 
-def test_several_steps_of_a_sequence_come_in_one_request(sync_client, network, steps):
-    result = sync_client.infer("m", [tensor(steps[None])], sequence_id="several")
+@pytest.mark.parametrize("packed", [None, "gzip", "deflate"])
+def test_several_steps_of_a_sequence_come_in_one_request(sync_client, network, steps, packed):
+    result = sync_client.infer(
+        "m",
+        [tensor(steps[None])],
+        sequence_id="several",
+        sequence_start=True,
+        request_compression_algorithm=packed,
+        response_compression_algorithm=packed,
+    )
     answers = result.as_numpy("output_0")
     assert answers.shape == (1, STEPS, 2)
     np.testing.assert_allclose(answers[0], network.stream().feed(steps), atol=1e-6)

@@ -3,6 +3,7 @@
 import base64
 import gc
 import json
+import struct
 import threading
 import tracemalloc
 from dataclasses import replace
@@ -17,7 +18,7 @@ from legato._serve.model_files import load_model_file
 from legato._serve.served_model import ServedModel
 from legato._serve.sqlite_store import SqliteStore
 from legato._serve.stored_streams import digest_of
-from legato._serve.stream_feeds import Feed
+from legato._serve.stream_feeds import DIGEST_BYTES, Feed
 
 STEPS = 12
 
@@ -78,6 +79,50 @@ def test_a_request_that_comes_again_is_answered_again_and_not_fed(client, networ
     np.testing.assert_allclose(several["y"], wanted[8:], atol=1e-6)
 
 
+def test_an_id_that_comes_with_other_steps_is_refused(client, rng):
+    (x,) = series(rng)
+    first = feed(client, "one id", x[:2], id="i")
+    feed(client, "one id", x[2])
+    written = json.dumps({"id": "i", "x": x[:2].astype(float).tolist()}, indent=1)
+    again = client.post("/v1/streams/one id/feed", content=written).json()
+    assert again == {**first, "again": True}
+    for other in (
+        {"x": x[1:3].tolist()},
+        {"x": x[0].tolist()},
+        {"x": x[:1].tolist()},
+        {"x": x[:2].tolist(), "start": True},
+        {"x": x[:2].tolist(), "end": True},
+    ):
+        response = client.post("/v1/streams/one id/feed", json={"id": "i", **other})
+        assert (response.status_code, list(response.json())) == (409, ["error"])
+        assert "an id of its own" in response.json()["error"]
+    feeds = [{"stream": "one id", "id": "i", "x": x[5].tolist()}]
+    (answer,) = client.post("/v1/feed", json={"feeds": feeds}).json()["answers"]
+    assert answer["status"] == 409
+    assert client.get("/v1/streams/one id").json()["steps"] == 3
+
+
+def test_a_reply_that_was_stored_without_a_digest_is_answered_again(client, rng):
+    """As files have it that were written before there were digests."""
+    (x,) = series(rng)
+    first = feed(client, "older", x[:2], id="i")
+    model, store = client.service.models["m"], client.service.store
+    whole = store.reply
+
+    def older(key, place):
+        kept = whole(key, place)
+        head = struct.pack("<qii", 2, 2, 1)
+        assert kept[:16] == struct.pack("<qii", 2, 2, -1)
+        return head + kept[16:-DIGEST_BYTES]
+
+    assert model.newest.number == 1
+    store.reply = older
+    try:
+        assert feed(client, "older", x[:2], id="i") == {**first, "again": True}
+    finally:
+        store.reply = whole
+
+
 def test_a_request_that_ended_a_stream_is_answered_again_and_begins_none(client, rng):
     (x,) = series(rng)
     feed(client, "brief", x[0], id="a")
@@ -103,11 +148,12 @@ def test_a_start_begins_a_stream_anew_and_only_once(client, network, rng):
 
 def test_a_peek_leaves_a_stream_as_it_is(client, rng):
     (x,) = series(rng)
-    assert feed(client, "unseen", x[0], peek=True)["steps"] == 1
+    assert feed(client, "unseen", x[0], peek=True)["steps"] == 0
     assert client.get("/v1/streams/unseen").status_code == 404
     feed(client, "seen", x[0])
-    peeked = feed(client, "seen", x[1], peek=True)
-    assert feed(client, "seen", x[1]) == peeked
+    peeked = feed(client, "seen", x[1:3], peek=True)
+    assert peeked["steps"] == client.get("/v1/streams/seen").json()["steps"] == 1
+    assert feed(client, "seen", x[1:3]) == {**peeked, "steps": 3}
 
 
 def test_a_feed_that_expects_other_steps_is_refused(client, rng):

@@ -1,11 +1,14 @@
 """Who is let in, what is refused, and what hostile requests get: one sentence, and never a 500."""
 
 import concurrent.futures
+import gzip
 import json
 import random
 import socket
 import string
 import time
+import tracemalloc
+import zlib
 
 import msgspec
 import pytest
@@ -164,15 +167,59 @@ def test_a_thousand_hostile_requests_get_no_5xx(client):
         assert response.status_code < 500, (method, path, body, response.text)
 
 
-def test_a_compressed_body_is_refused_in_one_sentence(client):
+def gzipped(content):
+    """Content as two gzip files, one after the other."""
+    half = len(content) // 2
+    return gzip.compress(content[:half]) + gzip.compress(content[half:])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("GZIP", gzipped), ("deflate", zlib.compress)]
+)
+def test_a_compressed_body_is_unpacked(client, encoding, pack):
+    plain = json.dumps({"x": X}).encode()
+    for path in ("/v1/streams/packed/feed", "/v1/stateless"):
+        expected = post(client, path, plain)[1]
+        client.delete("/v1/streams/packed")
+        status, answer = post(client, path, pack(plain), **{"Content-Encoding": encoding})
+        assert (status, answer) == (200, expected)
+        client.delete("/v1/streams/packed")
+    for broken in (b"no archive", pack(plain)[:-3], pack(plain) + b"more", pack(b"{")):
+        status, answer = post(
+            client, "/v1/streams/packed/feed", broken, **{"Content-Encoding": encoding}
+        )
+        assert (status, list(answer)) == (400, ["error"])
+    assert client.get("/v1/streams/packed").status_code == 404
+
+
+def test_a_body_that_is_compressed_otherwise_is_refused_in_one_sentence(client):
     for path in ("/v1/streams/gzip/feed", "/v2/models/m/infer"):
-        status, answer = post(client, path, {"x": X}, **{"Content-Encoding": "gzip"})
-        assert (status, list(answer)) == (415, ["error"])
-        assert "without compression" in answer["error"]
-    assert (
-        post(client, "/v1/streams/plain/feed", {"x": X}, **{"Content-Encoding": "identity"})[0]
-        == 200
-    )
+        for encoding in ("br", "zstd", "gzip, gzip", "\u00e9"):
+            headers = {"Content-Encoding": encoding.encode()}
+            response = client.post(path, content=b"{}", headers=headers)
+            assert (response.status_code, list(response.json())) == (415, ["error"])
+            assert "gzip, deflate or none" in response.json()["error"]
+    for encoding in ("identity", ""):
+        headers = {"Content-Encoding": encoding}
+        assert post(client, "/v1/streams/plain/feed", {"x": X}, **headers)[0] == 200
+
+
+def test_a_small_body_that_unpacks_to_gigabytes_takes_no_memory(client):
+    """1 GiB of blanks is 1 MiB; in the form of many empty blocks, nothing at all is too much."""
+    packer = zlib.compressobj(9, wbits=31)
+    bomb = b"".join(packer.compress(b" " * 2**20) for _ in range(1024)) + packer.flush()
+    endless = b"\x78\x9c" + b"\x00\x00\x00\xff\xff" * (17 * 2**20 // 5)
+    assert len(bomb) < 2**21
+    tracemalloc.start()
+    try:
+        for encoding, body in (("gzip", bomb), ("deflate", endless)):
+            status, answer = post(
+                client, "/v1/streams/b/feed", body, **{"Content-Encoding": encoding}
+            )
+            assert (status, "larger than 16 MiB" in answer["error"]) == (413, True)
+        assert tracemalloc.get_traced_memory()[1] < 100 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def test_requests_that_are_too_large_are_refused(model_file, tmp_path):
