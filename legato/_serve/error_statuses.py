@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from legato._errors import InputError, LegatoError, OutputError, StateError, UnsupportedError
+from legato._serve.api_keys import NotAllowedError
 from legato._serve.request_bodies import EncodingError, TooLargeError
 from legato._serve.request_queue import DeadlineError, OverloadError, StoppingError
 from legato._serve.served_model import NoStreamError, TooManyStreamsError
@@ -10,6 +11,7 @@ from legato._serve.service import TooManyStepsError, UnknownModelError
 from legato._serve.stream_feeds import ConflictError
 
 _STATUS: list[tuple[type[Exception], HTTPStatus]] = [
+    (NotAllowedError, HTTPStatus.FORBIDDEN),
     (NoStreamError, HTTPStatus.NOT_FOUND),
     (UnknownModelError, HTTPStatus.NOT_FOUND),
     (TooManyStepsError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),

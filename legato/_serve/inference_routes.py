@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from legato import __version__
 from legato._errors import InputError
+from legato._serve.api_keys import NotAllowedError
 from legato._serve.large_requests import has_many, in_thread_if, is_large, read_body
 from legato._serve.request_log import note
 from legato._serve.served_version import ServedVersion
@@ -105,6 +106,11 @@ class _InferenceRoutes:
         return _json([{"name": n, "version": v, "state": "READY"} for n, v in found])
 
     async def load(self, request: Request) -> Response:
+        if not request.scope["may_load"]:
+            raise NotAllowedError(
+                "This API key may not load versions of models: use one that follows the line "
+                "[load] in the server's file of keys."
+            )
         body, _ = await read_body(request, LoadBody)
         name = request.path_params["model"]
         return _json(await self._service.load(name, body.parameters.streams))

@@ -21,6 +21,7 @@ _REFERENCE = "#/components/schemas/{name}"
 _ERRORS = {
     "400": "The request does not fit; one sentence says why.",
     "401": "No API key that is known.",
+    "403": "This API key may not do that.",
     "404": "There is no such model or stream.",
     "405": "No such method.",
     "409": "The stream is elsewhere than expected, or its state is another model's.",
@@ -81,7 +82,7 @@ def make_document(service: Service) -> dict[str, Any]:
                 "bearer": {"type": "http", "scheme": "bearer"},
             },
         },
-        "security": [{"key": []}, {"bearer": []}] if service.keys.owners else [],
+        "security": [{"key": []}, {"bearer": []}] if service.keys.callers else [],
     }
 
 

@@ -141,7 +141,7 @@ class RequestQueue:
                 raise StoppingError("The server is stopping: send the request again in a moment.")
             if self._count and self._count + size > self._max_waiting:
                 raise OverloadError(
-                    f"{self._count:,} steps wait already, of at most {self._max_waiting:,}: send "
+                    f"{self._count:,} feeds wait already, of at most {self._max_waiting:,}: send "
                     "the request again in a moment."
                 )
             self._waiting.append(work)

@@ -20,7 +20,7 @@ class ServeConfig:
         idle_minutes: after which a stream is in the store alone; None: when there is no room.
         max_wait_ms: that a batch waits for more requests.
         max_batch: the most streams in a batch.
-        max_queue: the most steps that wait.
+        max_queue: the most feeds that wait: of one stream each, of a step or several.
         max_body_mib: the largest request.
         max_steps: the most steps of a request, and about the most of a batch.
         timeout: seconds that a request waits at most before it is begun.

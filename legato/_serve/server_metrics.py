@@ -14,7 +14,7 @@ class ServerMetrics:
     """What a server counts and measures.
 
     Args:
-        counts: gives the numbers of streams ``"memory"`` and ``"stored"``, and of steps
+        counts: gives the numbers of streams ``"memory"`` and ``"stored"``, and of feeds
             ``"waiting"``, when they are asked for.
     """
 
@@ -49,7 +49,7 @@ class ServerMetrics:
         for name, about, of in (
             ("legato_streams_in_memory", "Streams in memory.", "memory"),
             ("legato_streams_stored", "Streams in the store.", "stored"),
-            ("legato_queue_steps", "Steps that wait.", "waiting"),
+            ("legato_queue_feeds", "Feeds that wait.", "waiting"),
         ):
             gauge = Gauge(name, about, registry=registry)
             gauge.set_function(lambda of=of: counts()[of])

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from legato._errors import LegatoError
 from legato._serve import inference_routes, plain_routes
+from legato._serve.api_keys import Caller
 from legato._serve.error_statuses import may_pass, status_of
 from legato._serve.live_page import read_page
 from legato._serve.openapi_document import make_document
@@ -147,10 +148,10 @@ class _Guard:
         Raises:
             _RefusedError: it has no known key, or comes too fast.
         """
-        owner = self._service.keys.owner_of(headers)
-        if owner is None and scope["path"] in _OPEN:
-            owner = ""
-        if owner is None:
+        caller = self._service.keys.caller_of(headers)
+        if caller is None and scope["path"] in _OPEN:
+            caller = Caller("", may_load=False)
+        if caller is None:
             self._service.metrics.refused("key")
             raise _RefusedError(
                 HTTPStatus.UNAUTHORIZED,
@@ -158,6 +159,7 @@ class _Guard:
                 "Authorization: Bearer.",
                 **{"WWW-Authenticate": "Bearer"},
             )
+        owner, scope["may_load"] = caller
         scope["owner"] = owner
         if self._service.is_stopping and scope["path"] not in _OPEN:
             raise StoppingError("The server is stopping: send the request again in a moment.")

@@ -67,7 +67,11 @@ def serve(
         float, typer.Option(help="Time that a batch waits for more requests.", min=0)
     ] = 0.0,
     max_queue: Annotated[
-        int, typer.Option(help="Maximum number of steps that wait; more are refused (429).", min=1)
+        int,
+        typer.Option(
+            help="Maximum number of feeds that wait, of one stream each; more are refused (429).",
+            min=1,
+        ),
     ] = 10_000,
     max_body_mib: Annotated[
         float, typer.Option(help="Size of the largest request.", min=0.001)
@@ -103,7 +107,7 @@ def serve(
         Path | None,
         typer.Option(
             help="File of the keys that are let in, one a line, or OWNER:KEY; streams of one "
-            "owner are not seen by another.",
+            "owner are not seen by another. Only keys after a line [load] may load versions.",
             show_default=False,
         ),
     ] = None,

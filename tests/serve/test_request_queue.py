@@ -111,7 +111,7 @@ def test_a_full_queue_refuses_and_takes_again_when_there_is_room():
         tasks = [await begun(queue, model)]
         tasks += [asyncio.ensure_future(queue.do(Work(model, [feed(f"s{at}")]))) for at in range(3)]
         await asyncio.sleep(0)
-        with pytest.raises(OverloadError, match="3 steps wait already, of at most 3"):
+        with pytest.raises(OverloadError, match="3 feeds wait already, of at most 3"):
             await queue.do(Work(model, [feed("more")]))
         model.hold.set()
         await asyncio.gather(*tasks)

@@ -257,6 +257,20 @@ def test_streams_of_one_key_are_not_seen_by_another(model_file, tmp_path):
         assert client.get("/v1/streams", headers=ada).json() == {"streams": ["a"]}
 
 
+def test_only_keys_with_that_right_load_versions(model_file, tmp_path):
+    (tmp_path / "keys").write_text(f"ada: {ADA}\n\n[load]\nada: {BOB}\n")
+    config = config_of(model_file, tmp_path / "s", api_key_file=str(tmp_path / "keys"))
+    load = "/v2/repository/models/m/load"
+    with serving(config) as client:
+        status, answer = post(client, load, {}, **{"X-API-Key": ADA})
+        assert (status, "may not load" in answer["error"]) == (403, True)
+        assert post(client, load, {})[0] == 401
+        assert post(client, load, {}, **{"X-API-Key": BOB})[0] == 200
+        assert post(client, "/v1/streams/a/feed", {"x": X}, **{"X-API-Key": BOB})[0] == 200
+        seen = client.get("/v1/streams", headers={"X-API-Key": ADA})
+        assert seen.json() == {"streams": ["a"]}  # the rights are a key's, the streams an owner's
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
