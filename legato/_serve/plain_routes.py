@@ -1,10 +1,10 @@
 """``/v1``: streams by name, fed with JSON."""
 
 from collections.abc import Sequence
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -121,17 +121,22 @@ class _PlainRoutes:
         arrays = await in_thread_if(is_long, _stacked, model.newest, bodies)
         for at, body in enumerate(bodies):
             xs = None if arrays is None else (arrays[at],)
-            with _naming(body.stream):
+            try:
                 key = self._service.key(model, owner, body.stream)
+            except LegatoError as error:
+                raise _about(body.stream, error) from None
             reads.append((key, partial(_read_named_feed, key, body, xs)))
         made = await self._service.read(model, reads, is_long)
         feeds = [feed for feed, _ in made]
         await self._service.feed(model, feeds, request.receive)
 
         def encoded() -> bytes:
+            lists = _bare_answers(feeds)
             answers = [
-                _described(feed, by_column) if feed.error is None else _failed(feed, feed.error)
-                for feed, by_column in made
+                _described(feed, by_column, lists and lists[at])
+                if feed.error is None
+                else _failed(feed, feed.error)
+                for at, (feed, by_column) in enumerate(made)
             ]
             return encode_json({"answers": answers})
 
@@ -306,17 +311,15 @@ def read_feed(
 def _read_named_feed(
     key: str, body: NamedFeed, xs: tuple | None, version: ServedVersion
 ) -> tuple[Feed, bool]:
-    with _naming(body.stream):
-        return read_feed(key, body, version, xs)
-
-
-@contextmanager
-def _naming(stream: str):
-    """Let errors name the stream, among several, that they are about."""
     try:
-        yield
+        return read_feed(key, body, version, xs)
     except LegatoError as error:
-        raise type(error)(f"Stream {stream!r}: {error}") from None
+        raise _about(body.stream, error) from None
+
+
+def _about(stream: str, error: LegatoError) -> LegatoError:
+    """An error that names the stream, among several, that it is about."""
+    return type(error)(f"Stream {stream!r}: {error}")
 
 
 def _read_for(body: FeedBody, version: ServedVersion) -> tuple[tuple, int | None]:
@@ -361,13 +364,29 @@ def _stacked(version: ServedVersion, bodies: Sequence[NamedFeed]) -> Any:
     return step_inputs.stack_single_steps([body.x for body in bodies])
 
 
-def _described(feed: Feed, by_column: bool) -> dict[str, Any]:
+def _described(feed: Feed, by_column: bool, answer: list | None = None) -> dict[str, Any]:
     reply = feed.reply
     assert reply is not None
-    again = {"again": True} if reply.again else {}
     version = str(reply.version.number)
     about = {"stream": stream_name(feed.key), "steps": reply.steps, "version": version}
-    return {**about, **again, **_answer(reply, by_column)}
+    if reply.again:
+        about["again"] = True
+    if answer is None or by_column:
+        about |= _answer(reply, by_column)
+    else:
+        about["y"] = answer
+    return about
+
+
+def _bare_answers(feeds: Sequence[Feed]) -> list[list] | None:
+    """The answers to bare steps as lists, converted at once; None where they differ in kind."""
+    replies = [feed.reply for feed in feeds]
+    first = replies[0].version if replies and replies[0] else None
+    vectors = [each.vectors for each in replies if each and each.version is first]
+    if len(vectors) < len(replies) or any(each.ndim > 1 for each in vectors):
+        return None
+    answers = first.compiled.model_step.answers(np.stack(vectors)) if first else None
+    return answers.tolist() if isinstance(answers, np.ndarray) else None
 
 
 def _failed(feed: Feed, error: Exception) -> dict[str, Any]:

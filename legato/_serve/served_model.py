@@ -147,8 +147,7 @@ class ServedModel:
         version that each went on with."""
         newest, begun = self.newest, []
         for each in feeds:
-            old = homes.get(each.key, newest)
-            if each.start and old is not newest:
+            if each.start and (old := homes.get(each.key, newest)) is not newest:
                 blank = old.record(each.key)._replace(row=b"", steps=0, kept=0)
                 newest.take({each.key: blank}, homes)
                 homes[each.key] = newest
@@ -162,7 +161,8 @@ class ServedModel:
         homes, errors = {}, {}
         if not self.store.is_shared:
             for version in self.versions.values():
-                homes |= {key: version for key in keys if key in version.table}
+                slots = version.table.slots_of(keys).tolist()
+                homes |= {key: version for key, slot in zip(keys, slots, strict=True) if slot >= 0}
         missing = [key for key in keys if key not in homes]
         found = self.store.load(missing) if missing else {}
         self._ended = {key for key, record in found.items() if record.ended}

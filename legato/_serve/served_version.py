@@ -20,6 +20,7 @@ from legato._serve.stored_streams import (
     ALL,
     RECENT,
     Change,
+    Chunk,
     ServerStore,
     StoredStream,
     recent_array,
@@ -293,50 +294,77 @@ class ServedVersion:
         store: ServerStore,
     ) -> None:
         """Write feeds that are no peeks to the store, then to the table."""
-        moved = np.array([at for at, each in enumerate(feeds) if not each.peek], int)
-        if not len(moved):
+        if any(each.peek for each in feeds):
+            moved = [at for at, each in enumerate(feeds) if not each.peek]
+            feeds = [feeds[at] for at in moved]
+            slots, rows, steps, recent = slots[moved], rows[moved], steps[moved], recent[moved]
+            written, kept = written[moved], kept[moved]
+        if not feeds:
             return
         written = written + 1
-        places = written % RECENT
+        requests = np.array([each.request for each in feeds], np.uint64)
+        asked = requests != 0
+        recent[asked, written[asked] % RECENT] = requests[asked]
+        pasts, kept = self._pasts(feeds, steps, kept)
+        columns = (_bytes_of(rows), steps, written, _bytes_of(recent), kept, pasts)
         now, changes = time.time(), []
-        for at in moved:
-            each, place, forget, chunk = feeds[at], None, -1, None
-            if self._keep_history and not each.end:
-                inputs = self.compiled.model_step.step_inputs.inputs
-                most, after = self._keep_history, int(steps[at])
-                chunk = make_chunk(inputs, each.xs, each.steps, after, most)
-                forget = max(0, after - most) if kept[at] else ALL  # else they are of another life
-                kept[at] = min(kept[at] + chunk.steps, most)
-            else:
-                forget, kept[at] = (ALL if self._keep_history else -1), 0
-            if each.request:
-                place = int(places[at])
-                recent[at, place] = each.request
-            row = b"" if each.end else rows[at].tobytes()
+        for each, row, count, number, digests, past, (forget, chunk) in zip(
+            feeds, *(c if isinstance(c, list) else c.tolist() for c in columns), strict=True
+        ):
+            end = each.end
             record = StoredStream(
-                row,
-                0 if each.end else int(steps[at]),
-                int(written[at]),
+                b"" if end else row,
+                0 if end else count,
+                number,
                 self.weights,
-                recent[at].tobytes(),
-                now if each.end else 0.0,
-                int(kept[at]),
+                digests,
+                now if end else 0.0,
+                past,
             )
-            reply = b"" if place is None else self._encode_reply(each)
+            if each.request:
+                place, reply = number % RECENT, self._encode_reply(each)
+            else:
+                place, reply = None, b""
             changes.append(Change(each.key, record, place, reply, forget, chunk))
         conflicts = store.put(changes)
-        for at in moved:
-            each = feeds[at]
-            if each.key in conflicts:
-                each.conflict, each.reply = True, None
-            if (each.end or each.conflict) and each.key in self.table:
-                self.table.drop(each.key)
-        on = [at for at in moved if not (feeds[at].end or feeds[at].conflict)]
-        if on:
-            keys: list[Name] = [feeds[at].key for at in on]
-            into = slots[on]
-            self.table.put(keys, into, rows[on], steps[on])
-            self._keep(into, recent[on], written[on], kept[on])
+        if conflicts or any(each.end for each in feeds):
+            on = []
+            for at, each in enumerate(feeds):
+                if each.key in conflicts:
+                    each.conflict, each.reply = True, None
+                if not (each.end or each.conflict):
+                    on.append(at)
+                elif each.key in self.table:
+                    self.table.drop(each.key)
+            feeds = [feeds[at] for at in on]
+            slots, rows, steps, recent = slots[on], rows[on], steps[on], recent[on]
+            written, kept = written[on], kept[on]
+        if feeds:
+            keys: list[Name] = [each.key for each in feeds]
+            self.table.put(keys, slots, rows, steps)
+            self._keep(slots, recent, written, kept)
+
+    def _pasts(
+        self, feeds: Sequence[Feed], steps: np.ndarray, kept: np.ndarray
+    ) -> tuple[list[tuple[int, Chunk | None]], np.ndarray]:
+        """What feeds change in the histories of their streams: up to which step they are
+        forgotten, the chunk that is added; and how many steps they have then."""
+        most = self._keep_history
+        if not most:
+            return [(-1, None)] * len(feeds), np.zeros_like(kept)
+        pasts: list[tuple[int, Chunk | None]] = []
+        kept = kept.copy()
+        inputs = self.compiled.model_step.step_inputs.inputs
+        for at, (each, after) in enumerate(zip(feeds, steps.tolist(), strict=True)):
+            if each.end:
+                pasts.append((ALL, None))
+                kept[at] = 0
+                continue
+            chunk = make_chunk(inputs, each.xs, each.steps, after, most)
+            # What is kept of another life is forgotten.
+            pasts.append((max(0, after - most) if kept[at] else ALL, chunk))
+            kept[at] = min(kept[at] + chunk.steps, most)
+        return pasts, kept
 
     def _encode_reply(self, feed: Feed) -> bytes:
         assert feed.reply is not None
@@ -368,6 +396,12 @@ class ServedVersion:
                 "more. Ask for the stream's state."
             )
         return Reply(vectors.reshape(shape), steps, version, again=True)
+
+
+def _bytes_of(rows: np.ndarray) -> list[bytes]:
+    """The bytes of each row."""
+    whole, size = rows.tobytes(), rows[0].nbytes
+    return [whole[at * size : (at + 1) * size] for at in range(len(rows))]
 
 
 class _GivenRows:

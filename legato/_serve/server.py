@@ -20,6 +20,7 @@ from legato._serve.web_app import LOG, make_app
 
 _VARIABLE = "LEGATO_SERVE_CONFIG"  # tells worker processes what to serve
 _FIELDS = ("method", "path", "status", "owner", "streams", "request_id", "milliseconds")  # of a log
+_MADE_OBJECTS = 50_000  # between searches for garbage
 _SWITCH_SECONDS = 0.0005  # Python's threads take turns: connections, and the one that computes
 
 
@@ -122,6 +123,7 @@ def set_up_interpreter() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.collect()
     gc.freeze()  # Keras and JAX are a million objects, which stay
+    gc.set_threshold(_MADE_OBJECTS)  # a search costs more than it finds: few of them are in circles
     return_unused_memory()
 
 

@@ -247,10 +247,9 @@ class Service:
             raise InputError(
                 "A stream comes twice in one request: send its steps as several steps of one feed."
             )
-        self.check_size(len(feeds), sum(each.count for each in feeds))
+        work = Work(model, feeds, deadline=time.monotonic() + self.config.timeout)
+        self.check_size(len(feeds), work.steps)
         with self._counting_refusals():
-            deadline = time.monotonic() + self.config.timeout
-            work = Work(model, feeds, deadline=deadline)
             if receive is not None and len(self.queue) + work.steps > _WATCHED:
                 await self._do_watched(work, receive)
             else:
