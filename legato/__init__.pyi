@@ -50,9 +50,9 @@ from ._series.sequences import Sequences as Sequences
 from ._series.windows import Frames as Frames
 from ._series.windows import frame as frame
 from ._serve.client import RemoteModel as RemoteModel
-from ._serve.client import RemoteStream as RemoteStream
-from ._serve.client import RemoteStreams as RemoteStreams
 from ._serve.client import connect as connect
+from ._serve.remote_streams import RemoteStream as RemoteStream
+from ._serve.remote_streams import RemoteStreams as RemoteStreams
 from ._streams.sampling import argmax as argmax
 from ._streams.sampling import sample as sample
 from ._streams.stream import Stream as Stream

@@ -24,7 +24,7 @@ from legato._serve.plain_bodies import (
     not_numbers,
 )
 from legato._serve.request_log import RequestLine, note
-from legato._serve.row_codecs import TrainedModelCodec
+from legato._serve.row_codecs import TrainedModelCodec, check_no_booleans, holds_type
 from legato._serve.served_model import ServedModel
 from legato._serve.served_version import ServedVersion
 from legato._serve.service import Service, stream_name
@@ -41,20 +41,20 @@ def make_routes(service: Service) -> list[BaseRoute]:
     """The routes of a service's streams: of its first model, and of each by name."""
     routes = _PlainRoutes(service)
     paths: list[tuple[str, dict[str, Any]]] = [
-        ("/streams/{stream:path}/feed", {"POST": routes.feed}),  # the most frequent ones first
+        ("/streams/{stream}/feed", {"POST": routes.feed}),  # the most frequent ones first
         ("/feed", {"POST": routes.feed_many}),
         ("/stateless", {"POST": routes.stateless}),
         ("/streams", {"GET": routes.names}),
-        ("/streams/{stream:path}/state", {"GET": routes.state, "PUT": routes.put_state}),
-        ("/streams/{stream:path}/fork", {"POST": routes.fork}),
-        ("/streams/{stream:path}/reset", {"POST": routes.reset}),
-        ("/streams/{stream:path}/events", {"GET": routes.events}),
-        ("/streams/{stream:path}", {"GET": routes.about, "DELETE": routes.drop}),
+        ("/streams/{stream}/state", {"GET": routes.state, "PUT": routes.put_state}),
+        ("/streams/{stream}/fork", {"POST": routes.fork}),
+        ("/streams/{stream}/reset", {"POST": routes.reset}),
+        ("/streams/{stream}/events", {"GET": routes.events}),
+        ("/streams/{stream}", {"GET": routes.about, "DELETE": routes.drop}),
     ]
     made: list[BaseRoute] = []
     for prefix in ("/v1", "/v1/models/{model}"):
         made += [_route(prefix + path, by_method) for path, by_method in paths]
-        made.append(WebSocketRoute(f"{prefix}/streams/{{stream:path}}/live", routes.live))
+        made.append(WebSocketRoute(f"{prefix}/streams/{{stream}}/live", routes.live))
     return [*made, Route("/v1/models", routes.models, methods=["GET"])]
 
 
@@ -345,6 +345,7 @@ def _read_steps(
             if problem is None:
                 raise
             raise InputError(problem) from None
+        check_no_booleans(body.x, xs)
     elif not isinstance(version.codec, TrainedModelCodec):
         raise InputError("The model has no names of columns: send numbers, as x.")
     elif body.row is not None:
@@ -360,8 +361,10 @@ def _stacked(version: ServedVersion, bodies: Sequence[NamedFeed]) -> Any:
     """One step of each of several streams, read at once; None where each must be read alone."""
     if any(body.x is None or body.row is not None or body.rows is not None for body in bodies):
         return None
-    step_inputs = version.compiled.model_step.step_inputs
-    return step_inputs.stack_single_steps([body.x for body in bodies])
+    steps = [body.x for body in bodies]
+    if holds_type(steps, bool):
+        return None
+    return version.compiled.model_step.step_inputs.stack_single_steps(steps)
 
 
 def _described(feed: Feed, by_column: bool, answer: list | None = None) -> dict[str, Any]:

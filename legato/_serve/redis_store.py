@@ -128,8 +128,7 @@ class RedisStore:
             return function(*args, **options)
         except redis.RedisError as error:
             raise OutputError(
-                f"The store, {self}, cannot be used ({error}): see that it runs and has memory, "
-                "and send the request again, with the same id."
+                f"The store, {self}, cannot be used ({error}): see that it runs and has memory."
             ) from error
 
     def load(self, keys: Sequence[str]) -> dict[str, StoredStream]:

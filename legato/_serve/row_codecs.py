@@ -3,6 +3,7 @@
 A model that ``legato train`` wrote has columns with names; any other takes and gives numbers.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from legato._errors import InputError, LegatoError
@@ -117,11 +118,12 @@ class PlainModelCodec:
         try:
             arrays, steps = self.stream.read(x)
         except LegatoError:
-            if _has_null(x):
+            if holds_type(x, type(None)):
                 raise InputError(
                     "a number is missing (null): fill it in, or leave the line out."
                 ) from None
             raise
+        check_no_booleans(x, arrays)
         return (arrays[0] if len(arrays) == 1 else list(arrays)), steps
 
     def _csv_step(self, row: dict[str, str]) -> Any:
@@ -168,13 +170,29 @@ def as_lists(answer: Any) -> Any:
     return numbers.tolist()
 
 
-def _has_null(value: Any) -> bool:
-    """Whether a JSON value holds null at any depth; without recursion, as it may be deep."""
-    left = [value]
+def holds_type(value: Any, kind: type) -> bool:
+    """Whether a JSON value holds one of a type at any depth; without recursion: it may be deep."""
+    left = [[value]]
     while left:
         each = left.pop()
-        if each is None:
+        kinds = set(map(type, each))
+        if kind in kinds:
             return True
-        if isinstance(each, (list, dict)):
-            left += each.values() if isinstance(each, dict) else each
+        if list in kinds or dict in kinds:
+            left += [inner for inner in each if type(inner) is list]
+            left += [list(inner.values()) for inner in each if type(inner) is dict]
     return False
+
+
+def check_no_booleans(x: Any, arrays: Iterable["np.ndarray"]) -> None:
+    """Refuse true and false where a model takes numbers: they are rarely meant as 1 and 0.
+
+    Args:
+        x: a JSON value.
+        arrays: as the model took it.
+
+    Raises:
+        InputError: it holds one.
+    """
+    if not any(each.dtype == bool for each in arrays) and holds_type(x, bool):
+        raise InputError("x holds true or false; numbers were expected.")

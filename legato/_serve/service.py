@@ -187,21 +187,23 @@ class Service:
                 "--keep-history, or carry the states over."
             )
         model = self.model(name)
-        loaded = await asyncio.to_thread(load_model_file, model.path)
-
-        version = await self.do(model, partial(model.add, loaded))
-        done = {"version": str(version.number), "streams_moved": 0}
-        if streams != "stay":
-            done |= await self._move(model, streams == "replay")
+        try:
+            loaded = await asyncio.to_thread(load_model_file, model.path)
+            version = await self.do(model, partial(model.add, loaded))
+            done = {"version": str(version.number), **await self._move(model, streams)}
+        except LegatoError as error:
+            LOG.warning("The model %r was not loaded anew: %s", name, error)
+            raise
+        LOG.info("The model %r was loaded anew: %s", name, done)
         return done
 
-    async def _move(self, model: ServedModel, is_replay: bool) -> dict[str, Any]:
-        """Move all streams, between the batches of requests."""
+    async def _move(self, model: ServedModel, streams: str) -> dict[str, Any]:
+        """Move streams as they are to, and count them, between the batches of requests."""
         moved = left = 0
         after: str | None = ""
         reason = ""
         while after is not None:
-            page = await self.do(model, partial(move_streams, model, is_replay, after))
+            page = await self.do(model, partial(move_streams, model, streams, after))
             moved, left, after = moved + page.moved, left + page.left, page.last
             reason = reason or page.reason
         why = {"reason": reason} if reason else {}

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from legato._errors import InputError
+from legato._serve.row_codecs import check_no_booleans
 
 _TYPES = {
     "BOOL": np.dtype(bool),
@@ -119,7 +120,8 @@ def _read_json(given: InferInput, dtype: np.dtype) -> np.ndarray:
             made = array.astype(dtype)
         if dtype.kind in "iu" and not np.array_equal(made, array):
             raise ValueError
-    except (ValueError, TypeError, OverflowError, RecursionError):
+        check_no_booleans(given.data, [made])
+    except (InputError, ValueError, TypeError, OverflowError, RecursionError):
         raise InputError(
             f"The data of the input {given.name!r} are no numbers of type {given.datatype}, or "
             "their lists have unlike lengths."

@@ -43,14 +43,16 @@ class _Moving(NamedTuple):
     feeds: list[tuple[Arrays, int]] | None
 
 
-def move_streams(model: ServedModel, is_replay: bool, after: str = "") -> Moved:
+def move_streams(model: ServedModel, streams: str, after: str = "") -> Moved:
     """Let a page of streams go on with the newest version.
 
     Args:
         model: whose streams.
-        is_replay: whether their histories are fed to it; else their states are carried over.
+        streams: "replay" feeds their histories to it, "carry" gives it their states, and "stay"
+            leaves them.
         after: key that the page follows.
     """
+    is_replay = streams == "replay"
     steps = model.limits.keep_history if is_replay else 1
     keys = model.store.keys(model.prefix, after, max(1, min(_MOST_STREAMS, _MOST_STEPS // steps)))
     left = [
@@ -59,6 +61,9 @@ def move_streams(model: ServedModel, is_replay: bool, after: str = "") -> Moved:
         if record.weights != model.newest.weights
     ]
     begun, reason = len(left), ""
+    last = keys[-1] if keys else None
+    if streams == "stay":
+        return Moved(0, begun, last, reason)
     for _ in range(_RETRIES):
         moving, stay = _choose(model, is_replay, left)
         conflicts = _move(model, moving)
@@ -66,7 +71,7 @@ def move_streams(model: ServedModel, is_replay: bool, after: str = "") -> Moved:
         reason = next(iter(stay.values()), "Other servers feed it all the time." if left else "")
         if not conflicts:
             break
-    return Moved(begun - len(left), len(left), keys[-1] if keys else None, reason)
+    return Moved(begun - len(left), len(left), last, reason)
 
 
 def _choose(

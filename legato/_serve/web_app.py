@@ -189,6 +189,8 @@ class _Guard:
         elif isinstance(error, HTTPException):
             status = HTTPStatus(error.status_code)
             sentence = f"{status.phrase}: {scope.get('method', 'GET')} {scope['path']}."
+            if status == HTTPStatus.NOT_FOUND:
+                sentence += " /openapi.json has all addresses; a slash in a name is written %2F."
             more = dict(error.headers or {})
         elif isinstance(error, LegatoError):
             status, sentence = status_of(error), str(error)

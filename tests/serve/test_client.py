@@ -120,7 +120,7 @@ def test_a_pool_on_a_server_answers_as_its_streams_would(remote, network, rng):
 def test_all_names_are_listed_page_by_page(remote, rng, monkeypatch):
     names = [f"page {at}" for at in range(7)]
     remote.streams().feed({name: rng.normal(size=3) for name in names})
-    monkeypatch.setattr("legato._serve.client._PAGE", 3)
+    monkeypatch.setattr("legato._serve.remote_streams._PAGE", 3)
     listed = list(remote.streams())
     assert listed == sorted(listed)
     assert [name for name in listed if name.startswith("page ")] == names

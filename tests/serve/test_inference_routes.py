@@ -171,6 +171,7 @@ GOOD = {"name": "x", "shape": [1, 3], "datatype": "FP32", "data": [1, 2, 3]}
         ({"datatype": "BYTES"}, "BYTES"),
         ({"datatype": "INT32", "data": [1, 2.5, 3]}, "no numbers"),
         ({"data": ["a", "b", "c"]}, "no numbers"),
+        ({"data": [1, True, 3]}, "no numbers"),
         ({"data": [[1], [2, 3]]}, "no numbers"),
         ({"data": [1e39, 1, 2]}, "finite"),
         ({"name": "other"}, "'other'"),

@@ -1,5 +1,6 @@
 """Versions of a model: streams stay, or move, and what they answer is the stream's alone."""
 
+import logging
 import shutil
 
 import httpx
@@ -84,8 +85,9 @@ def test_streams_stay_with_the_version_that_they_began_with(use, rng, tmp_path):
             feed(client, name, x[:2])
         feed(client, "ended", x[2], end=True)
         second = use("second")
-        assert load(client) == {"version": "2", "streams_moved": 0}
-        assert load(client)["version"] == "2"
+        done = load(client)
+        assert done == {"version": "2", "streams_moved": 0, "streams_left": 3}
+        assert load(client) == done
         assert client.get("/v2/models/m").json()["versions"] == ["1", "2"]
         old = feed(client, "old", x[2])
         near(old["y"], first().feed(x[:3])[2])
@@ -309,6 +311,20 @@ def test_streams_of_weights_that_are_nowhere_are_refused_unless_taken(use, rng, 
         assert load(client, "carry")["streams_left"] == 1
     with serving(stores(tmp_path, other_weights=True)) as client:
         assert feed(client, "a", x[2])["steps"] == 3
+
+
+def test_a_model_that_is_loaded_anew_or_cannot_be_is_in_the_log(use, tmp_path, caplog):
+    use("first")
+    with serving(stores(tmp_path)) as client, caplog.at_level(logging.INFO, "legato.serve"):
+        load(client)
+        (tmp_path / "m.keras").write_bytes(b"no model")
+        refused = client.post("/v2/repository/models/m/load", json={})
+        assert refused.status_code == 400
+        done, failed = caplog.records[-2:]
+        assert "'streams_left': 0" in done.getMessage()
+        assert failed.levelname == "WARNING"
+        assert refused.json()["error"] in failed.getMessage()
+        assert client.post("/v1/streams/a/feed", json={"x": [0, 0, 0]}).status_code == 200
 
 
 def test_a_model_file_that_changes_while_it_is_read_is_read_again(use, tmp_path, monkeypatch):

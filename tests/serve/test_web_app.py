@@ -48,6 +48,8 @@ def post(client, path, body, **headers):
         ({"x": [[1, 2, 3], [1, 2]]}, "unlike lengths"),
         ({"x": ["a", "b", "c"]}, "x holds a text; numbers"),
         ({"x": [1, None, 3]}, "x holds null"),
+        ({"x": [1, True, 3]}, "true or false"),
+        ({"x": [[1, 2, 3], [False, False, False]]}, "true or false"),
         ({"x": {"a": 1}}, "x holds an object; numbers"),
         ({"x": [1e39, 0, 0]}, ""),
         ({"row": {"a": 1}}, "no names of columns"),
@@ -77,6 +79,9 @@ def test_of_several_streams_none_is_fed_if_one_does_not_fit(client):
     status, answer = post(client, "/v1/feed", {"feeds": feeds})
     assert status == 400
     assert "'bad'" in answer["error"]
+    feeds = [{"stream": "good", "x": X}, {"stream": "bad", "x": [1, 2, True]}]
+    status, answer = post(client, "/v1/feed", {"feeds": feeds})
+    assert (status, "'bad'" in answer["error"], "true" in answer["error"]) == (400, True, True)
     twice = [{"stream": "good", "x": X}] * 2
     assert post(client, "/v1/feed", {"feeds": twice})[0] == 400
     assert post(client, "/v1/feed", {"feeds": [{"stream": "", "x": X}]})[0] == 400
@@ -95,11 +100,16 @@ def test_of_several_streams_none_is_fed_if_one_does_not_fit(client):
         ("GET", "/v1/models/none/streams", 404),
         ("GET", "/v2/models/none", 404),
         ("PUT", "/v1/feed", 405),
+        ("GET", "/v1/streams/a/feed", 405),
+        ("DELETE", "/v1/streams/a/state", 405),
+        ("GET", "/v1/streams/a/b", 404),
         ("GET", "/v1/streams?limit=0", 400),
         ("GET", "/v1/streams?limit=x", 400),
         ("GET", "/v1/streams/" + "n" * 257, 400),
         ("GET", "/v1/streams/a%00b", 400),
         ("GET", "/v1/streams/%1f", 400),
+        ("GET", "/v1/streams/a%0A", 400),
+        ("POST", "/v1/streams/a%0Ab/feed", 400),
         ("GET", "/v1/streams/%ff%fe", 400),
         ("POST", "/v2/repository/models/none/load", 404),
     ],
@@ -108,6 +118,7 @@ def test_an_address_that_leads_nowhere(client, method, path, status):
     response = client.request(method, path)
     assert response.status_code == status, response.text
     assert list(response.json()) == ["error"]
+    assert ("Allow" in response.headers) == (status == 405)
 
 
 def test_names_of_streams_are_names_and_no_paths(client, tmp_path):
