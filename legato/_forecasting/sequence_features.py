@@ -34,6 +34,7 @@ POOLED = 64  # steps that are left after pooling, at most
 BATCH_STEPS = 2**15  # time steps that are transformed at once
 QUARTERS = 4
 FAR = 1e6  # beyond all scaled values
+ROUNDING = 1e-4  # of the largest value: outputs that differ by less are taken for equal
 
 
 class SequenceFeatures:
@@ -129,14 +130,22 @@ def _draw_kernel(rng: np.random.Generator, columns: int, count: int) -> np.ndarr
 def _quantiles(
     steps: np.ndarray, kernel: np.ndarray, dilation: int, levels: np.ndarray
 ) -> np.ndarray:
-    """The quantile of each filter's outputs on one sequence, at its own level."""
+    """The quantile of each filter's outputs on one sequence, at its own level.
+
+    It lies between two outputs, so that rounding never decides what is above it.
+    """
     values = steps[steps[:, -1] > 0, :-1]
     reach = dilation * (WIDTH // 2)
     padded = np.pad(values, ((reach, reach), (0, 0)))
     index = np.arange(len(values))[:, None] + dilation * np.arange(WIDTH)
     seen = padded[index].reshape(len(values), -1)  # (time steps, WIDTH × columns)
     found = np.sort(seen @ kernel.reshape(seen.shape[1], -1), axis=0)
-    return found[(levels * len(found)).astype(int), np.arange(len(levels))]
+    filters = np.arange(len(levels))
+    below = found[(levels * len(found)).astype(int), filters]
+    least = below + ROUNDING * max(float(np.abs(values).max(initial=0.0)), 1.0)
+    greater = found > least  # equal outputs, as of constant steps, may differ by rounding
+    above = np.where(greater.any(0), found[greater.argmax(0), filters], least)
+    return (below + above) / 2
 
 
 def _summaries(values, valid, count) -> Any:
