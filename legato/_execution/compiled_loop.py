@@ -38,7 +38,13 @@ import numpy as np
 from jax.sharding import Mesh
 
 from legato._execution.recent_programs import RecentPrograms
-from legato._platform.row_devices import sharing_rows, split_rows
+from legato._platform.row_devices import (
+    all_rows,
+    in_all_processes,
+    per_process,
+    sharing_rows,
+    split_rows,
+)
 from legato._platform.single_function import SingleFunctionProgram, is_small
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows
 from legato._recurrent.reset_rules import Reset, fresh_before_batch, memory_before_batch
@@ -52,7 +58,7 @@ class LoopPlan:
     """The static arguments of a program.
 
     Attributes:
-        rows: rows of state.
+        rows: rows of state of a process, as all sizes here.
         batch: samples in a batch: ``rows``, or fewer, and then the other rows keep their state.
         last: samples in an epoch's last batch; ``batch`` if all are of one size.
         steps: batches in an epoch; ``ENDLESS`` while unknown.
@@ -199,7 +205,9 @@ class CompiledLoop:
         """
 
         def run(values, memory, inputs):
-            return self.loop(plan, empty_metrics, values, memory, inputs, validate)
+            with sharing_rows(plan.mesh):
+                results = self.loop(plan, empty_metrics, values, memory, inputs, validate)
+                return in_all_processes(*results)
 
         weights = sum(each.size for each in values.trainable)
         small = is_small(plan.batch, weights, training=bool(values.optimizer))
@@ -333,27 +341,40 @@ class CompiledLoop:
         Returns:
             The step's output, the changed values, the new memory.
         """
-        batch = data
-        if indices is not None:
-            indices = indices[:rows]
-            batch = jax.tree.map(lambda each: each[indices], data)
-            starts = None if starts is None else starts[indices]
-        before = [each[:rows] for each in memory]
-        for at in self._fresh_at:
-            before[at] = fresh_before_batch(plan.reset, before[at], starts)
-        own = len(values.non_trainable)
-        with expecting_rows(self._variables, rows), sharing_rows(plan.mesh):
-            batch, before = split_rows((batch, before))
-            given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])
-            emitted, values = self._step(given, batch)
-            self.updates.record(given, values, own)
-            after = split_rows(values.non_trainable[own:])
-        values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
-        if rows < plan.rows:
-            after = [old.at[:rows].set(new) for old, new in zip(memory, after, strict=True)]
+        with sharing_rows(plan.mesh):
+            batch = data
+            if indices is not None:
+                chosen = indices[:rows]
+                batch, starts = per_process(_samples_at, (data, starts), chosen)
+            before = per_process(partial(_first_rows, rows), memory) if rows < plan.rows else memory
+            before = list(before)
+            for at in self._fresh_at:
+                before[at] = fresh_before_batch(plan.reset, before[at], starts)
+            own = len(values.non_trainable)
+            with expecting_rows(self._variables, all_rows(rows)):
+                batch, before = split_rows((batch, before))
+                given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])
+                emitted, values = self._step(given, batch)
+                self.updates.record(given, values, own)
+                after = split_rows(values.non_trainable[own:])
+            values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
+            if rows < plan.rows:
+                after = per_process(partial(_write_first_rows, rows), (memory, after))
         if rows < plan.batch and not plan.logs:  # every batch takes a full one's room
             emitted = jax.tree.map(partial(_pad_rows, plan.batch), emitted)
         return emitted, values, after
+
+
+def _samples_at(samples, indices):
+    return jax.tree.map(lambda each: each[indices], samples)
+
+
+def _first_rows(rows: int, memory: list, _):
+    return [each[:rows] for each in memory]
+
+
+def _write_first_rows(rows: int, memories: tuple[list, list], _):
+    return [old.at[:rows].set(new) for old, new in zip(*memories, strict=True)]
 
 
 def _write_slot(slots, slot, emitted):

@@ -25,6 +25,7 @@ from legato._execution.compiled_loop import (
 )
 from legato._platform import keras_private
 from legato._platform.locks import TRACING
+from legato._platform.row_devices import own_part, process_count
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.recomputation import recomputing
 from legato._recurrent.reset_rules import Reset
@@ -87,12 +88,16 @@ class ProgramCache:
         model = self._model
         non_trainable = model.non_trainable_variables
         remembered = sum(len(each.variables) for each in self._model_state.memories)
-        return LoopValues(
+        found = LoopValues(
             model.trainable_variables,
             non_trainable[: len(non_trainable) - remembered],
             model.optimizer.variables if verb == "train" else [],
             [] if verb == "predict" else model.metrics_variables,
         )
+        if jax.process_count() > 1:
+            for part in found:
+                keras_private.keep_in_process(part, own_part)
+        return found
 
     def loop_of(self, verb: Verb) -> CompiledLoop:
         """The compiled loop of a verb; the model's ``compile`` drops it."""
@@ -206,7 +211,8 @@ class ProgramCache:
 
         def validate(values: LoopValues, memory: list, inputs: LoopInputs):
             if validation.fresh:
-                memory = self._model_state.memory_values(block.batch, fresh=True)
+                rows = block.batch * process_count(mesh)
+                memory = self._model_state.memory_values(rows, fresh=True)
             values = values._replace(optimizer=[])
             logs, changed, _ = program.loop(plan, empty_metrics, values, memory, inputs)
             return jax.tree.map(lambda each: each[0], logs), changed

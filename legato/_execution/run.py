@@ -15,7 +15,16 @@ from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues
 from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
-from legato._platform.row_devices import CALLS, mesh_of, on_each, on_first
+from legato._platform.row_devices import (
+    CALLS,
+    mesh_of,
+    on_each,
+    on_first,
+    own_devices,
+    own_part,
+    rows_on_each,
+    spans_processes,
+)
 from legato._platform.single_function import SingleFunctionProgram
 from legato._recurrent.model_state import ModelState
 from legato._recurrent.reset_rules import Reset, replays_epochs
@@ -37,6 +46,7 @@ class Run:
 
     Attributes:
         model_state, devices: as given.
+        spans_processes: whether the rows are shared with other processes, who make the same calls.
         memory: the values of the memory variables; None until the first block.
         rows: rows of the memory; 0 until then.
         first_memory: the memory that the run began with, for ``reset="epoch"``; else empty.
@@ -53,7 +63,9 @@ class Run:
         devices: int | None = None,
     ):
         self.model_state = model_state
-        self.devices, self._mesh = devices, mesh_of(devices)
+        self.devices, mesh = devices, mesh_of(devices)
+        self._mesh = own_devices(mesh) if verb == "predict" else mesh
+        self.spans_processes = spans_processes(self._mesh)
         self._verb: Verb = verb
         self._reset: Reset = reset
         self._memory_of = memory or model_state.memory_values
@@ -63,6 +75,7 @@ class Run:
         self.rows = 0
         self._prepared: SampleArrays | None = None
         self._data: Any = None  # of those samples
+        self._starts: Any = None
         self._values: Any = None
         self._changed: LoopValues | None = None  # values that are not written back yet
 
@@ -75,19 +88,20 @@ class Run:
         if self._prepared is block.samples:
             return
         if self.memory is None:
-            if self._mesh is not None and self._verb != "train" and block.batch % self._mesh.size:
-                self._mesh = None
+            if not self.spans_processes and self._mesh is not None and self._verb != "train":
+                self._mesh = self._mesh if block.batch % self._mesh.size == 0 else None
             self.rows = block.batch
-            self.memory = self._placed(self._memory_of(self.rows))
+            self.memory = self._placed_rows(self._memory_of(self.rows))
             if replays_epochs(self._reset):
-                self.first_memory = self.first_memory or self.memory
+                self.first_memory = self._placed_rows(self.first_memory) or self.memory
         rows = self.model_state.check_batch(block.batch, self.rows)
         programs = ProgramCache(self.model_state)
         self._loop = self._program or programs.loop_of(self._verb)
         self._variables, self._run, self._every = programs.prepare(
             self._verb, block, rows, self._reset, self._loop, self._validation, self._mesh
         )
-        self._prepared, self._data = block.samples, self._placed(block.samples.packed)
+        self._prepared = block.samples
+        self._data, self._starts = self._placed_rows((block.samples.packed, block.samples.starts))
         if self._values is None:
             self._values = self._read()
 
@@ -95,10 +109,10 @@ class Run:
         """Run steps ``begin`` to ``end`` of a block; returns what they emitted."""
         self.prepare(block)
         span = np.array((begin, end, block.first), np.int32)
-        samples = block.samples
-        inputs = LoopInputs(self._data, samples.starts, self.first_memory, block.order, span)
+        order = np.asarray(block.order) if self.spans_processes else block.order
+        inputs = LoopInputs(self._data, self._starts, self.first_memory, order, span)
         if self._validation is not None:
-            inputs = inputs._replace(due=due, validation=self._validation.inputs)
+            inputs = inputs._replace(due=due, validation=self._validation_inputs())
         emitted, changed, memory = self._call(self._values, self.memory, inputs)
         pairs = zip(changed, self._values, strict=True)
         values = LoopValues(*(new or old for new, old in pairs))
@@ -108,9 +122,8 @@ class Run:
     def call_once(self, block: Block):
         """Run all samples of a block as one batch; returns its outputs."""
         self.prepare(block)
-        samples = block.samples
         outputs, self._changed, self.memory = self._call(
-            self._values, self.memory, self._data, samples.starts
+            self._values, self.memory, self._data, self._starts
         )
         return outputs
 
@@ -120,9 +133,17 @@ class Run:
         with CALLS:
             return jax.block_until_ready(self._run(*arguments))
 
-    def _placed(self, tree):
-        """Arrays on the devices of the run."""
-        return tree if self._mesh is None else on_each(tree, self._mesh)
+    def _placed_rows(self, tree):
+        """Arrays (rows, …) of this process on its devices of the run."""
+        return own_part(tree) if self._mesh is None else rows_on_each(tree, self._mesh)
+
+    def _validation_inputs(self) -> LoopInputs:
+        assert self._validation is not None
+        inputs = self._validation.inputs
+        if not self.spans_processes:
+            return inputs
+        data, starts = self._placed_rows((inputs.data, inputs.starts))
+        return inputs._replace(data=data, starts=starts, order=np.asarray(inputs.order))
 
     def write_back(self, memory: bool = True) -> None:
         """Set the model's variables and, with ``memory``, its recurrent state to the run's values.
@@ -165,7 +186,7 @@ class Run:
             return
         self._values = self._read()
         if memory:
-            self.memory = self._placed(self.model_state.memory_values(self.rows))
+            self.memory = self._placed_rows(self.model_state.memory_values(self.rows))
 
     def finalize(self, optimizer) -> None:
         """Let the optimizer replace the weights by averages, if it keeps any."""
@@ -216,7 +237,7 @@ class Run:
     def _read(self) -> LoopValues:
         with self.model_state.lock.values:
             values = LoopValues(*map(keras_private.values_of, self._variables))
-        return self._placed(values)
+        return own_part(values) if self._mesh is None else on_each(values, self._mesh)
 
 
 class RepeatedPrediction:
@@ -280,7 +301,10 @@ class RepeatedPrediction:
 
 
 def fetch(tree):
-    """Arrays on the host; ``jax.device_get`` does the same in three times the time."""
+    """Arrays on the host; ``jax.device_get`` does the same in three times the time.
+
+    Every process has logs as a whole, and of predictions those of its rows.
+    """
     if type(tree) is dict and not any(isinstance(each, dict) for each in tree.values()):
         return {name: np.asarray(each) for name, each in tree.items()}  # logs: faster again
     return jax.tree.map(np.asarray, tree)

@@ -68,7 +68,7 @@ def _device_bytes() -> int:
     """Bytes of the default device's memory; on a CPU, of the machine's."""
     import jax
 
-    statistics = jax.devices()[0].memory_stats()
+    statistics = jax.local_devices()[0].memory_stats()
     if statistics and "bytes_limit" in statistics:
         return statistics["bytes_limit"]
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -410,6 +410,21 @@ def without_values(variables: list):
         set_values(variables, values)
 
 
+def keep_in_process(variables: list, own_part: Callable) -> None:
+    """Give each process variables of its own, which ``keras.distribution`` shares between all.
+
+    Of a shared variable Keras compares the values of all processes whenever it is set. So the
+    processes would have to set all variables in step, also those of a model that only one uses.
+
+    Args:
+        variables: the variables.
+        own_part: what of a shared value is of this process.
+    """
+    for variable in variables:
+        if variable._layout is not None:
+            variable._layout, variable._value = None, own_part(variable._value)
+
+
 def resize(variable, shape: tuple) -> None:
     """Change a variable's shape, which Keras fixes at construction: the number of rows varies."""
     variable._shape = shape

@@ -28,6 +28,9 @@ class StateVariable(keras.Variable):
 
     before_assign: Callable[[], None] | None = None
 
+    def _initialize_layout(self):
+        """Stay on one device, whatever ``keras.distribution`` is set: rows are split in runs."""
+
     def assign(self, value):
         """Set the value, unless a pure call is running that does not carry this variable."""
         if keras_private.in_stateless_scope():
