@@ -9,11 +9,14 @@ checksum covers the arrays with names, shapes and types, but not the other metad
 """
 
 import hashlib
+import io
+import json
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -43,18 +46,30 @@ def write_arrays(
     Raises:
         OutputError: the folder is missing or cannot be written.
     """
+    parts = _encoded(format_name, arrays, about)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            file.writelines(parts)
+
+    write_whole(path, write)
+
+
+def encode_arrays(format_name: str, arrays: Mapping[str, Any], **about: str) -> bytes:
+    """The content of the file that ``write_arrays`` writes."""
+    return b"".join(_encoded(format_name, arrays, about))
+
+
+def _encoded(
+    format_name: str, arrays: Mapping[str, Any], about: Mapping[str, str]
+) -> list[bytes | memoryview]:
     from safetensors.numpy import save
 
     metadata = {"format": f"{format_name}.2", **about, "sha256": "0" * _DIGITS[_CHECKSUM]}
     content = memoryview(_with_mark_first(save(dict(arrays), metadata=metadata)))
     field = _find_field(bytes(content[: 8 + int.from_bytes(content[:8], "little")]), _CHECKSUM)
     digest = hashlib.sha256(content).hexdigest().encode()
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            file.writelines([content[: field.start], digest, content[field.stop :]])
-
-    write_whole(path, write)
+    return [content[: field.start], digest, content[field.stop :]]
 
 
 def read_arrays(
@@ -80,35 +95,82 @@ def read_arrays(
     """
     from safetensors import safe_open
 
-    try:
+    with _state_errors(path, what):
         check_is_regular(path, f"a {what} file", StateError)
-        with safe_open(Path(path), "numpy") as file:
+        with safe_open(Path(path), "numpy") as file, Path(path).open("rb") as raw:
             about = file.metadata() or {}
-            version = about.get("format")
-            if version not in (f"{format_name}.1", f"{format_name}.2"):
-                raise StateError(
-                    f"{path} is a safetensors file, but not a {what} that legato wrote: its format "
-                    f"is {version!r}, expected {format_name + '.2'!r}."
-                )
-            whole = version == f"{format_name}.1" or about.get("sha256") == _file_digest(path)
-            arrays = {name: file.get_tensor(name) for name in file.keys()} if whole else {}  # noqa: SIM118
-        if version == f"{format_name}.1":
-            whole = about.get("sha256") == _array_digest(arrays)
-        if not whole:
-            raise StateError(
-                f"{path} is not a whole {what} file: it was altered since it was written (its "
-                "checksum differs). Use a file as legato wrote it."
-            )
+
+            def read() -> dict[str, np.ndarray]:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+            arrays = _checked_arrays(path, format_name, what, about, raw, read)
         return decode(arrays, about)
+
+
+def decode_arrays(
+    content: bytes,
+    shown: str,
+    format_name: str,
+    what: str,
+    decode: Callable[[dict[str, np.ndarray], dict[str, str]], _Content],
+) -> _Content:
+    """As ``read_arrays``, from the content of a file, which messages call ``shown``."""
+    from safetensors.numpy import load
+
+    with _state_errors(shown, what):
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        about = header.get("__metadata__", {})
+        arrays = _checked_arrays(
+            shown, format_name, what, about, io.BytesIO(content), lambda: load(content)
+        )
+        return decode(arrays, about)
+
+
+@contextmanager
+def _state_errors(shown: Any, what: str) -> Iterator[None]:
+    """Turn what goes wrong with a file into a ``StateError``."""
+    try:
+        yield
     except StateError:
         raise
     except FileNotFoundError as error:
-        raise StateError(f"There is no {what} file {path}.") from error
+        raise StateError(f"There is no {what} file {shown}.") from error
     except Exception as error:  # there are many ways of not fitting together
         raise StateError(
-            f"{path} is not a whole {what} file ({shown_reason(error)}). It was cut short, "
+            f"{shown} is not a whole {what} file ({shown_reason(error)}). It was cut short, "
             "altered, or written by something else: use a file as legato wrote it."
         ) from error
+
+
+def _checked_arrays(
+    shown: Any,
+    format_name: str,
+    what: str,
+    about: Mapping[str, str],
+    raw: BinaryIO,
+    read: Callable[[], dict[str, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """The arrays that ``read`` gives, if format and checksum are as they must be.
+
+    Raises:
+        StateError: they are not.
+    """
+    version = about.get("format")
+    if version not in (f"{format_name}.1", f"{format_name}.2"):
+        raise StateError(
+            f"{shown} is a safetensors file, but not a {what} that legato wrote: its format "
+            f"is {version!r}, expected {format_name + '.2'!r}."
+        )
+    whole = version == f"{format_name}.1" or about.get("sha256") == _file_digest(raw)
+    arrays = read() if whole else {}
+    if version == f"{format_name}.1":
+        whole = about.get("sha256") == _array_digest(arrays)
+    if not whole:
+        raise StateError(
+            f"{shown} is not a whole {what} file: it was altered since it was written (its "
+            "checksum differs). Use a file as legato wrote it."
+        )
+    return arrays
 
 
 def mark_file(path: str | os.PathLike, text: str) -> None:
@@ -168,17 +230,16 @@ def _find_field(header: bytes | bytearray, key: bytes) -> slice:
     return slice(at, at + _DIGITS[key])
 
 
-def _file_digest(path: str | os.PathLike) -> str:
+def _file_digest(file: BinaryIO) -> str:
     """The checksum of a file's bytes, with zeros in the place of checksum and mark."""
-    with Path(path).open("rb") as file:
-        length = file.read(8)
-        header = bytearray(file.read(int.from_bytes(length, "little")))
-        for key, digits in _DIGITS.items():
-            if key in header:
-                header[_find_field(header, key)] = b"0" * digits
-        digest = hashlib.sha256(length + header)
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
+    length = file.read(8)
+    header = bytearray(file.read(int.from_bytes(length, "little")))
+    for key, digits in _DIGITS.items():
+        if key in header:
+            header[_find_field(header, key)] = b"0" * digits
+    digest = hashlib.sha256(length + header)
+    while block := file.read(_BLOCK_BYTES):
+        digest.update(block)
     return digest.hexdigest()
 
 

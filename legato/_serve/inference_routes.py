@@ -190,18 +190,18 @@ class _InferenceRoutes:
         self._service.check_size(1, max(map(_rows, arrays.values()), default=0))
         xs, is_bare = await in_thread_if(is_long, _read_samples, version, arrays)
         state, row, before = parameters.get("state"), None, 0
-        blank = version.compiled.files.blank
+        files = version.compiled.files
         if state:
             if not isinstance(state, str):
                 raise InputError("The parameter state is no text: send it as the server gave it.")
-            row, before = decode_state(from_text(state), blank, version.weights)
+            row, before = decode_state(from_text(state), files, other_weights=False)
         rows, vectors = await self._service.stateless(version, xs, is_bare, row)
         if state is None:
             return vectors, is_bare, {}
         if len(rows) != 1:
             raise InputError(f"A state was asked for {len(rows)} rows; it is of one sequence.")
         steps = before + (1 if is_bare else vectors.shape[1])
-        after = encode_state(rows[0].tobytes(), steps, version.weights, blank.dtype)
+        after = encode_state(files, rows[0].tobytes(), steps)
         return vectors, is_bare, {"parameters": {"state": to_text(after), "steps": steps}}
 
 

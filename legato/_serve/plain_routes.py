@@ -149,16 +149,14 @@ class _PlainRoutes:
         self._check_rows([body])
         version = model.newest
         xs, steps, by_column = await in_thread_if(is_long, _read_steps, version, body)
-        row, before = None, 0
+        row, before, files = None, 0, version.compiled.files
         if body.state is not None:
-            blank = version.compiled.files.blank
-            row, before = decode_state(from_text(body.state), blank, version.weights)
+            row, before = decode_state(from_text(body.state), files, other_weights=False)
         given = [x[None] for x in xs]
         rows, vectors = await self._service.stateless(version, given, steps is None, row)
         count = before + (1 if steps is None else steps)
         reply = Reply(vectors[0], count, version)
-        dtype = version.compiled.files.blank.dtype
-        state = to_text(encode_state(rows[0].tobytes(), count, version.weights, dtype))
+        state = to_text(encode_state(files, rows[0].tobytes(), count))
 
         def encoded() -> bytes:
             return encode_json({"steps": count, **_answer(reply, by_column), "state": state})
@@ -244,8 +242,7 @@ class _PlainRoutes:
     async def state(self, request: Request) -> Response:
         model, key = self._stream(request)
         record, version = await self._service.do(model, lambda: model.record(key))
-        dtype = version.compiled.files.blank.dtype
-        content = encode_state(record.row, record.steps, record.weights, dtype)
+        content = encode_state(version.compiled.files, record.row, record.steps)
         if _BINARY in request.headers.get("accept", ""):
             return Response(content, media_type=_BINARY)
         about = {"stream": stream_name(key), "steps": record.steps}
@@ -258,8 +255,8 @@ class _PlainRoutes:
         else:
             content = from_text((await read_body(request, StateBody))[0].state)
         newest = model.newest
-        weights = None if model.limits.other_weights else newest.weights
-        row, steps = decode_state(content, newest.compiled.files.blank, weights)
+        files = newest.compiled.files
+        row, steps = decode_state(content, files, model.limits.other_weights)
         await self._service.do(model, lambda: model.put(key, newest, row, steps))
         return _json({"stream": stream_name(key), "steps": steps})
 

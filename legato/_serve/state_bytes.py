@@ -1,69 +1,52 @@
-"""A stream's state as bytes that a client may keep: safetensors, with the model's fingerprint."""
+"""A stream's state as bytes that a client may keep: the content of a file of ``Stream.save``."""
 
 import base64
 import binascii
-from typing import Any
 
 import numpy as np
 
 from legato._errors import StateError
+from legato._streams.store import StreamRecords
+from legato._streams.stream_files import StreamFile
 
-_FORMAT = "legato.state.1"
+MOST_STEPS = 2**62  # that a stream may have been fed: more can be counted from there on
 
 
-def encode_state(row: bytes, steps: int, weights: str, dtype: Any) -> bytes:
-    """A state as safetensors.
+def encode_state(files: StreamFile, row: bytes, steps: int) -> bytes:
+    """A state as the content of a file.
 
     Args:
+        files: of the streams of the model.
         row: bytes of the carried state.
         steps: how many the stream was fed.
-        weights: fingerprint of the weights that made it.
-        dtype: of the state's numbers.
     """
-    from safetensors.numpy import save
-
-    arrays = {
-        "state": np.frombuffer(row, dtype),
-        "steps": np.array([steps], np.int64),
-        "weights": np.frombuffer(bytes.fromhex(weights), np.uint8),
-    }
-    return save(arrays, metadata={"format": _FORMAT})
+    rows = np.frombuffer(row, files.blank.dtype)[None]
+    return files.encode(StreamRecords([""], rows, np.array([steps])))
 
 
-def decode_state(content: bytes, blank: np.ndarray, weights: str | None) -> tuple[bytes, int]:
-    """The row and the number of steps of a state that ``encode_state`` wrote.
+def decode_state(content: bytes, files: StreamFile, other_weights: bool) -> tuple[bytes, int]:
+    """The row and the number of steps of a state that ``encode_state`` or ``Stream.save`` wrote.
 
     Args:
         content: as it came.
-        blank: the state of a stream that was fed nothing.
-        weights: fingerprint that it must have; None: any.
+        files: of the streams of the model.
+        other_weights: whether the state of other weights is taken, if it fits.
 
     Raises:
         StateError: it is none, or another model's.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        arrays = load(content)
-        row, steps, theirs = arrays["state"], arrays["steps"], arrays["weights"].tobytes().hex()
-        if steps.shape != (1,) or steps.dtype != np.int64 or steps[0] < 0:
-            raise ValueError
-    except (SafetensorError, KeyError, ValueError, TypeError):
+    records = files.decode(content, "The state", other_weights=True)
+    weights = files.fingerprint()
+    if records.weights != weights and not other_weights:
         raise StateError(
-            "This is no state of a stream, or a damaged one: send what the server gave, as it was."
-        ) from None
-    if weights is not None and theirs != weights:
-        raise StateError(
-            f"This state was made by other weights, {theirs[:12]}, than the model's, "
+            f"This state was made by other weights, {records.weights[:12]}, than the model's, "
             f"{weights[:12]}: it means nothing to them."
         )
-    if row.shape != blank.shape or row.dtype != blank.dtype:
-        raise StateError(
-            f"This state has {row.size} numbers of type {row.dtype}, and the model's streams carry "
-            f"{blank.size} of type {blank.dtype}: it is another model's."
-        )
-    return row.tobytes(), int(steps[0])
+    if len(records.names) != 1:
+        raise StateError(f"The state is of {len(records.names)} streams; that of one was expected.")
+    if records.steps[0] > MOST_STEPS:
+        raise StateError(f"The state says that it was fed {records.steps[0]:,} steps, too many.")
+    return records.rows[0, : len(files.blank)].tobytes(), int(records.steps[0])
 
 
 def to_text(content: bytes) -> str:

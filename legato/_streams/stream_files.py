@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary, ref
@@ -19,7 +20,15 @@ import numpy as np
 
 from legato._errors import OutputError, StateError
 from legato._platform import keras_private
-from legato._platform.array_files import NO_MARK, mark_file, mark_of, read_arrays, write_arrays
+from legato._platform.array_files import (
+    NO_MARK,
+    decode_arrays,
+    encode_arrays,
+    mark_file,
+    mark_of,
+    read_arrays,
+    write_arrays,
+)
 from legato._streams.step import ModelStep
 from legato._streams.store import StreamRecords, checked_name
 
@@ -74,13 +83,23 @@ class StreamFile:
         Raises:
             OutputError: the folder is missing or cannot be written.
         """
+        arrays, about = self._content(records)
+        write_arrays(path, FORMAT, arrays, **about)
+
+    def encode(self, records: StreamRecords) -> bytes:
+        """The content of the file that ``write`` writes."""
+        arrays, about = self._content(records)
+        return encode_arrays(FORMAT, arrays, **about)
+
+    def _content(self, records: StreamRecords) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """Arrays and metadata of a file."""
         arrays = {
             "names": np.frombuffer(json.dumps(records.names).encode(), np.uint8),
             "rows": np.ascontiguousarray(records.rows),
             "steps": np.asarray(records.steps, np.int64),
         }
-        carried, weights = json.dumps(self._model_step.carried), self.fingerprint()
-        write_arrays(path, FORMAT, arrays, carried=carried, weights=weights, mark=NO_MARK)
+        carried = json.dumps(self._model_step.carried)
+        return arrays, {"carried": carried, "weights": self.fingerprint(), "mark": NO_MARK}
 
     def mark(self, path: str | os.PathLike, log: str) -> None:
         """Mark a file as one that a log follows.
@@ -118,36 +137,49 @@ class StreamFile:
             StateError: no such file, a damaged one, one that a log follows, or streams that are not
                 this model's.
         """
-        own, weights = self._model_step.carried, self.fingerprint()
-
-        def decode(arrays: dict[str, np.ndarray], about: dict[str, str]) -> StreamRecords:
-            came, theirs = json.loads(about["carried"]), about["weights"]
-            if came != own:
-                raise StateError(
-                    f"{path} holds streams that carry {_listed(came)}, and streams of this model "
-                    f"carry {_listed(own)}: it is another model's, or one's with another window."
-                )
-            if theirs != weights and not other_weights:
-                raise StateError(
-                    f"{path} was written with other weights: theirs are {theirs[:_DIGITS_SHOWN]}, "
-                    f"this model's {weights[:_DIGITS_SHOWN]}. What a stream carries means "
-                    "something only to the weights that made it: load the model it was written "
-                    "with, or take it all the same with other_weights=True."
-                )
-            log = mark_of(about)
-            if log and not without_log:
-                raise StateError(
-                    f"{path} was copied, or is in use: later changes of its streams are in the log "
-                    "of its pool, not in it. Open it with its log, by model.streams(file=...), or "
-                    "take the streams as they were before these changes, by "
-                    "model.streams().load(path, without_log=True)."
-                )
-            names = arrays["names"].tobytes() if "names" in arrays else about["names"]
-            records = StreamRecords(json.loads(names), arrays["rows"], arrays["steps"], theirs, log)
-            self._check(records)
-            return records
-
+        decode = partial(self._records, path, other_weights, without_log)
         return read_arrays(path, FORMAT, "stream", decode)
+
+    def decode(self, content: bytes, shown: str, other_weights: bool = False) -> StreamRecords:
+        """As ``read``, from the content of a file, which messages call ``shown``."""
+        decode = partial(self._records, shown, other_weights, False)
+        return decode_arrays(content, shown, FORMAT, "stream", decode)
+
+    def _records(
+        self,
+        shown: Any,
+        other_weights: bool,
+        without_log: bool,
+        arrays: dict[str, np.ndarray],
+        about: dict[str, str],
+    ) -> StreamRecords:
+        """Records of the arrays and the metadata of a file; see ``read``."""
+        own, weights = self._model_step.carried, self.fingerprint()
+        came, theirs = json.loads(about["carried"]), about["weights"]
+        if came != own:
+            raise StateError(
+                f"{shown} holds streams that carry {_listed(came)}, and streams of this model "
+                f"carry {_listed(own)}: it is another model's, or one's with another window."
+            )
+        if theirs != weights and not other_weights:
+            raise StateError(
+                f"{shown} was written with other weights: theirs are {theirs[:_DIGITS_SHOWN]}, "
+                f"this model's {weights[:_DIGITS_SHOWN]}. What a stream carries means "
+                "something only to the weights that made it: load the model it was written "
+                "with, or take it all the same with other_weights=True."
+            )
+        log = mark_of(about)
+        if log and not without_log:
+            raise StateError(
+                f"{shown} was copied, or is in use: later changes of its streams are in the log "
+                "of its pool, not in it. Open it with its log, by model.streams(file=...), or "
+                "take the streams as they were before these changes, by "
+                "model.streams().load(path, without_log=True)."
+            )
+        names = arrays["names"].tobytes() if "names" in arrays else about["names"]
+        records = StreamRecords(json.loads(names), arrays["rows"], arrays["steps"], theirs, log)
+        self._check(records)
+        return records
 
     def _check(self, records: StreamRecords) -> None:
         """Check records that were read: each name once, and a state and a count for each.

@@ -179,6 +179,32 @@ def test_saved_loaded_and_forked_by_name(remote, rng, tmp_path):
     np.testing.assert_array_equal(remote.stream("by name").feed(x[7:]), expected)
 
 
+def test_a_file_of_a_stream_opens_on_a_server_and_in_memory(remote, network, rng, tmp_path):
+    """To the bit, either way, and again."""
+    (x,) = series(rng)
+    stream = network.stream().warm(x[:7])
+    stream.save(tmp_path / "local")
+    there = remote.stream().load(tmp_path / "local")
+    there.save(tmp_path / "remote")
+    back = network.stream().load(tmp_path / "remote")
+    assert (there.steps, back.steps) == (7, 7)
+    for path, (mine, theirs) in stream.state.items():
+        for one, other in zip((mine, theirs), back.state[path], strict=True):
+            np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(back.feed(x[7:]), stream.feed(x[7:]))
+    again = remote.stream().load(tmp_path / "remote")
+    np.testing.assert_array_equal(again.feed(x[7:]), there.feed(x[7:]))
+    pool = network.streams()
+    for name in "ab":
+        pool.feed({name: x[0]})
+    pool.save(tmp_path / "pool")
+    (tmp_path / "cut").write_bytes((tmp_path / "local").read_bytes()[:-1])
+    for path, words in (("pool", "2 streams"), ("cut", "not a whole stream file")):
+        with pytest.raises(StateError, match=words):
+            again.load(tmp_path / path)
+    assert again.steps == STEPS
+
+
 # Models of other forms.
 
 
