@@ -2,13 +2,13 @@
 
 Each error is divided by the usual change of its sequence at its origin, so that sequences and times
 of different variability share them (Lei, G'Sell, Rinaldo, Tibshirani and Wasserman, JASA 113, 2018,
-section 5.2). An interval of a step ahead comes from the errors of that step alone.
+section 5.2).
 
 Errors from neighbouring origins are about the same steps and nearly equal, so that a backtest of
 many origins may hold two or three independent errors, and quantiles of all of them are far too
-narrow. Where fewer than ``MANY`` are independent, the interval is Student's: symmetric, of the mean
-absolute error as a measure of the standard deviation, with as many degrees of freedom as errors are
-independent. Of ``MANY`` and more, the ends are quantiles of the errors (split conformal intervals,
+narrow. Where fewer than ``MANY`` are independent, the interval of a step ahead is Student's, from a
+standard deviation that the errors of all steps ahead tell together (``pool_deviations``). Of
+``MANY`` and more, the ends are quantiles of the errors of that step (split conformal intervals,
 ``residual_quantiles``), whatever their distribution.
 
 Of what was never negative, no end lies below 0 (``find_floors``): what happens there is no less
@@ -35,6 +35,7 @@ LEAST_QUANTILE = 0.005  # the lower end of the widest
 MIN_ERRORS = 3  # of one step ahead, for its mean absolute error
 MANY = 100  # independent errors, whose quantiles are known
 DEVIATIONS = float(np.sqrt(np.pi / 2))  # standard deviations in a mean absolute error, if normal
+GROWTH, GROWTH_SPREAD = 0.5, 0.3  # powers of the steps ahead: of a random walk, and of others
 
 
 def check_quantiles(quantiles: Any) -> tuple[float, ...]:
@@ -93,11 +94,12 @@ class Intervals:
         leads = int((known.sum(0) >= MIN_ERRORS).sum())
         ends = np.zeros((len(STORED), 2, leads, targets))
         free = independent_errors(errors[:, :leads], sequence, spacing)
+        students = _student_ends(*pool_deviations(_mean_absolute(errors[:, :leads]), free))
         for lead in range(leads):
             own = errors[known[:, lead], lead]
             conformal, _ = residual_quantiles(own[:, None], STORED)
             ends[:, :, lead] = np.where(
-                free[lead] >= MANY, conformal[:, :, 0], _student_ends(own, free[lead])
+                free[lead] >= MANY, conformal[:, :, 0], students[:, :, lead]
             )
         return cls(ends, known.sum(0), STORED, _correlation_of_next(errors[:, :leads]))
 
@@ -276,6 +278,50 @@ def independent_errors(
     return np.maximum(count / np.sqrt(estimated * of_walk), 1.0)
 
 
+def pool_deviations(absolute: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The standard deviation of the errors of each step ahead, and its degrees of freedom.
+
+    The last of 12 steps ahead may have one independent error, but the eleven steps before it tell
+    much about its size: deviations grow with the steps ahead k about as k^p does. A line through
+    their logarithms over log k is fitted by weighted least squares, where the deviation of n
+    independent errors counts 2 n (the variance of its logarithm is 1 / (2 n)). The errors of all
+    steps ahead are about the same time steps: together they count as the geometric mean of the most
+    errors that a step has and of the mean over steps. The power p has a normal prior, ``GROWTH`` ±
+    ``GROWTH_SPREAD``, which decides where errors are very few.
+
+    A value of the line with variance v is worth 1 / (2 v) errors. The answer is the mean of its
+    square and the squared deviation of the step itself, weighted by what they are worth (as
+    variances are moderated: Smyth, Statistical Applications in Genetics and Molecular Biology 3,
+    2004). They share errors, so its degrees of freedom are not the sum, but the larger of the two.
+
+    Args:
+        absolute: (steps ahead, targets), the mean absolute errors.
+        free: (steps ahead, targets), the number of independent errors.
+
+    Returns:
+        Deviations and degrees of freedom, (steps ahead, targets) each; a deviation is 0 where no
+        step has an error above 0.
+    """
+    own = DEVIATIONS * absolute
+    found, degrees = own.copy(), np.array(free, float)
+    line = np.stack([np.ones(len(own)), np.log(np.arange(1, len(own) + 1))], axis=1)
+    for target in range(own.shape[1]):
+        there, count = own[:, target] > 0, free[:, target]
+        if not there.any():
+            continue
+        logarithms = np.log(np.where(there, own[:, target], 1.0))
+        together = np.sqrt(count.max() * count.mean())
+        counts = 2 * together * there * count / count[there].sum()
+        precision = line.T @ (counts[:, None] * line)
+        precision[1, 1] += 1 / GROWTH_SPREAD**2
+        pull = line.T @ (counts * logarithms) + [0.0, GROWTH / GROWTH_SPREAD**2]
+        fitted = np.exp(line @ np.linalg.solve(precision, pull))
+        worth = 1 / (2 * (line * np.linalg.solve(precision, line.T).T).sum(1))
+        power = (worth * fitted**2 + count * own[:, target] ** 2) / (worth + count)
+        found[:, target], degrees[:, target] = np.sqrt(power), np.maximum(worth, count)
+    return found, degrees
+
+
 def _correlation_of_next(errors: np.ndarray) -> np.ndarray:
     """The correlation of the errors (origins, steps ahead, targets) of each step and the next."""
     one, other = errors[:, :-1], errors[:, 1:]
@@ -285,12 +331,18 @@ def _correlation_of_next(errors: np.ndarray) -> np.ndarray:
     return (one * other).sum(0) / np.where(power > 0, power, 1.0)
 
 
-def _student_ends(errors: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Student's ends (levels, 2, targets) of errors (errors, targets) with degrees of freedom."""
+def _mean_absolute(errors: np.ndarray) -> np.ndarray:
+    """The mean absolute errors of each step ahead, (steps ahead, targets), of those known."""
+    known = ~np.isnan(errors)
+    return np.abs(np.where(known, errors, 0.0)).sum(0) / np.maximum(known.sum(0), 1)
+
+
+def _student_ends(deviations: np.ndarray, degrees: np.ndarray) -> np.ndarray:
+    """Student's ends (levels, 2, steps ahead, targets) of (steps ahead, targets) each."""
     from scipy.special import stdtrit  # not while the package is imported
 
     upper = (1 + np.array(STORED)) / 2
-    half = stdtrit(free, upper[:, None]) * DEVIATIONS * np.abs(errors).mean(0)
+    half = stdtrit(degrees, upper[:, None, None]) * deviations
     return np.stack([-half, half], axis=1)
 
 

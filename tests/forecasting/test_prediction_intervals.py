@@ -11,6 +11,7 @@ from legato._forecasting.prediction_intervals import (
     STORED,
     Intervals,
     independent_errors,
+    pool_deviations,
 )
 
 
@@ -193,9 +194,53 @@ def test_an_interval_is_wider_where_few_separate_errors_are_known(rng):
     errors = np.stack([walk[lead + 1 : 45 + lead] - walk[:44] for lead in range(12)], 1)[..., None]
     together, apart = Intervals.of(errors), Intervals.of(errors, np.arange(44))
     ratio = together.ends[:, 1] / apart.ends[:, 1]
-    np.testing.assert_allclose(ratio[:, 0], 1.0)
+    np.testing.assert_allclose(ratio[:, 0], 1.0, rtol=0.02)
     assert (ratio[:, 11] > 1.02).all()
-    assert (ratio[STORED.index(0.95), 11] > 1.2).all()
+    assert (ratio[STORED.index(0.95), 11] > 1.1).all()
+
+
+def test_late_steps_with_one_independent_error_have_intervals_of_the_errors_of_all_steps():
+    """A year ahead from 36 months: 14 steps are held out, and 3 origins know the last error.
+
+    Student's t with one degree of freedom would make 95 % intervals 6.5 times as wide as known
+    deviations do.
+    """
+    rng, wide, inside = np.random.default_rng(4), [], []
+    for _ in range(300):
+        noise = rng.normal(size=14)  # the error of each step, forecast from whatever origin
+        errors = np.full((14, 12, 1), np.nan)
+        for origin in range(14):
+            errors[origin, : 14 - origin, 0] = noise[origin : origin + 12]
+        high = Intervals.of(errors).ends[STORED.index(0.95), 1, :, 0]
+        wide.append(high)
+        inside.append(np.abs(rng.normal(size=(50, 12))) < high)
+    assert (np.median(wide, axis=0) < 2.5 * 1.96).all()
+    assert (np.mean(inside, axis=(0, 1)) > 0.93).all()
+
+
+def test_pooled_deviations_are_those_of_a_regression_with_a_prior():
+    """Against the posterior of a linear model, by rows of data and of the prior."""
+    absolute = np.array([[1.0], [1.8], [1.1], [2.5]])
+    free = np.array([[9.0], [5.0], [3.0], [1.0]])
+    deviations, degrees = pool_deviations(absolute, free)
+    own = np.sqrt(np.pi / 2) * absolute[:, 0]
+    counts = free[:, 0] * np.sqrt(9 * 4.5) / 18
+    rows = np.column_stack([np.ones(4), np.log([1, 2, 3, 4])])
+    weighted = np.vstack([rows * np.sqrt(2 * counts)[:, None], [0, 1 / 0.3]])
+    wanted = np.append(np.log(own) * np.sqrt(2 * counts), 0.5 / 0.3)
+    line = rows @ np.linalg.lstsq(weighted, wanted)[0]
+    worth = 0.5 / np.diag(rows @ np.linalg.inv(weighted.T @ weighted) @ rows.T)
+    power = (worth * np.exp(2 * line) + free[:, 0] * own**2) / (worth + free[:, 0])
+    np.testing.assert_allclose(deviations[:, 0], np.sqrt(power))
+    np.testing.assert_allclose(degrees[:, 0], np.maximum(worth, free[:, 0]))
+
+
+def test_a_step_without_errors_takes_its_deviation_from_the_others_and_none_from_none():
+    absolute = np.array([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+    deviations, degrees = pool_deviations(absolute, np.full((3, 2), 4.0))
+    assert 0 < deviations[1, 0] < deviations[0, 0]
+    assert deviations[:, 1].tolist() == [0.0, 0.0, 0.0]
+    assert (degrees >= 4).all()
 
 
 def test_steps_with_fewer_errors_than_three_are_widened_from_the_widest(rng):
