@@ -50,7 +50,7 @@ class SingleFunctionProgram:
 
     def __init__(self, run: Callable):
         self.is_one_function = False
-        self._run = run
+        self._run: Any = jax.jit(run, inline=True)  # whose trace is kept, for both ways to compile
         self._compiled: Callable | None = None
 
     def __call__(self, *arguments):
@@ -60,10 +60,10 @@ class SingleFunctionProgram:
 
     def _compile(self, *arguments):
         """Choose the way to compile by the operations; returns the first call's results."""
-        marked = self._marked()
         if all(each.size for each in jax.tree.leaves(arguments)):
-            operations = _operations(marked.trace(*arguments).jaxpr.jaxpr)
+            operations = _operations(self._run.trace(*arguments).jaxpr.jaxpr)
             if operations <= _SUPPORTED_OPERATIONS:
+                marked = self._marked()
                 try:
                     results, _ = marked(*arguments)
                 except jax.errors.JaxRuntimeError:  # XLA cannot compile it to one function

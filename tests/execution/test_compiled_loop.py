@@ -94,10 +94,23 @@ def test_a_program_with_other_operations_is_not_marked():
     chosen = run_of(model)
     assert isinstance(chosen, SingleFunctionProgram)
     assert "sort" not in _SUPPORTED_OPERATIONS
+    assert not chosen.is_one_function
     assert chosen._compiled is not None
-    assert chosen._compiled.__qualname__.endswith("_run.<locals>.run") or hasattr(
-        chosen._compiled, "lower"
-    )
+
+
+@pytest.mark.parametrize(("operation", "is_supported"), [("sort", False), ("tanh", True)])
+def test_a_program_is_traced_once_however_it_is_compiled(operation, is_supported):
+    traced, values = [], np.float32([3, 1, 2])
+
+    def run(x):
+        traced.append(x.shape)
+        return getattr(jax.numpy, operation)(x)
+
+    program = SingleFunctionProgram(run)
+    for _ in range(2):
+        np.testing.assert_allclose(program(values), getattr(np, operation)(values), rtol=1e-5)
+    assert program.is_one_function is is_supported
+    assert traced == [(3,)]
 
 
 def test_operations_are_found_at_any_depth():
