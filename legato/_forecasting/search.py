@@ -4,22 +4,25 @@ The options as they were given come first, so that what a search finds is never 
 which is that of a validation part before the test part. Other settings are drawn by a
 tree-structured Parzen estimator (Bergstra, Bardenet, Bengio and Kégl, "Algorithms for
 hyper-parameter optimization", NIPS 2011). Each draw has a seed of its own, so that a study that was
-interrupted goes on as if it had not been. Optuna is an extra: ``legato[search]``.
+interrupted goes on as if it had not been; and it knows the scores of the rounds before its own, so
+that those of a round can be tried side by side, and what is found depends on no executor. Optuna is
+an extra: ``legato[search]``.
 """
 
 import contextlib
 import json
 import time as clock
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from legato._errors import InputError, MissingError, OutputError
 from legato._forecasting.backtest import fingerprint_training
 from legato._forecasting.train_config import TEST, TrainConfig
+from legato._platform.executors import check_executor, run_tasks
 from legato._platform.wording import describe_settings
 from legato._series.sequences import Sequences
 
@@ -29,10 +32,24 @@ if TYPE_CHECKING:
     from legato._forecasting.train import Plan
 
 LEAST_STEPS, MOST_STEPS = 4, 96  # of windows and chunks that are tried
-STARTUP = 5  # settings that are drawn at random, before the estimator learns from scores
+ROUND = 5  # settings that are tried side by side; the first round is drawn at random
 NAMES = ("framing", "steps", "cell", "units", "layers", "dropout", "learning_rate", "epochs")
 OF_ENSEMBLES = ("cell", "units", "layers", "learning_rate")  # others are of a single network
 Options = dict[str, Any]
+
+
+class Attempt(NamedTuple):
+    """What came of trying some options.
+
+    Attributes:
+        score: None if they could not be trained.
+        error: why.
+        seconds: that it took.
+    """
+
+    score: float | None
+    error: str | None
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -84,13 +101,17 @@ class Search:
     path: Path | None = None
 
     def run(
-        self, score: Callable[[Options], float], report: Callable[[str], None]
+        self,
+        score: Callable[[Options], float],
+        report: Callable[[str], None],
+        executor: Any = None,
     ) -> tuple[Options, dict[str, Any]]:
         """Try settings, and choose the one of the least score.
 
         Args:
-            score: trains and scores with some options.
+            score: trains and scores with some options; picklable, if there is an executor.
             report: takes a line on each setting that was tried.
+            executor: tries the settings of a round side by side; None: one after another, here.
 
         Returns:
             The best options, and the record: all that were tried, with their scores and seconds.
@@ -103,9 +124,17 @@ class Search:
         with _quiet(optuna):
             study = self._open(optuna)
             while (done := len(_trials_of(study))) < self.count:
-                self._try_one(study, done, score)
-                trial = _trials_of(study)[-1]
-                report(self._describe(study, trial, done))
+                begin = done // ROUND * ROUND
+                known = _trials_of(study)[:begin]
+                numbers = range(done, min(begin + ROUND, self.count))
+                drawn = [self._draw(known, number) for number in numbers]
+                options = [trial.user_attrs["options"] for _, trial in drawn]
+                attempts = _attempts(score, options, executor)
+                for number, (drawing, trial), attempt in zip(numbers, drawn, attempts, strict=True):
+                    if not number and attempt.error is not None:
+                        raise InputError(attempt.error)
+                    study.add_trial(_tell(drawing, trial, attempt))
+                    report(self._describe(study, _trials_of(study)[-1], number))
             trials = _trials_of(study)
             best = study.best_trial
         record = {
@@ -150,39 +179,25 @@ class Search:
             )
         return study
 
-    def _try_one(self, study: "optuna.Study", done: int, score: Callable[[Options], float]) -> None:
-        """Try the next setting, and tell the study; the first are the options as given."""
+    def _draw(self, known: list[Any], number: int) -> tuple[Any, Any]:
+        """Draw a setting; the first are the options as given.
+
+        Args:
+            known: trials whose scores the draw knows.
+            number: of the setting.
+
+        Returns:
+            A study of its own, since the one that is kept has whole trials only; and its trial.
+        """
         optuna = import_optuna()
-        begun = clock.perf_counter()
-        if not done:
-            value = score({})
-            seconds = round(clock.perf_counter() - begun, 3)
-            study.add_trial(
-                optuna.trial.create_trial(
-                    value=value, user_attrs={"options": {}, "seconds": seconds}
-                )
-            )
-            return
         sampler = optuna.samplers.TPESampler(
-            n_startup_trials=STARTUP, seed=(self.seed + done) % 2**32
+            n_startup_trials=ROUND, seed=(self.seed + number) % 2**32
         )
-        drawing = optuna.create_study(sampler=sampler)  # the one that is kept has whole trials only
-        drawing.add_trials(_trials_of(study))
+        drawing = optuna.create_study(sampler=sampler)
+        drawing.add_trials(known)
         trial = drawing.ask()
-        options = self.space.draw(trial)
-        trial.set_user_attr("options", options)
-        value, error = None, None
-        try:
-            value = score(options)
-        except InputError as refused:  # such as a training that diverged
-            error = str(refused)
-        trial.set_user_attr("seconds", round(clock.perf_counter() - begun, 3))
-        if error is not None or not np.isfinite(value or 0.0):
-            trial.set_user_attr("error", error or "its score is not a number")
-            told = drawing.tell(trial, state=optuna.trial.TrialState.FAIL)
-        else:
-            told = drawing.tell(trial, value)
-        study.add_trial(told)
+        trial.set_user_attr("options", self.space.draw(trial) if number else {})
+        return drawing, trial
 
     def _describe(self, study: "optuna.Study", trial: Any, done: int) -> str:
         found = "failed" if trial.value is None else f"{self.metric} {trial.value:.4g}"
@@ -191,10 +206,74 @@ class Search:
         return f"setting {done + 1} of {self.count}: {settings}: {found}, {best}"
 
 
+def _tell(drawing: "optuna.Study", trial: "optuna.Trial", attempt: Attempt) -> Any:
+    """Tell the study of a draw what came of it; returns the whole trial."""
+    optuna = import_optuna()
+    trial.set_user_attr("seconds", attempt.seconds)
+    if attempt.error is None:
+        return drawing.tell(trial, attempt.score)
+    trial.set_user_attr("error", attempt.error)
+    return drawing.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+
+def _attempts(
+    score: Callable[[Options], float], settings: Sequence[Options], executor: Any
+) -> Iterator[Attempt]:
+    """Try settings; returns what comes of them in their order, each as soon as it is known."""
+    if executor is None:
+        yield from (try_options(score, options) for options in settings)
+        return
+    found: dict[int, Attempt] = {}
+    tasks = [(score, options) for options in settings]
+    for at, attempt in run_tasks(executor, try_options, tasks, "the data"):
+        found[at] = attempt
+        while (number := len(tasks) - len(settings)) in found:
+            yield found.pop(number)
+            settings = settings[1:]
+
+
+def try_options(score: Callable[[Options], float], options: Options) -> Attempt:
+    """Train and score with some options, in whatever process this is called."""
+    begun = clock.perf_counter()
+    value, error = None, None
+    try:
+        value = score(options)
+        error = None if np.isfinite(value) else "its score is not a number"
+    except InputError as refused:  # such as a training that diverged
+        error = str(refused)
+    seconds = round(clock.perf_counter() - begun, 3)
+    return Attempt(value if error is None else None, error, seconds)
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Trains with some options on a part of the data, and scores on the rest.
+
+    Attributes:
+        training: the part that may be learnt from, whose end is scored.
+        reading: options of reading.
+        config: the other options.
+        make_plan: makes a plan of these.
+    """
+
+    training: Sequences
+    reading: dict[str, Any]
+    config: TrainConfig
+    make_plan: Callable[[Sequences, dict[str, Any], TrainConfig], "Plan"]
+
+    def __call__(self, options: Options) -> float:
+        planned = self.make_plan(self.training, self.reading, replace(self.config, **options))
+        _, model, _ = planned.train_scored()
+        test = planned._parts.test(planned._sequences)
+        assert test is not None  # there is a validation part
+        return model.backtest(*test, planned.season).scores().loss
+
+
 def find_best_options(
     plan: "Plan",
     make_plan: Callable[[Sequences, dict[str, Any], TrainConfig], "Plan"],
     report: Callable[[str], None],
+    executor: Any = None,
 ) -> tuple[TrainConfig, dict[str, Any]]:
     """Search as a plan's options ask, on a part of its training data.
 
@@ -202,10 +281,13 @@ def find_best_options(
         plan: the plan.
         make_plan: makes a plan of sequences, options of reading and options.
         report: takes a line on each setting that was tried.
+        executor: tries settings; None: this process does.
 
     Returns:
         The options to train with, and the record of the search.
     """
+    if executor is not None:
+        check_executor(executor)
     config = plan._asked or plan.config
     horizon = plan.task.horizon if plan.task.kind == "forecast" else None
     test = TEST if config.test is None else config.test  # the same for all settings
@@ -213,14 +295,6 @@ def find_best_options(
     plan = make_plan(plan._sequences, plan._reading, single)
     training = plan._parts.training(plan._sequences)
     held_out = replace(single, test=config.validation, verbose=0)
-
-    def score(options: Options) -> float:
-        planned = make_plan(training, plan._reading, replace(held_out, **options))
-        _, model, _ = planned.train_scored()
-        test = planned._parts.test(planned._sequences)
-        assert test is not None  # there is a validation part
-        return model.backtest(*test, planned.season).scores().loss
-
     fixed = {*config.given, *(["framing"] if config.stateful or config.bidirectional else [])}
     names = OF_ENSEMBLES if config.framing == "ensemble" else NAMES
     names = tuple(each for each in names if each not in fixed)
@@ -234,7 +308,8 @@ def find_best_options(
         json.dumps([seen, others]),
         None if config.study is None else Path(config.study),
     )
-    best, record = search.run(score, report)
+    score = Scoring(training, plan._reading, held_out, make_plan)
+    best, record = search.run(score, report, executor)
     return replace(single, **best), record
 
 

@@ -116,12 +116,15 @@ class Plan:
         is_scored = self.data["test_steps"] > 0 or self._parts.by == CROSS_VALIDATION
         return self.config.refit and is_scored
 
-    def search(self, report: Callable[[str], None] | None = None) -> "Plan":
+    def search(self, report: Callable[[str], None] | None = None, executor: Any = None) -> "Plan":
         """Try as many settings as ``search`` says, on a part of the training data.
 
         Args:
             report: takes a line on each setting that was tried; default: prints it, unless
                 ``verbose`` is 0.
+            executor: tries settings in other processes or on other machines, five at a time:
+                anything with the interface of ``concurrent.futures``, such as a
+                ``ProcessPoolExecutor`` whose processes are spawned. What is found is the same.
 
         Returns:
             The plan of the best setting. The test part had no say in it.
@@ -131,7 +134,7 @@ class Plan:
             MissingError: Optuna is not installed.
         """
         plan_again = partial(_plan_sequences, covariates=self.covariates)
-        best, record = find_best_options(self, plan_again, report or self._print)
+        best, record = find_best_options(self, plan_again, report or self._print, executor)
         return replace(plan_again(self._sequences, self._reading, best), _search_record=record)
 
     def train(self, scoring: AbstractContextManager | None = None) -> Trained:

@@ -92,6 +92,18 @@ def test_threads_of_an_executor_train_the_same_replicates(alone):
         assert_same(replicate(threads), alone)
 
 
+def test_processes_search_the_same_settings(pool):
+    wave = {"load": np.sin(np.arange(60) / 3)}
+    options = {"units": 2, "epochs": 1, "layers": 1, "horizon": 2, "test": 10, "verbose": 0}
+    planned = legato.plan(wave, **options, framing="window", steps=6, search=3)
+    found = [planned.search(executor=each) for each in (pool, None)]
+    assert found[0].config == found[1].config
+    trials = [each._search_record["trials"] for each in found]
+    for mine, theirs in zip(*trials, strict=True):
+        assert mine["options"] == theirs["options"]
+        np.testing.assert_allclose(mine["score"], theirs["score"], rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_seeds_of_a_killed_process_are_trained_here(alone):
     """As ``concurrent.futures`` has it, the death of one process breaks the pool."""

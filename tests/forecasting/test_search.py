@@ -1,6 +1,8 @@
 """A search over options: what is tried, what is kept, and that it goes on where it was stopped."""
 
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,20 @@ def fake_score(options: Options) -> float:
     if not options:
         return 2.0
     return abs(np.log(options["units"] / 30)) + 10 * options["learning_rate"] + options["dropout"]
+
+
+def slow_at_first(score):
+    """A score that takes longer for some options, the first ones of a round among them."""
+
+    def scored(options: Options) -> float:
+        time.sleep(0.02 * (options.get("layers") != 1))
+        return score(options)
+
+    return scored
+
+
+def refuse_all(options: Options) -> float:
+    raise InputError("The loss is no longer a number.")
 
 
 def ignore(line: str) -> None:
@@ -89,6 +105,15 @@ def test_a_search_that_was_interrupted_goes_on_as_if_it_had_not_been(
     assert search.run(lambda options: 1 / 0, ignore)[0] == best  # nor is anything now
     more = replace(search, count=10).run(fake_score, ignore)[1]
     assert without_seconds(more)["trials"][:9] == uninterrupted[1]["trials"]
+
+
+def test_a_search_on_an_executor_finds_the_same(uninterrupted):
+    with ThreadPoolExecutor(3) as pool:  # in which settings are done in another order
+        best, record = SEARCH.run(slow_at_first(fake_score), ignore, pool)
+    assert (best, without_seconds(record)) == uninterrupted
+    assert SEARCH.run(slow_at_first(fake_score), ignore)[0] == best
+    with ThreadPoolExecutor(3) as pool, pytest.raises(InputError, match="no longer a number"):
+        SEARCH.run(refuse_all, ignore, pool)
 
 
 def test_settings_that_cannot_be_trained_are_recorded_and_others_are_tried():
