@@ -27,6 +27,7 @@ from legato._forecasting.linear_forecasters import (
     typical_change_of,
 )
 from legato._forecasting.network import Networks, Shape, padding_value
+from legato._forecasting.paired_differences import origin_blocks
 from legato._forecasting.stacking import Stacking, stack
 from legato._forecasting.task import Task
 from legato._forecasting.train_config import TrainConfig
@@ -155,6 +156,7 @@ class EnsembleTrainer:
             networks, history = self._fit_networks(task, before, effects)
             by_network = self._predict_by_networks(networks, windows, known, effects)
         stackings, limits = [], _limits_of_targets(task, before)
+        stretches = int(origin_blocks(sequence, t, horizon).max()) + 1
         least = _least_of_targets(task, sequences)  # not before: both fits have the same members
         for target, series in enumerate(_series_of_targets(task, before)):
             members = self._members(series, series_known, effects[target], least[target])
@@ -167,7 +169,7 @@ class EnsembleTrainer:
             predicted = np.clip(np.stack(predicted), low, high)
             scale = np.array([typical_change_of(each) for each in series])
             names = tuple(each.name for each in members)
-            found = stack(names, predicted, truth[..., target], scale[sequence])
+            found = stack(names, predicted, truth[..., target], scale[sequence], stretches)
             stackings.append(found)
         return history, stackings, int(min(counts.sum(), ORIGINS)), effects
 

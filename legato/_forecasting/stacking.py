@@ -2,14 +2,16 @@
 
 Non-negative weights that sum to 1 minimize the squared error of the weighted forecast (stacked
 regressions: Breiman, Machine Learning 24, 1996). A ridge draws them towards weights that fall with
-the square of each forecaster's own error, so that a few origins do not decide alone.
+the square of each forecaster's own error, as strongly as ``SHRINKAGE`` separate stretches of the
+backtest would. With two or three of them the weights are near those: fitted freely, they would
+balance forecasters that are too high in these stretches with others that are too low.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-SHRINKAGE = 1.0  # of the ridge, relative to the error of the best forecaster
+SHRINKAGE = 10.0  # stretches that the ridge counts as, each with the error of the best forecaster
 LEAST_WEIGHT = 0.03  # forecasters below it are left out
 SUM_TO_1 = 1e3  # weight of that condition
 
@@ -44,7 +46,11 @@ class Stacking:
 
 
 def stack(
-    names: tuple[str, ...], predicted: np.ndarray, truth: np.ndarray, scale: np.ndarray
+    names: tuple[str, ...],
+    predicted: np.ndarray,
+    truth: np.ndarray,
+    scale: np.ndarray,
+    stretches: int,
 ) -> Stacking:
     """Find the weights.
 
@@ -54,11 +60,12 @@ def stack(
         truth: (origins, horizon).
         scale: (origins,), by which errors are divided, so that sequences of unlike size count
             alike.
+        stretches: number of stretches of origins whose forecasts are about other steps.
 
     Examples:
         >>> truth = np.array([[1.0, 2.0], [3.0, 5.0]])
         >>> near, far = truth + 0.1, truth + 9.0
-        >>> found = stack(("near", "far"), np.stack([near, far]), truth, np.ones(2))
+        >>> found = stack(("near", "far"), np.stack([near, far]), truth, np.ones(2), 1)
         >>> found.weights.tolist()
         [1.0, 0.0]
     """
@@ -70,7 +77,7 @@ def stack(
     size = max(np.abs(y).mean(), 1e-12)
     prior = 1 / (errors / size + 1e-9) ** 2
     prior /= prior.sum()
-    pull = np.sqrt(SHRINKAGE * len(y)) * errors.min() / size
+    pull = np.sqrt(SHRINKAGE / stretches * len(y)) * errors.min() / size
     one = SUM_TO_1 * np.sqrt(len(y))
     rows = np.concatenate([x / size, pull * np.eye(len(names)), np.full((1, len(names)), one)])
     weights, _ = nnls(rows, np.concatenate([y / size, pull * prior, [one]]))
