@@ -25,6 +25,16 @@ class Labelled(Tabular):
         group: the column that identified the sequences, if there was one.
         layout: that of the user's frame, if the data came in one.
         times: (answers,), the time of each step, by the name of their column; or empty.
+
+    Examples:
+        >>> import legato
+        >>> steps = {"x": [0.0, 1.0] * 20, "label": ["low", "high"] * 20}
+        >>> trained = legato.train(steps, target="label", units=2, epochs=1, verbose=0)
+        >>> found = trained.classify(steps)
+        >>> found.classes, found.probabilities.shape
+        (('high', 'low'), (40, 2))
+        >>> [*found.columns()]
+        ['sequence', 'step', 'label', 'probability']
     """
 
     names: tuple[str, ...]

@@ -63,6 +63,18 @@ class Diagnostics:
         errors: facts on the errors from all origins.
         labels: some predicted labels; None for forecasts.
         notes: what is missing here, and why; a sentence each.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> found = trained.diagnose(wave)
+        >>> found.relation
+        'These are the data that the model was trained on: it learnt from all 36 steps.'
+        >>> found.learnt, found.tested
+        (array([36]), array([29]))
+        >>> found.scores == trained.scores
+        True
     """
 
     sequences: Sequences

@@ -32,6 +32,18 @@ class Forecast(Tabular):
         quantile_values: (quantiles, sequences, steps ahead, targets); None if none were asked for.
         paths: (paths, sequences, steps ahead, targets), sample paths; None if none were asked for.
         levels: the coverage of each interval, as shares.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> ahead = trained.forecast(wave)
+        >>> ahead
+        <Forecast: load; 1 step ahead of 1 sequence>
+        >>> ahead.values.shape, ahead.ends.shape
+        ((1, 1, 1), (2, 2, 1, 1, 1))
+        >>> [*ahead.columns()]
+        ['step', 'load', 'low 80 %', 'high 80 %', 'low 95 %', 'high 95 %']
     """
 
     levels: ClassVar[tuple[float, ...]] = LEVELS

@@ -64,6 +64,18 @@ class Trained(Predictor):
 
     Attributes:
         known: the record of the training: data, options, history, scores, as JSON takes it.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> trained
+        <Trained: forecast load, lstm of 2>
+        >>> trained.scores["verdict"]  # doctest: +ELLIPSIS
+        "The model's error 1 step ahead from 7 origins (MAE ...) is ...
+        >>> trained.save("wave.keras")
+        >>> legato.Trained.load("wave.keras").known == trained.known
+        True
     """
 
     known: dict[str, Any]

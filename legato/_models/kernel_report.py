@@ -36,6 +36,14 @@ class Kernels:
     Attributes:
         native: the instruction set of the native kernel, or why there is none.
         layers: the kernel of each recurrent layer of the model.
+
+    Examples:
+        >>> import legato
+        >>> model = legato.Sequential([legato.layers.Input((None, 2)),
+        ...                            legato.layers.GRU(64, name="gru")])
+        >>> found = legato.show_kernels(model)
+        >>> [(each.layer, each.kernel in ("native", "jax")) for each in found.layers]
+        [('gru', True)]
     """
 
     native: str

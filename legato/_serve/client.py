@@ -44,9 +44,10 @@ def connect(
 
     Examples:
         >>> import legato
-        >>> with legato.connect("http://127.0.0.1:8000") as model:  # doctest: +SKIP
+        >>> with legato.connect("http://127.0.0.1:8000") as model:
         ...     stream = model.stream("pump-7")
-        ...     stream.feed([0.1, 0.2, 0.3])
+        ...     stream.feed([0.1, 0.2, 0.3]).shape
+        (2,)
     """
     try:
         from legato._serve.retried_requests import RetriedRequests
@@ -68,6 +69,13 @@ class RemoteModel:
     Attributes:
         name: of the model.
         url: of the server.
+
+    Examples:
+        >>> import legato
+        >>> with legato.connect("http://127.0.0.1:8000") as model:
+        ...     stream = model.stream("pump-1")
+        ...     stream.feed([0.1, 0.2, 0.3]).shape
+        (2,)
     """
 
     def __init__(self, requests: Any, name: str | None):

@@ -27,6 +27,14 @@ class RemoteStream:
 
     Attributes:
         name: of the stream.
+
+    Examples:
+        >>> import legato
+        >>> with legato.connect("http://127.0.0.1:8000") as model:
+        ...     stream = model.stream("pump-2")
+        ...     answers = stream.feed([[0.1, 0.2, 0.3], [0.2, 0.2, 0.4]])
+        ...     answers.shape, stream.steps
+        ((2, 2), 2)
     """
 
     def __init__(self, model: "RemoteModel", name: str):
@@ -190,7 +198,16 @@ class RemoteStream:
 
 
 class RemoteStreams:
-    """The streams of a model on a server, by name; made by ``RemoteModel.streams``."""
+    """The streams of a model on a server, by name; made by ``RemoteModel.streams``.
+
+    Examples:
+        >>> import legato
+        >>> with legato.connect("http://127.0.0.1:8000") as model:
+        ...     streams = model.streams()
+        ...     answers = streams.feed({"pump-3": [0.1, 0.2, 0.3], "pump-4": [0.2, 0.2, 0.4]})
+        ...     sorted(answers), "pump-3" in streams
+        (['pump-3', 'pump-4'], True)
+    """
 
     def __init__(self, model: "RemoteModel"):
         self._model = model

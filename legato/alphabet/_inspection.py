@@ -25,6 +25,13 @@ class Look:
         patterns: the letters of each sample, in alphabetical order of the last ones.
         influence: how much the prediction of each sample depends on each sample.
         trace: states after every time step of every sample, in order, padding included.
+
+    Examples:
+        >>> from legato import alphabet
+        >>> network = alphabet.NETWORKS[0]
+        >>> seen = alphabet.look(network.build(), network)
+        >>> seen.letters[:3], seen.influence.matrix.shape, seen.held["c"].shape
+        (('A', 'B', 'C'), (25, 25), (25, 32))
     """
 
     network: Network

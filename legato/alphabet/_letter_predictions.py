@@ -32,7 +32,15 @@ def run_demonstrations(
 
 
 def answers(model, network: Network, patterns: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs (pattern, predicted letter), predicted one pattern at a time."""
+    """Pairs (pattern, predicted letter), predicted one pattern at a time.
+
+    Examples:
+        >>> from legato import alphabet
+        >>> network = alphabet.NETWORKS[4]
+        >>> model = network.build()  # untrained
+        >>> [pattern for pattern, letter in alphabet.answers(model, network, ["A", "B"])]
+        ['A', 'B']
+    """
     pairs = []
     for pattern in patterns:
         prediction = model.predict(network.encode([pattern]), verbose=0)
@@ -41,7 +49,16 @@ def answers(model, network: Network, patterns: Sequence[str]) -> list[tuple[str,
 
 
 def recite(model, network: Network, letter: str, count: int) -> list[tuple[str, str]]:
-    """Pairs (letter, predicted letter) from a fresh state; each prediction is the next input."""
+    """Pairs (letter, predicted letter) from a fresh state; each prediction is the next input.
+
+    Examples:
+        >>> from legato import alphabet
+        >>> network = alphabet.NETWORKS[4]
+        >>> model = network.build()  # untrained
+        >>> recited = alphabet.recite(model, network, "A", 3)
+        >>> recited[1][0] == recited[0][1]  # an answer is the next question
+        True
+    """
     model.reset_states()
     pairs = []
     for _ in range(count):
@@ -54,6 +71,13 @@ def next_letter_probabilities(model, network: Network) -> np.ndarray:
     """Probabilities (26, 26): row i after a pattern that ends in letter i; NaN without a pattern.
 
     The stateful network is fed the alphabet in order, so that row i is predicted after A … i.
+
+    Examples:
+        >>> from legato import alphabet
+        >>> network = alphabet.NETWORKS[4]
+        >>> model = network.build()  # untrained
+        >>> alphabet.next_letter_probabilities(model, network).shape
+        (26, 26)
     """
     table = np.full((len(LETTERS), len(LETTERS)), np.nan, "float32")
     model.reset_states()

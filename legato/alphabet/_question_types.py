@@ -22,6 +22,12 @@ class Group:
     Attributes:
         name: of the variant.
         scores: one per seed, (seeds,).
+
+    Examples:
+        >>> import numpy as np
+        >>> from legato import alphabet
+        >>> alphabet.Group("carried", np.array([1.0, 0.96])).scores
+        array([1.  , 0.96])
     """
 
     name: str
@@ -38,6 +44,13 @@ class Found:
         groups: the scores behind it, in the order they are shown.
         comparisons: of some groups.
         remarks: further results, a sentence each.
+
+    Examples:
+        >>> import numpy as np
+        >>> from legato import alphabet
+        >>> groups = (alphabet.Group("carried", np.array([1.0, 0.96])),)
+        >>> alphabet.Found("holds", "It recites all letters.", groups).remarks
+        ()
     """
 
     verdict: Verdict
@@ -58,6 +71,12 @@ class Question:
         experiment: answers it; called with an ``Experiment``, which says how extensive it may be.
         what: name of the scores.
         unit: of the scores as they are shown: ``"%"`` for shares of 1, or a word.
+
+    Examples:
+        >>> from legato import alphabet
+        >>> (cold,) = alphabet.find_questions(["cold"])
+        >>> cold.claimed
+        'To answer K properly the state must first be warmed with A…J.'
     """
 
     name: str
@@ -77,6 +96,19 @@ class Answer:
         found: the result.
         quick: whether fewer seeds and settings were used.
         seconds: wall time.
+
+    Examples:
+        >>> import numpy as np
+        >>> from legato import alphabet
+        >>> def guess(experiment):
+        ...     scores = np.random.default_rng(7).random(20)
+        ...     verdict = "holds" if scores.mean() > 0.4 else "does not hold"
+        ...     groups = (alphabet.Group("guesses", scores),)
+        ...     return alphabet.Found(verdict, "Guesses average 0.5.", groups)
+        >>> question = alphabet.Question("guess", "Are guesses right?", "Half of them.", guess)
+        >>> (answer,) = alphabet.answer([question])
+        >>> answer.question.name, answer.quick
+        ('guess', False)
     """
 
     question: Question

@@ -53,6 +53,19 @@ def answer(
         questions: some of ``QUESTIONS``.
         quick: use fewer seeds and settings; the answers say how many.
         tell: called with a description of each step.
+
+    Examples:
+        >>> import numpy as np
+        >>> from legato import alphabet
+        >>> def guess(experiment):
+        ...     scores = np.random.default_rng(7).random(20)
+        ...     verdict = "holds" if scores.mean() > 0.4 else "does not hold"
+        ...     groups = (alphabet.Group("guesses", scores),)
+        ...     return alphabet.Found(verdict, "Guesses average 0.5.", groups)
+        >>> question = alphabet.Question("guess", "Are guesses right?", "Half of them.", guess)
+        >>> (answer,) = alphabet.answer([question])
+        >>> answer.found.verdict
+        'holds'
     """
     for question in questions:
         began = time.perf_counter()

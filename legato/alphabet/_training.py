@@ -29,6 +29,14 @@ class Outcome:
             predicted letter).
         probabilities: (26, 26): for a pattern ending in each letter, the probability of each next
             one; NaN where the network has no such pattern.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from legato import alphabet
+        >>> network = replace(alphabet.NETWORKS[3], epochs=2)  # of 5,000
+        >>> model, outcome = alphabet.train(network)
+        >>> len(outcome.history["loss"]), outcome.probabilities.shape
+        (2, (26, 26))
     """
 
     network: Network
@@ -52,6 +60,14 @@ def train(network: Network, seed: int = 7, verbose=0) -> tuple["legato.Sequentia
 
     Returns:
         The trained model, its state reset, and its outcome.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from legato import alphabet
+        >>> network = replace(alphabet.NETWORKS[3], epochs=2)  # of 5,000
+        >>> model, outcome = alphabet.train(network)
+        >>> outcome.network.name, outcome.seed, [*outcome.answers]
+        ('batch', 7, ['every pattern', 'twenty letters at random'])
     """
     samples = network.samples(seed)
     plant(seed)
@@ -116,6 +132,13 @@ def plant(seed: int) -> None:
     """Seed everything that is random in a run: Python's and NumPy's global generators.
 
     ``keras.utils.set_random_seed`` does that too, but imports TensorFlow if it is installed.
+
+    Examples:
+        >>> import random
+        >>> from legato import alphabet
+        >>> alphabet.plant(7)
+        >>> random.randrange(100)
+        41
     """
     random.seed(seed)
     np.random.seed(seed)
@@ -136,6 +159,13 @@ def train_all(
         verbose: as in ``train``.
         on_outcome: called with each outcome and its model, once they are ready.
         on_begin: called before a network is trained.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from legato import alphabet
+        >>> network = replace(alphabet.NETWORKS[3], epochs=2)  # of 5,000
+        >>> [outcome.seed for outcome in alphabet.train_all([network], seeds=[7])]
+        [7]
     """
     outcomes = []
     for network in networks:

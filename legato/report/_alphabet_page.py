@@ -56,6 +56,14 @@ def write_page(
 
     Raises:
         legato.OutputError: the folder cannot be written.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from legato import alphabet, report
+        >>> network = replace(alphabet.NETWORKS[3], epochs=2)  # of 5,000
+        >>> model, outcome = alphabet.train(network)
+        >>> [path.name for path in report.write_page(".", [outcome])]
+        ['learning.png', 'answers.png', 'alphabet.html']
     """
     folder, panels = Path(folder), _panels(outcomes, looks, answers)
     text = _page(panels, outcomes, looks, answers, about or {})

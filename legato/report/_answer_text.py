@@ -24,6 +24,20 @@ def print_answer(answer: Answer, brief: bool = False, console: Console | None = 
         answer: from ``alphabet.answer``.
         brief: print only the verdict and the sentence.
         console: default: standard output.
+
+    Examples:
+        >>> import numpy as np
+        >>> from legato import alphabet, report
+        >>> def guess(experiment):
+        ...     scores = np.random.default_rng(7).random(20)
+        ...     verdict = "holds" if scores.mean() > 0.4 else "does not hold"
+        ...     groups = (alphabet.Group("guesses", scores),)
+        ...     return alphabet.Found(verdict, "Guesses average 0.5.", groups)
+        >>> question = alphabet.Question("guess", "Are guesses right?", "Half of them.", guess)
+        >>> (answer,) = alphabet.answer([question])
+        >>> report.print_answer(answer, brief=True)
+        guess · the claim holds
+          Guesses average 0.5.
     """
     console, question, found = console or make_console(), answer.question, answer.found
     claim = "" if found.verdict == "undecided" else "the claim "
@@ -69,7 +83,22 @@ def display_scale(unit: str) -> int:
 
 
 def answer_facts(answer: Answer) -> dict[str, Any]:
-    """An answer with its question as JSON values."""
+    """An answer with its question as JSON values.
+
+    Examples:
+        >>> import numpy as np
+        >>> from legato import alphabet, report
+        >>> def guess(experiment):
+        ...     scores = np.random.default_rng(7).random(20)
+        ...     verdict = "holds" if scores.mean() > 0.4 else "does not hold"
+        ...     groups = (alphabet.Group("guesses", scores),)
+        ...     return alphabet.Found(verdict, "Guesses average 0.5.", groups)
+        >>> question = alphabet.Question("guess", "Are guesses right?", "Half of them.", guess)
+        >>> (answer,) = alphabet.answer([question])
+        >>> facts = report.answer_facts(answer)
+        >>> facts["verdict"], len(facts["scores"]["guesses"])
+        ('holds', 20)
+    """
     question, found = answer.question, answer.found
     return {
         "question": question.name,

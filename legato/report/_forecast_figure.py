@@ -22,6 +22,14 @@ def forecast_figure(forecast: Forecast) -> Figure:
 
     There is a panel for each sequence and target, up to 12. No display is needed; ``save_figure``
     writes the figure.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> figure = legato.report.forecast_figure(trained.forecast(wave))
+        >>> legato.report.save_figure(figure, "wave.png").name
+        'wave.png'
     """
     panels = list(product(range(len(forecast)), range(len(forecast.targets))))
     shown = panels[:MAX_PANELS]

@@ -45,7 +45,21 @@ def model_facts(model: Model) -> dict[str, Any]:
 
 
 def print_model(model: Model, note: str = "", console: Console | None = None) -> None:
-    """Print a model's shapes, layers and states, and a note."""
+    """Print a model's shapes, layers and states, and a note.
+
+    Examples:
+        >>> import legato
+        >>> gru = legato.layers.GRU(2, stateful=True)
+        >>> model = legato.Sequential([legato.layers.Input((None, 1)), gru], name="small")
+        >>> legato.report.print_model(model)
+        model   small, 30 parameters
+        input   (any, any, 1)
+        output  (any, 2)
+        states  gru 2 numbers a row
+        <BLANKLINE>
+        layer  kind  gives     parameters
+        gru    GRU   (any, 2)          30
+    """
     console, facts = console or make_console(), model_facts(model)
     lines = [("model", f"{facts['name']}, {facts['parameters']:,} parameters")]
     lines += [("note", note)] if note else []

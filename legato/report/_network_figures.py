@@ -30,6 +30,14 @@ def figure(outcomes: Sequence[Outcome]) -> Figure:
     """Plot each network in a row: its learning curves, and its predictions after every letter.
 
     No display is needed; ``figure(...).savefig(path)`` writes it.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from legato import alphabet, report
+        >>> network = replace(alphabet.NETWORKS[3], epochs=2)  # of 5,000
+        >>> model, outcome = alphabet.train(network)
+        >>> report.save_figure(report.figure([outcome]), "batch.png").name
+        'batch.png'
     """
     rows = [(learning_panel(runs), predictions_panel(runs)) for runs in group_by_network(outcomes)]
     return draw_sheet([panel for row in rows for panel in row], columns=2)

@@ -16,7 +16,17 @@ def group_by_network(outcomes: Sequence[Outcome]) -> list[list[Outcome]]:
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
-    """A table with a row per network: published accuracy, accuracy here, steps per second, time."""
+    """A table with a row per network: published accuracy, accuracy here, steps per second, time.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from legato import alphabet, report
+        >>> network = replace(alphabet.NETWORKS[3], epochs=2)  # of 5,000
+        >>> model, outcome = alphabet.train(network)
+        >>> table = report.table([outcome])
+        >>> [column.header for column in table.columns], table.row_count
+        (['network', 'published', 'here', 'steps/s', 'seconds'], 1)
+    """
     several = max((len(each) for each in group_by_network(outcomes)), default=1) > 1
     rich_table = Table(
         title="Accuracy on the training set",
@@ -57,7 +67,21 @@ def format_percent(share: float) -> str:
 
 
 def print_answers(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print the predictions of each network's first run, with the right letter after wrong ones."""
+    """Print the predictions of each network's first run, with the right letter after wrong ones.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from rich.console import Console
+        >>> from legato import alphabet, report
+        >>> network = replace(alphabet.NETWORKS[3], epochs=2)  # of 5,000
+        >>> model, outcome = alphabet.train(network)
+        >>> report.print_answers([outcome], Console())  # doctest: +ELLIPSIS
+        <BLANKLINE>
+        4 batch · the whole data set in one batch · seed 7
+          published: also right for 20 letters picked at random
+          every pattern:
+            A → ...
+    """
     for runs in group_by_network(outcomes):
         run = runs[0]
         console.print()

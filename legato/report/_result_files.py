@@ -19,6 +19,14 @@ def write(outcomes: Sequence[Outcome], folder: str | os.PathLike) -> list[Path]:
 
     Raises:
         legato.OutputError: the folder cannot be written.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from legato import alphabet, report
+        >>> network = replace(alphabet.NETWORKS[3], epochs=2)  # of 5,000
+        >>> model, outcome = alphabet.train(network)
+        >>> [path.name for path in report.write([outcome], ".")]
+        ['alphabet.json', 'alphabet.png']
     """
     folder = Path(folder)
     text = json.dumps(outcomes_as_json(outcomes), indent=1, ensure_ascii=False)

@@ -65,6 +65,13 @@ def write_trained_page(
     Raises:
         legato.InputError: the data do not fit the model.
         legato.OutputError: the file is there and is no such page, or cannot be written.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> legato.report.write_trained_page(trained, wave, "wave.html").name
+        'wave.html'
     """
     path = Path(path)
     check_replaceable(path)

@@ -24,7 +24,16 @@ SHOWN_SETTINGS = 30  # of a search
 
 
 def facts(trained: Trained) -> dict[str, Any]:
-    """All facts about a trained model as JSON values."""
+    """All facts about a trained model as JSON values.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> facts = legato.report.facts(trained)
+        >>> facts["task"]["horizon"], facts["training"]["epochs"]
+        (1, 1)
+    """
     return {
         "task": trained.task.as_numbers(),
         "input": ["rows", "time steps", len(trained.task.inputs)],
@@ -35,7 +44,18 @@ def facts(trained: Trained) -> dict[str, Any]:
 
 
 def print_summary(trained: Trained, console: Console | None = None) -> None:
-    """Print a model's task, training data and scores in a few lines."""
+    """Print a model's task, training data and scores in a few lines.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> legato.report.print_summary(trained)  # doctest: +ELLIPSIS
+        data      the dictionary: 1 sequence of 36 steps, 36 in all
+        task      forecast load, 1 step ahead
+        takes     load
+        ...
+    """
     console = console or make_console()
     print_fields(summary_lines(trained), console)
     if "search" in trained.known["training"]:
@@ -103,7 +123,18 @@ def plan_facts(plan: Plan) -> dict[str, Any]:
 
 
 def print_plan(plan: Plan, console: Console | None = None) -> None:
-    """Print a plan of training: the lines of a summary that are known, and the lanes."""
+    """Print a plan of training: the lines of a summary that are known, and the lanes.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> legato.report.print_plan(legato.plan(wave, units=2, epochs=1))  # doctest: +ELLIPSIS
+        data      the dictionary: 1 sequence of 36 steps, 36 in all
+        task      forecast load, 1 step ahead
+        takes     load
+        network   lstm of 2 units, state carried; chunks of 29 steps in 1 row, 0.0 % padding
+        ...
+    """
     console, config = console or make_console(), plan.config
     rate = f"learning rate {config.learning_rate:g}"
     if config.epochs is not None:
@@ -273,6 +304,16 @@ def print_scores(scores: dict, console: Console | None = None) -> None:
     Args:
         scores: from ``Scores.as_numbers``.
         console: default: standard output.
+
+    Examples:
+        >>> import legato
+        >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
+        >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
+        >>> legato.report.print_scores(trained.scores)  # doctest: +ELLIPSIS
+        Errors over 7 forecasts
+                           MAE   RMSE
+        model            ...
+        The model's error 1 step ahead from 7 origins (MAE ...) is ...
     """
     console = console or make_console()
     what, columns = score_table(scores)
