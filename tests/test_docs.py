@@ -90,6 +90,23 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, 
         run(following, dict(namespace))
 
 
+@pytest.mark.parametrize(
+    ("page", "package"), [("from-darts.md", "darts"), ("from-pytorch.md", "torch")]
+)
+def test_the_code_of_another_library_runs_where_it_is_installed(
+    page, package, tmp_path, monkeypatch
+):
+    pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "examples" / "passengers.csv", tmp_path)
+    (code,) = (
+        fence["text"]
+        for fence in FENCE.finditer((DOCS / page).read_text("utf-8"))
+        if fence["kind"] == "py"
+    )
+    exec(compile(code, page, "exec"), {"__name__": "__main__"})
+
+
 def test_every_page_continues_one_that_is_run():
     continued = {continues(page) for page in PAGES} - {None}
     assert continued
