@@ -17,7 +17,8 @@ from legato._series.sequences import Column
 
 NEEDED = {"read", "season", "label_counts", "seen"}  # keys of what is known of a training
 _READING = {"group", "time", "columns", "categorical", "missing"}
-_LATER_READING = {"dates", "zone", "fill", "every", "every_by"}  # absent from older files
+_LATER_TEXTS = {"dates", "zone", "fill", "every", "every_by"}  # absent from older files
+_LATER_READING = _LATER_TEXTS | {"wide"}
 
 
 def check_task(task: Task) -> None:
@@ -66,8 +67,9 @@ def check_known(known: dict[str, Any], task: Task) -> None:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
     read, counts = known["read"], known["label_counts"]
     _check("read", isinstance(read, dict) and read.keys() - _LATER_READING == _READING)
-    for name in ("group", "time", *_LATER_READING):
+    for name in ("group", "time", *_LATER_TEXTS):
         _check(name, isinstance(read.get(name), (str, type(None))))
+    _check("wide", isinstance(read.get("wide", False), bool))
     _check("columns", read["columns"] is None or _are_texts(read["columns"]))
     _check("categorical", _are_texts(read["categorical"]))
     _check("missing", isinstance(read["missing"], str))

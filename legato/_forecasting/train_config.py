@@ -156,6 +156,9 @@ class TrainConfig:
     every_by: EveryRule = _option(
         "mean", DATA, "What a step of resampled data is given of its values; of labels, the last."
     )
+    wide: bool = _option(
+        False, DATA, "Each row is a sequence: its label, then its values; names of columns or none."
+    )
     shortest: int = _option(1, DATA, "Minimum length: shorter sequences are left out.", 1)
     framing: Framing | None = _option(
         None,
@@ -272,7 +275,6 @@ class TrainConfig:
         if self.study is not None:
             object.__setattr__(self, "study", os.fspath(self.study))
         check_seed(self.seed)
-        given = {each.name: getattr(self, each.name) for each in fields(self)}
         choices = {
             "task": Kind,
             "missing": MissingPolicy,
@@ -284,7 +286,7 @@ class TrainConfig:
             "split": Split,
         }
         for each in fields(self):
-            value = given[each.name]
+            value = getattr(self, each.name)
             if value is None and each.default is None:
                 continue
             if each.name in choices:
@@ -380,7 +382,7 @@ class TrainConfig:
         """The arguments of ``legato.read``, as JSON takes them."""
         labels = [self.categorical] if isinstance(self.categorical, str) else self.categorical
         return {
-            **{name: getattr(self, name) for name in ("group", "time", "columns")},
+            **{name: getattr(self, name) for name in ("group", "time", "columns", "wide")},
             "categorical": list(labels),
             **{name: getattr(self, name) for name in _TIME_READING},
         }

@@ -82,8 +82,9 @@ def read_csv(path: DataFile, request: ColumnRequest) -> Table:
     separator, first = _find_separator(next(pieces, TextPiece(b"", 1)), path.name)
     if separator == BLANKS:
         separator, pieces, first = "\t", map(separate_by_tabs, pieces), separate_by_tabs(first)
-    header, first = split_header(first, path.name)
-    names = _parse_header(header, separator, path.name)
+    header, rest = split_header(first, path.name)
+    names = _number_steps(header, separator) if request.wide else []
+    names, first = (names, first) if names else (_parse_header(header, separator, path.name), rest)
     strings = {*request.labels, request.group}
     width, chosen = len(names), None
     if width > column_limit():
@@ -188,6 +189,15 @@ def _find_separator(piece: TextPiece, source: str) -> tuple[str, TextPiece]:
     return separator, bare
 
 
+def _number_steps(header: TextPiece, separator: str) -> list[str]:
+    """Names of the columns of a wide table whose first line holds values; none if it has names."""
+    cells = header.content.decode().rstrip("\r\n").split(separator)[1:]
+    named = {tuple(map(str, range(first, first + len(cells)))) for first in (0, 1)}
+    if not all(not cell.strip() or is_number(cell) for cell in cells) or tuple(cells) in named:
+        return []
+    return [str(at) for at in range(len(cells) + 1)]
+
+
 def _parse_header(header: TextPiece, separator: str, source: str) -> list[str]:
     """The names of the columns."""
     check_quotes(header, separator, source)
@@ -202,7 +212,8 @@ def _parse_header(header: TextPiece, separator: str, source: str) -> list[str]:
     if are_numbers or len(set(numbers)) < len(numbers):
         raise InputError(
             f"{source}, line {header.line}: the first line holds numbers ({numbers[0]} first) and "
-            "not the names of the columns. Write a line of names above it."
+            "not the names of the columns. Write a line of names above it; if each row is a "
+            "sequence, its label first, say so with wide=True."
         )
     return names
 

@@ -42,6 +42,7 @@ from legato._series.tables import (
     choose_columns,
 )
 from legato._series.text import first_lines, read_blocks
+from legato._series.ts_files import read_ts
 
 _OPEN_FILES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")  # whose names say nothing
 _NUMBER_BYTES = 8  # of a value, about
@@ -162,9 +163,9 @@ _JSON_LINES = FileFormat(read_json_lines, may_be_packed=True)
 _PARQUET = FileFormat(read_parquet)
 _NUMPY = FileFormat(read_numpy)
 _WORKBOOK = FileFormat(refusal="is a workbook: save the sheet that is meant as CSV")
-_OF_SEQUENCES = FileFormat(
-    refusal="would be in a format of sequences that is not read: load it with aeon or sktime, and "
-    "give its arrays, X.swapaxes(1, 2), to legato.Classifier; a text has a name that ends in .text"
+_WEKA = FileFormat(
+    refusal="would be of Weka, which is not read: load it with aeon or sktime, and give its "
+    "arrays, X.swapaxes(1, 2), to legato.Classifier; a text has a name that ends in .text"
 )
 _ARCHIVE = FileFormat(refusal="is an archive: unpack it, and name the file that is meant")
 TEXT = FileFormat(may_be_packed=True)
@@ -183,8 +184,8 @@ FORMATS = {
     ".xlsx": _WORKBOOK,
     ".xls": _WORKBOOK,
     ".ods": _WORKBOOK,
-    ".ts": _OF_SEQUENCES,
-    ".arff": _OF_SEQUENCES,
+    ".ts": FileFormat(read_ts, may_be_packed=True),
+    ".arff": _WEKA,
     **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
     ".text": FileFormat(may_look_like_table=True, may_be_packed=True),
 }
@@ -228,8 +229,12 @@ def _with_inner_suffix(file: PipedFile) -> PipedFile:
     return file
 
 
-def find_format(path: DataFile) -> FileFormat:
+def find_format(path: DataFile, is_table: bool = False) -> FileFormat:
     """Find the format of a file by its suffix, that of a packing left out.
+
+    Args:
+        path: the file.
+        is_table: whether a file that would be a text is read as CSV.
 
     Raises:
         InputError: it is empty, or its format is refused.
@@ -238,6 +243,8 @@ def find_format(path: DataFile) -> FileFormat:
         raise InputError(f"{path.name} is empty; a header and rows below it were expected.")
     suffix, is_packed = find_inner_suffix(path)
     found = FORMATS.get(suffix, TEXT)
+    if is_table and found is TEXT:
+        found = _CSV
     if found.refusal is not None:
         raise InputError(f"{path.name} {found.refusal}.")
     if is_packed and not found.may_be_packed:

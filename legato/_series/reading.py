@@ -34,6 +34,7 @@ from legato._series.text import read_text
 from legato._series.time_column import check_no_duplicates, describe_gaps
 from legato._series.time_options import DateOrder, EveryRule, FillPolicy
 from legato._series.time_zones import NamedZone
+from legato._series.wide_tables import lengthen
 
 if TYPE_CHECKING:
     import polars
@@ -65,15 +66,16 @@ def read(
     fill: FillPolicy | None = None,
     every: str | None = None,
     every_by: EveryRule = "mean",
+    wide: bool = False,
 ) -> Sequences:
     """Read sequences.
 
     Args:
         source: the path of a CSV or TSV file (``.csv``, ``.tsv``, ``.tab``, ``.psv``; UTF-8, with a
             header), of JSON (``.jsonl``, ``.ndjson``, ``.json``), Parquet (``.parquet``, ``.pq``)
-            or NumPy (``.npy``, ``.npz``), or of any other text, which is one sequence of
-            characters; CSV, JSON and texts also packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``). The
-            path of a pipe, or ``"-"`` for standard input, whose content says what it is. Or a frame
+            or NumPy (``.npy``, ``.npz``), of sequences as aeon and sktime write them (``.ts``), or
+            of any other text, which is one sequence of characters; but for Parquet and NumPy also
+            packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``). The path of a pipe, or ``"-"`` for standard input, whose content says what it is. Or a frame
             of Polars or pandas, columns by name, an array (time steps,), (time steps, columns) or
             (sequences, time steps, columns), or a list of arrays, a sequence each.
         group: the column with the sequence's identifier; default: all rows are one sequence.
@@ -100,6 +102,8 @@ def read(
             ``"1mo"``, named by their beginnings.
         every_by: what a step is given of its values: their ``"mean"``, ``"sum"`` or the ``"last"``
             of them; of labels always the last.
+        wide: each row of the table is a sequence: its label, then its values, without a line of
+            names or with one. Its columns are then ``"value"`` and ``"label"``.
 
     Returns:
         The sequences in order of first appearance, values float64 (of characters int32); its
@@ -128,6 +132,7 @@ def read(
         fill=fill,
         every=every,
         every_by=every_by,
+        wide=wide,
     )[0]
 
 
@@ -145,6 +150,7 @@ def read_with_future(
     fill: FillPolicy | None = None,
     every: str | None = None,
     every_by: EveryRule = "mean",
+    wide: bool = False,
     classifies: bool | None = False,
 ) -> tuple[Sequences, FutureRows | None]:
     """Read sequences, and the rows after their ends, whose targets are empty.
@@ -185,15 +191,20 @@ def read_with_future(
         None if columns is None else _list_names(columns, "columns"),
         _list_names(categorical, "categorical"),
     )
+    # What is asked for are columns of the table with a row for each step.
+    read_first = ColumnRequest(wide=True) if wide else request
     if not isinstance(source, (str, os.PathLike)):
-        return _sequences_from_table(build_table(source, request), request, options)
+        table = build_table(source, read_first)
+        table = lengthen(table) if wide else table
+        return _sequences_from_table(table, request, options)
     file = open_data(source)
     with refusing_damage(file.name, "file of data", "write it again."):
-        file_format = find_format(file)
+        file_format = find_format(file, is_table=wide)
         if file_format.read_table is None:
             _check_no_columns(request, file.name)
             return read_text(file, file_format.may_look_like_table), None
-        table = file_format.read_table(file, request)
+        table = file_format.read_table(file, read_first)
+    table = lengthen(table) if wide and table.lengths is None else table
     return _sequences_from_table(table, request, options)
 
 

@@ -40,12 +40,14 @@ class ColumnRequest:
         group, time: the columns that tell sequences apart and hold times, or None.
         values: the columns of values; None: all others.
         labels: columns that hold labels, whatever they look like.
+        wide: whether each row is a sequence, so that a first line of numbers is one, too.
     """
 
     group: str | None = None
     time: str | None = None
     values: Sequence[str] | None = None
     labels: Sequence[str] = ()
+    wide: bool = False
 
     def needs(self, name: str) -> bool:
         """Whether a column has to be read; a reader may leave others empty."""

@@ -16,7 +16,7 @@ from legato.cli._interrupts import InterruptedAfterError, exit_at_once, resent_i
 
 _ARGUMENT = re.compile(
     r"(?<![\w'\"-])(group|time|columns|categorical|missing|shortest|window|pad|limit|other_weights|"
-    r"dates|zone|fill|every|every_by)"
+    r"dates|zone|fill|every|every_by|wide)"
     r"=('[^']*'|\d+(?:\.\d+)?|n\b|True\b|)"
 )
 

@@ -138,7 +138,6 @@ NOT_READ = {
     "an empty archive": (lambda: write_zip("t.zip", {}), "t.zip holds 0 files"),
     "twice": (lambda: write_zip("t.zip", {"a.csv.gz": "a"}), "t.zip is packed twice"),
     "an array": (lambda: write_zip("t.zip", {"a.npy": "a"}), "t.zip is packed: unpack it first"),
-    "of aeon": (lambda: write_file(b"@data\n1,2:a", "t.ts"), "load it with aeon or sktime"),
     "of Weka": (lambda: write_file(b"@data\n1,2,a", "t.arff"), "load it with aeon or sktime"),
     "tar": (lambda: write_file(b"a", "t.tar.gz"), "is an archive: unpack it"),
     "zip as CSV": (lambda: write_file(Path(write_zip("t.zip", {"a": "b"})).read_bytes()),
