@@ -4,6 +4,7 @@ A string is a number if it parses as one. A column of text that is no labels by 
 numbers with units, is refused by ``label_checks``: it never silently becomes labels.
 """
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -23,6 +24,18 @@ FLOAT32 = np.finfo(np.float32)
 _FEWEST_DATES = 8  # that differ; fewer numbers may look like dates by chance
 _MOST_EXACT = 2**53  # float64 has whole numbers up to here
 BOOLEANS = {"false": 0.0, "true": 1.0}
+
+
+def list_names(names: str | Iterable[str], argument: str) -> list[str]:
+    """The names of columns as a list, each once.
+
+    Raises:
+        InputError: one is no text.
+    """
+    several = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
+    if not all(isinstance(name, str) for name in several):
+        raise InputError(f"{argument} is {names!r}; the name of a column or several was expected.")
+    return list(dict.fromkeys(several))
 
 
 def read_column(

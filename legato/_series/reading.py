@@ -14,7 +14,7 @@ import numpy as np
 from legato._errors import InputError
 from legato._platform.checks import check_choice
 from legato._platform.input_files import refusing_damage
-from legato._series.columns import check_spread, read_column
+from legato._series.columns import check_spread, list_names, read_column
 from legato._series.file_formats import find_format, open_data
 from legato._series.future_rows import FutureRows, find_future_rows
 from legato._series.gap_filling import insert_missing_rows
@@ -72,12 +72,13 @@ def read(
 
     Args:
         source: the path of a CSV or TSV file (``.csv``, ``.tsv``, ``.tab``, ``.psv``; UTF-8, with a
-            header), of JSON (``.jsonl``, ``.ndjson``, ``.json``), Parquet (``.parquet``, ``.pq``)
-            or NumPy (``.npy``, ``.npz``), of sequences as aeon and sktime write them (``.ts``), or
-            of any other text, which is one sequence of characters; but for Parquet and NumPy also
-            packed (``.gz``, ``.bz2``, ``.xz``, ``.zip``). The path of a pipe, or ``"-"`` for standard input, whose content says what it is. Or a frame
-            of Polars or pandas, columns by name, an array (time steps,), (time steps, columns) or
-            (sequences, time steps, columns), or a list of arrays, a sequence each.
+            header), of JSON (``.jsonl``, ``.ndjson``, ``.json``), Parquet (``.parquet``, ``.pq``),
+            NumPy (``.npy``, ``.npz``) or sequences of aeon and sktime (``.ts``), or of any other
+            text, which is one sequence of characters; all but Parquet and NumPy also packed
+            (``.gz``, ``.bz2``, ``.xz``, ``.zip``). The path of a pipe, or ``"-"`` for standard
+            input, whose content says what it is. Or a frame of Polars or pandas, columns by name,
+            an array (time steps,), (time steps, columns) or (sequences, time steps, columns), or a
+            list of arrays, a sequence each.
         group: the column with the sequence's identifier; default: all rows are one sequence.
         time: the column of times: numbers, dates, or text in ISO 8601 or in other common writings,
             such as 31/01/2020, Jul 1991 or 1970 Q1. Rows are sorted by it within each sequence.
@@ -188,22 +189,20 @@ def read_with_future(
     request = ColumnRequest(
         group,
         time,
-        None if columns is None else _list_names(columns, "columns"),
-        _list_names(categorical, "categorical"),
+        None if columns is None else list_names(columns, "columns"),
+        list_names(categorical, "categorical"),
     )
-    # What is asked for are columns of the table with a row for each step.
-    read_first = ColumnRequest(wide=True) if wide else request
-    if not isinstance(source, (str, os.PathLike)):
-        table = build_table(source, read_first)
-        table = lengthen(table) if wide else table
-        return _sequences_from_table(table, request, options)
-    file = open_data(source)
-    with refusing_damage(file.name, "file of data", "write it again."):
-        file_format = find_format(file, is_table=wide)
-        if file_format.read_table is None:
-            _check_no_columns(request, file.name)
-            return read_text(file, file_format.may_look_like_table), None
-        table = file_format.read_table(file, read_first)
+    every_column = ColumnRequest(wide=True) if wide else request  # of which ``lengthen`` makes two
+    if isinstance(source, (str, os.PathLike)):
+        file = open_data(source)
+        with refusing_damage(file.name, "file of data", "write it again."):
+            file_format = find_format(file, is_table=wide)
+            if file_format.read_table is None:
+                _check_no_columns(request, file.name)
+                return read_text(file, file_format.may_look_like_table), None
+            table = file_format.read_table(file, every_column)
+    else:
+        table = build_table(source, every_column)
     table = lengthen(table) if wide and table.lengths is None else table
     return _sequences_from_table(table, request, options)
 
@@ -319,18 +318,8 @@ def _without_missing(
         sequences,
         names=tuple(name for name, length in zip(names, lengths, strict=True) if length),
         notes=sequences.notes + notes + _note_emptied_sequences(names, lengths),
-        filled=sequences.filled
-        if sequences.filled is not None and sequences.filled.any()
-        else None,
+        filled=None if sequences.filled is None or not sequences.filled.any() else sequences.filled,
     )
-
-
-def _list_names(names: str | Iterable[str], argument: str) -> list[str]:
-    """The names of columns as a list, each once."""
-    several = [names] if isinstance(names, str) or not isinstance(names, Iterable) else list(names)
-    if not all(isinstance(name, str) for name in several):
-        raise InputError(f"{argument} is {names!r}; the name of a column or several was expected.")
-    return list(dict.fromkeys(several))
 
 
 def _choose_value_columns(
