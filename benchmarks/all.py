@@ -33,6 +33,7 @@ QUICK = {  # the arguments of each with --quick
     "streams": "--only step pool generate --rounds 2",
     "serve": "--only single several --rounds 1 --seconds 1",
     "callbacks": "--rounds 2",
+    "devices": "--steps 10 --rounds 2",
     "generators": "--gigabytes 0.1",
     "train_from_file": "--rows 10000 --groups 50 --rounds 2",
     "replicates": "--networks 1 --seeds 8 --rounds 2",
