@@ -86,6 +86,8 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, 
     np.random.seed(7)
     namespace = {"__name__": "__main__"}
     run(page, namespace)
+    if page.name == "your-data.md":
+        check_figures_of_passengers(namespace["trained"], namespace["ahead"])
     for following in [each for each in PAGES if continues(each) == page]:
         run(following, dict(namespace))
 
@@ -105,6 +107,26 @@ def test_the_code_of_another_library_runs_where_it_is_installed(
         if fence["kind"] == "py"
     )
     exec(compile(code, page, "exec"), {"__name__": "__main__"})
+
+
+FIGURES_OF_PASSENGERS = [
+    ("docs/your-data.md", r"^model +(\S+)"),
+    ("docs/your-data.md", r"from 18 origins \(MAE (\S+)\)"),
+    ("README.md", r"mean absolute error of the ensemble \| ([\d.]+)"),
+    ("docs/choose.md", r"The ensemble's ([\d.]+) on other pages"),
+    ("docs/your-data.md", r"^ +1  1961-01 +(\S+)"),
+    ("docs/stream-command.md", r"^144,([\d.]+)"),
+]
+
+
+def check_figures_of_passengers(trained: legato.Trained, ahead: legato.Forecast) -> None:
+    """What pages quote of the same training, up to the rounding of other processors."""
+    mae, first = trained.scores["model"]["mae"], ahead.values[0, 0, 0]
+    for page, pattern in FIGURES_OF_PASSENGERS:
+        quoted = re.findall(pattern, (ROOT / page).read_text("utf-8"), re.MULTILINE)
+        actual = first if "1961" in pattern or "144" in pattern else mae
+        assert np.allclose([float(each) for each in quoted], actual, rtol=0.02), (page, quoted)
+        assert quoted, page
 
 
 def test_every_page_continues_one_that_is_run():
