@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -20,6 +21,16 @@ from legato._errors import InputError
 from legato._serve.api_keys import NotAllowedError
 from legato._serve.large_requests import has_many, in_thread_if, is_large, read_body
 from legato._serve.request_log import note
+from legato._serve.response_bodies import (
+    IndexEntry,
+    InferAnswer,
+    ModelAbout,
+    ModelReady,
+    ServerAbout,
+    ServerLive,
+    ServerReady,
+    TensorAbout,
+)
 from legato._serve.served_version import ServedVersion
 from legato._serve.service import Service
 from legato._serve.state_bytes import decode_state, encode_state, from_text, to_text
@@ -27,10 +38,11 @@ from legato._serve.stored_streams import digest_of
 from legato._serve.stream_feeds import Feed
 from legato._serve.tensors import (
     InferRequest,
+    encode_json,
     read_request,
     read_tensors,
     type_name,
-    write_response,
+    write_tensors,
 )
 
 _HEAD_LENGTH = "Inference-Header-Content-Length"
@@ -86,24 +98,24 @@ class _InferenceRoutes:
         return self._service.version(path["model"], path.get("version"))
 
     async def server(self, _: Request) -> Response:
-        return _json({"name": "legato", "version": __version__, "extensions": _EXTENSIONS})
+        return _json(ServerAbout("legato", __version__, _EXTENSIONS))
 
     async def live(self, _: Request) -> Response:
         is_alive = self._service.is_stopping or self._service.queue.is_alive
-        return _json({"live": is_alive}, 200 if is_alive else 503)
+        return _json(ServerLive(is_alive), 200 if is_alive else 503)
 
     async def ready(self, _: Request) -> Response:
         is_ready = self._service.is_store_up and not self._service.is_stopping
-        return _json({"ready": is_ready}, 200 if is_ready else 503)
+        return _json(ServerReady(is_ready), 200 if is_ready else 503)
 
     async def model_ready(self, request: Request) -> Response:
         self._version(request)
-        return _json({"name": request.path_params["model"], "ready": True})
+        return _json(ModelReady(request.path_params["model"], True))
 
     async def index(self, _: Request) -> Response:
         models = self._service.models.values()
         found = [(each.name, str(number)) for each in models for number in list(each.versions)]
-        return _json([{"name": n, "version": v, "state": "READY"} for n, v in found])
+        return _json([IndexEntry(name, version, "READY") for name, version in found])
 
     async def load(self, request: Request) -> Response:
         if not request.scope["may_load"]:
@@ -119,22 +131,19 @@ class _InferenceRoutes:
         version = self._version(request)
         step, name = version.compiled.model_step, request.path_params["model"]
         inputs = [
-            {
-                "name": each.name,
-                "datatype": type_name(each.dtype),
-                "shape": [-1] * (1 + each.by_step) + [axis or -1 for axis in each.shape],
-            }
+            TensorAbout(
+                each.name,
+                type_name(each.dtype),
+                [-1] * (1 + each.by_step) + [axis or -1 for axis in each.shape],
+            )
             for each in step.step_inputs.inputs
         ]
         outputs = [
-            {"name": named, "datatype": type_name(each.dtype), "shape": [-1, -1, *each.shape]}
+            TensorAbout(named, type_name(each.dtype), [-1, -1, *each.shape])
             for named, each in zip(output_names(version), step.outputs, strict=True)
         ]
-        about = {
-            "name": name,
-            "versions": [str(n) for n in list(self._service.model(name).versions)],
-        }
-        return _json({**about, "platform": "legato", "inputs": inputs, "outputs": outputs})
+        versions = [str(number) for number in list(self._service.model(name).versions)]
+        return _json(ModelAbout(name, versions, "legato", inputs, outputs))
 
     async def infer(self, request: Request) -> Response:
         version, name = self._version(request), request.path_params["model"]
@@ -147,12 +156,9 @@ class _InferenceRoutes:
         if isinstance(sequence, bool) or not isinstance(sequence, (int, str)):
             raise InputError(f"sequence_id is {sequence!r}; a text or a whole number was expected.")
         note(request.scope, request=asked.id)
-        about: dict[str, Any] = {"model_name": name}
-        if asked.id:
-            about["id"] = asked.id
+        said: dict[str, Any] | UnsetType
         if sequence in (0, ""):
-            vectors, is_bare, given = await self._stateless(version, arrays, parameters, is_long)
-            about |= given
+            vectors, is_bare, said = await self._stateless(version, arrays, parameters, is_long)
         else:
             model = self._service.model(name)
             key = self._service.key(model, request.scope["owner"], str(sequence))
@@ -167,12 +173,21 @@ class _InferenceRoutes:
             assert feed.reply is not None
             version, vectors = feed.reply.version, feed.reply.vectors[None]
             is_bare = feed.steps is None
-            about["parameters"] = {"sequence_id": sequence, "steps": feed.reply.steps}
-        about["model_version"] = str(version.number)
+            said = {"sequence_id": sequence, "steps": feed.reply.steps}
 
         def written() -> tuple[bytes, int | None]:
             outputs = _outputs(version, vectors, sequence in (0, "") and not is_bare)
-            return write_response(about, outputs, asked)
+            tensors, binary = write_tensors(outputs, asked)
+            head = encode_json(
+                InferAnswer(
+                    model_name=name,
+                    model_version=str(version.number),
+                    id=asked.id or UNSET,
+                    parameters=said,
+                    outputs=tensors,
+                )
+            )
+            return b"".join([head, *binary]), len(head) if binary else None
 
         body, length = await in_thread_if(has_many(vectors.size // vectors.shape[-1]), written)
         headers = {} if length is None else {_HEAD_LENGTH: str(length)}
@@ -185,8 +200,8 @@ class _InferenceRoutes:
         arrays: dict[str, np.ndarray],
         parameters: dict[str, Any],
         is_long: bool,
-    ) -> tuple[np.ndarray, bool, dict[str, Any]]:
-        """Vectors of answers, whether they have no steps, and what the response says besides."""
+    ) -> tuple[np.ndarray, bool, dict[str, Any] | UnsetType]:
+        """Vectors of answers, whether they have no steps, and the parameters of the response."""
         self._service.check_size(1, max(map(_rows, arrays.values()), default=0))
         xs, is_bare = await in_thread_if(is_long, _read_samples, version, arrays)
         state, row, before = parameters.get("state"), None, 0
@@ -197,12 +212,12 @@ class _InferenceRoutes:
             row, before = decode_state(from_text(state), files, other_weights=False)
         rows, vectors = await self._service.stateless(version, xs, is_bare, row)
         if state is None:
-            return vectors, is_bare, {}
+            return vectors, is_bare, UNSET
         if len(rows) != 1:
             raise InputError(f"A state was asked for {len(rows)} rows; it is of one sequence.")
         steps = before + (1 if is_bare else vectors.shape[1])
         after = encode_state(files, rows[0].tobytes(), steps)
-        return vectors, is_bare, {"parameters": {"state": to_text(after), "steps": steps}}
+        return vectors, is_bare, {"state": to_text(after), "steps": steps}
 
 
 def _flag(parameters: dict[str, Any], name: str) -> bool:

@@ -20,6 +20,7 @@ from legato._serve.api_keys import ApiKeys
 from legato._serve.large_requests import in_thread_if
 from legato._serve.model_files import load_model_file
 from legato._serve.request_queue import OverloadError, RequestQueue, Work
+from legato._serve.response_bodies import LoadAnswer
 from legato._serve.serve_config import ServeConfig, open_store
 from legato._serve.served_model import SEPARATOR, NoStreamError, ServedModel, model_names
 from legato._serve.served_version import ServedVersion
@@ -168,7 +169,7 @@ class Service:
             )
         return model.versions[int(number)]
 
-    async def load(self, name: str, streams: str) -> dict[str, Any]:
+    async def load(self, name: str, streams: str) -> LoadAnswer:
         """Load a model's file anew, as another version beside the old ones.
 
         Args:
@@ -190,14 +191,15 @@ class Service:
         try:
             loaded = await asyncio.to_thread(load_model_file, model.path)
             version = await self.do(model, partial(model.add, loaded))
-            done = {"version": str(version.number), **await self._move(model, streams)}
+            moved, left, reason = await self._move(model, streams)
         except LegatoError as error:
             LOG.warning("The model %r was not loaded anew: %s", name, error)
             raise
+        done = LoadAnswer(str(version.number), moved, left, reason)
         LOG.info("The model %r was loaded anew: %s", name, done)
         return done
 
-    async def _move(self, model: ServedModel, streams: str) -> dict[str, Any]:
+    async def _move(self, model: ServedModel, streams: str) -> tuple[int, int, str]:
         """Move streams as they are to, and count them, between the batches of requests."""
         moved = left = 0
         after: str | None = ""
@@ -206,8 +208,7 @@ class Service:
             page = await self.do(model, partial(move_streams, model, streams, after))
             moved, left, after = moved + page.moved, left + page.left, page.last
             reason = reason or page.reason
-        why = {"reason": reason} if reason else {}
-        return {"streams_moved": moved, "streams_left": left, **why}
+        return moved, left, reason
 
     # Streams.
 

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from legato._errors import InputError
+from legato._serve.response_bodies import OutputTensor
 from legato._serve.row_codecs import check_no_booleans
 
 _TYPES = {
@@ -134,13 +135,12 @@ def _read_json(given: InferInput, dtype: np.dtype) -> np.ndarray:
     return made
 
 
-def write_response(
-    head: dict[str, Any], outputs: dict[str, np.ndarray], request: InferRequest
-) -> tuple[bytes, int | None]:
-    """A response: its body, and the length of its JSON part; None if it is all JSON.
+def write_tensors(
+    outputs: dict[str, np.ndarray], request: InferRequest
+) -> tuple[list[OutputTensor], list[bytes]]:
+    """The tensors of a response, and the bytes of those that follow its JSON part.
 
     Args:
-        head: of the JSON part.
         outputs: by name.
         request: says which are wanted, and which of them as bytes.
 
@@ -154,23 +154,18 @@ def write_response(
                 f"There is no output {name!r}; the model has {', '.join(map(repr, outputs))}."
             )
     all_binary = bool(request.parameters.get("binary_data_output"))
-    parts, described = [], []
+    tensors, binary = [], []
     for name, array in outputs.items():
         if wanted and name not in wanted:
             continue
-        about: dict[str, Any] = {
-            "name": name,
-            "shape": list(array.shape),
-            "datatype": type_name(array.dtype),
-        }
+        made = OutputTensor(name=name, datatype=type_name(array.dtype), shape=list(array.shape))
         if wanted.get(name, {}).get("binary_data", all_binary):
-            parts.append(np.ascontiguousarray(array).tobytes())
-            about["parameters"] = {"binary_data_size": len(parts[-1])}
+            binary.append(np.ascontiguousarray(array).tobytes())
+            made.parameters = {"binary_data_size": len(binary[-1])}
         else:
-            about["data"] = array.ravel()
-        described.append(about)
-    content = encode_json({**head, "outputs": described})
-    return b"".join([content, *parts]), len(content) if parts else None
+            made.data = array.ravel()
+        tensors.append(made)
+    return tensors, binary
 
 
 def read_request(body: bytes, head_length: str | None) -> tuple[InferRequest, memoryview]:

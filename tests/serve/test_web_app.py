@@ -415,6 +415,8 @@ def test_the_openapi_document_describes_every_route(client):
     assert document["openapi"].startswith("3.1")
     assert msgspec.json.encode(document)
     for path, operations in document["paths"].items():
+        if path.endswith("/events"):  # they have no end
+            continue
         shown = path.replace("{model}", "m").replace("{version}", "1").replace("{stream}", "s")
         for method, about in operations.items():
             response = client.request(method, shown)

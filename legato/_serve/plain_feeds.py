@@ -1,0 +1,156 @@
+"""Feeds of ``/v1``: from JSON bodies to steps of streams, and from replies to JSON."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from msgspec import UNSET
+
+from legato._errors import InputError, LegatoError
+from legato._serve.error_statuses import status_of
+from legato._serve.plain_bodies import FeedBody, NamedFeed, StatelessBody, not_numbers
+from legato._serve.response_bodies import EventData, FailedFeed, FeedAnswer
+from legato._serve.row_codecs import TrainedModelCodec, check_no_booleans, holds_type
+from legato._serve.served_version import ServedVersion
+from legato._serve.service import stream_name
+from legato._serve.stored_streams import digest_of
+from legato._serve.stream_feeds import Feed, Reply
+from legato._serve.tensors import encode_json
+
+
+def read_feed(
+    key: str, body: FeedBody, version: ServedVersion, xs: tuple | None = None
+) -> tuple[Feed, bool]:
+    """A request as a feed, and whether its steps came by names of columns.
+
+    Args:
+        key: of the stream.
+        body: of the request.
+        version: whose inputs it has.
+        xs: its steps, if they were read already.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    steps, by_column = None, False
+    if xs is None:
+        xs, steps, by_column = read_steps(version, body)
+    if body.peek and (body.end or body.id is not None):
+        raise InputError("peek leaves a stream as it is: send neither end nor id with it.")
+    request = 0 if body.id is None else digest_of(body.id)
+    flags = (body.start, body.end, body.peek, body.expected_steps)
+    feed = Feed(key, xs, steps, request, *flags, version=version)
+    feed.read = partial(_read_for, body)
+    return feed, by_column
+
+
+def read_named_feed(
+    key: str, body: NamedFeed, xs: tuple | None, version: ServedVersion
+) -> tuple[Feed, bool]:
+    try:
+        return read_feed(key, body, version, xs)
+    except LegatoError as error:
+        raise name_error(body.stream, error) from None
+
+
+def name_error(stream: str, error: LegatoError) -> LegatoError:
+    """An error that names the stream, among several, that it is about."""
+    return type(error)(f"Stream {stream!r}: {error}")
+
+
+def _read_for(body: FeedBody, version: ServedVersion) -> tuple[tuple, int | None]:
+    return read_steps(version, body)[:2]
+
+
+def read_steps(
+    version: ServedVersion, body: FeedBody | StatelessBody
+) -> tuple[tuple, int | None, bool]:
+    """An array for each input, the number of steps, None for a bare one, and whether it came by
+    names of columns."""
+    came = [name for name in ("x", "row", "rows") if getattr(body, name) is not None]
+    if len(came) != 1:
+        raise InputError(
+            f"{' and '.join(came) or 'No step'} came; exactly one of x, row and rows was expected."
+        )
+    step_inputs = version.compiled.model_step.step_inputs
+    if body.x is not None:
+        try:
+            xs, steps = step_inputs.read(body.x)
+        except LegatoError:  # in terms of Python, where the value is not even numbers
+            problem = not_numbers(body.x) if len(step_inputs.inputs) == 1 else None
+            if problem is None:
+                raise
+            raise InputError(problem) from None
+        check_no_booleans(body.x, xs)
+    elif not isinstance(version.codec, TrainedModelCodec):
+        raise InputError("The model has no names of columns: send numbers, as x.")
+    elif body.row is not None:
+        xs, steps = step_inputs.read(version.codec.encode(body.row)[0])
+    else:
+        xs, steps = step_inputs.read([version.codec.encode(row)[0] for row in body.rows or ()])
+    if steps == 0:
+        raise InputError("No step came; one or more were expected.")
+    return xs, steps, body.x is None
+
+
+def stack_steps(version: ServedVersion, bodies: Sequence[NamedFeed]) -> Any:
+    """One step of each of several streams, read at once; None where each must be read alone."""
+    if any(body.x is None or body.row is not None or body.rows is not None for body in bodies):
+        return None
+    steps = [body.x for body in bodies]
+    if holds_type(steps, bool):
+        return None
+    return version.compiled.model_step.step_inputs.stack_single_steps(steps)
+
+
+def describe_feed(feed: Feed, by_column: bool, answer: list | None = None) -> FeedAnswer:
+    reply = feed.reply
+    assert reply is not None
+    is_known = answer is not None and not by_column
+    return FeedAnswer(
+        stream=stream_name(feed.key),
+        steps=reply.steps,
+        version=str(reply.version.number),
+        again=True if reply.again else UNSET,
+        **({"y": answer} if is_known else answer_fields(reply, by_column)),
+    )
+
+
+def bare_answers(feeds: Sequence[Feed]) -> list[list] | None:
+    """The answers to bare steps as lists, converted at once; None where they differ in kind."""
+    replies = [feed.reply for feed in feeds]
+    first = replies[0].version if replies and replies[0] else None
+    vectors = [each.vectors for each in replies if each and each.version is first]
+    if len(vectors) < len(replies) or any(each.ndim > 1 for each in vectors):
+        return None
+    answers = first.compiled.model_step.answers(np.stack(vectors)) if first else None
+    return answers.tolist() if isinstance(answers, np.ndarray) else None
+
+
+def describe_failure(feed: Feed, error: Exception) -> FailedFeed:
+    """What is said of a stream that could not be fed, among others that were.
+
+    Raises:
+        Exception: the error, if it is none of legato's.
+    """
+    if not isinstance(error, LegatoError):
+        raise error
+    return FailedFeed(stream_name(feed.key), str(error), int(status_of(error)))
+
+
+def answer_fields(reply: Reply, by_column: bool) -> dict[str, Any]:
+    """The fields of ``Answers``: numbers under y, or values by names of columns."""
+    if not by_column:
+        return {"y": reply.answers}
+    decode = reply.version.codec.decode
+    if reply.vectors.ndim == 1:
+        return {"answer": decode(reply.answers)}
+    return {"answers": [decode(each) for each in reply.answers]}
+
+
+def encode_event(reply: Reply) -> bytes:
+    """A reply as a server-sent event."""
+    is_trained = isinstance(reply.version.codec, TrainedModelCodec)
+    event = EventData(steps=reply.steps, **answer_fields(reply, is_trained))
+    return b"data: " + encode_json(event) + b"\n\n"
