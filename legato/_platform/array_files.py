@@ -63,13 +63,17 @@ def encode_arrays(format_name: str, arrays: Mapping[str, Any], **about: str) -> 
 def _encoded(
     format_name: str, arrays: Mapping[str, Any], about: Mapping[str, str]
 ) -> list[bytes | memoryview]:
+    """The content of a file, in parts."""
     from safetensors.numpy import save
 
     metadata = {"format": f"{format_name}.2", **about, "sha256": "0" * _DIGITS[_CHECKSUM]}
-    content = memoryview(_with_mark_first(save(dict(arrays), metadata=metadata)))
-    field = _find_field(bytes(content[: 8 + int.from_bytes(content[:8], "little")]), _CHECKSUM)
-    digest = hashlib.sha256(content).hexdigest().encode()
-    return [content[: field.start], digest, content[field.stop :]]
+    content = memoryview(save(dict(arrays), metadata=metadata))
+    length = 8 + int.from_bytes(content[:8], "little")
+    header, data = _sorted_header(bytes(content[8:length])), content[length:]
+    digest = hashlib.sha256(header)
+    digest.update(data)
+    field = _find_field(header, _CHECKSUM)
+    return [header[: field.start], digest.hexdigest().encode(), header[field.stop :], data]
 
 
 def read_arrays(
@@ -209,15 +213,18 @@ def mark_of(about: Mapping[str, str]) -> str | None:
     return mark[:32]
 
 
-def _with_mark_first(content: bytes) -> bytes:
-    """Move the mark, if there is one, to the front of the metadata; their order is arbitrary."""
-    length = 8 + int.from_bytes(content[:8], "little")
-    header, begin = content[:length], b'{"__metadata__":{'
-    if _MARK not in header or not header.startswith(begin, 8):
-        return content
-    entry = header[header.index(_MARK) : _find_field(header, _MARK).stop] + b'"'
-    rest = header[8 + len(begin) :].replace(b"," + entry, b"", 1).replace(entry + b",", b"", 1)
-    return content[: 8 + len(begin)] + entry + b"," + rest + content[length:]
+def _sorted_header(text: bytes) -> bytes:
+    """A header with its length, and with the metadata in order: the mark first, if there is one.
+
+    As safetensors writes it, its order differs from call to call.
+    """
+    header = json.loads(text)
+    about = header.pop("__metadata__")
+    names = sorted(about, key=lambda name: (name != "mark", name))
+    ordered = {"__metadata__": {name: about[name] for name in names}, **header}
+    made = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False).encode()
+    made += b" " * (-len(made) % 8)
+    return len(made).to_bytes(8, "little") + made
 
 
 def _find_field(header: bytes | bytearray, key: bytes) -> slice:

@@ -72,6 +72,14 @@ def continue_saved(folder: Path, _) -> None:
         np.save(folder / f"{name}.npy", stream.feed(inputs(1, seed=2)[0]).astype("float32"))
 
 
+def test_a_stream_is_written_with_the_same_bytes_each_time(tmp_path):
+    stream, written = fixed().stream().warm(steps(5)), set()
+    for _ in range(8):
+        stream.save(tmp_path / "a.state")
+        written.add((tmp_path / "a.state").read_bytes())
+    assert len(written) == 1
+
+
 def test_a_stream_loaded_in_another_process_continues_to_the_bit(tmp_path):
     expected = {}
     for name in TRAVELLERS:
