@@ -1,10 +1,12 @@
 """Runs a server: loads models, opens the store, listens, and stops without losing anything."""
 
+import contextlib
 import gc
 import json
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from dataclasses import asdict
@@ -66,6 +68,32 @@ def check_config(config: ServeConfig, workers: int) -> None:
         )
 
 
+def check_port(host: str, port: int) -> None:
+    """Refuse an address that cannot be listened at, before models are loaded.
+
+    Raises:
+        OutputError: it is in use, or not of this machine.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        found = []
+    for family, kind, protocol, _, address in found:
+        with contextlib.suppress(OSError), socket.socket(family, kind, protocol) as tried:
+            if os.name == "posix":  # elsewhere it would share the port with another program
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+            return
+    raise _cannot_listen(host, port)
+
+
+def _cannot_listen(host: str, port: int) -> OutputError:
+    return OutputError(
+        f"{host}:{port} cannot be listened at: another program uses it, or it is no address of "
+        "this machine. Choose another --port."
+    )
+
+
 def run(
     config: ServeConfig,
     host: str = "127.0.0.1",
@@ -85,6 +113,7 @@ def run(
         LegatoError: a model or the store cannot be used, or the port is taken.
     """
     check_config(config, workers)
+    check_port(host, port)
     set_up_logging()
     if workers > 1:
         os.environ[_VARIABLE] = json.dumps(asdict(config))
@@ -99,10 +128,7 @@ def run(
     finally:
         finished = service.stop()
     if not server.started:
-        raise OutputError(
-            f"{host}:{port} cannot be listened at: another program uses it, or it is no address of "
-            "this machine. Choose another --port."
-        )
+        raise _cannot_listen(host, port)
     if not finished:
         raise OutputError(
             f"Requests were left when the time of --grace, {config.grace:g} s, was over."
@@ -166,7 +192,7 @@ class ServiceServer(uvicorn.Server):
     def addresses(self) -> list[str]:
         """Where it listens."""
         scheme = "https" if self.config.is_ssl else "http"
-        names = [socket.getsockname() for each in self.servers for socket in each.sockets]
+        names = [bound.getsockname() for each in self.servers for bound in each.sockets]
         pairs = [(f"[{name[0]}]" if ":" in name[0] else name[0], name[1]) for name in names]
         return [f"{scheme}://{host}:{port}" for host, port in pairs]
 

@@ -2,12 +2,16 @@
 
 import json
 import re
+import socket
 from pathlib import Path
 
 import pytest
 import typer.main
 import yaml
+from serve.serving import config_of
 
+from legato._errors import OutputError
+from legato._serve.server import run
 from legato.cli import app
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "serve"
@@ -101,6 +105,18 @@ def test_kubernetes(name, client):
     else:
         assert server["spec"]["replicas"] == 1
         assert str(Path(settings["store"]).parent) in mounts
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_port_in_use_is_one_sentence_before_models_are_loaded(workers, tmp_path, capfd):
+    config = config_of(tmp_path / "no model", "redis://127.0.0.1:1/0")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OutputError, match=f"127.0.0.1:{port} cannot be listened at"):
+            run(config, port=port, workers=workers)
+    with pytest.raises(OutputError, match="no address of this machine"):
+        run(config, host="192.0.2.1", port=port, workers=workers)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_the_board_shows_metrics_that_there_are(client):
