@@ -21,6 +21,7 @@ from ._errors import InputError as InputError
 from ._errors import LegatoError as LegatoError
 from ._errors import MissingError as MissingError
 from ._errors import OutputError as OutputError
+from ._errors import ProcessError as ProcessError
 from ._errors import StateError as StateError
 from ._errors import UnsupportedError as UnsupportedError
 from ._forecasting.classification import Labelled as Labelled
@@ -42,6 +43,7 @@ from ._models.kernel_report import show_kernels as show_kernels
 from ._models.loading import load_model as load_model
 from ._models.model import Model as Model
 from ._models.model import Sequential as Sequential
+from ._platform.processes import join_processes as join_processes
 from ._recurrent.state import State as State
 from ._series.lanes import Lanes as Lanes
 from ._series.reading import read as read

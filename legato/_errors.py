@@ -6,7 +6,8 @@
     ├── StateError        (ValueError)           a recurrent state that does not fit
     ├── UnsupportedError  (NotImplementedError)  a feature that legato does not have yet
     ├── MissingError      (ImportError)          an optional package that is not installed
-    └── OutputError       (OSError)              a file or folder that cannot be written
+    ├── OutputError       (OSError)              a file or folder that cannot be written
+    └── ProcessError      (RuntimeError)         a process that trains with this one has gone
 
 Each also is the built-in exception a Keras user would expect, so ``except ValueError`` keeps
 working. Every message says what came, what was expected and what to do.
@@ -92,3 +93,7 @@ class OutputError(LegatoError, OSError):
         ...     print(error)  # doctest: +ELLIPSIS
         nowhere.keras cannot be read (No such file or directory)...
     """
+
+
+class ProcessError(LegatoError, RuntimeError):
+    """A process that trains together with this one did not come, was lost, or failed."""

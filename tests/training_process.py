@@ -1,12 +1,16 @@
 """One of several processes that train one model together, for ``execution/test_processes.py``.
 
-``python training_process.py INDEX COUNT PORT`` trains as ``train`` does, and writes what it found
-as a line of JSON.
+``python training_process.py WHAT INDEX COUNT PORT FOLDER TIMEOUT_S`` writes what it found as lines
+of JSON.
 """
 
 import json
 import os
+import shutil
+import signal
 import sys
+import time
+from pathlib import Path
 
 import environment  # noqa: F401  to be imported before all else
 
@@ -71,12 +75,185 @@ def train(index: int = 0, count: int = 1, **options) -> dict:
     return found | {"trained again": model.fit(X, y, batch, **fit).history}
 
 
+def small(rows: int = 2) -> tuple:
+    """A compiled model, and data of six samples."""
+    keras.utils.set_random_seed(5)
+    model = legato.Sequential([layers.Input((4, 2)), layers.GRU(2), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    X = np.random.default_rng(1).normal(size=(3 * rows, 4, 2)).astype("float32")
+    return model, X, X[:, 0, :1]
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Stops training after an epoch, or after a batch of it."""
+
+    def __init__(self, epoch: int, batch: int | None = None):
+        super().__init__()
+        self.at, self.batch, self.epoch = epoch, batch, 0
+        if batch is not None:
+            self.on_train_batch_end = self.after_batch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.batch is None and epoch == self.at:
+            self.model.stop_training = True
+
+    def after_batch(self, batch, logs=None):
+        if self.epoch == self.at and batch == self.batch:
+            self.model.stop_training = True
+
+
+class Failing(keras.callbacks.Callback):
+    """Raises an error at the end of an epoch."""
+
+    def __init__(self, epoch: int, error: Exception):
+        super().__init__()
+        self.at, self.error = epoch, error
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == self.at:
+            raise self.error
+
+
+class Killed(keras.callbacks.Callback):
+    """Kills its process at the end of an epoch."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def losses(callbacks=(), shuffle=False, data: tuple | None = None, **options) -> list:
+    """The losses of a small training, by epoch; or the message of its error."""
+    model, X, y = small()
+    X, y = data or (X, y)
+    fit = {"epochs": 4, "verbose": 0, "shuffle": shuffle, "callbacks": list(callbacks), **options}
+    try:
+        return model.fit(X, y, fit.pop("batch_size", 2), **fit).history["loss"]
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+def callbacks_in_one_process(index: int) -> dict:
+    """Losses of trainings whose callbacks only one process has."""
+    seen: list[int] = []
+    batches = keras.callbacks.LambdaCallback(on_train_batch_end=lambda at, logs: seen.append(at))
+    return {
+        "stopped after an epoch": losses([StopAfter(1)] if index == 0 else []),
+        "stopped after a batch": losses([StopAfter(1, 1)] if index == 1 else []),
+        "batches": losses([batches] if index == 1 else []),
+        "seen": seen,
+        "shuffled": losses(shuffle=True),
+    }
+
+
+def disagreements(index: int, folder: str) -> dict:
+    """What is said to processes that differ."""
+    first = index == 0
+    model, X, y = small()
+    other = legato.Sequential([layers.Input((4, 2)), layers.GRU(2 + index), layers.Dense(1)])
+    other.compile("sgd", "mse")
+
+    def error_of(call) -> str:
+        try:
+            call()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return "none"
+
+    def another_seed():
+        keras.utils.set_random_seed(index)
+        mine = legato.Sequential([layers.Input((4, 2)), layers.GRU(2), layers.Dense(1)])
+        mine.compile("sgd", "mse")
+        mine.fit(X, y, 2, verbose=0)
+
+    def another_order():
+        np.random.seed(index)
+        model.fit(X, y, 2, shuffle=True, verbose=0)
+
+    def batches():
+        return ((X[at : at + 2], y[at : at + 2]) for at in range(0, 6 if first else 4, 2))
+
+    backup = keras.callbacks.BackupAndRestore(folder)
+    length = 6 if first else 4
+    return {
+        "samples": losses(data=(X[:length], y[:length])),
+        "empty": losses(data=(X[: length - 4], y[: length - 4])),
+        "nan": losses(data=(X if first else X * np.nan, y)),
+        "batch": losses(batch_size=2 if first else 3),
+        "epochs": losses(epochs=3 if first else 4),
+        "reset": losses(reset="epoch" if first else "batch"),
+        "model": error_of(lambda: other.fit(X, y, 2, verbose=0)),
+        "seed": error_of(another_seed),
+        "order": error_of(another_order),
+        "generator": error_of(lambda: model.fit(batches(), verbose=0)),
+        "backups": losses([backup] if first else []),
+        "failure": losses([Failing(1, OSError("disk is full"))] if first else []),
+        "verb": error_of(
+            lambda: model.evaluate(X, y, 2, verbose=0) if first else model.fit(X, y, 2, verbose=0)
+        ),
+        "twice": error_of(lambda: legato.join_processes("127.0.0.1:1", 2, index)),
+        "after all of it": losses(),
+    }
+
+
+def interrupted(index: int, count: int, folder: str, epochs: int = 3, **options) -> dict:
+    """A training with a backup, interrupted in the second epoch and then continued."""
+    backup = [keras.callbacks.BackupAndRestore(folder, save_freq=2)]
+    if epochs == 2:
+        error = Failing(1, KeyError("interrupted"))
+        try:
+            train(index, count, epochs=3, callbacks=[*backup, error], **options)
+        except KeyError:
+            return {}
+    return train(index, count, epochs=3, callbacks=backup, **options)
+
+
+def lose_one(index: int) -> dict:
+    """Train until process 1 is killed; what the other is told, and after how many seconds."""
+    began = time.monotonic()
+    message = losses([Killed()] if index == 1 else [], epochs=1000, data=None)
+    return {"lost": message, "seconds": time.monotonic() - began}
+
+
+def answer(index: int, count: int, folder: str) -> dict:
+    """All answers of one of two processes, of which the second is killed at the end."""
+    saved = Path(folder) / f"model{{epoch}}.{index}.keras"
+    checkpoint = keras.callbacks.ModelCheckpoint(saved)
+    found = {
+        "train": train(index, count, callbacks=[checkpoint]),
+        "callbacks": callbacks_in_one_process(index),
+        "disagreements": disagreements(index, f"{folder}/other"),
+    }
+    interrupted(index, count, f"{folder}/backup", epochs=2)
+    if index == 0:
+        shutil.copytree(f"{folder}/backup", f"{folder}/copy")
+    found["continued"] = interrupted(index, count, f"{folder}/backup")
+    print(json.dumps(found), flush=True)
+    return lose_one(index)
+
+
 def main() -> None:
     """Train with the other processes."""
-    index, count, port = map(int, sys.argv[1:4])
-    keras.distribution.initialize(f"127.0.0.1:{port}", count, index)
-    keras.distribution.set_distribution(keras.distribution.DataParallel())
-    print(json.dumps(train(index, count)))
+    what, index, count, port, folder = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
+    coordinator = f"127.0.0.1:{port}"
+    if what == "keras":
+        keras.distribution.initialize(coordinator, count, index)
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+        print(json.dumps({"train": train(index, count)}), flush=True)
+        losses([Killed()] if index == 0 else [], epochs=1000)
+        return
+    try:
+        legato.join_processes(coordinator, count, index, seed=1, timeout_s=float(sys.argv[6]))
+    except legato.LegatoError as error:
+        print(json.dumps(f"{type(error).__name__}: {error}"))
+        return
+    if what == "train":
+        print(json.dumps({"train": train(index, count)}))
+    else:
+        print(json.dumps(answer(index, count, folder)))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,10 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         # in the list are not called yet: wait for them.
         self._due = True
 
+    def on_train_end(self, logs=None):
+        if self.training.writes_backups:
+            super().on_train_end(logs)
+
     def write_if_due(self) -> None:
         """Write the file if it is due; the run calls it after all callbacks."""
         if not self._due:
@@ -88,6 +92,8 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
                 for each, before in zip(self._others, self._before, strict=True)
             ],
         }
+        if not self.training.writes_backups:
+            return
         make_folder(self.path.parent)
         arrays: dict[str, np.ndarray] = {}
         packed = json.dumps(_pack(content, arrays))

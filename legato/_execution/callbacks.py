@@ -8,6 +8,7 @@ Ctrl-C takes effect. The numbers are the same each time, since it is the same pr
 
 from typing import Any
 
+import jax
 import keras
 
 from legato._errors import InputError
@@ -41,6 +42,25 @@ def make_callback_list(callbacks, model, history: bool, **params) -> keras.callb
     if history and not any(isinstance(each, keras.callbacks.History) for each in listed):
         listed.append(keras.callbacks.History())
     return CallbackCalls(listed, model, params) if listed else keras.callbacks.Callback()
+
+
+_WRITERS = (
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.TensorBoard,
+)
+
+
+def in_process(callbacks, verbose: int | str) -> tuple:
+    """Callbacks and verbosity of this process, one of several that train together.
+
+    Only process 0 shows progress and calls those of Keras's callbacks that write files, which would
+    be the same in all. Of ``BackupAndRestore`` all take part, and process 0 writes.
+    """
+    if jax.process_index() == 0 or isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks, verbose
+    listed = [] if callbacks is None else flatten_callbacks(callbacks)
+    return [each for each in listed if type(each) not in _WRITERS], 0
 
 
 class CallbackCalls(keras.callbacks.Callback):

@@ -38,7 +38,8 @@ class BatchCallbacks:
     def __init__(self, run: Run, verb: Verb, callbacks, memory: bool = True):
         self._run, self._verb, self._callbacks, self._memory = run, verb, callbacks, memory
         watched = has_batch_callbacks(callbacks, verb)
-        self.size: int = run.model_state.model.steps_per_execution if watched else 0
+        size: int = run.model_state.model.steps_per_execution if watched else 0
+        (self.size,) = run.agreement.most(f"the callbacks of {verb!r}", size)
         self._first: int | None = None  # the first step of the current execution; None between two
 
     def split_into_calls(
@@ -51,14 +52,19 @@ class BatchCallbacks:
             most: the number of steps of a block that the next call may take.
             done: steps that an interrupted run had done. No call has some of them and others.
         """
+        agreement = self._run.agreement
         for block in blocks:
-            begin = block.begin
+            self._run.agree_on(block)
+            begin, orders = block.begin, agreement.orders(block)
             while begin < block.end:
                 end = min(begin + most(block), block.end)
                 if begin < done:
                     end = min(done, block.end)
                 elif self.size:
                     end = min(end, begin - begin % self.size + self.size)
+                end = agreement.end(begin, end, orders)
+                if end == begin:  # another process has stopped
+                    return
                 yield block, begin, end
                 begin = end
 
@@ -112,7 +118,9 @@ def run_evaluate(
             batch_callbacks.end(logs)
         progress.steps(0, end)
         if model.stop_evaluating:
+            run.agreement.tell_stop()
             break
+    run.agreement.tell_end()
     batch_callbacks.end(logs)
     run.write_back(advance)
     progress.epoch(0, logs)

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 import jax
 import keras
 import numpy as np
 
 from legato._errors import StateError
+from legato._execution.agreement import shortened
 from legato._execution.backup import BackupAndRestore
 from legato._execution.batches import Block, DataSource, WholeData
 from legato._execution.callbacks import (
@@ -122,20 +124,25 @@ class FitLoop:
         self._backups = [
             each for each in flatten_callbacks(callbacks) if isinstance(each, BackupAndRestore)
         ]
+        self.run = Run(model._model_state, "train", reset, devices=devices)
+        separate = validation is not None and (
+            bool(self._backups)  # which read all after every epoch; their runs agree to the bit
+            or has_test_callbacks(callbacks)
+            or ProgramCache(model._model_state).runs_eagerly
+        )
         in_parts = has_batch_callbacks(callbacks, "train") or not isinstance(source, WholeData)
-        self._by_epoch = in_parts or has_epoch_callbacks(callbacks)
+        in_parts, by_epoch, separate = map(
+            bool,
+            self.run.agreement.most(
+                "the callbacks of fit", in_parts, has_epoch_callbacks(callbacks), separate
+            ),
+        )
+        self._by_epoch = in_parts or by_epoch
         inline = None
         if validation is not None:
-            separate = (
-                in_parts
-                or self._backups  # which read all after every epoch; their runs agree to the bit
-                or has_test_callbacks(callbacks)
-                or ProgramCache(model._model_state).runs_eagerly
-            )
-            inline = None if separate else validation.inline
+            inline = None if in_parts or separate else validation.inline
             self._by_epoch |= inline is None
-        self._inline = inline
-        self.run = Run(model._model_state, "train", reset, validation=inline, devices=devices)
+        self._inline = self.run.validation = inline
         self._batch_callbacks = BatchCallbacks(self.run, "train", callbacks)
         self._epochs_ahead: RunAhead | None = None
         if keras_private.CAN_HIDE_VALUES and isinstance(source, WholeData):
@@ -160,6 +167,7 @@ class FitLoop:
             self._skip = backup.restore_callbacks(others)
         if model._initial_epoch:
             first, model._initial_epoch = model._initial_epoch, None
+        self._check_agreed(first, epochs)
         self._progress.begin(first)
         if self._batch_callbacks.size or epochs - first > 1:  # several calls
             self._source.keep_on_device()
@@ -167,6 +175,7 @@ class FitLoop:
         try:
             while first < epochs and not model.stop_training:
                 first += self._epochs(first, epochs - first)
+            self.run.agreement.tell_end()
             finished = True
         finally:  # also after an interruption or an error
             try:
@@ -194,6 +203,7 @@ class FitLoop:
         if self._backups:
             self._random = global_random_state()
         ended, skip, self._skip = 0, self._skip, 0
+        begun = skip > 0  # whether steps of an epoch were run that has not ended
         blocks = self._source.training(left, self._batch_callbacks.size)
         for block, begin, end in self._batch_callbacks.split_into_calls(
             blocks, lambda _: self._call_length.steps, done=skip
@@ -201,14 +211,32 @@ class FitLoop:
             if begin < skip:
                 self.run.prepare(block)
                 continue
+            begun = end % block.steps != 0
             ended += self._call(block, begin, end, epoch)
             if self._model.stop_training:
+                self.run.agreement.tell_stop()
                 break
+        if self.run.agreement.was_stopped and not self._model.stop_training:
+            self._model.stop_training = True  # by a callback of another process
+            if not begun:
+                return ended
         if not ended:  # its length was unknown, or a callback stopped it
             self._end_execution()
             self._end(epoch, self._logs)
             ended = 1
         return ended
+
+    def _check_agreed(self, first: int, epochs: int) -> None:
+        """Refuse to begin if another process trains otherwise."""
+        if not self.run.spans_processes:
+            return
+        due = self._validation and [self._validation.due(at) for at in range(first, epochs)]
+        self.run.agreement.check(
+            the_epochs=f"{first} to {epochs}",
+            the_steps_that_a_backup_has_of_the_first_epoch=self._skip,
+            the_callbacks_BackupAndRestore=len(self._backups),
+            the_epochs_with_a_validation=due and shortened(str(due)),
+        )
 
     def _are_epochs_short(self, ahead: RunAhead) -> bool:
         """Whether several epochs may run before the callbacks of the first one are called."""
@@ -246,20 +274,29 @@ class FitLoop:
             by_batch: whether the backup is made inside an epoch. It then has the random state of
                 the epoch's beginning, from which the epoch's order was drawn.
         """
+        own, carried = self._variables()
+        rows_of_all = self.run.agreement.rows_of_all
+        values = keras_private.values_of(own) + rows_of_all(keras_private.values_of(carried))
         return {
-            "variables": keras_private.values_of(self._variables()),
-            "first": self.run.first_memory,
+            "variables": values,
+            "first": rows_of_all(self.run.first_memory),
             "random": self._random if by_batch else now,
             "logs": self._logs,
         }
 
     def restore(self, content: dict) -> bool:
-        """Continue from what ``backup_content`` gave; returns False if it does not fit."""
-        variables, values = self._variables(), content["variables"]
+        """Continue from what ``backup_content`` gave; returns False if it does not fit.
+
+        Raises:
+            StateError: it has rows that the processes cannot share equally.
+        """
+        own, carried = self._variables()
+        variables, values = own + carried, content["variables"]
         first = content["first"]  # empty unless epochs are replayed
-        carried = [each for each in variables if isinstance(each, StateVariable)]
         if not _fit(variables, values) or (first and not _fit(carried, first)):
             return False
+        own_rows = self.run.agreement.own_rows
+        values, first = values[: len(own)] + own_rows(values[len(own) :]), own_rows(first)
         keras_private.set_values(variables, map(jax.numpy.asarray, values))
         for variable, value in zip(variables, values, strict=True):
             keras_private.resize(variable, value.shape)
@@ -267,13 +304,17 @@ class FitLoop:
         self._logs = content["logs"]
         return True
 
-    def _variables(self) -> list:
+    @property
+    def writes_backups(self) -> bool:
+        """Whether this process writes and deletes the file."""
+        return self.run.agreement.writes
+
+    def _variables(self) -> tuple[list, list]:
+        """The variables of the model, its optimizer and metrics, and those of states."""
         model_state = self.run.model_state
-        parts = [
-            *ProgramCache(model_state).variables("train"),
-            *[memory.variables for memory in model_state.memories],
-        ]
-        return [each for part in parts for each in part]
+        own = ProgramCache(model_state).variables("train")
+        carried = [memory.variables for memory in model_state.memories]
+        return [*chain(*own)], [*chain(*carried)]
 
     def _call(self, block: Block, begin: int, end: int, epoch: int) -> int:
         """Call the program once; returns the number of epochs that have ended."""
@@ -284,7 +325,7 @@ class FitLoop:
             emitted, from_step = ahead.logs(block, begin)
         else:
             emitted = fetch(self.run.call(block, begin, end, self._due(block, epoch, begin)))
-        if not self.run.spans_processes:  # whose clocks differ, and who make the same calls
+        if not self.run.spans_processes:  # whose clocks differ
             self._call_length.measure(end - begin, time.perf_counter() - began)
         ended = range(begin // block.steps, end // block.steps)
         if self._batch_callbacks.size or not ended:

@@ -5,16 +5,19 @@ program; they are written back to the model for callbacks and at the end.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import jax
 import numpy as np
 
+from legato._execution.agreement import Agreement, described
 from legato._execution.batches import Block
 from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues, Verb
 from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
+from legato._platform.processes import process_group
 from legato._platform.row_devices import (
     CALLS,
     mesh_of,
@@ -40,13 +43,15 @@ class Run:
         memory: a function from the number of rows to the values of the memory variables. Default:
             the model's.
         program: the compiled loop. Default: the verb's own.
-        validation: a validation that is part of the training program.
         devices: how many devices share the rows of a batch. Default: those of the
             ``keras.distribution.DataParallel`` that is set, if the rows can be shared.
 
     Attributes:
         model_state, devices: as given.
         spans_processes: whether the rows are shared with other processes, who make the same calls.
+        agreement: with these.
+        validation: a validation that is part of the training program; or None. It is set before the
+            first block.
         memory: the values of the memory variables; None until the first block.
         rows: rows of the memory; 0 until then.
         first_memory: the memory that the run began with, for ``reset="epoch"``; else empty.
@@ -59,21 +64,23 @@ class Run:
         reset: Reset = "never",
         memory: Callable[[int], list] | None = None,
         program: CompiledLoop | None = None,
-        validation: InlineValidation | None = None,
         devices: int | None = None,
     ):
         self.model_state = model_state
         self.devices, mesh = devices, mesh_of(devices)
         self._mesh = own_devices(mesh) if verb == "predict" else mesh
         self.spans_processes = spans_processes(self._mesh)
+        self.agreement = Agreement(process_group() if self.spans_processes else None, verb)
         self._verb: Verb = verb
         self._reset: Reset = reset
         self._memory_of = memory or model_state.memory_values
-        self._program, self._validation = program, validation
+        self._program = program
+        self.validation: InlineValidation | None = None
         self.memory: Any = None
         self.first_memory: list = []
         self.rows = 0
         self._prepared: SampleArrays | None = None
+        self._agreed: SampleArrays | None = None
         self._data: Any = None  # of those samples
         self._starts: Any = None
         self._values: Any = None
@@ -87,6 +94,7 @@ class Run:
         """
         if self._prepared is block.samples:
             return
+        self.agree_on(block)
         if self.memory is None:
             if not self.spans_processes and self._mesh is not None and self._verb != "train":
                 self._mesh = self._mesh if block.batch % self._mesh.size == 0 else None
@@ -98,7 +106,7 @@ class Run:
         programs = ProgramCache(self.model_state)
         self._loop = self._program or programs.loop_of(self._verb)
         self._variables, self._run, self._every = programs.prepare(
-            self._verb, block, rows, self._reset, self._loop, self._validation, self._mesh
+            self._verb, block, rows, self._reset, self._loop, self.validation, self._mesh
         )
         self._prepared = block.samples
         self._data, self._starts = self._placed_rows((block.samples.packed, block.samples.starts))
@@ -111,7 +119,7 @@ class Run:
         span = np.array((begin, end, block.first), np.int32)
         order = np.asarray(block.order) if self.spans_processes else block.order
         inputs = LoopInputs(self._data, self._starts, self.first_memory, order, span)
-        if self._validation is not None:
+        if self.validation is not None:
             inputs = inputs._replace(due=due, validation=self._validation_inputs())
         emitted, changed, memory = self._call(self._values, self.memory, inputs)
         pairs = zip(changed, self._values, strict=True)
@@ -130,16 +138,33 @@ class Run:
     def _call(self, *arguments):
         if self._mesh is None:
             return self._run(*arguments)
-        with CALLS:
+        with CALLS, self.agreement.program():
             return jax.block_until_ready(self._run(*arguments))
+
+    def agree_on(self, block: Block) -> None:
+        """Compare a block, and before the first one the model, with those of other processes.
+
+        Raises:
+            InputError: a process has another.
+            ProcessError: one has gone, or failed.
+        """
+        if not self.spans_processes or self._agreed is block.samples:
+            return
+        if self.memory is None:
+            variables = ProgramCache(self.model_state).variables(self._verb)
+            self.agreement.check_model(self.model_state.model, [*chain(*variables)])
+            validation = self.validation and described(self.validation.block.samples.shapes)
+            self.agreement.check(reset=self._reset, the_validation_data=validation)
+        self.agreement.check_block(block)
+        self._agreed = block.samples
 
     def _placed_rows(self, tree):
         """Arrays (rows, …) of this process on its devices of the run."""
         return own_part(tree) if self._mesh is None else rows_on_each(tree, self._mesh)
 
     def _validation_inputs(self) -> LoopInputs:
-        assert self._validation is not None
-        inputs = self._validation.inputs
+        assert self.validation is not None
+        inputs = self.validation.inputs
         if not self.spans_processes:
             return inputs
         data, starts = self._placed_rows((inputs.data, inputs.starts))

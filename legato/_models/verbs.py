@@ -13,7 +13,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._execution.batches import DataSource, WholeData, check_shuffle, resolve_shuffle
-from legato._execution.callbacks import make_callback_list
+from legato._execution.callbacks import in_process, make_callback_list
 from legato._execution.compiled_loop import CompiledLoop, Verb
 from legato._execution.data_adapter import (
     split_validation,
@@ -30,7 +30,8 @@ from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
 from legato._platform.checks import check_count, check_flag, check_share
 from legato._platform.locks import with_fit_lock, with_model_lock
-from legato._platform.row_devices import check_rows, mesh_of
+from legato._platform.processes import telling_processes
+from legato._platform.row_devices import check_rows, mesh_of, spans_processes
 from legato._recurrent.recomputation import Remat, check_remat
 from legato._recurrent.reset_rules import (
     Reset,
@@ -66,6 +67,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             self.__dict__["_legato_remat"] = remat
             self._forget_programs()
 
+    @telling_processes
     @with_fit_lock
     def fit(
         self,
@@ -173,6 +175,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
                 due=lambda epoch: self._should_eval(epoch, validation_freq),
             )
             validation.check_source(source)
+        if spans_processes(mesh):
+            callbacks, verbose = in_process(callbacks, verbose)
         callback_list = make_callback_list(
             callbacks, self, history=True, verbose=verbose, epochs=epochs, steps=source.steps
         )
@@ -182,6 +186,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         training(initial_epoch, epochs)
         return self.history
 
+    @telling_processes
     @with_model_lock
     def train_on_batch(
         self,
@@ -210,6 +215,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
 
     # Evaluation.
 
+    @telling_processes
     @with_model_lock
     def evaluate(
         self,
@@ -245,6 +251,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         logs = self._run_pass("test", source, callbacks, verbose, advance)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
+    @telling_processes
     @with_model_lock
     def test_on_batch(
         self, x, y=None, sample_weight=None, return_dict=False, *, starts=None, advance=True
@@ -349,6 +356,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
     def _run_pass(self, verb: Verb, source: DataSource, callbacks, verbose, advance: bool):
         """Run "test" or "predict" once over the data; returns the logs, or the outputs."""
         run_pass = run_evaluate if verb == "test" else run_predict
+        if verb == "test" and spans_processes(mesh_of()):
+            callbacks, verbose = in_process(callbacks, verbose)
         callback_list = make_callback_list(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
         )
