@@ -9,10 +9,19 @@ from legato._errors import InputError
 SEED_LIMIT = 2**32  # the random seeds that NumPy's global generator takes are below it
 
 
+_MOST_DIGITS = 18  # of a number that 64 bits hold; Python refuses to read thousands of digits
+
+
 def is_count(value, least: int = 1) -> bool:
     """Whether a value is an integer of at least ``least``; booleans are not integers."""
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     return whole and int(value) >= least
+
+
+def parse_count(text: str) -> int | None:
+    """The whole number that a text of ASCII digits is; None if it is none, or beyond 18 digits."""
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if is_number else None
 
 
 def check_count(

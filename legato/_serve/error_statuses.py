@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from legato._errors import InputError, LegatoError, OutputError, StateError, UnsupportedError
 from legato._serve.api_keys import NotAllowedError
+from legato._serve.rate_limit import RateError
 from legato._serve.request_bodies import EncodingError, TooLargeError
 from legato._serve.request_queue import DeadlineError, OverloadError, StoppingError
 from legato._serve.served_model import NoStreamError, TooManyStreamsError
@@ -18,6 +19,7 @@ _STATUS: list[tuple[type[Exception], HTTPStatus]] = [
     (TooLargeError, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (EncodingError, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     (TooManyStreamsError, HTTPStatus.TOO_MANY_REQUESTS),
+    (RateError, HTTPStatus.TOO_MANY_REQUESTS),
     (OverloadError, HTTPStatus.TOO_MANY_REQUESTS),
     (DeadlineError, HTTPStatus.GATEWAY_TIMEOUT),
     (StoppingError, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -37,4 +39,4 @@ def status_of(error: LegatoError) -> HTTPStatus:
 
 def may_pass(error: LegatoError) -> bool:
     """Whether the same request may succeed in a moment, as ``Retry-After`` says."""
-    return isinstance(error, (OverloadError, StoppingError, OutputError))
+    return isinstance(error, (RateError, OverloadError, StoppingError, OutputError))

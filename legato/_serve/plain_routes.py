@@ -1,5 +1,6 @@
 """``/v1``: streams by name, fed with JSON."""
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 from http import HTTPStatus
@@ -13,6 +14,7 @@ from starlette.types import Receive, Scope
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from legato._errors import InputError, LegatoError
+from legato._platform.checks import parse_count
 from legato._serve.error_statuses import status_of
 from legato._serve.large_requests import has_many, in_thread_if, is_large, read_body
 from legato._serve.plain_bodies import (
@@ -187,24 +189,23 @@ class _PlainRoutes:
         """A WebSocket: each message feeds the stream, and is answered."""
         model, key = self._stream(socket)
         await socket.accept()
-        try:
-            while True:
-                message = await socket.receive_text()
-                answer = await self._answer_message(model, key, message, dict(socket.scope))
+        with contextlib.suppress(WebSocketDisconnect):
+            while (message := await socket.receive())["type"] == "websocket.receive":
+                text = message.get("text")
+                content = message.get("bytes") or b"" if text is None else text.encode()
+                answer = await self._answer_message(model, key, content, dict(socket.scope))
                 await socket.send_text(answer.decode())
-        except (WebSocketDisconnect, KeyError):  # KeyError: bytes came, and text was expected
-            return
 
     async def not_live(self, _: Request) -> Response:
         raise HTTPException(HTTPStatus.UPGRADE_REQUIRED, headers={"Upgrade": "websocket"})
 
     async def _answer_message(
-        self, model: ServedModel, key: str, message: str, scope: Scope
+        self, model: ServedModel, key: str, content: bytes, scope: Scope
     ) -> bytes:
         line = RequestLine(scope, "") if self._service.config.log_requests else None
         status = 200
         try:
-            content = message.encode()
+            self._service.check_rate(scope["owner"])
             is_long = is_large(content)
             body = await in_thread_if(is_long, decode_json, content, FeedBody)
             note(scope, [stream_name(key)], body.id)
@@ -221,7 +222,7 @@ class _PlainRoutes:
 
         async def lines():
             yield b": events of a stream\n\n"
-            async for reply in self._service.events(key):
+            async for reply in self._service.events.listen(key):
                 if reply is None:
                     yield b": nothing new\n\n"
                 else:
@@ -247,11 +248,11 @@ class _PlainRoutes:
     async def names(self, request: Request) -> Response:
         model = self._service.model(request.path_params.get("model"))
         after, limit = request.query_params.get("after", ""), request.query_params.get("limit")
-        if limit is not None and (not limit.isascii() or not limit.isdigit()):
+        most = 1000 if limit is None else parse_count(limit)
+        if most is None or not 1 <= most <= 10_000:
             raise InputError(f"limit is {limit!r}; a number from 1 to 10000 was expected.")
-        most = 1000 if limit is None else int(limit)
-        if not 1 <= most <= 10_000 or "\x00" in after:
-            raise InputError(f"limit is {most:,}; a number from 1 to 10000 was expected.")
+        if "\x00" in after:
+            raise InputError(f"after is {after!r}; the name of a stream was expected.")
         names = await self._service.names(model, request.scope["owner"], after, most)
         return _json(StreamNames(names))
 

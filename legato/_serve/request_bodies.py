@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from starlette.types import Message, Receive
 
 from legato._errors import InputError
+from legato._platform.checks import parse_count
 from legato._serve.large_requests import in_thread_if
 
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # as zlib takes them
@@ -45,8 +46,7 @@ def bounded_body(headers: Mapping[bytes, bytes], receive: Receive, most_bytes: i
     too_large = TooLargeError(
         f"The request is larger than {most_bytes / 2**20:g} MiB: send less at a time."
     )
-    length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > most_bytes:
+    if (parse_count(headers.get(b"content-length", b"").decode("latin-1")) or 0) > most_bytes:
         raise too_large
     unpacker = _Unpacker(_WINDOW_BITS[encoding]) if encoding in _WINDOW_BITS else None
     left = left_unpacked = most_bytes

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,19 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
 from legato._errors import InputError, LegatoError, OutputError, StateError
+from legato._platform.checks import parse_count
 from legato._platform.unused_memory import return_unused_memory
 from legato._serve.api_keys import ApiKeys
 from legato._serve.large_requests import in_thread_if
 from legato._serve.model_files import load_model_file
+from legato._serve.rate_limit import RateError, RateLimit
 from legato._serve.request_queue import OverloadError, RequestQueue, Work
 from legato._serve.response_bodies import LoadAnswer
 from legato._serve.serve_config import ServeConfig, open_store
 from legato._serve.served_model import SEPARATOR, NoStreamError, ServedModel, model_names
 from legato._serve.served_version import ServedVersion
 from legato._serve.server_metrics import ServerMetrics
+from legato._serve.stream_events import StreamEvents
 from legato._serve.stream_feeds import Feed
 from legato._serve.version_moves import move_streams
 
@@ -32,7 +35,6 @@ LOG = logging.getLogger("legato.serve")
 Result = TypeVar("Result")
 _ENDED_SECONDS = 3600.0  # that the replies of a stream that ended are kept
 _MANY_STREAMS = 5000  # more in memory, after which unused memory is returned to the system
-_MOST_EVENTS = 256  # that wait for one listener
 _WATCHED = 64  # waiting steps from which on it is seen to that the clients are there still
 _MAX_NAME = 256  # characters of a stream's name
 
@@ -79,9 +81,10 @@ class Service:
         self.is_stopping = self._is_closed = False
         self.is_store_up = True  # when it was last looked at, about every second
         self._closing = threading.Lock()
-        self._listeners: dict[str, set[asyncio.Queue]] = {}
+        self.events = StreamEvents(lambda: self.is_stopping)
         self._seen_stored = self._tended = time.monotonic()
         self._most_in_memory = 0.0  # streams, when unused memory was last returned
+        self._rate = RateLimit(config.rate)
         self.queue = RequestQueue(
             self._tend,
             config.max_queue,
@@ -162,12 +165,13 @@ class Service:
         model = self.model(name)
         if not number:
             return model.newest
-        if not number.isascii() or not number.isdigit() or int(number) not in model.versions:
+        found = parse_count(number)
+        if found not in model.versions:
             raise UnknownModelError(
                 f"Model {name!r} has no version {number!r}; it has "
                 f"{', '.join(map(str, list(model.versions)))}."
             )
-        return model.versions[int(number)]
+        return model.versions[found]
 
     async def load(self, name: str, streams: str) -> LoadAnswer:
         """Load a model's file anew, as another version beside the old ones.
@@ -257,10 +261,19 @@ class Service:
                 await self._do_watched(work, receive)
             else:
                 await self.queue.do(work)
-        if self._listeners:
-            for each in feeds:
-                if each.reply is not None and not (each.peek or each.reply.again):
-                    self._publish(each)
+        self.events.publish(feeds)
+
+    def check_rate(self, owner: str) -> None:
+        """Count a request, or a message of a WebSocket.
+
+        Raises:
+            RateError: the owner's come too fast.
+        """
+        try:
+            self._rate.check(owner)
+        except RateError:
+            self.metrics.refused("rate")
+            raise
 
     def check_size(self, streams: int, steps: int) -> None:
         """Refuse a request that would keep the others waiting.
@@ -365,32 +378,6 @@ class Service:
         steps = 1 if is_bare else version.steps_of(xs)
         self.check_size(1, len(xs[0]) * steps)
         return await self.do(model, lambda: version.answer(tuple(xs), is_bare, rows))
-
-    # Events.
-
-    def _publish(self, feed: Feed) -> None:
-        for waiting in self._listeners.get(feed.key, ()):
-            if waiting.full():  # a slow listener misses what is oldest
-                waiting.get_nowait()
-            waiting.put_nowait(feed.reply)
-
-    async def events(self, key: str) -> AsyncIterator[Any]:
-        """The replies to a stream's feeds, as they are made; None about every 15 seconds."""
-        waiting: asyncio.Queue = asyncio.Queue(_MOST_EVENTS)
-        idle = 0
-        self._listeners.setdefault(key, set()).add(waiting)
-        try:
-            while not self.is_stopping:
-                try:
-                    reply, idle = await asyncio.wait_for(waiting.get(), 1), 0
-                except TimeoutError:  # to see whether the server is stopping
-                    reply, idle = None, idle + 1
-                if reply is not None or idle % 15 == 14:
-                    yield reply
-        finally:
-            self._listeners[key].discard(waiting)
-            if not self._listeners[key]:
-                del self._listeners[key]
 
 
 def _try_each(

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.checks import parse_count
 from legato._serve.response_bodies import OutputTensor
 from legato._serve.row_codecs import check_no_booleans
 
@@ -180,12 +181,13 @@ def read_request(body: bytes, head_length: str | None) -> tuple[InferRequest, me
     """
     length = len(body)
     if head_length is not None:
-        if not head_length.isascii() or not head_length.isdigit() or int(head_length) > length:
+        named = parse_count(head_length)
+        if named is None or named > length:
             raise InputError(
                 f"Inference-Header-Content-Length is {head_length!r}; a number of bytes up to "
                 f"{length:,}, the length of the body, was expected."
             )
-        length = int(head_length)
+        length = named
     view = memoryview(body)
     return decode_json(view[:length], InferRequest), view[length:]
 

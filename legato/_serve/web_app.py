@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import re
-import time
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
@@ -30,7 +29,6 @@ from legato._serve.service import Service
 
 LOG = logging.getLogger("legato.serve")
 _OPEN = ("/", "/v2/health/live", "/v2/health/ready")  # answered without a key
-_MOST_BUCKETS = 10_000  # owners whose rate is remembered
 
 
 class _RefusedError(Exception):
@@ -87,7 +85,6 @@ class _Guard:
     def __init__(self, app: ASGIApp, service: Service):
         self._app, self._service = app, service
         self._most_bytes = int(service.config.max_body_mib * 2**20)
-        self._buckets: dict[str, tuple[float, float]] = {}  # owner → tokens, and when
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -110,6 +107,10 @@ class _Guard:
                     message["headers"].append((b"x-request-id", headers[b"x-request-id"]))
             elif message["type"] == "websocket.accept":
                 status = int(HTTPStatus.SWITCHING_PROTOCOLS)
+            elif message["type"] == "websocket.http.response.start":
+                status = message["status"]
+            elif message["type"] == "websocket.close" and not status:
+                raise HTTPException(HTTPStatus.NOT_FOUND)  # there is no such address
             await send(message)
 
         try:
@@ -123,11 +124,11 @@ class _Guard:
             if isinstance(error, TooLargeError):
                 metrics.refused("size")
             response, sentence = self._response_to(error, scope, headers)
-            if not is_http:
-                with contextlib.suppress(RuntimeError):
-                    await send({"type": "websocket.close", "code": 1008, "reason": sentence[:120]})
-            elif not started:
+            if (is_http and not started) or (not is_http and not status):
                 await response(scope, receive, sending)
+            elif not is_http:
+                with contextlib.suppress(RuntimeError):
+                    await send({"type": "websocket.close", "code": 1011, "reason": sentence[:120]})
         finally:
             if line is not None:
                 line.write(status)
@@ -146,7 +147,8 @@ class _Guard:
         """Find whose request it is.
 
         Raises:
-            _RefusedError: it has no known key, or comes too fast.
+            _RefusedError: it has no known key.
+            StoppingError, RateError: it is refused for now.
         """
         caller = self._service.keys.caller_of(headers)
         if caller is None and scope["path"] in _OPEN:
@@ -163,21 +165,8 @@ class _Guard:
         scope["owner"] = owner
         if self._service.is_stopping and scope["path"] not in _OPEN:
             raise StoppingError("The server is stopping: send the request again in a moment.")
-        rate = self._service.config.rate
-        if rate is not None and scope["path"] not in _OPEN:
-            now = time.monotonic()
-            tokens, seen = self._buckets.get(owner, (max(1.0, rate), now))
-            tokens = min(max(1.0, rate), tokens + (now - seen) * rate)
-            if len(self._buckets) > _MOST_BUCKETS:
-                self._buckets.clear()
-            self._buckets[owner] = (tokens - (tokens >= 1), now)
-            if tokens < 1:
-                self._service.metrics.refused("rate")
-                raise _RefusedError(
-                    HTTPStatus.TOO_MANY_REQUESTS,
-                    f"More than {rate:g} requests a second came: send fewer.",
-                    **{"Retry-After": "1"},
-                )
+        if scope["path"] not in _OPEN:
+            self._service.check_rate(owner)
 
     def _response_to(
         self, error: Exception, scope: Scope, headers: dict[bytes, bytes]

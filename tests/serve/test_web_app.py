@@ -12,6 +12,7 @@ import zlib
 
 import msgspec
 import pytest
+import websockets.sync.client
 from cells import set_weights
 from serve.redis_server import needs_redis
 from serve.serving import config_of, serving
@@ -105,6 +106,9 @@ def test_of_several_streams_none_is_fed_if_one_does_not_fit(client):
         ("GET", "/v1/streams/a/b", 404),
         ("GET", "/v1/streams?limit=0", 400),
         ("GET", "/v1/streams?limit=x", 400),
+        ("GET", f"/v1/streams?limit={'9' * 5000}", 400),
+        ("GET", "/v1/streams?after=%00", 400),
+        ("GET", f"/v2/models/m/versions/{'9' * 5000}", 404),
         ("GET", "/v1/streams/" + "n" * 257, 400),
         ("GET", "/v1/streams/a%00b", 400),
         ("GET", "/v1/streams/%1f", 400),
@@ -169,7 +173,7 @@ def test_a_thousand_hostile_requests_get_no_5xx(client):
         method = draw.choice(["POST", "PUT", "GET", "DELETE", "PATCH"])
         headers = {}
         if draw.random() < 0.2:
-            headers["Inference-Header-Content-Length"] = draw.choice(["-1", "1e3", "9" * 30, "3"])
+            headers["Inference-Header-Content-Length"] = draw.choice(["-1", "1e3", "9" * 5000, "3"])
         name = "".join(draw.choices(string.printable[:94], k=draw.randint(1, 30)))
         path = draw.choice([*paths, "/v1/streams/" + name.replace("?", "").replace("#", "")])
         if path.endswith("/load"):
@@ -316,6 +320,45 @@ def test_an_owner_may_have_so_many_streams_and_so_many_requests(model_file, tmp_
         refused = [each for each in statuses if each.status_code == 429]
         assert refused
         assert all(each.headers["Retry-After"] for each in refused)
+        time.sleep(0.5)
+        with live(client, "streams/a") as socket:
+            for _ in range(5):
+                socket.send(json.dumps({"x": X}))
+            answers = [json.loads(socket.recv()) for _ in range(5)]
+        assert "steps" not in answers[-1]
+        assert "More than 3 requests" in answers[-1]["error"]
+
+
+def live(client, name):
+    """A WebSocket of a stream."""
+    address = str(client.base_url).replace("http", "ws")
+    return websockets.sync.client.connect(f"{address}/v1/{name}/live")
+
+
+def test_a_web_socket_takes_texts_and_bytes_and_answers_faults_with_sentences(client):
+    with live(client, "streams/socket") as socket:
+        for message in ("", "[", b"\xff", b"", "[" * 50_000, '{"x": true}'):
+            socket.send(message)
+            assert list(json.loads(socket.recv())) == ["error"]
+        for steps, message in enumerate((json.dumps({"x": X}), json.dumps({"x": X}).encode()), 1):
+            socket.send(message)
+            assert json.loads(socket.recv())["steps"] == steps
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("streams/a%0A", 400),
+        ("streams/" + "n" * 257, 400),
+        ("models/no/streams/a", 404),
+        ("x", 404),
+    ],
+)
+def test_a_web_socket_that_is_refused_gets_the_status_and_the_sentence(client, path, status):
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+        live(client, path).close()
+    response = refused.value.response
+    assert (response.status_code, list(json.loads(response.body))) == (status, ["error"])
 
 
 def test_a_full_queue_answers_429_and_late_requests_504(model_file, tmp_path):
