@@ -22,7 +22,7 @@ from initial_weights import draw_with_one_program
 from interrupting import sigint_handled_by
 
 SEED = 20_160_815
-MAX_PROGRAMS = 1000  # kept in a process; each takes about ten mappings of 65,530
+MAX_PROGRAMS = 3000  # kept in a process; each takes about ten mappings of 65,530
 gc.set_threshold(100_000)  # tracing makes many objects that live as long as the program
 draw_with_one_program()
 

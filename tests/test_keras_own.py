@@ -82,18 +82,20 @@ EXPECTED: dict[str, dict[str, str]] = {  # a group of tests: names with wildcard
 def outcomes(folder: Path, group: str, baseline: Path | str = "") -> tuple[Path, dict[str, str]]:
     """The outcome of each of Keras's tests, and the file that has them.
 
+    Compiled programs are kept where legato keeps them, so that all these runs share them.
+
     Args:
-        folder: for files; compiled programs are kept there too.
+        folder: for files.
         group: of tests.
         baseline: the file of the first run, of which those that did not pass are run with Keras's
             classes. Default: all are run, with legato's.
     """
     found = folder / f"{'keras' if baseline else 'legato'}.json"
     environment = dict(os.environ) | {"KERAS_BACKEND": "jax"}
-    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), str(HERE / "keras_own")])
+    paths = [HERE.parent, HERE, HERE / "keras_own"]
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Keras's tests need none; some load slowly
     environment["JAX_NUM_CPU_DEVICES"] = "1"  # as Keras runs them
-    environment["JAX_COMPILATION_CACHE_DIR"] = str(folder / "programs")
-    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     environment["LEGATO_KERAS_OWN_OUTCOMES"] = str(found)
     environment["LEGATO_KERAS_OWN_BASELINE"] = str(baseline)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "plugin", "-p", "no:cacheprovider"]

@@ -33,6 +33,8 @@ def test_the_examples_in_the_help_run(in_shop, example):
     if words[0] == "train":
         if "--plan" not in words:
             words += SMALL
+        if "--search" in words:
+            words += ["--search", "2"]
     else:
         model = Path("model.keras")
         model.write_bytes(Path("sales.keras").read_bytes())

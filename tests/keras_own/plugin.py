@@ -21,6 +21,7 @@ from pathlib import Path
 import keras
 import keras.src.layers
 import keras.src.models
+from initial_weights import draw_with_one_program
 from keras.src.backend.jax import trainer
 from keras.src.testing import test_case
 
@@ -46,6 +47,7 @@ class Trainer(model_module.StateMethods, trainer.JAXTrainer):
 
 def pytest_configure() -> None:
     """Exchange the classes, unless the baseline is wanted."""
+    draw_with_one_program()
     if BASELINE:
         return
     own = {"_auto_config_error_args"}  # Keras sets it where it sees that __init__ takes *args
