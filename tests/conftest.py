@@ -45,6 +45,12 @@ def pytest_xdist_make_scheduler(config, log):
     return WorkStealingScheduling(config, log)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One worker more than processors: some tests wait for processes that they have killed."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items):
     """Slow tests come first: at the end, one would run alone."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
