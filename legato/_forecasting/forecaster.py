@@ -20,10 +20,11 @@ from legato._series.reading import read
 from legato._series.sequences import Sequences
 
 _NOT_INSTALLED = "This takes the package {0}, which is not installed: pip install {0}."
-_READ = TrainConfig().reading  # its options, as they are where the data are read already
+# Options of reading, as they are where the data are read already. The rows of y are time steps.
+_READ = {name: value for name, value in TrainConfig().reading.items() if name != "wide"}
 
 
-class Forecaster(Estimator, without=("task",), verbose=0):
+class Forecaster(Estimator, without=("task", "wide"), verbose=0):
     """Forecasts series: an estimator like those of scikit-learn and sktime.
 
     Parameters are options of ``legato.TrainConfig``, by keyword.

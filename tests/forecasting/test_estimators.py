@@ -105,8 +105,9 @@ def test_parameters_are_options_of_training(estimator):
     assert repr(estimator) == f"{type(estimator).__name__}(units=3)"
     with pytest.raises(InputError, match="Invalid parameter 'unit' for"):
         estimator.set_params(unit=3)
-    with pytest.raises(TypeError, match="has no parameter 'unit'"):
-        type(estimator)(unit=3)
+    for unknown in ("unit", "wide"):  # the rows of y are time steps, those of X sequences
+        with pytest.raises(TypeError, match=f"has no parameter '{unknown}'"):
+            type(estimator)(**{unknown: 3})
     with pytest.raises(InputError, match="units is 0; a whole number of at least 1"):
         estimator.set_params(units=0).fit(X, Y)
 
