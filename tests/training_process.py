@@ -4,6 +4,7 @@
 of JSON.
 """
 
+import atexit
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import environment  # noqa: F401  to be imported before all else
 if __name__ == "__main__":
     os.environ["JAX_NUM_CPU_DEVICES"] = "1"
 
+import jax
 import keras
 import numpy as np
 
@@ -245,12 +247,16 @@ def main() -> None:
         print(json.dumps({"train": train(index, count)}), flush=True)
         losses([Killed()] if index == 0 else [], epochs=1000)
         return
+    if what == "join":
+        atexit.register(time.sleep, 2 * index)  # process 0 has ended before JAX ends here
     try:
         legato.join_processes(coordinator, count, index, seed=1, timeout_s=float(sys.argv[6]))
     except legato.LegatoError as error:
         print(json.dumps(f"{type(error).__name__}: {error}"))
         return
-    if what == "train":
+    if what == "join":
+        print(json.dumps({"processes": jax.process_count()}))
+    elif what == "train":
         print(json.dumps({"train": train(index, count)}))
     else:
         print(json.dumps(answer(index, count, folder)))

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -26,7 +27,7 @@ from legato._platform.wording import counted, listed
 PROBE_S = 5  # without an answer to three probes, a machine is gone
 NAMED_WITHIN_S = 25.0  # by the probes above
 STUCK_S = 60.0  # after a loss, for which a process may wait for the others inside a program
-LEAVING_S = 60.0  # for which process 0 waits for the others, since JAX ends them when it ends
+LEAVING_S = 300.0  # for which process 0 waits for the others, since JAX ends them when it ends
 
 
 def end_process(message: str) -> None:
@@ -90,7 +91,10 @@ class ProcessGroup:
 
     Attributes:
         index, hosts: as given.
+        before_leaving: what a process does that ends, while process 0 still answers.
     """
+
+    before_leaving: Callable[[], None] | None = None
 
     def __init__(self, index: int, hosts: list[str], links: dict[int, Link]):
         self.index, self.hosts, self._links = index, hosts, links
@@ -189,6 +193,8 @@ class ProcessGroup:
     def leave(self) -> None:
         """Say goodbye; process 0 waits a while for the others, since JAX ends them with it."""
         atexit.unregister(self.leave)
+        if self.index and self.before_leaving is not None:
+            self.before_leaving()
         if not self.index:
             with self._changed:
                 self._changed.wait_for(lambda: len(self._gone) == self.count - 1, LEAVING_S)

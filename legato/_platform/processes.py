@@ -87,9 +87,10 @@ def join_processes(
         initialization_timeout=max(int(timeout_s), 10),
         heartbeat_timeout_seconds=_HEARTBEAT_S,
     )
+    group.before_leaving = jax.distributed.shutdown  # it fails once process 0 has ended
     _groups.append(group)
     keras.utils.set_random_seed(everybody[0]["seed"])
-    keras.distribution.set_distribution(_AllDevices())
+    keras.distribution.set_distribution(_AllDevices(auto_shard_dataset=False))
 
 
 def process_group() -> ProcessGroup | None:

@@ -269,6 +269,13 @@ def test_arguments_that_do_not_fit_are_refused(arguments, message, monkeypatch):
         legato.join_processes(**arguments)
 
 
+def test_processes_end_well_in_any_order(tmp_path):
+    port = free_port()
+    found, ends = answers([start("join", at, 2, port, tmp_path) for at in range(2)])
+    assert [each[0] for each in found] == [{"processes": 2}] * 2
+    assert ends[0][0] == ends[1][0] == 0, ends
+
+
 def test_one_process_needs_nobody():
     legato.join_processes("127.0.0.1:1", 1, 0, seed=4)
     first = np.random.random()
