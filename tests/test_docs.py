@@ -77,7 +77,14 @@ def run(page: Path, namespace: dict | None = None) -> None:
 BEGINNINGS = [page for page in PAGES if not continues(page) and [*blocks(page.read_text("utf-8"))]]
 
 
-@pytest.mark.parametrize("page", BEGINNINGS, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] * (page.name != "README.md"))
+        for page in BEGINNINGS
+    ],
+    ids=lambda page: page.name,
+)
 def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "examples" / "passengers.csv", tmp_path)

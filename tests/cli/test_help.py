@@ -27,6 +27,7 @@ EXAMPLES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_examples_in_the_help_run(in_shop, example):
     words = shlex.split(example)[1:]

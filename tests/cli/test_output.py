@@ -68,6 +68,7 @@ COMMANDS = """if True:
 """
 
 
+@pytest.mark.slow
 def test_all_commands_print_where_the_encoding_is_ascii(in_shop, tmp_path):
     """In one process, with Cyrillic names of files, columns, groups and labels."""
     data, model, labels = (str(tmp_path / name) for name in ("дом.csv", "дом.keras", "да.csv"))

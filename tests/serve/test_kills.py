@@ -6,6 +6,7 @@ from functools import partial
 
 import httpx
 import numpy as np
+import pytest
 from serve.redis_server import RedisServer, needs_redis
 from serve.serving import ServerProcess, config_of
 
@@ -75,6 +76,7 @@ def assert_fed_once(network, xs, answers, steps):
         np.testing.assert_allclose(answer, network.stream().feed(x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_under_load(model_file, network, rng, tmp_path):
     xs = rng.normal(size=(STREAMS, STEPS, 3)).astype("float32")
     server = ServerProcess(config_of(model_file, tmp_path / "kept"))
@@ -91,6 +93,7 @@ def test_a_server_that_is_killed_under_load(model_file, network, rng, tmp_path):
     assert_fed_once(network, xs, answers, steps)
 
 
+@pytest.mark.slow
 @needs_redis
 def test_servers_that_share_a_redis_and_are_killed_in_turn(model_file, network, rng, redis_server):
     """A stream's steps go to both servers in turn: moved between them = never moved."""
@@ -110,6 +113,7 @@ def test_servers_that_share_a_redis_and_are_killed_in_turn(model_file, network, 
     assert_fed_once(network, xs, answers, steps)
 
 
+@pytest.mark.slow
 @needs_redis
 def test_a_redis_that_is_killed_under_load(model_file, network, rng, tmp_path):
     """With everysec, Redis may answer before it writes, while its disk is busy."""
