@@ -78,7 +78,8 @@ def read_steps(
         try:
             xs, steps = step_inputs.read(body.x)
         except LegatoError:  # in terms of Python, where the value is not even numbers
-            problem = not_numbers(body.x) if len(step_inputs.inputs) == 1 else None
+            parts = [body.x] if len(step_inputs.inputs) == 1 else _parts(body.x)
+            problem = next(filter(None, map(not_numbers, parts)), None)
             if problem is None:
                 raise
             raise InputError(problem) from None
@@ -92,6 +93,11 @@ def read_steps(
     if steps == 0:
         raise InputError("No step came; one or more were expected.")
     return xs, steps, body.x is None
+
+
+def _parts(x: Any) -> list:
+    """What came for each of several inputs."""
+    return list(x.values()) if isinstance(x, dict) else x if isinstance(x, list) else [x]
 
 
 def stack_steps(version: ServedVersion, bodies: Sequence[NamedFeed]) -> Any:

@@ -162,7 +162,7 @@ def _options(config: ServeConfig, host: str, port: int, tls: dict[str, Any]) -> 
         "access_log": False,
         "server_header": False,
         "proxy_headers": False,  # nothing here depends on the client's address
-        "timeout_graceful_shutdown": int(config.grace) + 1,
+        "timeout_graceful_shutdown": config.grace,
         "ws_max_size": int(config.max_body_mib * 2**20),
         **tls,
     }

@@ -28,6 +28,7 @@ from legato._serve.request_queue import StoppingError
 from legato._serve.service import Service
 
 LOG = logging.getLogger("legato.serve")
+_STOPPING = "The server is stopping: send the request again in a moment."
 _OPEN = ("/", "/v2/health/live", "/v2/health/ready")  # answered without a key
 
 
@@ -114,10 +115,7 @@ class _Guard:
             await send(message)
 
         try:
-            self._let_in(scope, headers)
-            if is_http:
-                receive = bounded_body(headers, receive, self._most_bytes)
-            await self._app(_with_marked_slashes(scope), receive, sending)
+            await self._answer(scope, receive, sending, headers)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -132,6 +130,24 @@ class _Guard:
         finally:
             if line is not None:
                 line.write(status)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, headers: dict[bytes, bytes]
+    ) -> None:
+        """Let a request in, and answer it.
+
+        Raises:
+            Exception: it is refused, or failed.
+        """
+        self._let_in(scope, headers)
+        if scope["type"] == "http":
+            receive = bounded_body(headers, receive, self._most_bytes)
+        try:
+            await self._app(_with_marked_slashes(scope), receive, send)
+        except asyncio.CancelledError:  # uvicorn's way to say that the time to stop is over
+            if not self._service.is_stopping:
+                raise
+            raise StoppingError(_STOPPING) from None
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -164,7 +180,7 @@ class _Guard:
         owner, scope["may_load"] = caller
         scope["owner"] = owner
         if self._service.is_stopping and scope["path"] not in _OPEN:
-            raise StoppingError("The server is stopping: send the request again in a moment.")
+            raise StoppingError(_STOPPING)
         if scope["path"] not in _OPEN:
             self._service.check_rate(owner)
 

@@ -152,6 +152,12 @@ def test_a_model_of_several_inputs_and_outputs(tmp_path, rng):
             ]
             body = {"inputs": inputs, "parameters": {"sequence_id": 1}}
             answers.append(client.post("/v2/models/m/infer", json=body).json()["outputs"])
+        for tokens, words in ((None, "null"), ("a", "a text"), ({}, "an object"), (True, "true")):
+            given = {"x": {"values": [1, 2], "tokens": tokens}}
+            response = client.post("/v1/streams/s/feed", json=given)
+            assert response.status_code == 400
+            assert words in response.json()["error"]
+            assert "numbers" in response.json()["error"]
     for at, wanted in enumerate(model.predict([x, t], verbose=0)):
         got = [each[at]["data"] for each in answers]
         np.testing.assert_allclose(got, wanted[0], atol=1e-6)

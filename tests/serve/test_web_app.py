@@ -416,6 +416,22 @@ def test_a_client_that_has_gone_costs_no_step(model_file, tmp_path):
         assert client.get("/v1/streams/gone").json()["steps"] < 150
 
 
+def test_clients_that_send_no_more_do_not_keep_a_server_from_stopping(model_file, tmp_path, caplog):
+    head = b"POST /v1/feed HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{"
+    with serving(config_of(model_file, tmp_path / "s", grace=0.3)) as client:
+        slow = socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
+        slow.sendall(head)
+        assert client.get("/v1/models").status_code == 200  # so the other has been read too
+        client.service.is_stopping = True  # as a signal says
+        began = time.monotonic()
+    assert time.monotonic() - began < 15
+    with slow:
+        answer = b"".join(iter(lambda: slow.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"is stopping" in answer
+    assert "Traceback" not in caplog.text
+
+
 def test_a_store_that_cannot_be_written_answers_503_and_no_stream_moves(model_file, tmp_path):
     from legato._errors import OutputError
 
