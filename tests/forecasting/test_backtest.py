@@ -23,7 +23,7 @@ from trained_examples import (
 import legato
 from legato import InputError, Sequences, Trained
 from legato._forecasting.backtest import usual_change
-from legato._forecasting.prediction_intervals import independent_errors
+from legato._forecasting.prediction_intervals import independent_errors, pool_deviations
 
 
 def rolling_origin_scores(
@@ -227,11 +227,9 @@ def test_interval_ends_are_students_of_scaled_backtest_errors(sales_file, foreca
     known = [each for each in known if len(each) >= 3]  # (errors, targets) a lead
     assert [len(each) for each in known] == [14, 11, 8, 5, 3]
     free = independent_errors(errors[:, : len(known)], np.array([at for at, *_ in places]))
+    deviations, degrees = pool_deviations(np.array([np.abs(own).mean(0) for own in known]), free)
     for level, ends in zip((0.8, 0.95), forecast.ends, strict=True):
-        relative = [
-            stats.t(free[lead]).ppf((1 + level) / 2) * np.abs(own).mean(0) * np.sqrt(np.pi / 2)
-            for lead, own in enumerate(known)
-        ]
+        relative = [*(stats.t(degrees).ppf((1 + level) / 2) * deviations)]
         widest = np.max(relative, axis=0)
         for lead in range(len(known), leads + 3):
             relative.append(widest * np.sqrt((lead + 1) / len(known)))
