@@ -1,7 +1,7 @@
 """``compare`` and ``corrected`` against SciPy and simulated runs.
 
 Errors are simulated both ways: without a difference, one may be found in 1 of 20 tries; with as
-many seeds as are said to be needed, a difference must be found in 4 of 5.
+many seeds as are said to be needed, a difference must be found in 4 of 5. Such tests are slow.
 """
 
 import dataclasses
@@ -55,6 +55,7 @@ def test_dominance_is_the_difference_of_shares_of_higher_scores(case):
         assert u is None or dominance == pytest.approx(2 * u / len(against) - 1)
 
 
+@pytest.mark.slow
 def test_the_effect_size_is_unbiased(rng):
     """Of 3,000 draws from normal scores that lie 1 deviation apart; standard error below 0.02."""
     x, y = rng.normal(1.0, size=(3_000, 4)), rng.normal(0.0, size=(3_000, 6))
@@ -138,6 +139,7 @@ def share_found(draw, tries, **how):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [
@@ -156,6 +158,7 @@ def test_without_a_difference_few_are_found(rng, draw, paired):
     assert found <= by_p <= 0.08
 
 
+@pytest.mark.slow
 def test_few_seeds_of_larger_spread_mislead_p_but_not_the_interval(rng):
     def draw():
         return rng.normal(0, 1, 25), rng.normal(0, 4, 5)
@@ -165,6 +168,7 @@ def test_few_seeds_of_larger_spread_mislead_p_but_not_the_interval(rng):
     assert found <= by_interval < 0.08
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("difference", "deviations"),
     [(1.0, (1.0, 1.0)), (3.0, (1.0, 1.0)), (1.5, (1.0, 3.0)), (1.0, (1.0,)), (0.8, (1.0,))],
@@ -224,6 +228,7 @@ def test_corrections_follow_their_definitions(alone):
         assert corrected(corrected(found, "holm"), method) == found
 
 
+@pytest.mark.slow
 def test_twenty_corrected_comparisons_of_equals_find_something_in_one_of_twenty_tries(rng):
     def any_found():
         found = [compare(*rng.normal(size=(2, 8)), permutations=999) for _ in range(20)]
