@@ -100,6 +100,7 @@ class RedisStore:
         )
         self._put = self._redis.register_script(_PUT)
         self._add_model = self._redis.register_script(_ADD_MODEL)
+        self._is_written = True  # what was to be written last
         self._call(self._redis.ping)
         if force:
             self._check_forces()
@@ -169,7 +170,9 @@ class RedisStore:
                 "" if each.chunk is None else _CHUNK.pack(*each.chunk[:2]) + each.chunk.content,
             ]
         keys = [each.key for each in changes]
+        self._is_written = False
         conflicts = self._call(self._put, keys=keys, args=arguments)
+        self._is_written = True
         return {keys[at - 1] for at in conflicts}
 
     def drop(self, keys: Sequence[str]) -> int:
@@ -230,6 +233,13 @@ class RedisStore:
 
     def forget_ended(self, before: float) -> None:
         """See ``ServerStore``; Redis forgets them by itself."""
+
+    def check(self) -> None:
+        """See ``ServerStore``."""
+        self.keys("", "", 1)
+        if not self._is_written:
+            self._call(self._redis.set, "legato:check", 1, ex=60)  # refused if memory is full
+            self._is_written = True
 
     def flush(self) -> None:
         """See ``ServerStore``; nothing waits."""

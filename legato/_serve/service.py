@@ -112,7 +112,7 @@ class Service:
         try:
             self.store.flush()
             if is_due:
-                self.store.keys("", "", 1)
+                self.store.check()
                 self.is_store_up = True
         except OutputError:
             self.is_store_up = False

@@ -55,6 +55,7 @@ class SqliteStore:
 
     def __init__(self, path: str | os.PathLike, force: bool):
         self._path = Path(path)
+        self._is_written = True  # what was to be written last
         with self._errors():
             # autocommit: transactions begin and end where this module says
             self._connection = sqlite3.connect(
@@ -149,6 +150,7 @@ class SqliteStore:
         records = list({each.key: (each.key, *each.stream) for each in changes}.values())
         replies = [(each.key, each.place, each.reply) for each in changes if each.place is not None]
         execute = self._connection.execute
+        self._is_written = False
         with self._errors(), self._transaction():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO streams "
@@ -166,6 +168,7 @@ class SqliteStore:
                     )
                 if each.chunk is not None:
                     execute("INSERT INTO history VALUES (?, ?, ?, ?)", (each.key, *each.chunk))
+        self._is_written = True
         return set()
 
     def drop(self, keys: Sequence[str]) -> int:
@@ -238,6 +241,14 @@ class SqliteStore:
             chosen = "SELECT key FROM streams WHERE ended > 0 AND ended < ?"
             for table in ("replies", "history", "streams"):
                 self._connection.execute(f"DELETE FROM {table} WHERE key IN ({chosen})", (before,))
+
+    def check(self) -> None:
+        """See ``ServerStore``."""
+        self.keys("", "", 1)
+        if not self._is_written:
+            with self._errors():
+                self._connection.execute(f"PRAGMA user_version = {_FORMAT}")  # writes a page
+            self._is_written = True
 
     def flush(self) -> None:
         """See ``ServerStore``; nothing waits."""

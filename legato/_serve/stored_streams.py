@@ -137,6 +137,14 @@ class ServerStore(Protocol):
         """Delete the records of streams that ended before a time."""
         ...
 
+    def check(self) -> None:
+        """See that it can be read, and written if the last writing failed.
+
+        Raises:
+            OutputError: it cannot.
+        """
+        ...
+
     def flush(self) -> None:
         """Write what waits to be written."""
         ...
@@ -217,6 +225,10 @@ class WriteBehind:
     def forget_ended(self, before: float) -> None:
         """See ``ServerStore``."""
         self._store.forget_ended(before)
+
+    def check(self) -> None:
+        """See ``ServerStore``."""
+        self._store.check()
 
     def flush(self) -> None:
         """See ``ServerStore``."""

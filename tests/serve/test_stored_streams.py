@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from full_disk import file_size_limit
 from serve.redis_server import needs_redis
 
 from legato._errors import InputError, OutputError, StateError
@@ -135,6 +136,36 @@ def test_streams_that_ended_are_forgotten_after_a_while(tmp_path, rng):
     store.forget_ended(150.0)
     assert set(store.load(["long ago", "now", "lives"])) == {"now", "lives"}
     assert store.reply("long ago", 0) is None
+    store.close()
+
+
+def test_a_file_that_cannot_be_written_is_told_until_it_can_be(tmp_path, rng):
+    store = SqliteStore(tmp_path / "streams", force=False)
+    store.put([Change("a", record(rng))])
+    store.check()
+    with file_size_limit((tmp_path / "streams-wal").stat().st_size):
+        for _ in range(2):
+            with pytest.raises(OutputError, match="cannot be used"):
+                store.put([Change("b", record(rng))])
+            with pytest.raises(OutputError, match="cannot be used"):
+                store.check()
+    store.check()
+    store.put([Change("b", record(rng))])
+    assert set(store.load(["a", "b"])) == {"a", "b"}
+    store.close()
+
+
+@needs_redis
+def test_a_redis_whose_memory_is_full_is_told_until_it_is_not(redis_server, rng):
+    store = RedisStore(redis_server.url)
+    store.put([Change("a", record(rng))])
+    store._redis.config_set("maxmemory", 1)
+    store.check()  # reading goes on, and nothing was to be written
+    for check in (lambda: store.put([Change("b", record(rng))]), store.check):
+        with pytest.raises(OutputError, match=r"cannot be used.*maxmemory"):
+            check()
+    store._redis.config_set("maxmemory", 0)
+    store.check()
     store.close()
 
 
