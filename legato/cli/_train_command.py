@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, get_args, get_type_hints
 import typer
 
 from legato import TrainConfig
+from legato._errors import InputError
 from legato._platform.keras_import import import_keras_alone
 from legato.cli._error_reporting import report_errors
 from legato.cli._interrupts import InterruptedAfterError
 from legato.cli._options import Data, Debug, Json, Quiet, check_is_no_model, check_output_file
 from legato.cli._output import print_json, print_written, show_status
+from legato.cli._worker_processes import worker_processes
 
 if TYPE_CHECKING:
     from legato import Plan
@@ -52,6 +54,15 @@ def train(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what would be trained; train and write nothing.")
     ] = False,
+    processes: Annotated[
+        int,
+        typer.Option(
+            help="Processes of this machine that try the settings of --search side by side; what "
+            "is found is the same. One network trains in one process; from Python, "
+            "legato.join_processes trains one on several machines.",
+            min=1,
+        ),
+    ] = 1,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -83,6 +94,12 @@ def train(
         if not plan:
             check_output_file(out, ".keras")
         check_is_no_model(data)
+        if processes > 1 and not options.get("search"):
+            raise InputError(
+                f"--processes is {processes}, and one training uses all cores of one process "
+                "already. Processes try the settings of a search: give --search 20 too, or leave "
+                "--processes out."
+            )
         import legato
         from legato import report
 
@@ -94,7 +111,7 @@ def train(
             print_json(report.plan_facts(planned)) if json else report.print_plan(planned)
             return
         import_keras_alone()
-        planned = _search(planned, quiet)
+        planned = _search(planned, quiet, processes)
         trained = planned.train(show_status("scoring", quiet))
         trained.save(out)
         if json:
@@ -105,14 +122,17 @@ def train(
         print_written(out)
 
 
-def _search(planned: "Plan", quiet: bool) -> "Plan":
+def _search(planned: "Plan", quiet: bool, processes: int) -> "Plan":
     """The plan of the best of the settings that are to be tried; else the plan as it is."""
     count, study = planned.config.search, planned.config.study
     if not count:
         return planned
     try:
-        with show_status(f"trying {count} settings, first that of the options", quiet) as show:
-            return planned.search(show)
+        with (
+            show_status(f"trying {count} settings, first that of the options", quiet) as show,
+            worker_processes(processes) as executor,
+        ):
+            return planned.search(show, executor)
     except KeyboardInterrupt:
         if study is None:
             raise

@@ -209,3 +209,23 @@ def test_an_interrupted_run_keeps_the_old_model(tmp_path):
     assert errors.strip().splitlines()[-1] == "Interrupted: files are whole or as they were."
     assert model.read_text() == "the old one"
     assert list(tmp_path.iterdir()) == [model]
+
+
+def test_a_search_in_two_processes_finds_what_one_finds(tmp_path):
+    words = ["train", "sales.csv", "--time", "month", *SMALL, "--search", "2", "--quiet", "-o"]
+    found = []
+    for at, more in enumerate([[], ["--processes", "2"]]):
+        path = tmp_path / f"{at}.keras"
+        output_of(*words, path, *more)
+        trials = legato.Trained.load(path).known["training"]["search"]["trials"]
+        found.append([(each["options"], each["score"]) for each in trials])
+    assert len(found[0]) == 2
+    for (options, score), (others, other) in zip(*found, strict=True):
+        assert options == others
+        assert score == pytest.approx(other, rel=1e-5)
+
+
+def test_processes_without_a_search_are_refused():
+    message = error_of("train", "sales.csv", "--time", "month", "--processes", "2")
+    assert "--processes is 2" in message
+    assert "give --search 20 too" in message
