@@ -51,7 +51,7 @@ def test_a_request_of_too_many_steps_feeds_nothing(limited):
 def test_others_are_answered_while_a_large_request_is_read_and_answered(slow, limited, monkeypatch):
     module, name = {
         "reading": (large_requests, "decode_json"),
-        "writing": (plain_routes, "_described"),
+        "writing": (plain_routes, "describe_feed"),
     }[slow]
     whole, is_begun, may_end = getattr(module, name), threading.Event(), threading.Event()
 
