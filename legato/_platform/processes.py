@@ -17,7 +17,8 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._platform.checks import check_count, check_seed
-from legato._platform.process_group import ProcessGroup, meet
+from legato._platform.process_group import ProcessGroup
+from legato._platform.process_meeting import meet
 
 Method = TypeVar("Method", bound=Callable)
 JOIN_TIMEOUT_S = 60.0

@@ -1,13 +1,19 @@
 """Processes meet, agree and notice who is gone; here they are threads of one process."""
 
+import errno
+import os
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from legato import InputError, ProcessError
-from legato._platform.process_group import ProcessGroup, meet
+from legato._platform.process_group import Link, ProcessGroup
+from legato._platform.process_meeting import meet
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +111,19 @@ def test_whoever_is_lost_is_named_also_in_a_program(groups):
     assert "closed by peer" in str(raised.value.__cause__)
 
 
+def test_a_connection_that_the_probes_ended_is_a_loss():
+    class Ended:
+        def readline(self, _):
+            raise TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        link = Link(socket.create_connection(server.getsockname()))
+    lines, link._lines = link._lines, Ended()
+    assert link.receive() is None
+    link._lines = lines
+    link.close()
+
+
 def test_process_0_takes_the_others_with_it(groups, ended):
     for link in groups[0]._links.values():
         link._connection.shutdown(socket.SHUT_RDWR)
@@ -188,3 +207,77 @@ def test_a_stranger_is_left_alone(port):
     assert in_all(groups, lambda group: group.gather("x", group.index)) == [[0, 1]] * 2
     for each in reversed(groups):
         each.leave()
+
+
+# Two machines, each a network namespace.
+
+ON_A_MACHINE = """
+import sys, time
+from legato import ProcessError
+from legato._platform.process_meeting import meet
+index = int(sys.argv[1])
+group, _ = meet("10.77.0.1", 4567, index, 2, 60, {})
+group.gather("x", index)
+print("met", flush=True)
+began = time.monotonic()
+try:
+    group.gather("y", 0) if index == 0 else time.sleep(90)
+except ProcessError as error:
+    print(time.monotonic() - began, error, flush=True)
+"""
+
+
+@pytest.fixture
+def two_machines():
+    """The commands that run something on each of two machines, and one that cuts their cable."""
+    if shutil.which("ip") is None:
+        pytest.skip("no network namespaces here: there is no command ip")
+    names = [f"legato-{os.getpid()}-{at}" for at in (1, 2)]
+    ends = [f"veth{at}" for at in (1, 2)]
+    setup = [f"ip netns add {name}" for name in names]
+    setup += [
+        f"ip link add {ends[0]} netns {names[0]} type veth peer name {ends[1]} netns {names[1]}"
+    ]
+    for at, (name, end) in enumerate(zip(names, ends, strict=True), 1):
+        setup += [
+            f"ip -n {name} addr add 10.77.0.{at}/24 dev {end}",
+            f"ip -n {name} link set {end} up",
+        ]
+    try:
+        for each in setup:
+            done = subprocess.run(each.split(), capture_output=True, text=True, check=False)
+            if done.returncode:
+                pytest.skip(f"no network namespaces here: {done.stderr}")
+        cut = f"ip -n {names[1]} link set {ends[1]} down"
+        yield [["ip", "netns", "exec", name] for name in names], cut.split()
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_gone_is_named_within_the_time_that_is_stated(two_machines):
+    machines, cut = two_machines
+    processes = [
+        subprocess.Popen(
+            [*machine, sys.executable, "-c", ON_A_MACHINE, str(at)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for at, machine in enumerate(machines)
+    ]
+    try:
+        assert [each.stdout.readline() for each in processes] == ["met\n", "met\n"]
+        subprocess.run(cut, check=True)
+        (first, _), (_, errors) = (each.communicate(timeout=60) for each in processes)
+    finally:
+        for each in processes:
+            each.kill()
+            each.wait()
+    seconds, _, message = first.partition(" ")
+    assert message.startswith("Process 1 on ")
+    assert "was lost" in message
+    assert float(seconds) < 30  # 25, and what a busy machine adds
+    assert processes[1].returncode == 1
+    assert "legato: Process 0 on " in errors
