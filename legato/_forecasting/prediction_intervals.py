@@ -292,7 +292,8 @@ def pool_deviations(absolute: np.ndarray, free: np.ndarray) -> tuple[np.ndarray,
     A value of the line with variance v is worth 1 / (2 v) errors. The answer is the mean of its
     square and the squared deviation of the step itself, weighted by what they are worth (as
     variances are moderated: Smyth, Statistical Applications in Genetics and Molecular Biology 3,
-    2004). They share errors, so its degrees of freedom are not the sum, but the larger of the two.
+    2004). They share errors, so its degrees of freedom are not the sum: they are the mean of the
+    step's own and the larger of the two.
 
     Args:
         absolute: (steps ahead, targets), the mean absolute errors.
@@ -318,7 +319,10 @@ def pool_deviations(absolute: np.ndarray, free: np.ndarray) -> tuple[np.ndarray,
         fitted = np.exp(line @ np.linalg.solve(precision, pull))
         worth = 1 / (2 * (line * np.linalg.solve(precision, line.T).T).sum(1))
         power = (worth * fitted**2 + count * own[:, target] ** 2) / (worth + count)
-        found[:, target], degrees[:, target] = np.sqrt(power), np.maximum(worth, count)
+        found[:, target], degrees[:, target] = (
+            np.sqrt(power),
+            (np.maximum(worth, count) + count) / 2,
+        )
     return found, degrees
 
 

@@ -232,7 +232,8 @@ def test_pooled_deviations_are_those_of_a_regression_with_a_prior():
     worth = 0.5 / np.diag(rows @ np.linalg.inv(weighted.T @ weighted) @ rows.T)
     power = (worth * np.exp(2 * line) + free[:, 0] * own**2) / (worth + free[:, 0])
     np.testing.assert_allclose(deviations[:, 0], np.sqrt(power))
-    np.testing.assert_allclose(degrees[:, 0], np.maximum(worth, free[:, 0]))
+    own_degrees = free[:, 0]
+    np.testing.assert_allclose(degrees[:, 0], (np.maximum(worth, own_degrees) + own_degrees) / 2)
 
 
 def test_a_step_without_errors_takes_its_deviation_from_the_others_and_none_from_none():
