@@ -144,9 +144,9 @@ def serve(
     """Serve models over HTTP, and keep a state for every stream.
 
     A stream begins when a name is fed for the first time, and goes on from one request to the next,
-    also after the server was stopped or killed: every step is in the store before it is answered. A
-    request with an id that was answered already is answered again, and not fed twice. Requests that
-    arrive together are computed together.
+    also after the server was stopped or killed: by default, every step is in the store before it is
+    answered. A request with an id that was answered already is answered again, and not fed twice.
+    Requests that arrive together are computed together.
 
     The server speaks the Open Inference Protocol (`/v2`), with Triton's sequence extension, and a
     plain one in JSON (`/v1`), described at `/openapi.json`. The page `/` shows models and streams,
