@@ -134,7 +134,7 @@ class Agreement:
 
     def _differ(self, how: str) -> BaseException:
         assert self._group is not None
-        return self._group.told(
+        return self._group.as_shared(
             InputError(
                 f"The processes differ in what they do: {how}. Give each as many batches, and "
                 "make the same calls."

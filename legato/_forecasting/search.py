@@ -224,12 +224,13 @@ def _attempts(
         yield from (try_options(score, options) for options in settings)
         return
     found: dict[int, Attempt] = {}
+    number = 0  # of the setting whose turn it is
     tasks = [(score, options) for options in settings]
     for at, attempt in run_tasks(executor, try_options, tasks, "the data"):
         found[at] = attempt
-        while (number := len(tasks) - len(settings)) in found:
+        while number in found:
             yield found.pop(number)
-            settings = settings[1:]
+            number += 1
 
 
 def try_options(score: Callable[[Options], float], options: Options) -> Attempt:

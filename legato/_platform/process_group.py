@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from legato._errors import InputError, LegatoError, ProcessError
-from legato._platform.wording import listed
+from legato._platform.wording import capitalized, listed
 
 _PROBES = {  # without an answer for 20 s, a machine is gone
     "TCP_KEEPIDLE": 5,
@@ -107,7 +107,7 @@ class ProcessGroup:
         self._offers: dict[int, dict[int, Any]] = {}  # by turn and process; of process 0
         self._settled: dict[int, dict] = {}
         self._gone: dict[int, str] = {}
-        self._told: BaseException | None = None  # an error that all processes have
+        self._shared: BaseException | None = None  # an error that all processes have
         self._waits = 0  # inside programs
         self._in_program = self._has_left = False
         for other, link in links.items():
@@ -144,14 +144,15 @@ class ProcessGroup:
                 self._changed.wait(0.5)  # so that Ctrl-C takes effect
             settled = self._settled.pop(turn, {"error": self._lost()})
         if "error" in settled:
-            raise self.told(ProcessError(settled["error"]))
+            raise self.as_shared(ProcessError(settled["error"]))
         for index, offer in enumerate(settled["all"]):
             if "failed" in offer:
-                raise self.told(ProcessError(f"P{self.named(index)[1:]} failed: {offer['failed']}"))
+                name = capitalized(self.named(index))
+                raise self.as_shared(ProcessError(f"{name} failed: {offer['failed']}"))
         first = settled["all"][0]["what"]
         for index, offer in enumerate(settled["all"]):
             if offer["what"] != first:
-                raise self.told(
+                raise self.as_shared(
                     InputError(
                         f"The processes differ in what they do: process 0 agrees on {first}, "
                         f"{self.named(index)} on {offer['what']}. Make the same calls in each."
@@ -159,17 +160,17 @@ class ProcessGroup:
                 )
         return [offer["facts"] for offer in settled["all"]]
 
-    def told(self, error: LegatoError) -> LegatoError:
-        """An error that every process raises, so that none need be told of it."""
-        self._told = error
+    def as_shared(self, error: LegatoError) -> LegatoError:
+        """An error that every process raises, so that ``fail`` tells nobody of it."""
+        self._shared = error
         return error
 
     def fail(self, error: BaseException) -> None:
         """Tell the others, who wait for this process, that an error has ended its call."""
         with self._changed:
-            if error is self._told or isinstance(error, ProcessError):
+            if error is self._shared or isinstance(error, ProcessError):
                 return
-            self._told = error
+            self._shared = error
             self._turn += 1
             message = f"{type(error).__name__}: {error}"[:2000]
             self._offer(self._turn, self.index, {"failed": message})
@@ -190,7 +191,7 @@ class ProcessGroup:
                 lost = self._lost()
             if lost is None:
                 raise
-            raise self.told(ProcessError(lost)) from error
+            raise self.as_shared(ProcessError(lost)) from error
         finally:
             self._in_program = False
 
@@ -275,7 +276,7 @@ class ProcessGroup:
         if not lost:
             return None
         (why, *_) = lost.values()
-        names = "P" + listed(self.named(at) for at in sorted(lost))[1:]
+        names = capitalized(listed(self.named(at) for at in sorted(lost)))
         one = len(lost) == 1
         if why == "has ended":
             return f"{names} {'has' if one else 'have'} ended, and others wait for its next call."

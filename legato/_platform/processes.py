@@ -19,6 +19,7 @@ from legato._errors import InputError
 from legato._platform.checks import check_count, check_seed
 from legato._platform.process_group import ProcessGroup
 from legato._platform.process_meeting import meet
+from legato._platform.wording import capitalized
 
 Method = TypeVar("Method", bound=Callable)
 JOIN_TIMEOUT_S = 60.0
@@ -131,7 +132,7 @@ def check_agreed(group: ProcessGroup, facts: dict[str, Any]) -> None:
     for index, other in enumerate(others, 1):
         for name in [*first, *other]:
             if first.get(name) != other.get(name):
-                raise group.told(
+                raise group.as_shared(
                     InputError(
                         f"The processes differ in {name}: process 0 on {group.hosts[0]} has "
                         f"{first.get(name)}, {group.named(index)} {other.get(name)}. Each process "
@@ -172,7 +173,7 @@ def _check_versions(group: ProcessGroup, everybody: list[dict]) -> None:
     for index, about in enumerate(everybody):
         if about["versions"] != everybody[0]["versions"]:
             raise InputError(
-                f"P{group.named(index)[1:]} has {about['versions']}, process 0 "
+                f"{capitalized(group.named(index))} has {about['versions']}, process 0 "
                 f"{everybody[0]['versions']}. Install the same versions on all machines."
             )
 

@@ -15,6 +15,11 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
+def capitalized(text: str) -> str:
+    """A text whose first letter is a capital one, as at the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def duration(seconds: float) -> str:
     """A time in words: ``0.4 s``, ``12 s``, ``1 min 12 s``, ``2 h 5 min``."""
     if seconds < 1:

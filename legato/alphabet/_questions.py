@@ -57,12 +57,9 @@ def answer(
     Examples:
         >>> import numpy as np
         >>> from legato import alphabet
-        >>> def guess(experiment):
-        ...     scores = np.random.default_rng(7).random(20)
-        ...     verdict = "holds" if scores.mean() > 0.4 else "does not hold"
-        ...     groups = (alphabet.Group("guesses", scores),)
-        ...     return alphabet.Found(verdict, "Guesses average 0.5.", groups)
-        >>> question = alphabet.Question("guess", "Are guesses right?", "Half of them.", guess)
+        >>> groups = (alphabet.Group("guesses", np.linspace(0, 1, 20)),)
+        >>> found = alphabet.Found("holds", "Guesses average 0.5.", groups)
+        >>> question = alphabet.Question("guess", "Right?", "Half.", lambda experiment: found)
         >>> (answer,) = alphabet.answer([question])
         >>> answer.found.verdict
         'holds'

@@ -28,12 +28,9 @@ def print_answer(answer: Answer, brief: bool = False, console: Console | None = 
     Examples:
         >>> import numpy as np
         >>> from legato import alphabet, report
-        >>> def guess(experiment):
-        ...     scores = np.random.default_rng(7).random(20)
-        ...     verdict = "holds" if scores.mean() > 0.4 else "does not hold"
-        ...     groups = (alphabet.Group("guesses", scores),)
-        ...     return alphabet.Found(verdict, "Guesses average 0.5.", groups)
-        >>> question = alphabet.Question("guess", "Are guesses right?", "Half of them.", guess)
+        >>> groups = (alphabet.Group("guesses", np.linspace(0, 1, 20)),)
+        >>> found = alphabet.Found("holds", "Guesses average 0.5.", groups)
+        >>> question = alphabet.Question("guess", "Right?", "Half.", lambda experiment: found)
         >>> (answer,) = alphabet.answer([question])
         >>> report.print_answer(answer, brief=True)
         guess · the claim holds
@@ -88,12 +85,9 @@ def answer_facts(answer: Answer) -> dict[str, Any]:
     Examples:
         >>> import numpy as np
         >>> from legato import alphabet, report
-        >>> def guess(experiment):
-        ...     scores = np.random.default_rng(7).random(20)
-        ...     verdict = "holds" if scores.mean() > 0.4 else "does not hold"
-        ...     groups = (alphabet.Group("guesses", scores),)
-        ...     return alphabet.Found(verdict, "Guesses average 0.5.", groups)
-        >>> question = alphabet.Question("guess", "Are guesses right?", "Half of them.", guess)
+        >>> groups = (alphabet.Group("guesses", np.linspace(0, 1, 20)),)
+        >>> found = alphabet.Found("holds", "Guesses average 0.5.", groups)
+        >>> question = alphabet.Question("guess", "Right?", "Half.", lambda experiment: found)
         >>> (answer,) = alphabet.answer([question])
         >>> facts = report.answer_facts(answer)
         >>> facts["verdict"], len(facts["scores"]["guesses"])
