@@ -167,7 +167,7 @@ async def load(
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
             marks = {"x": STEP, "id": f"{round_number} {sent}"}
             if several:
-                names = [f"s{number}-{(sent * SEVERAL + at) % STREAMS}" for at in range(SEVERAL)]
+                names = [f"s{own[(sent * SEVERAL + at) % len(own)]}" for at in range(SEVERAL)]
                 await connected.post("/v1/feed", {"feeds": [{"stream": n, **marks} for n in names]})
             elif server.name == MLSERVER:
                 await feed_stateless(connected, states, own[sent % len(own)])

@@ -19,37 +19,41 @@ from legato._serve.stream_feeds import Feed, Reply
 from legato._serve.tensors import encode_json
 
 
-def read_feed(
-    key: str, body: FeedBody, version: ServedVersion, xs: tuple | None = None
-) -> tuple[Feed, bool]:
+def read_feed(key: str, body: FeedBody, version: ServedVersion) -> tuple[Feed, bool]:
     """A request as a feed, and whether its steps came by names of columns.
 
     Args:
         key: of the stream.
         body: of the request.
         version: whose inputs it has.
-        xs: its steps, if they were read already.
 
     Raises:
         InputError: it does not fit.
     """
-    steps, by_column = None, False
-    if xs is None:
-        xs, steps, by_column = read_steps(version, body)
+    xs, steps, by_column = read_steps(version, body)
+    return make_feed(key, body, xs, steps, version), by_column
+
+
+def make_feed(
+    key: str, body: FeedBody, xs: tuple, steps: int | None, version: ServedVersion
+) -> Feed:
+    """A request whose steps were read as a version takes them.
+
+    Raises:
+        InputError: it asks for what excludes each other.
+    """
     if body.peek and (body.end or body.id is not None):
         raise InputError("peek leaves a stream as it is: send neither end nor id with it.")
     request = 0 if body.id is None else digest_of(body.id)
     flags = (body.start, body.end, body.peek, body.expected_steps)
     feed = Feed(key, xs, steps, request, *flags, version=version)
     feed.read = partial(_read_for, body)
-    return feed, by_column
+    return feed
 
 
-def read_named_feed(
-    key: str, body: NamedFeed, xs: tuple | None, version: ServedVersion
-) -> tuple[Feed, bool]:
+def read_named_feed(key: str, body: NamedFeed, version: ServedVersion) -> tuple[Feed, bool]:
     try:
-        return read_feed(key, body, version, xs)
+        return read_feed(key, body, version)
     except LegatoError as error:
         raise name_error(body.stream, error) from None
 
@@ -100,14 +104,29 @@ def _parts(x: Any) -> list:
     return list(x.values()) if isinstance(x, dict) else x if isinstance(x, list) else [x]
 
 
-def stack_steps(version: ServedVersion, bodies: Sequence[NamedFeed]) -> Any:
-    """One step of each of several streams, read at once; None where each must be read alone."""
+def stack_feeds(
+    keys: Sequence[str], bodies: Sequence[NamedFeed], version: ServedVersion
+) -> list[Feed] | None:
+    """Feeds of one bare step each, read at once; None where each must be read alone.
+
+    Raises:
+        InputError: one asks for what excludes each other; it is named.
+    """
     if any(body.x is None or body.row is not None or body.rows is not None for body in bodies):
         return None
     steps = [body.x for body in bodies]
     if holds_type(steps, bool):
         return None
-    return version.compiled.model_step.step_inputs.stack_single_steps(steps)
+    array = version.compiled.model_step.step_inputs.stack_single_steps(steps)
+    if array is None:
+        return None
+    feeds = []
+    for key, body, x in zip(keys, bodies, array, strict=True):
+        try:
+            feeds.append(make_feed(key, body, (x,), None, version))
+        except LegatoError as error:
+            raise name_error(body.stream, error) from None
+    return feeds
 
 
 def describe_feed(feed: Feed, by_column: bool, answer: list | None = None) -> FeedAnswer:

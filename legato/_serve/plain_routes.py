@@ -34,7 +34,7 @@ from legato._serve.plain_feeds import (
     read_feed,
     read_named_feed,
     read_steps,
-    stack_steps,
+    stack_feeds,
 )
 from legato._serve.request_log import RequestLine, note
 from legato._serve.response_bodies import (
@@ -136,28 +136,32 @@ class _PlainRoutes:
     async def feed_many(self, request: Request) -> Response:
         model = self._service.model(request.path_params.get("model"))
         given, is_long = await read_body(request, FeedsBody)
-        bodies, owner, reads = given.feeds, request.scope["owner"], []
+        bodies, owner, keys = given.feeds, request.scope["owner"], []
         note(request.scope, [body.stream for body in bodies])
         self._check_rows(bodies)
-        arrays = await in_thread_if(is_long, stack_steps, model.newest, bodies)
-        for at, body in enumerate(bodies):
-            xs = None if arrays is None else (arrays[at],)
+        for body in bodies:
             try:
-                key = self._service.key(model, owner, body.stream)
+                keys.append(self._service.key(model, owner, body.stream))
             except LegatoError as error:
                 raise name_error(body.stream, error) from None
-            reads.append((key, partial(read_named_feed, key, body, xs)))
-        made = await self._service.read(model, reads, is_long)
-        feeds = [feed for feed, _ in made]
+        feeds = await in_thread_if(is_long, stack_feeds, keys, bodies, model.newest)
+        by_column = [False] * len(bodies)
+        if feeds is None:
+            reads = [
+                (key, partial(read_named_feed, key, body))
+                for key, body in zip(keys, bodies, strict=True)
+            ]
+            made = await self._service.read(model, reads, is_long)
+            feeds, by_column = [feed for feed, _ in made], [named for _, named in made]
         await self._service.feed(model, feeds, request.receive)
 
         def encoded() -> bytes:
             lists = bare_answers(feeds)
             answers = [
-                describe_feed(feed, by_column, lists and lists[at])
+                describe_feed(feed, by_column[at], lists and lists[at])
                 if feed.error is None
                 else describe_failure(feed, feed.error)
-                for at, (feed, by_column) in enumerate(made)
+                for at, feed in enumerate(feeds)
             ]
             return encode_json(FeedsAnswer(answers))
 

@@ -89,7 +89,5 @@ class Feed:
         """``DIGEST_BYTES`` that tell apart what requests with one id feed: steps, start and end."""
         # Shapes and types of a step are those of the version that made the reply.
         head = f"{self.steps} {self.start} {self.end}".encode()
-        made = hashlib.blake2b(head, digest_size=DIGEST_BYTES)
-        for x in self.xs:
-            made.update(x.tobytes())
-        return made.digest()
+        fed = b"".join([head, *(x.tobytes() for x in self.xs)])
+        return hashlib.blake2b(fed, digest_size=DIGEST_BYTES).digest()

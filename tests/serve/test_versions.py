@@ -12,7 +12,9 @@ from serve.serving import ServerProcess, config_of, serving
 
 import legato
 from legato import layers
+from legato._serve import plain_routes
 from legato._serve.model_files import load_model_file
+from legato._serve.plain_feeds import stack_feeds
 
 STEPS, KEPT = 12, 5
 UNITS = {"first": 4, "second": 4, "larger": 5, "wide": 4, "narrow": 4}
@@ -104,6 +106,27 @@ def test_streams_stay_with_the_version_that_they_began_with(use, rng, tmp_path):
         assert load(client)["version"] == "1"  # back to the old one, for new streams too
         near(feed(client, "newer", x[0])["y"], first().feed(x[:1])[0])
         near(feed(client, "new", x[1])["y"], second().feed(x[:2])[1])
+
+
+def test_steps_that_were_read_before_a_load_are_read_anew_for_another_version(
+    use, rng, tmp_path, monkeypatch
+):
+    x, first = series(rng), use("first")
+    with serving(stores(tmp_path)) as client:
+        feed(client, "old", x[0])
+
+        def stack_and_load(keys, bodies, version):
+            made = stack_feeds(keys, bodies, version)
+            use("wide")
+            (model,) = client.service.models.values()
+            model.add(load_model_file(model.path))
+            return made
+
+        monkeypatch.setattr(plain_routes, "stack_feeds", stack_and_load)
+        feeds = [{"stream": name, "x": x[1].tolist()} for name in ("old", "new")]
+        old, new = client.post("/v1/feed", json={"feeds": feeds}).json()["answers"]
+        near(old["y"], first().feed(x[:2])[1])
+        assert (new["status"], "(3,)" in new["error"], "(2,)" in new["error"]) == (400, True, True)
 
 
 def test_states_are_carried_over_where_they_fit(use, rng, tmp_path):
