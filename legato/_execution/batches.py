@@ -22,6 +22,7 @@ from legato._errors import InputError, LegatoError
 from legato._execution.compiled_loop import ENDLESS
 from legato._execution.samples import SampleArrays
 from legato._platform.checks import check_choice
+from legato._platform.large_arrays import empty_for_jax
 from legato._platform.locks import acting_for_this_thread
 from legato._recurrent.reset_rules import Reset, carries_between_batches
 
@@ -378,7 +379,7 @@ def _stacked(batches: list[SampleArrays], room: int) -> SampleArrays:
         return batches[0]
 
     def stack(*arrays):
-        whole = np.empty((room * len(arrays[0]), *arrays[0].shape[1:]), arrays[0].dtype)
+        whole = empty_for_jax((room * len(arrays[0]), *arrays[0].shape[1:]), arrays[0].dtype)
         np.concatenate(arrays, out=whole[: len(arrays) * len(arrays[0])])
         return whole
 

@@ -17,6 +17,7 @@ from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues
 from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_private
+from legato._platform.large_arrays import for_jax
 from legato._platform.processes import process_group
 from legato._platform.row_devices import (
     CALLS,
@@ -109,7 +110,9 @@ class Run:
             self._verb, block, rows, self._reset, self._loop, self.validation, self._mesh
         )
         self._prepared = block.samples
-        self._data, self._starts = self._placed_rows((block.samples.packed, block.samples.starts))
+        samples = block.samples.packed, block.samples.starts
+        samples = for_jax(samples) if self._mesh is None else samples
+        self._data, self._starts = self._placed_rows(samples)
         if self._values is None:
             self._values = self._read()
 

@@ -16,6 +16,7 @@ import numpy as np
 from legato._errors import InputError, UnsupportedError
 from legato._platform import keras_private
 from legato._platform.jax_arrays import as_jax_keeps, check_is_numeric
+from legato._platform.large_arrays import for_jax
 from legato._platform.plain_arrays import check_keeps_meaning
 
 _DENSE = ("toarray", "todense")  # how sparse arrays of SciPy and of JAX are made dense
@@ -58,7 +59,7 @@ class SampleArrays(NamedTuple):
 
     def on_device(self) -> "SampleArrays":
         """The same arrays in the device's memory."""
-        return SampleArrays(*jax.device_put(self[:4]), count=self.count)
+        return SampleArrays(*jax.device_put(for_jax(self[:4])), count=self.count)
 
     def take(self, rows) -> "SampleArrays":
         """The samples at some indices, or in a slice."""
