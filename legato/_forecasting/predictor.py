@@ -217,7 +217,8 @@ class Predictor:
     def streams(self, limit: int | None = None, **options) -> Streams:
         """Live sequences by name, with the outputs that ``forecast`` and ``classify`` would give.
 
-        ``numbers_of`` encodes the rows they are fed; ``told`` decodes their outputs.
+        ``encode`` makes steps of the rows that they are fed, and ``decode`` values of their
+        outputs.
 
         Args:
             limit, options: as for ``Model.streams``; ``window`` and ``pad`` are as in training by
@@ -232,8 +233,8 @@ class Predictor:
             >>> wave = {"load": [1.0, 2.0, 4.0, 3.0] * 9}
             >>> trained = legato.train(wave, units=2, epochs=1, verbose=0)
             >>> pool = trained.streams()
-            >>> answers = pool.feed({"ada": trained.numbers_of({"load": "2.5"})})
-            >>> list(trained.told(answers["ada"]))
+            >>> answers = pool.feed({"ada": trained.encode({"load": "2.5"})})
+            >>> list(trained.decode(answers["ada"]))
             ['load']
         """
         self.check_streams()
@@ -253,7 +254,7 @@ class Predictor:
                 "columns known ahead (--known) and without the calendar."
             )
 
-    def numbers_of(self, row: Mapping[str, Any]) -> np.ndarray:
+    def encode(self, row: Mapping[str, Any]) -> np.ndarray:
         """The inputs of one step, (inputs,).
 
         Args:
@@ -281,7 +282,7 @@ class Predictor:
                 "this model. Leave it out."
             )
 
-    def told(self, answer: np.ndarray) -> dict[str, Any]:
+    def decode(self, answer: np.ndarray) -> dict[str, Any]:
         """One output, (outputs,), by names of targets and labels, as JSON takes it.
 
         Returns:
@@ -299,3 +300,5 @@ class Predictor:
             return {"label": None, "probability": None}
         at = int(answer.argmax())
         return {"label": self.task.labels[at], "probability": float(answer[at])}
+
+    numbers_of, told = encode, decode  # earlier names, which scripts may still use

@@ -57,11 +57,11 @@ class TrainedModelCodec:
         if not isinstance(row, dict):
             names = ", ".join(f'"{column.name}": …' for column in self._trained.task.inputs[:4])
             raise InputError(f"an object was expected, by the names of columns: {{{names}}}.")
-        return self._trained.numbers_of(row), None
+        return self._trained.encode(row), None
 
     def decode(self, answer: "np.ndarray") -> dict[str, Any]:
         """An output of the model as JSON values by name."""
-        return self._trained.told(answer)
+        return self._trained.decode(answer)
 
 
 class PlainModelCodec:

@@ -209,7 +209,7 @@ def test_a_live_sequence_gets_the_label_of_the_whole(trained):
         for step in trained.inputs_of(data.select([at])):
             answer = pool.feed({f"s{at}": step})[f"s{at}"]
         np.testing.assert_allclose(answer, found[at], rtol=1e-4, atol=1e-6)
-    assert trained.told(answer)["label"] in ("flat", "bump")
+    assert trained.decode(answer)["label"] in ("flat", "bump")
 
 
 # Options.

@@ -50,7 +50,7 @@ def trained(request):
 def test_a_stream_of_rows_gives_the_outputs_of_the_sequence(trained):
     sequences = trained.read(table())
     inputs = trained.inputs_of(sequences)
-    numbers = np.stack([trained.numbers_of(row) for row in rows(table())])
+    numbers = np.stack([trained.encode(row) for row in rows(table())])
     np.testing.assert_array_equal(numbers, inputs)
     pool, answers = trained.streams(), []
     for each in numbers:
@@ -62,7 +62,8 @@ def test_a_stream_of_rows_gives_the_outputs_of_the_sequence(trained):
 
 def test_outputs_are_decoded_as_in_forecast_and_classify(trained):
     expected = trained.predict_steps(trained.inputs_of(trained.read(table())), np.array([COUNT]))
-    decoded = trained.told(expected[-1])
+    decoded = trained.decode(expected[-1])
+    assert decoded == trained.told(expected[-1])  # its earlier name
     if trained.task.kind == "forecast":
         found = trained.forecast(table()).columns()
         for column in trained.task.targets:
@@ -75,7 +76,7 @@ def test_outputs_are_decoded_as_in_forecast_and_classify(trained):
         assert decoded["label"] == found["label"][-1]
         assert decoded["probability"] == pytest.approx(found["probability"][-1], rel=1e-7)
         assert decoded.keys() == {"label", "probability"}
-    nothing = trained.told(np.full_like(expected[-1], np.nan))
+    nothing = trained.decode(np.full_like(expected[-1], np.nan))
     assert {str(each) for each in nothing.values()} <= {"None", "[None, None]"}
 
 
@@ -84,7 +85,7 @@ def test_strings_are_encoded_as_in_a_file(trained, tmp_path):
     polars.DataFrame(columns).write_csv(tmp_path / "t.csv")
     words = polars.read_csv(tmp_path / "t.csv", infer_schema=False).to_dicts()
     expected = trained.inputs_of(trained.read(tmp_path / "t.csv"))
-    np.testing.assert_array_equal([trained.numbers_of(row) for row in words], expected)
+    np.testing.assert_array_equal([trained.encode(row) for row in words], expected)
 
 
 def test_characters_are_encoded_as_in_a_text(tmp_path):
@@ -92,11 +93,11 @@ def test_characters_are_encoded_as_in_a_text(tmp_path):
     book.write_text("to be or not to be,\n" * 9)
     part.write_text("not to be,\n")
     text = legato.train(book, units=3, epochs=1, test=0, verbose=0)
-    numbers = [text.numbers_of({"character": each}) for each in part.read_text()]
+    numbers = [text.encode({"character": each}) for each in part.read_text()]
     np.testing.assert_array_equal(numbers, text.inputs_of(text.read(part)))
 
 
 def test_a_row_of_padding_is_refused():
     trained = legato.train({"a": [1.0, 2.0, 3.0] * 9}, units=2, epochs=1, test=0, verbose=0)
     with pytest.raises(legato.InputError, match="the number that marks padding for this model"):
-        trained.numbers_of({"a": trained.pad})
+        trained.encode({"a": trained.pad})
