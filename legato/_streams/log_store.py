@@ -30,9 +30,7 @@ import os
 import secrets
 import sys
 from contextlib import suppress
-from io import FileIO
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -41,15 +39,11 @@ from legato._errors import InputError, OutputError, StateError
 from legato._platform.atomic_files import sync_folder
 from legato._platform.checks import check_choice
 from legato._platform.input_files import check_is_regular
+from legato._streams.log_file import LogFile
 from legato._streams.log_records import MAGIC, damage_at, frame_record, read_records
 from legato._streams.slots import SlotTable
 from legato._streams.store import Name, Snapshot, StreamRecords, checked_name
 from legato._streams.stream_files import KEPT, StreamFile
-
-try:
-    import fcntl
-except ImportError:  # Windows: opening a file twice is not noticed
-    fcntl = None
 
 SYNC = ("off", "close", "feed")  # when changes are forced onto the disk; see ``streams``
 MIN_LOG_BYTES = 2**24  # a shorter log is left as it is
@@ -83,23 +77,19 @@ class LogStore:
         check_choice("sync", sync, SYNC)
         self._sync = sync
         self._path = Path(os.path.realpath(path))
-        self._log = Path(f"{self._path}.log")
+        log = Path(f"{self._path}.log")
         self._files, self._snapshot, self._other_weights = files, snapshot, other_weights
         self._header = b""  # the magic bytes, and a record of the snapshot that the log follows
         self._generation = ""  # of the log
         self._identity: tuple[int, ...] | None = None  # of the snapshot
         self._is_marked = False  # whether the snapshot may say that a log follows it
-        self._size = 0  # bytes of the log that are whole records
-        self._has_torn_tail = False  # whether there may be more bytes after them
         self._compact_at = MIN_LOG_BYTES
         self._weights = ""  # fingerprint of those that the snapshot was written with
-        self._sync_lock = Lock()  # held by the thread that forces the log onto the disk
-        self._writes = self._synced_writes = 0  # since it was opened; those that are on the disk
-        for each, what in ((self._path, "a stream file"), (self._log, "the log of one")):
+        for each, what in ((self._path, "a stream file"), (log, "the log of one")):
             with suppress(OSError):  # it is missing
                 check_is_regular(each, what, StateError)
-        self._file = _open_locked(self._log, self._path)
-        KEPT[self._path] = KEPT[self._log] = self
+        self._log = LogFile(log, self._path)
+        KEPT[self._path] = KEPT[log] = self
 
     def load(self, names: list[Name] | None = None, limit: int | None = None) -> StreamRecords:
         """See ``StreamStore``; called once, before anything is put. A refused file stays as it is.
@@ -128,8 +118,8 @@ class LogStore:
         self._check_files()
         if self._files.fingerprint() != self._weights:
             self._compact()
-        elif self._size > self._compact_at:
-            self._compact_at = 2 * self._size  # where it is tried again, if the disk is full
+        elif self._log.size > self._compact_at:
+            self._compact_at = 2 * self._log.size  # where it is tried again, if the disk is full
             with suppress(OutputError):
                 self._compact()
         if records.names:
@@ -157,10 +147,7 @@ class LogStore:
         """
         if not force and self._sync != "feed":
             return
-        mine = self._writes
-        with self._sync_lock:
-            if self._synced_writes < mine:
-                self._sync_log()
+        self._log.wait_until_forced(self._sync_log)
 
     def _sync_log(self) -> None:
         """Force the log onto the disk.
@@ -169,16 +156,15 @@ class LogStore:
             OutputError: that fails. The system may have dropped what it did not write, so the next
                 change writes the snapshot anew.
         """
-        writes = self._writes
         try:
-            os.fsync(self._file.fileno())
+            self._log.force()
         except (OSError, ValueError) as error:  # ValueError: it is closed
             self._weights = ""
             raise OutputError(
-                f"{self._log} cannot be forced onto the disk ({error}): the streams have moved, "
-                "but a loss of power may take that. Save them on another disk: pool.save(path)."
+                f"{self._log.path} cannot be forced onto the disk ({error}): the streams have "
+                "moved, but a loss of power may take that. Save them on another disk: "
+                "pool.save(path)."
             ) from error
-        self._synced_writes = max(writes, self._synced_writes)
 
     def close(self) -> None:
         """See ``StreamStore``: leave a snapshot and no log.
@@ -186,19 +172,18 @@ class LogStore:
         Raises:
             OutputError: the snapshot cannot be written; it and its log have all.
         """
-        if self._file.closed:
+        if self._log.is_closed:
             return
         try:
             if self._is_marked:
-                identity, has_log = _identity_of(self._path), self._has_log()
+                identity, has_log = _identity_of(self._path), self._log.is_there
                 if not has_log or identity not in (self._identity, None):
                     self._check_nobody_wrote()
                 if not has_log:
-                    self._replace_log()
+                    self._log.replace()
                 self._compact()
-            elif self._size:  # of a header alone
-                self._size, self._has_torn_tail = 0, True
-                self._truncate_if_possible()
+            elif self._log.size:  # of a header alone
+                self._log.cut(0)
         except OutputError:
             if self._sync != "off":
                 with suppress(OutputError):
@@ -206,13 +191,6 @@ class LogStore:
             raise
         finally:
             self._release()
-
-    def _has_log(self) -> bool:
-        """Whether the open log is the one that stands beside the file."""
-        try:
-            return os.path.samestat(os.fstat(self._file.fileno()), self._log.stat())
-        except OSError:
-            return False
 
     def _log_followed(self) -> str | None:
         """The generation of the log that follows the file, as the file says."""
@@ -226,8 +204,8 @@ class LogStore:
         Raises:
             OutputError: one of them was removed, replaced, cut or written to.
         """
-        if not self._has_whole_log():
-            changed = self._log
+        if not self._log.is_whole:
+            changed = self._log.path
         elif _identity_of(self._path) != self._identity:
             changed = self._path
         else:
@@ -238,13 +216,6 @@ class LogStore:
             "else has written to it since, and open it again."
         )
 
-    def _has_whole_log(self) -> bool:
-        """Whether the log is there, and as long as what was written; ``logrotate`` empties it."""
-        if not self._has_log():
-            return False
-        size = os.fstat(self._file.fileno()).st_size
-        return size == self._size or (self._has_torn_tail and size > self._size)
-
     def _check_nobody_wrote(self) -> None:
         """Check that file and log are not those of another pool.
 
@@ -252,41 +223,27 @@ class LogStore:
             OutputError: another pool has written to the file since, or has it open.
         """
         try:
-            if self._log.exists() and not self._has_log():
+            if self._log.path.exists() and not self._log.is_there:
                 raise StateError("there is another log now")
             if self._log_followed() != self._generation:
                 raise StateError("it was written to since")
         except StateError as error:
             raise OutputError(
-                f"{self._path} is left as it is, since it or {self._log} was removed or replaced "
-                f"while the pool was open ({error}). Save the streams elsewhere: pool.save(path)."
+                f"{self._path} is left as it is, since it or {self._log.path} was removed or "
+                f"replaced while the pool was open ({error}). Save the streams elsewhere: "
+                "pool.save(path)."
             ) from error
 
-    def _replace_log(self) -> None:
-        """Lock a new log in the place of one that was removed.
-
-        Raises:
-            OutputError: another pool has the file open.
-        """
-        removed, self._file = self._file, _open_locked(self._log, self._path)
-        removed.close()
-        self._size, self._has_torn_tail = 0, False
-
     def _check_open(self) -> None:
-        if self._file.closed:
+        if self._log.is_closed:
             raise InputError(
                 f"The pool kept in {self._path} is closed: open it again, with "
                 "model.streams(file=...)."
             )
 
     def _release(self) -> None:
-        """Close the log; an empty one is deleted."""
-        with suppress(OSError):
-            if self._has_log() and not os.fstat(self._file.fileno()).st_size:
-                self._log.unlink()
-        with self._sync_lock:
-            self._file.close()
-        for path in (self._path, self._log):
+        self._log.close()
+        for path in (self._path, self._log.path):
             KEPT.pop(path, None)
 
     # Writing.
@@ -294,46 +251,21 @@ class LogStore:
     def _append(self, records: bytes) -> None:
         """Append records, or leave the log as it was."""
         try:
-            if not self._size:
-                self._write_whole(self._header)
-                os.fsync(self._file.fileno())
-                sync_folder(self._log.parent)
+            if not self._log.size:
+                self._log.write(self._header)
+                self._log.force()
+                sync_folder(self._log.path.parent)
             if self._generation and not self._is_marked:  # before any change is in the log
                 self._files.mark(self._path, self._generation)
                 self._is_marked = True
-            self._write_whole(records)
+            self._log.write(records)
         except OutputError:
             raise
         except OSError as error:
             raise OutputError(
-                f"{self._log} cannot be written ({error.strerror or error}), so this change "
+                f"{self._log.path} cannot be written ({error.strerror or error}), so this change "
                 "was not made. Make room there, and repeat it."
             ) from error
-
-    def _write_whole(self, content: bytes) -> None:
-        """Append to the log, or leave it as it was."""
-        try:
-            self._truncate()
-            self._has_torn_tail = True
-            left = memoryview(content)
-            while left:
-                left = left[self._file.write(left) :]
-            self._size, self._has_torn_tail = self._size + len(content), False
-            self._writes += 1
-        finally:
-            self._truncate_if_possible()
-
-    def _truncate_if_possible(self) -> None:
-        """Cut off what is not a whole record, or leave it to the next write, which must."""
-        with suppress(OSError):
-            self._truncate()
-
-    def _truncate(self) -> None:
-        """Cut off what is not a whole record; forced, since others are written in its place."""
-        if self._has_torn_tail:
-            self._file.truncate(self._size)
-            os.fsync(self._file.fileno())
-            self._has_torn_tail = False
 
     def _compact(self) -> None:
         self._write_snapshot(self._snapshot())
@@ -341,16 +273,15 @@ class LogStore:
     def _write_snapshot(self, records: StreamRecords) -> None:
         """Write the snapshot, and begin the log again."""
         records = records._replace(weights=self._files.fingerprint())
-        if self._size:  # from here on this log fits the new snapshot as well
+        if self._log.size:  # from here on this log fits the new snapshot as well
             self._append(frame_record({"follows": _digest_of(records)}))
             self._sync_log()
         self._files.write(self._path, records)
         self._identity = _identity_of(self._path)
-        self._synced_writes = self._writes
+        self._log.count_as_forced()
         self._begin_log(records)
         self._compact_at = max(MIN_LOG_BYTES, LOG_TO_SNAPSHOT * self._path.stat().st_size)
-        self._size, self._has_torn_tail = 0, True
-        self._truncate_if_possible()
+        self._log.cut(0)
 
     def _begin_log(self, snapshot: StreamRecords) -> None:
         """Make the header of a log that follows the snapshot, which has no mark yet."""
@@ -370,12 +301,12 @@ class LogStore:
             saved = self._files.read(self._path, self._other_weights, without_log=True)
             rows = saved.rows[:, : len(self._files.blank)]
             table.put(saved.names, table.slots_of(saved.names), rows, saved.steps)
-        followed, has_later = self._apply_log(table)
+        followed, has_later, size = self._apply_log(table)
         self._check_log_of(saved, followed, has_later)
         table.limit = sys.maxsize if limit is None else limit
         table.check_limit(0)
-        self._is_marked, self._has_torn_tail = bool(saved and saved.log), True
-        self._truncate_if_possible()
+        self._is_marked = bool(saved and saved.log)
+        self._log.cut(size)
         if (
             saved is None
             or followed
@@ -404,9 +335,9 @@ class LogStore:
             is_log = "is another" if followed else "is missing or empty"
             raise StateError(
                 f"{self._path} is at an old point: later changes of its streams are in the log "
-                f"that belongs beside it, and {self._log} {is_log}. The file was copied, moved or "
-                "linked without its log, or the log was removed: put the log back, or take the "
-                "streams as they were before these changes, by "
+                f"that belongs beside it, and {self._log.path} {is_log}. The file was copied, "
+                "moved or linked without its log, or the log was removed: put the log back, or "
+                "take the streams as they were before these changes, by "
                 "model.streams().load(path, without_log=True)."
             )
         if not followed:
@@ -417,27 +348,29 @@ class LogStore:
         if not fits:
             is_file = "is missing" if saved is None else "is another"
             raise StateError(
-                f"{self._log} holds later changes of the streams in {self._path}, and that file "
-                f"{is_file}. The two belong together: put the right one back, or take the log away."
+                f"{self._log.path} holds later changes of the streams in {self._path}, and that "
+                f"file {is_file}. The two belong together: put the right one back, or take the log "
+                "away."
             )
 
-    def _apply_log(self, table: SlotTable) -> tuple[list[str], bool]:
+    def _apply_log(self, table: SlotTable) -> tuple[list[str], bool, int]:
         """Apply the log's records to a table.
 
         Returns:
-            Digests of the snapshots that it follows, and whether changes come after the last.
+            Digests of the snapshots that it follows, whether changes come after the last, and the
+            bytes of its whole records.
         """
         followed: list[str] = []
-        has_later = False
-        with self._log.open("rb") as file:
-            for begin, end, payload in read_records(file, self._log):
+        has_later, size = False, 0
+        with self._log.path.open("rb") as file:
+            for begin, end, payload in read_records(file, self._log.path):
                 count = len(followed)
                 try:
                     self._apply_record(payload, table, followed)
                 except Exception as error:  # there are many ways of not fitting together
-                    raise damage_at(begin, self._log) from error
-                self._size, has_later = end, len(followed) == count
-        return followed, has_later
+                    raise damage_at(begin, self._log.path) from error
+                size, has_later = end, len(followed) == count
+        return followed, has_later, size
 
     def _apply_record(self, payload: bytes, table: SlotTable, followed: list[str]) -> None:
         """Apply one record to a table, or add the digest in it to ``followed``.
@@ -490,36 +423,3 @@ def _identity_of(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return about.st_dev, about.st_ino, about.st_size
-
-
-def _open_locked(log: Path, path: Path) -> FileIO:
-    """Open a log to append to it, and lock it.
-
-    Raises:
-        OutputError: it cannot be written, or another pool has it open.
-    """
-    while True:
-        try:
-            file = log.open("ab", buffering=0)
-        except OSError as error:
-            raise OutputError(
-                f"{log} cannot be written ({error.strerror or error}). Keep the streams in a file "
-                "in a folder that exists, has room, and that you may write to."
-            ) from error
-        if fcntl is None:
-            return file
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(file.fileno()), log.stat()):
-                return file
-        except BlockingIOError:
-            file.close()
-            raise OutputError(
-                f"{path} is open in another pool, of this process or another: close it there, or "
-                "keep these streams in a file of their own."
-            ) from None
-        except FileNotFoundError:
-            pass
-        except OSError:  # a file system without locks
-            return file
-        file.close()  # the log was deleted meanwhile

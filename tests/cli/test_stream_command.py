@@ -32,6 +32,7 @@ from stream_runs import (
 )
 
 import legato
+from legato._streams.log_file import LogFile
 from legato._streams.log_store import LogStore
 from legato._streams.stream_files import StreamFile
 from legato.cli import _line_formats
@@ -215,7 +216,7 @@ def test_on_a_full_disk_the_lines_that_were_kept_are_answered(
     plain, tmp_path, monkeypatch, rows, kept, lines, keep_going
 ):
     expected = as_json(answers_to(plain, "--key", "user", lines=to_json(rows)))
-    write, writes = LogStore._write_whole, itertools.count()
+    write, writes = LogFile.write, itertools.count()
     records = 2 if len(kept) else 1  # the header of the log, and the record of the first turn
 
     def write_until_full(self, content):
@@ -229,7 +230,7 @@ def test_on_a_full_disk_the_lines_that_were_kept_are_answered(
     words = [plain, "--key", "user", "--state", tmp_path / "a.state", *keep_going]
     answers_to(*words[:5], lines="")  # makes the file
     with monkeypatch.context() as patch:
-        patch.setattr(LogStore, "_write_whole", write_until_full)
+        patch.setattr(LogFile, "write", write_until_full)
         patch.setattr(StreamFile, "write", fail)
         result = run_stream(*words, lines=to_json(rows))
     assert result.exit_code == 2

@@ -30,7 +30,7 @@ from kept_pools import (
 
 import legato
 from legato._streams import log_store
-from legato._streams.log_store import LogStore
+from legato._streams.log_file import LogFile
 from legato._streams.stream_files import Fingerprint, StreamFile
 
 
@@ -129,7 +129,7 @@ def test_numbers_of_numpy_are_names(model, file, rng):
 
 def test_a_kill_while_the_file_is_rewritten_loses_nothing(model, file, monkeypatch):
     copies, pool = [], model.streams(file=file)
-    write, cut = StreamFile.write, LogStore._truncate
+    write, cut = StreamFile.write, LogFile._truncate
 
     def copy_before_and_after(act):
         def copying(*words):
@@ -142,7 +142,7 @@ def test_a_kill_while_the_file_is_rewritten_loses_nothing(model, file, monkeypat
     for number in range(10):
         apply_event(pool, number)
     monkeypatch.setattr(StreamFile, "write", copy_before_and_after(write))
-    monkeypatch.setattr(LogStore, "_truncate", copy_before_and_after(cut))
+    monkeypatch.setattr(LogFile, "_truncate", copy_before_and_after(cut))
     pool.close()
     monkeypatch.undo()
     assert len(copies) > 5

@@ -220,7 +220,7 @@ def test_a_file_is_forced_once_for_all_threads_that_wait(steps, tmp_path, monkey
 
     written = threading.Semaphore(0)
     threads = [threading.Thread(target=put_and_wait) for _ in range(8)]
-    with store._sync_lock:
+    with store._log._sync_lock:
         for thread in threads:
             thread.start()
         for _ in threads:
