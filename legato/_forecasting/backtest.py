@@ -21,6 +21,7 @@ from legato._forecasting.baselines import (
 from legato._forecasting.forecast_metrics import ForecastScores
 from legato._forecasting.prediction_intervals import Intervals
 from legato._forecasting.predictor import Predictor
+from legato._forecasting.shared_prediction import SharedPrediction
 from legato._forecasting.task import Task
 from legato._series.sequences import Sequences, expand_ranges
 from legato._series.splits import rolling_origins
@@ -40,6 +41,7 @@ def backtest_forecasts(
     season: int | None,
     origins: int | None = None,
     shorter: bool = False,
+    shared: SharedPrediction | None = None,
 ) -> Backtest:
     """Forecast from some step of each sequence on, with all steps before it as history.
 
@@ -51,6 +53,7 @@ def backtest_forecasts(
         origins: number of origins, evenly spread over the steps that leave a horizon; None: all of
             them, as far as ``MAX_SCORED`` values are scored.
         shorter: score only the first steps ahead if no sequence goes on for the horizon.
+        shared: predicts in other processes; None: this one does.
 
     Raises:
         InputError: there is nothing to score.
@@ -63,7 +66,7 @@ def backtest_forecasts(
         task = replace(task, horizon=longest)
     sequence, t = rolling_origins(first, lengths, task.horizon)
     at = sequences.offsets[sequence] + t
-    answers = predictor.predict_at(values, lengths, at)
+    answers = predictor.predict_at(values, lengths, at, shared)
     there = np.flatnonzero(~np.isnan(answers[:, 0]))
     if not len(there):
         raise InputError(
@@ -134,12 +137,16 @@ def spread_evenly(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def backtest_labels(
-    predictor: Predictor, sequences: Sequences, begins: np.ndarray, label_counts: list[int]
+    predictor: Predictor,
+    sequences: Sequences,
+    begins: np.ndarray,
+    label_counts: list[int],
+    shared: SharedPrediction | None = None,
 ) -> LabelBacktest:
     """Predict labels from some step of each sequence on, with all steps before it as history.
 
     Args:
-        predictor, sequences, begins: as for ``backtest_forecasts``.
+        predictor, sequences, begins, shared: as for ``backtest_forecasts``.
         label_counts: (labels,), how often each was right in training.
 
     Raises:
@@ -152,7 +159,9 @@ def backtest_labels(
     if task.whole:
         there &= step == np.repeat(sequences.lengths, sequences.lengths) - 1
     at = np.flatnonzero(there)
-    answers = predictor.predict_at(values, sequences.lengths, at) if len(at) else np.zeros((0, 1))
+    answers = np.zeros((0, 1))
+    if len(at):
+        answers = predictor.predict_at(values, sequences.lengths, at, shared)
     known = ~np.isnan(answers[:, 0])
     at, answers = at[known], answers[known]
     if not len(at):

@@ -3,7 +3,7 @@
 Base class of ``Trained``; scores and prediction intervals are computed with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from legato._errors import InputError, UnsupportedError
 from legato._forecasting.network import Shape
-from legato._forecasting.rollout import Rollout
+from legato._forecasting.rollout import Rollout, blocks
+from legato._forecasting.shared_prediction import Batch, SharedPrediction, with_own_values
 from legato._forecasting.task import Task
 from legato._forecasting.window_networks import with_ahead
 from legato._models.model import Model
@@ -66,43 +67,72 @@ class Predictor:
         places = [sequences.place(column.name) for column in self.task.targets]
         return sequences.values[:, places]
 
-    def predict_at(self, values: np.ndarray, lengths: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def predict_at(
+        self,
+        values: np.ndarray,
+        lengths: np.ndarray,
+        at: np.ndarray,
+        shared: SharedPrediction | None = None,
+    ) -> np.ndarray:
         """The outputs at some steps, (steps, outputs); NaN where there is none.
 
         Args:
             values: (time steps of all sequences, inputs).
             lengths: (sequences,).
             at: (steps,), their indices in the values.
+            shared: computes them in other processes; None: this one does.
+        """
+        batches = self._batches(lengths, at)
+        if shared is None:
+            outputs = [self.predict_batch(values, lengths, each) for each in batches]
+        else:
+            alone = Predictor(self.model, self.task, self.shape, self.pad)
+            outputs = shared.predict(alone, values, lengths, batches)
+        found = np.empty((len(at), outputs[0].shape[-1]), outputs[0].dtype)
+        for batch, own in zip(batches, outputs, strict=True):
+            found[batch.asked] = own
+        return found
+
+    def _batches(self, lengths: np.ndarray, at: np.ndarray) -> list[Batch]:
+        """The batches in which the outputs at some steps are computed."""
+        ends, steps = np.cumsum(lengths), self.shape.steps
+        sequence = np.searchsorted(ends, at, side="right")
+        if self.shape.framing != "ensemble":
+            together, number = [*blocks(lengths)], np.empty(len(lengths), int)
+            for place, each in enumerate(together):
+                number[each[each >= 0]] = place
+            order = np.argsort(number[sequence], kind="stable")
+            cuts = np.searchsorted(number[sequence][order], np.arange(1, len(together)))
+            pairs = zip(np.split(order, cuts), together, strict=True)
+            return [Batch(own, at[own], each, steps) for own, each in pairs if len(own)]
+        most = BATCH
+        if self.task.whole:
+            while steps <= int((at - (ends - lengths)[sequence]).max()):
+                steps *= 2  # few lengths: few compiled programs
+            most = max(1, min(BATCH, BATCH_STEPS // steps))
+        parts = np.array_split(np.arange(len(at)), -(-len(at) // most))
+        return [Batch(own, at[own], np.unique(sequence[own]), steps) for own in parts]
+
+    def predict_batch(self, values: np.ndarray, lengths: np.ndarray, batch: Batch) -> np.ndarray:
+        """The outputs at the steps of a batch, (steps, outputs); NaN where there is none.
+
+        Args:
+            values, lengths: as for ``predict_at``.
+            batch: of these sequences.
         """
         if self.shape.framing != "ensemble":
-            return self.predict_steps(values, lengths)[at]
+            values, lengths, (batch,) = with_own_values(values, lengths, [batch])
+            return self.predict_steps(values, lengths, [batch.sequences])[batch.at]
+        at, steps = batch.at, batch.steps
         ends = np.cumsum(lengths)
-        begins = np.repeat(ends - lengths, lengths)[at]
+        sequence = np.searchsorted(ends, at, side="right")
+        begins = (ends - lengths)[sequence]
+        before = windows_before(values, begins, at, steps)
         if self.task.whole:
-            return self._predict_sequences(values, begins, at)
-        ahead = self.known_after(values, at, np.repeat(ends, lengths)[at], self.task.horizon)
-        answers = [
-            self._predict_windows(
-                windows_before(values, begins[part], at[part], self.shape.steps), ahead[part]
-            )
-            for part in np.array_split(np.arange(len(at)), -(-len(at) // BATCH) or 1)
-        ]
-        return np.concatenate(answers)
-
-    def _predict_sequences(
-        self, values: np.ndarray, begins: np.ndarray, at: np.ndarray
-    ) -> np.ndarray:
-        """The outputs of an ensemble that labels sequences, each seen up to some step."""
-        steps = self.shape.steps
-        while steps <= int((at - begins).max()):
-            steps *= 2  # few lengths: few compiled programs
-        most, found = max(1, min(BATCH, BATCH_STEPS // steps)), []
-        for part in np.array_split(np.arange(len(at)), -(-len(at) // most)):
-            before = windows_before(values, begins[part], at[part], steps)
-            count = (at - begins)[part] + 1
-            padded = np.arange(steps) < steps - count[:, None]
-            found.append(self._predict_windows(np.where(padded[..., None], self.pad, before)))
-        return np.concatenate(found)
+            padded = np.arange(steps) < steps - (at - begins + 1)[:, None]
+            return self._predict_windows(np.where(padded[..., None], self.pad, before))
+        ahead = self.known_after(values, at, ends[sequence], self.task.horizon)
+        return self._predict_windows(before, ahead)
 
     def known_after(
         self, values: np.ndarray, at: np.ndarray, ends: np.ndarray, steps: int
@@ -138,10 +168,20 @@ class Predictor:
         found = self.model.predict(seen, batch_size=size, verbose=0)
         return np.asarray(found)[: len(windows)]
 
-    def predict_steps(self, values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """The outputs at every step, (time steps of all, outputs); NaN where there is none."""
+    def predict_steps(
+        self,
+        values: np.ndarray,
+        lengths: np.ndarray,
+        together: Iterable[np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """The outputs at every step, (time steps of all, outputs); NaN where there is none.
+
+        Args:
+            values, lengths: as for ``predict_at``.
+            together: those of some ``blocks`` of sequences only; None: of all.
+        """
         found = np.full((len(values), self.model.output_shape[-1]), np.nan, "float32")
-        for positions, outputs in self.rollout.predict_steps(values, lengths):
+        for positions, outputs in self.rollout.predict_steps(values, lengths, together):
             found[positions] = outputs
         return found
 

@@ -4,7 +4,7 @@ Many sequences are read side by side, each as a row of a stream. A stateful netw
 state; a stateless one sees, at every step, the lookback window that it saw in training.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -58,18 +58,22 @@ class Rollout:
         self._compiled = compiled
 
     def predict_steps(
-        self, values: np.ndarray, lengths: np.ndarray
+        self,
+        values: np.ndarray,
+        lengths: np.ndarray,
+        together: Iterable[np.ndarray] | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The outputs at every time step, with the true inputs (teacher forcing).
 
         Args:
             values: (time steps of all sequences, inputs).
             lengths: (sequences,).
+            together: some of the ``blocks`` of sequences; None: all.
 
         Yields:
             Indices of some time steps (n,) in the values, and the outputs there (n, outputs).
         """
-        for members in blocks(lengths):
+        for members in blocks(lengths) if together is None else together:
             reader = SequenceReader(self._compiled, len(members))
             for _, positions, outputs in self._read(reader, values, lengths, members):
                 there = positions >= 0

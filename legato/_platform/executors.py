@@ -6,15 +6,50 @@ executor pickles with; a task that an executor has begun cannot be stopped.
 """
 
 import pickle
+import threading
+import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from legato._errors import InputError
 from legato._platform.wording import counted
 
 _POLL_S = 0.1  # how often the main thread can be interrupted
+T = TypeVar("T")
+
+
+class SentOnce(Generic[T]):
+    """An argument that many tasks share: pickled once, and unpickled once in each process.
+
+    So what a process has compiled for a task's model serves for the next one. A process keeps the
+    last that it was sent.
+
+    Attributes:
+        value: what is shared.
+    """
+
+    def __init__(self, value: T):
+        self.value = value
+        self._key, self._pickled = uuid.uuid4().hex, b""
+
+    def __reduce__(self):
+        self._pickled = self._pickled or pickle.dumps(self.value)
+        return _received, (self._key, self._pickled)
+
+
+_last_sent: dict[str, SentOnce] = {}
+_receiving = threading.Lock()
+
+
+def _received(key: str, pickled: bytes) -> SentOnce:
+    """What was sent to this process, by its key."""
+    with _receiving:
+        if key not in _last_sent:
+            _last_sent.clear()
+            _last_sent[key] = SentOnce(pickle.loads(pickled))
+        return _last_sent[key]
 
 
 def check_executor(executor) -> None:

@@ -17,10 +17,12 @@ class Experiment:
     Attributes:
         quick: use fewer seeds and settings.
         report_progress: called with a description of each step.
+        executor: trains, as for ``legato.replicate``; None: threads of this process do.
     """
 
     quick: bool = False
     report_progress: Callable[[str], None] = lambda message: None
+    executor: Any = None
 
     def choose(self, full, quick) -> Any:
         """The setting for a full experiment, or for a quick one."""
@@ -29,7 +31,7 @@ class Experiment:
     def train(self, message: str, build: Callable, X, y=None, **fit) -> "legato.Replicates":
         """Call ``legato.replicate``, after reporting the message."""
         self.report_progress(message)
-        return legato.replicate(build, X, y, verbose=0, **fit)
+        return legato.replicate(build, X, y, verbose=0, executor=self.executor, **fit)
 
     def train_network(self, message: str, network: Network, n: int, **fit) -> "legato.Replicates":
         """Train a network under n seeds with the settings of the 2016 tutorial, except ``fit``."""

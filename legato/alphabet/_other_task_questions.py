@@ -7,6 +7,8 @@ The series: international airline passengers by month, 1949 to 1960, in thousand
 alphabetical order; both classes are drawn from the same letters, so only the order differs.
 """
 
+from functools import partial
+
 import numpy as np
 
 import legato
@@ -30,16 +32,14 @@ _YEAR, _TRAINED = 12, 115  # months
 _LETTERS_A_SAMPLE, _SAMPLES = 5, 1000
 
 
-def _recurrent_builder(steps: int, outputs: int, activation: str | None, loss: str):
-    """A function that builds network 1 with another output layer and loss."""
-
-    def build() -> "legato.Sequential":
-        model = legato.Sequential([layers.Input((steps, 1)), layers.LSTM(32)])
-        model.add(layers.Dense(outputs, activation=activation))
-        model.compile(loss=loss, optimizer="adam")
-        return model
-
-    return build
+def _build_recurrent(
+    steps: int, outputs: int, activation: str | None, loss: str
+) -> "legato.Sequential":
+    """Network 1 with another output layer and loss."""
+    model = legato.Sequential([layers.Input((steps, 1)), layers.LSTM(32)])
+    model.add(layers.Dense(outputs, activation=activation))
+    model.compile(loss=loss, optimizer="adam")
+    return model
 
 
 def _forecast_passengers(experiment: Experiment) -> Found:
@@ -50,8 +50,9 @@ def _forecast_passengers(experiment: Experiment) -> Found:
     windows = np.lib.stride_tricks.sliding_window_view(changes / scale, _YEAR)[:-1]
     x, y = windows[..., None].astype("float32"), changes[_YEAR:, None].astype("float32") / scale
     first = _TRAINED - _YEAR - 1  # sample whose target is not in the training part
+    build = partial(_build_recurrent, _YEAR, 1, None, "mse")
     runs = experiment.train(
-        f"passengers, {n} seeds", _recurrent_builder(_YEAR, 1, None, "mse"), x[:first], y[:first],
+        f"passengers, {n} seeds", build, x[:first], y[:first],
         n=n, epochs=100, batch_size=1,
     )  # fmt: skip
     predicted = runs.predict(x[first:])[..., 0] * scale  # (seeds, months)
@@ -98,7 +99,7 @@ def _classify_letter_order(experiment: Experiment) -> Found:
     n = experiment.choose(20, 5)
     runs = experiment.train(
         f"letters in order, {n} seeds",
-        _recurrent_builder(_LETTERS_A_SAMPLE, 2, "softmax", "categorical_crossentropy"),
+        partial(_build_recurrent, _LETTERS_A_SAMPLE, 2, "softmax", "categorical_crossentropy"),
         _ordered_or_not, n=n, epochs=100, batch_size=1,
     )  # fmt: skip
     seen = {each.tobytes() for seed in runs.seeds for each in _ordered_or_not(seed)[0]}

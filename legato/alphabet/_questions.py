@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import legato
 from legato.alphabet._batch_question import BATCH_QUESTIONS
@@ -46,6 +47,7 @@ def answer(
     questions: Sequence[Question],
     quick: bool = False,
     tell: Callable[[str], None] = lambda message: None,
+    executor: Any = None,
 ) -> Iterator[Answer]:
     """Answer questions, one after the other.
 
@@ -53,6 +55,11 @@ def answer(
         questions: some of ``QUESTIONS``.
         quick: use fewer seeds and settings; the answers say how many.
         tell: called with a description of each step.
+        executor: trains in other processes or on other machines, as for ``legato.replicate``; the
+            answers are the same. It pays on several machines: on one, threads use all cores.
+
+    Raises:
+        legato.InputError: it is no executor, or forks this process.
 
     Examples:
         >>> import numpy as np
@@ -66,5 +73,5 @@ def answer(
     """
     for question in questions:
         began = time.perf_counter()
-        found = question.experiment(Experiment(quick, tell))
+        found = question.experiment(Experiment(quick, tell, executor))
         yield Answer(question, found, quick, time.perf_counter() - began)

@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,7 @@ def train(network: Network, seed: int = 7, verbose=0) -> tuple["legato.Sequentia
 
 
 def train_replicates(
-    network: Network, seeds: Sequence[int], verbose=0
+    network: Network, seeds: Sequence[int], verbose=0, executor: Any = None
 ) -> Iterator[tuple["legato.Sequential", Outcome]]:
     """Train a network under several seeds together; yields what ``train`` returns for each.
 
@@ -94,6 +95,7 @@ def train_replicates(
         network: one of ``NETWORKS``.
         seeds: two or more.
         verbose: 0 silent, 1 one line for all, 2 a line per seed.
+        executor: as for ``legato.replicate``.
     """
     began = time.perf_counter()
     runs = legato.replicate(
@@ -102,6 +104,7 @@ def train_replicates(
         seeds=seeds,
         epochs=network.epochs,
         verbose=verbose,
+        executor=executor,
         **network.fit_options,
     )
     share = (time.perf_counter() - began) / len(runs)
@@ -150,6 +153,7 @@ def train_all(
     verbose=0,
     on_outcome: Callable[[Outcome, "legato.Sequential"], None] = lambda outcome, model: None,
     on_begin: Callable[[Network], None] = lambda network: None,
+    executor: Any = None,
 ) -> list[Outcome]:
     """Train each network under all seeds together; returns the outcomes, network by network.
 
@@ -159,6 +163,8 @@ def train_all(
         verbose: as in ``train``.
         on_outcome: called with each outcome and its model, once they are ready.
         on_begin: called before a network is trained.
+        executor: trains two seeds or more in other processes or on other machines, as for
+            ``legato.replicate``.
 
     Examples:
         >>> from dataclasses import replace
@@ -174,7 +180,7 @@ def train_all(
         several = (
             [train(network, seeds[0], verbose)]
             if alone
-            else train_replicates(network, seeds, verbose)
+            else train_replicates(network, seeds, verbose, executor)
         )
         for model, outcome in several:
             outcomes.append(outcome)

@@ -1,5 +1,7 @@
 """Questions about windows: are three letters better than one, and for which network?"""
 
+from functools import partial
+
 import legato
 from legato import layers
 from legato.alphabet._experiment import (
@@ -78,7 +80,13 @@ def _train_perceptrons(experiment: Experiment) -> Found:
         for width in widths:
             name = f"{width} units, {epochs:,} epochs"
             runs = experiment.train(
-                name, _perceptron_builder(width), x, samples.y, n=seeds, epochs=epochs, batch_size=1
+                name,
+                partial(_build_perceptron, width),
+                x,
+                samples.y,
+                n=seeds,
+                epochs=epochs,
+                batch_size=1,
             )
             correct = runs.predict(x).argmax(-1) == samples.y.argmax(-1)
             scores[epochs, width] = accuracies(correct)
@@ -115,21 +123,17 @@ def _train_perceptrons(experiment: Experiment) -> Found:
     )
 
 
-def _perceptron_builder(width: int):
-    """A function that builds a multilayer perceptron with one hidden layer."""
-
-    def build() -> "legato.Sequential":
-        model = legato.Sequential(
-            [
-                layers.Input((_WINDOW.window,)),
-                layers.Dense(width, activation="relu"),
-                layers.Dense(26, activation="softmax"),
-            ]
-        )
-        model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
-        return model
-
-    return build
+def _build_perceptron(width: int) -> "legato.Sequential":
+    """A multilayer perceptron with one hidden layer."""
+    model = legato.Sequential(
+        [
+            layers.Input((_WINDOW.window,)),
+            layers.Dense(width, activation="relu"),
+            layers.Dense(26, activation="softmax"),
+        ]
+    )
+    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
+    return model
 
 
 WINDOW_QUESTIONS = (

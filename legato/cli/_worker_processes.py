@@ -1,4 +1,4 @@
-"""Processes of this machine that try things for a command, and end with it."""
+"""Processes of this machine that work for a command, and end with it."""
 
 import multiprocessing
 import signal

@@ -5,6 +5,7 @@ scores are tested on made-up scores.
 """
 
 import json
+import pickle
 import subprocess
 import sys
 from functools import cache
@@ -239,6 +240,21 @@ def test_scores_are_printed_with_their_spread():
     assert [listed("abc"[:count]) for count in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
     assert prefix_sentence("No: ", "The end.") == "No: the end."
     assert prefix_sentence("", "The end.") == "The end."
+
+
+@pytest.mark.parametrize("question", alphabet.QUESTIONS, ids=lambda each: each.name)
+def test_what_a_question_trains_can_be_sent_to_another_process(question, monkeypatch):
+    class Sent(Exception):  # noqa: N818  (no error)
+        pass
+
+    def send(self, message, build, X, y=None, **fit):
+        received = pickle.loads(pickle.dumps((build, X, y)))
+        assert received[0]().count_params() == build().count_params()
+        raise Sent
+
+    monkeypatch.setattr(Experiment, "train", send)
+    with pytest.raises(Sent):
+        question.experiment(Experiment(quick=True))
 
 
 def test_an_experiment_reports_its_trainings():

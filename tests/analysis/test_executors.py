@@ -1,4 +1,4 @@
-"""Replicates that are trained by an executor are those of this process, to the bit."""
+"""What an executor does is what this process does, to the bit."""
 
 import multiprocessing
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import legato
-from legato import layers
+from legato import alphabet, layers
 
 SEEDS = 5
 X = np.random.default_rng(0).normal(size=(8, 4, 2)).astype("float32")
@@ -102,6 +102,25 @@ def test_processes_search_the_same_settings(pool):
     for mine, theirs in zip(*trials, strict=True):
         assert mine["options"] == theirs["options"]
         np.testing.assert_allclose(mine["score"], theirs["score"], rtol=1e-5)
+
+
+def test_processes_answer_the_same_question(pool):
+    def experiment(way) -> alphabet.Found:
+        runs = way.train_network("", alphabet.NETWORKS[3], 2, epochs=3)
+        return alphabet.Found("holds", "", (alphabet.Group("loss", runs.scores["loss"]),))
+
+    question = alphabet.Question("loss", "How much?", "Much.", experiment)
+    answers = [*alphabet.answer([question], executor=pool), *alphabet.answer([question])]
+    there, here = (each.found.groups[0].scores for each in answers)
+    np.testing.assert_array_equal(there, here)
+
+
+def test_processes_score_the_same_backtest(pool):
+    wave = {"load": np.sin(np.arange(60) / 3)}
+    trained = legato.train(wave, units=2, epochs=1, horizon=2, verbose=0)
+    other = {"load": np.cos(np.arange(50) / 2)}
+    found = [trained.evaluate(other, executor=each).as_numbers() for each in (pool, None)]
+    assert found[0] == found[1]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from command_runs import SMALL, error_of, output_of, run_legato, write_file
 
 import legato
+from legato.cli import _trained_commands
 
 NOTE = (
     "The model was trained and scored for 1 step ahead; beyond, forecasts are made from forecasts, "
@@ -171,6 +173,20 @@ def test_a_score_can_start_fresh():
     output = output_of("evaluate", "sensors.keras", "sensors.parquet")
     assert warm["verdict"] in output
     assert output.startswith("Errors over 24 forecasts\n")
+
+
+def test_a_score_by_several_processes_is_the_same(monkeypatch):
+    asked = []
+
+    def threads(count):  # start at once
+        asked.append(count)
+        return ThreadPoolExecutor(count)
+
+    words = ["evaluate", "sensors.keras", "sensors.parquet", "--json"]
+    alone = output_of(*words)
+    monkeypatch.setattr(_trained_commands, "worker_processes", threads)
+    assert output_of(*words, "--processes", "2") == alone
+    assert asked == [2]
 
 
 def test_show_describes_any_model(tmp_path):
