@@ -1,14 +1,18 @@
 """Converts a Keras model to an ONNX model: layers, states, masks, names and shapes."""
 
 import json
+from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 import keras
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, checker, helper
 
 from legato._errors import UnsupportedError
-from legato._interop.onnx.layer_operators import LAYER_OPERATORS, OPERATIONS
+from legato._interop.onnx.convolution_operators import add_masked_mean
+from legato._interop.onnx.graph_operations import add_operation, moves_time_steps
+from legato._interop.onnx.layer_operators import LAYER_OPERATORS
 from legato._interop.onnx.onnx_graph import FILE_VERSION, OPSET, OnnxGraph, OnnxTensor, unsupported
 from legato._interop.onnx.recurrent_operators import (
     BIDIRECTIONAL,
@@ -22,6 +26,10 @@ NEXT = ".next"
 ROWS, STEPS = "rows", "time_steps"
 _MERGES = {"sum": "Add", "mul": "Mul", "ave": "Mean"}
 _RESHAPES = (keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape)
+_NUMBERS = (  # layers that take numbers of any dtype
+    *(keras.layers.Discretization, keras.layers.Embedding),
+    *(keras.layers.Normalization, keras.layers.Rescaling),
+)
 
 
 class OnnxExport:
@@ -47,7 +55,8 @@ class OnnxExport:
         self._reshaped = False  # whether a layer may have changed the time axis
         layers = _layer_graph(model)
         self._inputs = {self.graph.name(tensor.name): tensor for tensor in model.inputs}
-        values = keras_private.walk_graph(layers, list(map(OnnxTensor, self._inputs)), self.visit)
+        inputs = [OnnxTensor(name, dtype=each.dtype) for name, each in self._inputs.items()]
+        values = keras_private.walk_graph(layers, inputs, self.visit)
         self._outputs = list(
             zip(values, keras_private.output_names(layers), model.outputs, strict=True)
         )
@@ -56,75 +65,101 @@ class OnnxExport:
     # Layers.
 
     def visit(self, layer, *args, **kwargs):
-        """Add the operators of a layer, also of a nested model, and return its outputs."""
-        if not isinstance(layer, keras.layers.Layer):
-            return self._operation(layer, args)
+        """Add the operators of a layer or operation, also of a nested model; return its outputs."""
+        if isinstance(layer, keras.layers.Layer):
+            moves, outputs = type(layer) in _RESHAPES, self._layer(layer, *args, **kwargs)
+        else:
+            moves = moves_time_steps(layer, args)
+            outputs = add_operation(self.graph, layer, args, kwargs)
+        self._reshaped |= moves
+        came = [each for each in keras.tree.flatten((args, kwargs)) if isinstance(each, OnnxTensor)]
+        if moves or any(each.moved for each in came):
+            outputs = keras.tree.map_structure(lambda each: replace(each, moved=True), outputs)
+        return outputs
+
+    def _layer(self, layer, *args, **kwargs) -> Any:
+        """A layer or a nested model."""
+        first: Any
         first, *more = args or (None,)
         arguments = {name: value for name, value in kwargs.items() if value is not None}
         arguments.pop("training", None)
         mask = arguments.pop("mask", None)
         if isinstance(mask, OnnxTensor) and isinstance(first, OnnxTensor):
-            first, mask = OnnxTensor(first.name, mask.name), None
+            first, mask = replace(first, mask=mask.name), None
         state = None
         if type(layer) in RECURRENT:
             state = arguments.pop("initial_state", None) or (more.pop() if more else None)
-        if first is None or isinstance(first, dict) or mask is not None or more or arguments:
+        own = all(isinstance(each, OnnxTensor) for each in keras.tree.flatten(first))
+        if not own or isinstance(first, dict) or mask is not None or more or arguments:
             raise unsupported(layer, "it is called with other arguments than its input")
         if isinstance(layer, keras.Model):
             return keras_private.walk_graph(
                 _layer_graph(layer), keras.tree.flatten(first), self.visit
             )
-        self._check_types(layer, first)
+        first = self._check_types(layer, first)
         if type(layer) in RECURRENT:
             return self._recurrent(layer, first, state)
         if type(layer) in BIDIRECTIONAL:
             return self._bidirectional(layer, first)
         return self._plain(layer, keras.tree.flatten(first))
 
-    def _check_types(self, layer, first) -> None:
-        """Refuse layers that do not compute in float32; only an Embedding takes integers."""
-        if layer.compute_dtype != "float32":
+    def _check_types(self, layer, first):
+        """The input of a layer; refuse those that do not compute in float32."""
+        if type(layer) is not keras.layers.Discretization and layer.compute_dtype != "float32":
             raise unsupported(layer, f"it computes in {layer.compute_dtype}, not in float32")
+        if type(layer) in _NUMBERS and first.dtype != "float32":
+            if type(layer) is keras.layers.Embedding:
+                return first
+            return OnnxTensor(self.graph.cast(first.name, "float32"), first.mask)
         for each in keras.tree.flatten(first):
-            dtype = self._dtype(each)
-            if dtype != "float32" and type(layer) is not keras.layers.Embedding:
-                raise unsupported(layer, f"its input is {dtype}, which only an Embedding takes")
-
-    def _dtype(self, value: OnnxTensor) -> str:
-        """The dtype of a tensor: float32, unless an input of the model says otherwise."""
-        tensor = self._inputs.get(value.name)
-        return "float32" if tensor is None else tensor.dtype
-
-    def _operation(self, operation, args: tuple) -> OnnxTensor:
-        """An operation of ``keras.ops``: arithmetic, or one that computes masks."""
-        known = OPERATIONS.get(type(operation).__name__)
-        if known is None or not all(isinstance(each, OnnxTensor | int | float) for each in args):
-            raise unsupported(
-                operation, f"of operations outside layers, known are {', '.join(OPERATIONS)}"
-            )
-        tensors = [each for each in args if isinstance(each, OnnxTensor)]
-        number = np.dtype(self._dtype(tensors[0])).type
-        inputs = [each.name if isinstance(each, OnnxTensor) else number(each) for each in args]
-        return OnnxTensor(known(self.graph, operation, *inputs))
+            if each.dtype != "float32":
+                known = ", ".join(kind.__name__ for kind in _NUMBERS)
+                raise unsupported(layer, f"its input is {each.dtype}, which only {known} take")
+        return first
 
     def _plain(self, layer, xs: list[OnnxTensor]) -> OnnxTensor:
         """A layer without state."""
         if type(layer) is keras.layers.Masking:
             return self._masking(layer, xs[0].name)
+        if type(layer) is keras.layers.TimeDistributed:
+            return self._time_distributed(layer, xs[0])
+        if type(layer) is keras.layers.GlobalAveragePooling1D and xs[0].mask is not None:
+            return OnnxTensor(add_masked_mean(self.graph, layer, xs[0].name, xs[0].mask))
         if type(layer) not in LAYER_OPERATORS:
             known = ["LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "Masking"]
+            known += ["TimeDistributed"]
             known += [each.__name__ for each in LAYER_OPERATORS]
             raise unsupported(layer, f"known are models of {', '.join(known)}")
-        self._reshaped |= type(layer) in _RESHAPES
         y = LAYER_OPERATORS[type(layer)](self.graph, layer, *[each.name for each in xs])
         if type(layer) is keras.layers.Embedding and layer.mask_zero:
-            return OnnxTensor(y, self.graph.add("Cast", xs[0].name, to=TensorProto.BOOL))
-        return OnnxTensor(y, self._mask_behind(layer, [each.mask for each in xs]))
+            return OnnxTensor(y, self.graph.cast(xs[0].name, "bool"))
+        dtype = "int32" if type(layer) is keras.layers.Discretization else "float32"
+        return OnnxTensor(y, self._mask_behind(layer, [each.mask for each in xs]), dtype)
+
+    def _time_distributed(self, layer, x: OnnxTensor) -> OnnxTensor:
+        """The wrapped layer or model, with time steps as rows."""
+        inner, shape = layer.layer, tuple(layer.get_build_config()["input_shape"])
+        for each in keras_private.flatten_layers(inner):
+            if type(each) in (*RECURRENT, *BIDIRECTIONAL):
+                raise unsupported(layer, f"the state of {each.name!r} in it is not carried")
+        if None in shape[2:]:
+            raise unsupported(layer, f"its input has the shape {shape}, of unknown size inside")
+        ending = inner.compute_output_shape((None, *shape[2:]))[1:]
+        add, reshaped = self.graph.add, self._reshaped
+        rows_and_steps = add("Shape", x.name, start=0, end=2)
+        each_step = replace(x, name=add("Reshape", x.name, [-1, *shape[2:]]), mask=None)
+        (y,) = keras.tree.flatten(self.visit(inner, each_step))
+        self._reshaped = reshaped  # inside a time step
+        whole = add("Reshape", y.name, add("Concat", rows_and_steps, list(ending), axis=0))
+        return replace(y, name=whole, mask=x.mask)
 
     def _mask_behind(self, layer, masks: list[str | None]) -> str | None:
         """The mask of a layer's output: its input's; of several, unmasked where any of them is."""
         known = [each for each in masks if each is not None]
-        if known and type(layer) in (keras.layers.Concatenate, keras.layers.Softmax):
+        if known and (
+            type(layer) is keras.layers.Softmax
+            or (type(layer) is keras.layers.Concatenate and layer.axis != -1)
+        ):
             raise unsupported(layer, "a mask reaches it")
         if len(known) < len(masks) or not layer.supports_masking:
             return None
@@ -142,7 +177,7 @@ class OnnxExport:
         """A recurrent layer.
 
         Its state is an input and an output of the file, unless the layer is given one in the model,
-        or runs backwards.
+        runs backwards, or is not stateful and sees other time steps than the model.
         """
         if id(layer) in self._visited:
             raise unsupported(layer, "it is used twice, and both uses would share one state")
@@ -153,7 +188,7 @@ class OnnxExport:
             states = [each.name for each in keras.tree.flatten(state)]
             return add_recurrent(self.graph, layer, x, states)[0]
         initial = initial_state(layer)
-        if layer.go_backwards:
+        if layer.go_backwards or (x.moved and not layer.stateful):
             states = [self._every_row(one_row, x.name) for one_row in initial]
             return add_recurrent(self.graph, layer, x, states)[0]
         states = [f"{self._paths[id(layer)]}:{place}" for place in range(len(initial))]
@@ -175,7 +210,7 @@ class OnnxExport:
         for half in (layer.forward_layer, layer.backward_layer):
             if type(half) not in RECURRENT:
                 raise unsupported(layer, f"one half is a {type(half).__name__}")
-            self._check_types(half, x)
+            x = self._check_types(half, x)
             halves.append(self._recurrent(half, x))
         forward, backward = [each if isinstance(each, list) else [each] for each in halves]
         one, other = forward[0].name, backward[0].name
@@ -206,11 +241,11 @@ class OnnxExport:
         ]
         inputs += [_value_info(name, "float32", shape) for name, shape in states.items()]
         outputs = [
-            self._output(value.name, name, _output_shape(tensor))
+            self._output(value, name, _output_shape(tensor))
             for value, name, tensor in self._outputs
         ]
         outputs += [
-            self._output(self._final_states[name], name + NEXT, shape)
+            self._output(OnnxTensor(self._final_states[name]), name + NEXT, shape)
             for name, shape in states.items()
         ]
         proto = helper.make_model(
@@ -226,10 +261,10 @@ class OnnxExport:
         checker.check_model(proto, full_check=True)
         return proto
 
-    def _output(self, tensor: str, name: str, shape) -> ValueInfoProto:
+    def _output(self, tensor: OnnxTensor, name: str, shape) -> ValueInfoProto:
         """Declare a tensor as an output of the file, under the output's name."""
-        name = self.graph.add("Identity", tensor, into=self.graph.name(name))
-        return _value_info(name, "float32", shape)
+        name = self.graph.add("Identity", tensor.name, into=self.graph.name(name))
+        return _value_info(name, tensor.dtype, shape)
 
     def _input_shape(self, name: str, tensor) -> list:
         """The shape of an input: any number of rows, and of time steps unless a layer reshapes."""
@@ -262,8 +297,8 @@ def _value_info(name: str, dtype: str, shape) -> ValueInfoProto:
 
 def _output_shape(tensor) -> tuple:
     """The shape of an output: any size between the rows and the last axis."""
-    _, *between, last = tensor.shape
-    return (ROWS, *[None] * len(between), last)
+    rows, inner = tensor.shape[:1], tensor.shape[1:]
+    return (*[ROWS for _ in rows], *[None for _ in inner[:-1]], *inner[-1:])
 
 
 def _layer_graph(model) -> keras_private.Functional:

@@ -24,10 +24,14 @@ class OnnxTensor:
     Attributes:
         name: the tensor's name.
         mask: name of a boolean tensor (rows, time steps), False at masked steps; None without mask.
+        dtype: its dtype.
+        moved: whether its time steps may be others than those of the model's inputs.
     """
 
     name: str
     mask: str | None = None
+    dtype: str = "float32"
+    moved: bool = False
 
 
 class OnnxGraph:
@@ -78,6 +82,10 @@ class OnnxGraph:
         outputs = [into or self.name(f"/{operator}") for _ in range(count)]
         self.nodes.append(helper.make_node(operator, names, outputs, name=outputs[0], **attributes))
         return outputs
+
+    def cast(self, name: str, dtype: str) -> str:
+        """A tensor in another dtype."""
+        return self.add("Cast", name, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def flipped(self, name: str, axis: int = 1) -> str:
         """A tensor reversed along an axis."""

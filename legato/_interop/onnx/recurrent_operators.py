@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from legato import layers
-from legato._interop.onnx.layer_operators import activation_name
+from legato._interop.onnx.activation_operators import activation_name
 from legato._interop.onnx.masked_steps import MaskedSteps
 from legato._interop.onnx.onnx_graph import OnnxGraph, OnnxTensor, unsupported, weight_array
 
