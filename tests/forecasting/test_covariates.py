@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from onnx_files import assert_exported
 
 import legato
 from legato import InputError, UnsupportedError, report
@@ -255,6 +256,7 @@ def test_the_file_keeps_it_and_plain_keras_opens_it(tmp_path, data, trained):
     ahead = np.array(data["promo"][-HORIZON:], "float32").reshape(1, HORIZON, 1)
     predicted = plain.predict([steps, ahead], verbose=0)
     np.testing.assert_allclose(predicted.ravel(), found.ravel(), rtol=1e-5)
+    assert_exported(trained.model, tmp_path, steps, ahead)
 
 
 def test_categories_are_known_ahead(data):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from onnx_files import assert_exported
 
 import legato
 from legato import InputError
@@ -66,7 +67,13 @@ def test_fewer_steps_than_the_window_are_answered_as_in_a_forecast(trained, mont
     np.testing.assert_allclose(answers, again, rtol=1e-5)
 
 
-def test_the_model_is_the_weighted_sum_of_its_members(rng):
+def test_an_onnx_file_forecasts_the_same_and_carries_no_state(trained, months, tmp_path):
+    windows = np.array(months["sold"], "float32")[:60].reshape(2, 30, 1)
+    windows[1, :9] = trained.pad
+    assert assert_exported(trained.model, tmp_path, windows).first == {}
+
+
+def test_the_model_is_the_weighted_sum_of_its_members(rng, tmp_path):
     task = infer_task(
         legato.read({"a": wave(seed=1), "b": wave(seed=2)}), "forecast", ["b", "a"], HORIZON
     )
@@ -84,6 +91,7 @@ def test_the_model_is_the_weighted_sum_of_its_members(rng):
     of_b = 0.2 * first[0].predict(b) + 0.5 * first[1].predict(b) + 0.3 * by_network
     of_a = 0.4 * second[0].predict(a) + 0.6 * second[1].predict(a)
     np.testing.assert_allclose(found, np.stack([of_b, of_a], -1), rtol=1e-5)
+    assert_exported(model, tmp_path, windows)
 
 
 @pytest.mark.parametrize(("is_single", "season"), [(True, 1), (False, 1), (False, 4)])

@@ -5,6 +5,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
+from onnx_files import assert_exported
 
 import legato
 from legato import Column, InputError, Sequences
@@ -98,6 +99,15 @@ def test_probabilities_add_up_to_1(trained):
     found = trained.classify(bumps(9, seed=2)).probabilities
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
     assert (found > 0).all()
+
+
+def test_an_onnx_file_finds_the_same_and_carries_no_state(trained, tmp_path):
+    data = bumps(9, seed=2)
+    rows = np.full((9, LONGEST, len(trained.task.inputs)), trained.pad, "float32")
+    for at, row in enumerate(rows):
+        own = data.of(at)[:, : rows.shape[2]]
+        row[LONGEST - len(own) :] = own
+    assert assert_exported(trained.model, tmp_path, rows).first == {}
 
 
 def test_one_seed_gives_one_ensemble(trained, monkeypatch):

@@ -8,10 +8,11 @@ traces, and turns a recurrent layer into a loop of small operators where every r
 the whole. Keras's own ``model.export`` goes through TensorFlow and hides the state.
 
 Limits: functional and Sequential models of the layers in ``layer_operators`` and
-``recurrent_operators``, computed in float32, below ONNX's 2 GB per file; anything else is refused
-by name. A layer that runs backwards starts every run from its initial state, and has no state
-input. With a mask, the state is right in runtimes that honour ``sequence_lens``, such as ONNX
-Runtime.
+``recurrent_operators`` and the operations in ``graph_operations``, computed in float32, below
+ONNX's 2 GB per file; anything else is refused by name. A layer that runs backwards starts every run
+from its initial state, and has no state input; nor has one that is not stateful behind operations
+that choose or move time steps, such as the last steps of a window. With a mask, the state is right
+in runtimes that honour ``sequence_lens``, such as ONNX Runtime.
 """
 
 import os
@@ -32,11 +33,12 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
     units). The outputs are the model's own, by the names of their layers, and, in the order of the
     state inputs, ``"lstm:0.next"``, …. Any number of rows fits, and any number of time steps where
     the model's layers allow it. A layer that gets ``initial_state=`` in the model starts from that
-    and has no state input.
+    and has no state input; one that reads backwards, or is not stateful and sees other time steps
+    than the model (a window of them, say), starts every run from its initial state.
 
     Args:
-        model: a built functional or Sequential model, legato's or plain Keras's. Its present state
-            is not written.
+        model: a built functional or Sequential model, legato's or plain Keras's; of what
+            ``legato.train`` returns, its ``model``. Its present state is not written.
         path: path of the file, in an existing folder. An existing file is replaced whole or not at
             all.
 
@@ -75,6 +77,11 @@ def export_onnx(model, path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def _check_arguments(model, path: str | os.PathLike) -> None:
     """Refuse anything but a built model, and a path that is a folder."""
+    if isinstance(getattr(model, "model", None), keras.Model):
+        raise InputError(
+            f"A Keras model was expected, and {type(model).__name__} came. It has one: give its "
+            ".model."
+        )
     if not isinstance(model, keras.Model):
         raise InputError(
             f"A Keras model was expected, and {type(model).__name__} came. Put layers into a "
