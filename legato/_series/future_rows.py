@@ -11,6 +11,7 @@ import numpy as np
 
 from legato._errors import InputError
 from legato._platform.wording import counted, listed
+from legato._series.frequency import format_time
 from legato._series.sequences import Column, Sequences, expand_ranges, suggest_columns
 
 
@@ -136,11 +137,16 @@ class FutureRows:
 
     def _check_filled(self, values: np.ndarray, rows: np.ndarray, names: Sequence[str]) -> None:
         if np.isnan(values).any():
-            row, at = (int(each[0]) for each in np.nonzero(np.isnan(values)))
-            line = "" if self.lines is None else f" in row {self.lines[rows[row]]}"
+            place, at = (int(each[0]) for each in np.nonzero(np.isnan(values)))
+            row = rows[place]
+            name = self.names[np.searchsorted(np.cumsum(self.lengths), row, side="right")]
+            where = "" if name == self.source else f" for {name!r}"
+            when = "" if self.times is None else f" at {format_time(self.times[row])}"
+            line = "" if self.lines is None else f" (row {self.lines[row]})"
             raise InputError(
-                f"The column {names[at]!r} of {self.source} has no value{line}, after the end of "
-                "the targets, where it is to be known ahead. Fill it in, or leave it out of known."
+                f"The column {names[at]!r} of {self.source} has no value{where}{when}{line}"
+                ", after the end of the targets, where it is to be known ahead. Fill it in, or "
+                "leave it out of known."
             )
 
     def _place(self, name: str) -> int:

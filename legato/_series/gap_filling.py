@@ -39,7 +39,7 @@ def lacks_few_days(sequences: Sequences) -> bool:
     return spacing.calendar.is_weekdays and 0 < missing <= MOST_MISSING * len(sequences.values)
 
 
-def insert_missing_rows(sequences: Sequences) -> Sequences:
+def insert_missing_rows(sequences: Sequences) -> tuple[Sequences, np.ndarray]:
     """Put in rows where times leave them out.
 
     Args:
@@ -47,7 +47,7 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
 
     Returns:
         The sequences, with the new rows, whose values are NaN and whose lines are those of the rows
-        before them, and a note.
+        before them, and a note; and whether each row is new, (rows,).
 
     Raises:
         InputError: there would be very many, or the sequences have no times.
@@ -58,13 +58,12 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
             "is not named: name it with time=, or fill values only with missing='forward'."
         )
     known, spacing = sequences.times, sequences.spacing
-    rows = np.arange(len(known))
+    rows, none = np.arange(len(known)), np.zeros(len(known), bool)
     if spacing is None:
-        return sequences
+        return sequences, none
     if not spacing.is_regular:
-        return _with_note(
-            sequences, "No rows were put in: times are irregular. every= (--every) resamples them."
-        )
+        note = "No rows were put in: times are irregular. every= (--every) resamples them."
+        return _with_note(sequences, note), none
     inner = np.flatnonzero(same_sequence(sequences.lengths))
     counts = np.zeros(len(rows), int)
     counts[inner] = count_missing(spacing)
@@ -83,7 +82,7 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
             "every= (--every) resamples.",
         )
     if not total:
-        return sequences
+        return sequences, none
     sequence = np.repeat(np.arange(len(sequences)), sequences.lengths)
     before = np.repeat(rows, counts)
     nth = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts) + 1
@@ -96,13 +95,14 @@ def insert_missing_rows(sequences: Sequences) -> Sequences:
     )
     lines = sequences.lines
     sequences = _with_note(sequences, note)
-    return replace(
+    sequences = replace(
         sequences,
         values=values[order],
         lengths=sequences.lengths + np.bincount(sequence[before], minlength=len(sequences)),
         times=np.concatenate([known, times])[order],
         lines=None if lines is None else lines[np.concatenate([rows, before])[order]],
     )
+    return sequences, order >= len(rows)
 
 
 def _with_note(sequences: Sequences, note: str) -> Sequences:

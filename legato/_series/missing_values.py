@@ -129,10 +129,7 @@ def handle_missing(
         kept = np.logical_not(is_missing.any(axis=1))
         note = f"{many}: {counted(int((~kept).sum()), 'row')} left out."
     else:
-        if policy != "forward":
-            numeric = [at for at, column in enumerate(columns) if column.is_numeric]
-            _fill_quantities(values, numeric, lengths, None if policy == "zero" else times)
-        kept = _fill_forward(values, np.isnan(values), lengths)
+        kept = fill_values(columns, values, lengths, policy, times)
         left = counted(int((~kept).sum()), "row")
         note = f"{many}: {is_missing[kept].sum():,} {_FILLED[policy]}"
         note += "." if kept.all() else f", {left} before the first known left out."
@@ -141,6 +138,26 @@ def handle_missing(
             f"{table.source}: {many}, and no row would be left with missing={policy!r}."
         )
     return kept, (note,)
+
+
+def fill_values(
+    columns: "tuple[Column, ...]",
+    values: "np.ndarray",
+    lengths: "np.ndarray",
+    policy: "MissingPolicy | FillPolicy",
+    times: "np.ndarray | None" = None,
+) -> "np.ndarray":
+    """Fill missing values in place; see ``handle_missing``.
+
+    Returns:
+        Which rows have every value then, (rows,): not those before the first known one.
+    """
+    import numpy as np
+
+    if policy != "forward":
+        numeric = [at for at, column in enumerate(columns) if column.is_numeric]
+        _fill_quantities(values, numeric, lengths, None if policy == "zero" else times)
+    return _fill_forward(values, np.isnan(values), lengths)
 
 
 def _fill_quantities(

@@ -18,7 +18,12 @@ from legato._series.columns import check_spread, list_names, read_column
 from legato._series.file_formats import find_format, open_data
 from legato._series.future_rows import FutureRows, find_future_rows
 from legato._series.gap_filling import insert_missing_rows
-from legato._series.missing_values import MissingPolicy, handle_missing, mark_missing
+from legato._series.missing_values import (
+    MissingPolicy,
+    fill_values,
+    handle_missing,
+    mark_missing,
+)
 from legato._series.resampling import Resampling, resample
 from legato._series.row_order import group_rows, sort_by_time
 from legato._series.sequences import Column, Sequences
@@ -256,7 +261,8 @@ def _sequences_from_table(
         sequences = resample(sequences, options.every)
     if options.fill is not None:
         check_no_duplicates(table, sequences)
-        sequences = insert_missing_rows(sequences)
+        sequences, is_new = insert_missing_rows(sequences)
+        sequences = _with_filled_future(sequences, is_new, options)
     sequences, future = _split_future(table, sequences, options.targets)
     sequences = _without_missing(table, sequences, options.fill or options.missing)
     for at, column in enumerate(columns):
@@ -264,6 +270,28 @@ def _sequences_from_table(
             check_spread(column.name, sequences.values[:, at], table.source)
     check_no_duplicates(table, sequences)
     return replace(sequences, notes=sequences.notes + describe_gaps(sequences)), future
+
+
+def _with_filled_future(
+    sequences: Sequences, is_new: np.ndarray, options: ReadingOptions
+) -> Sequences:
+    """Fill rows that were put in between the end of the targets and the rows of the future.
+
+    With "zero" there was nothing, and they are no future. Else their targets are still to come, and
+    the other columns, which may have to be known ahead, are filled as all are.
+    """
+    assert options.fill is not None
+    values, lengths = sequences.values.copy(), sequences.lengths
+    is_future = find_future_rows(sequences.columns, values, lengths, options.targets)
+    if is_future is None or not (is_new & is_future).any():
+        return sequences
+    fill_values(sequences.columns, values, lengths, options.fill, sequences.times)
+    if options.fill != "zero":
+        targets = {*(options.targets or [sequences.columns[-1].name])}
+        is_target = np.array([column.name in targets for column in sequences.columns])
+        values[:, is_target] = np.nan
+    filled = np.where((is_new & is_future)[:, None], values, sequences.values)
+    return replace(sequences, values=filled)
 
 
 def _split_future(

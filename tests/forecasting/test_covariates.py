@@ -284,9 +284,9 @@ def test_too_few_rows_of_the_future(data, trained):
 
 def test_a_known_column_with_a_blank_in_the_future(data, trained):
     promo = [*data["promo"][:-1], None]
-    with pytest.raises(InputError, match=r"'promo' .* has no value in row 95"):
+    with pytest.raises(InputError, match=r"'promo' .* has no value at 2026-04-06 \(row 95\)"):
         legato.plan({**data, "promo": promo}, **OPTIONS, known="promo")
-    with pytest.raises(InputError, match=r"'promo' .* has no value in row 95"):
+    with pytest.raises(InputError, match=r"'promo' .* has no value at 2026-04-06 \(row 95\)"):
         trained.forecast({**data, "promo": promo})
     past = {name: values[:-HORIZON] for name, values in data.items()}
     future = {"day": data["day"][-HORIZON:], "promo": promo[-HORIZON:]}

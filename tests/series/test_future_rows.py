@@ -42,6 +42,22 @@ def test_a_gap_before_the_end_is_a_missing_value_as_ever():
     assert (sequences.lengths.tolist(), future.lengths.tolist()) == ([2, 3], [1, 1])
 
 
+@pytest.mark.parametrize("fill", ["interpolate", "forward", "zero"])
+def test_rows_put_in_before_the_first_row_of_the_future_have_what_is_known_ahead(fill):
+    days = [1, 2, 3, 6, 1, 2, 3, 4]  # of shop a, days 4 and 5 are missing
+    data = {**SHOPS, "day": days, "price": [5.0, 6.0, 7.0, 10.0, 1.0, 2.0, 3.0, None]}
+    data["sold"] = [1.0, 2.0, 3.0, None, 4.0, 5.0, 6.0, None]
+    sequences, future = read_with_future(data, ["sold"], **WHERE, fill=fill)
+    if fill == "zero":  # nothing was there, nothing was sold
+        assert sequences.values[3:5].tolist() == [[0, 0], [0, 0]]
+        assert (sequences.lengths.tolist(), future.lengths.tolist()) == ([5, 3], [1, 1])
+        return
+    assert (sequences.lengths.tolist(), future.lengths.tolist()) == ([3, 3], [3, 1])
+    assert future.values[:3, 0].tolist() == ([8, 9, 10] if fill == "interpolate" else [7, 7, 10])
+    with pytest.raises(InputError, match=r"'price' .* no value for 'b' at 4"):  # as it came
+        future.check_filled(["price"])
+
+
 def test_a_sequence_without_any_target_has_no_future():
     none = {**SHOPS, "sold": [None] * 4 + [4.0, 5.0, 6.0, None]}
     with pytest.raises(InputError, match=r"row 0 .*'sold': the value is missing"):
@@ -75,7 +91,7 @@ def test_the_first_rows_are_sequences_of_their_own():
         alone.first(3, ["price"])
     with pytest.raises(InputError, match=r"no column 'prise'.*Did you mean 'price'"):
         alone.first(1, ["prise"])
-    with pytest.raises(InputError, match=r"'price' .* has no value in row 7"):
+    with pytest.raises(InputError, match=r"'price' .* no value for 'b' at 4 \(row 7\)"):
         future.check_filled(["price"])
 
 
