@@ -46,8 +46,7 @@ class Backtest:
     def scores(self) -> ForecastScores:
         """The scores of the model and of the baselines."""
         blocks = origin_blocks(self.sequence, self.t, self.horizon)
-        count = len(np.unique(self.sequence))
-        return forecast_scores(self.actual, self.predicted, self.baselines, blocks, count)
+        return forecast_scores(self.actual, self.predicted, self.baselines, blocks, self.sequence)
 
     def of_sequences(self, places: np.ndarray) -> "Backtest":
         """The same of a larger collection, in which each sequence has another place."""

@@ -184,7 +184,7 @@ def forecast_scores(
     predicted: np.ndarray,
     baselines: Mapping[str, np.ndarray],
     blocks: np.ndarray | None = None,
-    sequences: int = 1,
+    sequence: np.ndarray | None = None,
 ) -> ForecastScores:
     """Score a model's forecasts and those of baselines for the same steps.
 
@@ -195,7 +195,8 @@ def forecast_scores(
             be among them.
         blocks: (origins,), from ``origin_blocks``; default: for origins at successive steps of one
             sequence.
-        sequences: number of sequences, whose next forecasts the verdict is about.
+        sequence: (origins,), that of each, ascending; default: all of one. The verdict is about
+            the next forecasts of all.
 
     Raises:
         InputError: there is nothing to score, a shape differs, or something is NaN or infinite.
@@ -219,10 +220,10 @@ def forecast_scores(
     count, horizon, _ = truth.shape
     if blocks is None:
         blocks = origin_blocks(np.zeros(count, int), np.arange(count), horizon)
-    own = np.abs(truth - predicted).mean((1, 2))
-    upcoming = sequences * upcoming_forecasts(horizon)
+    sequence = np.zeros(count, int) if sequence is None else sequence
+    own, upcoming = np.abs(truth - predicted).mean(2), upcoming_forecasts(horizon)
     differences = {
-        name: paired_difference(own, np.abs(truth - forecasts).mean((1, 2)), blocks, upcoming)
+        name: paired_difference(own, np.abs(truth - forecasts).mean(2), blocks, sequence, upcoming)
         for name, forecasts in baselines.items()
     }
     return ForecastScores(scores[0], by_name, horizon, count, differences)
