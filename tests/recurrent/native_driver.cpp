@@ -153,11 +153,31 @@ bool chain_agrees(const Kernel &kernel, Cell cell, std::int64_t units) {
   return states == alone;
 }
 
+// A team of this pool, with which not even a pool without threads is waited for.
+bool team_computes_each_part_once(Pool &pool) {
+  constexpr std::int64_t products = 3000;
+  const auto team = legato::SharedTeam::gather(pool, 3);
+  std::vector<std::int64_t> computed(20), expected(20);
+  const auto count = [](const void *of, std::int64_t part) {
+    ++(*static_cast<std::vector<std::int64_t> *const *>(of))->at(part);
+  };
+  std::vector<std::int64_t> *const counts = &computed;
+  for (std::int64_t product = 0; product < products; ++product) {
+    const std::int64_t parts = product % 20;
+    team->share(team.get(), parts, count, &counts);
+    for (std::int64_t part = 0; part < parts; ++part) ++expected[part];
+    if (product % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  team->close();
+  return computed == expected;
+}
+
 int main() {
   const std::int64_t sizes[][4] = {{1, 1, 1, 1},    {3, 9, 5, 13},   {31, 9, 2, 50}, {40, 3, 17, 16},
-                                   {9, 17, 16, 48}, {70, 20, 9, 33}, {0, 2, 3, 4},   {2, 0, 3, 4}};
+                                   {9, 17, 16, 48}, {70, 20, 9, 33}, {0, 2, 3, 4},   {2, 0, 3, 4},
+                                   {1, 70, 3, 129}, {5, 20, 3, 130}};
   const Cell cells[] = {Cell::lstm, Cell::gru, Cell::gru_reset_before, Cell::simple_rnn};
-  Pool pool(3);
+  Pool pool(3), nobody(0);
   for (const Kernel *kernel : legato::usable_kernels())
     for (const Cell cell : cells)
       for (const std::int64_t units : {1, 13, 48, 50})
@@ -178,6 +198,18 @@ int main() {
                       static_cast<int>(cell), static_cast<long>(size[3]));
           return 1;
         }
+  if (!team_computes_each_part_once(pool) || !team_computes_each_part_once(nobody)) {
+    std::puts("a team computed a part never or twice");
+    return 1;
+  }
+  Arrays one, other;
+  const Kernel &best = *legato::usable_kernels().front();
+  run(best, Cell::lstm, 1, 70, 3, 129, false, pool, 1, one);
+  run(best, Cell::lstm, 1, 70, 3, 129, false, nobody, 4, other);
+  if (!same(one, other)) {
+    std::puts("a team without helpers differs");
+    return 1;
+  }
   std::puts("ok");
   return 0;
 }

@@ -69,9 +69,11 @@ struct BackwardRun {
   Size begin, rows, line;
   float *dh, *dc, *part, *dx;  // (rows, line) each; dx (kBlock, padded features)
   const float *UT, *WT;
+  legato::Team *team;
 
-  BackwardRun(const Problem &problem, const float *weights, Size first, Size end, float *scratch)
-      : p(problem), s(problem), begin(first), rows(end - first), line(s.P + kPad) {
+  BackwardRun(const Problem &problem, const float *weights, Size first, Size end, float *scratch,
+              legato::Team *some)
+      : p(problem), s(problem), begin(first), rows(end - first), line(s.P + kPad), team(some) {
     dh = scratch, dc = dh + rows * line, part = dc + rows * line, dx = part + rows * line;
     memset(scratch, 0, 3 * rows * line * sizeof(float));
     UT = weights;
@@ -149,7 +151,7 @@ struct BackwardRun {
         to[r] = (plain ? dh : part) + r * line;
         from[r] = to[r];
       }
-      multiply(rows, inner, s.UV, a, right, from, to);
+      multiply(rows, inner, s.UV, a, right, from, to, t % 2, team);
       if (!plain) through(product, t);
     }
   }
@@ -166,7 +168,7 @@ struct BackwardRun {
         from[n] = to[n];
       }
     memset(dx, 0, n * width * sizeof(float));
-    multiply(n, s.l.w_count * s.P, s.FV, a, WT, from, to);
+    multiply(n, s.l.w_count * s.P, s.FV, a, WT, from, to, false, team);
     n = 0;
     for (Size t = start; t < end; ++t)
       for (Size r = 0; r < rows; ++r, ++n)
@@ -192,8 +194,9 @@ struct BackwardRun {
   }
 };
 
-void backward(const Problem &p, const float *weights, Size begin, Size end, float *scratch) {
-  BackwardRun(p, weights, begin, end, scratch).all_steps();
+void backward(const Problem &p, const float *weights, Size begin, Size end, float *scratch,
+              legato::Team *team) {
+  BackwardRun(p, weights, begin, end, scratch, team).all_steps();
 }
 
 }  // namespace

@@ -103,7 +103,7 @@ class Chain {
     const std::vector<float> no_bias(8 * of.units);  // as many as a cell can have
     Problem p = problem(of, 1);
     if (p.b == nullptr) p.b = no_bias.data();
-    kernel_.pack_forward_weights(p, to);
+    kernel_.pack_forward_weights(p, to, nullptr);
   }
 
   std::size_t scratch_size(std::int64_t rows) const {
@@ -180,7 +180,7 @@ class Chain {
     }
     Problem p = problem(of, rows);
     p.x = x, p.h0 = h, p.c0 = c, p.h_final = hidden, p.c_final = c_final;
-    kernel_.forward(p, weights, 0, rows, work.part(5));
+    kernel_.forward(p, weights, 0, rows, work.part(5), nullptr);
     for (std::int64_t r = 0; r < rows; ++r) {
       float *to = states[r] + of.state;
       std::copy(hidden + r * of.units, hidden + (r + 1) * of.units, to);

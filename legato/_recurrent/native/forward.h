@@ -83,9 +83,11 @@ struct ForwardRun {
   Size begin, rows, line, z_line;
   float *h, *c, *left[4], *z;  // (rows, line) each; z (steps at once, rows, z_line)
   const float *W, *U, *bias;
+  legato::Team *team;
 
-  ForwardRun(const Problem &problem, const float *weights, Size first, Size end, float *scratch)
-      : p(problem), s(problem), begin(first), rows(end - first), line(s.P + kPad) {
+  ForwardRun(const Problem &problem, const float *weights, Size first, Size end, float *scratch,
+             legato::Team *some)
+      : p(problem), s(problem), begin(first), rows(end - first), line(s.P + kPad), team(some) {
     z_line = s.l.blocks * s.P + kPad;
     h = scratch, c = h + rows * line;
     for (int i = 0; i < 4; ++i) left[i] = c + (i + 1) * rows * line;
@@ -119,7 +121,7 @@ struct ForwardRun {
         to[n] = gates(r, t) + s.l.w_first * s.P;
         if (p.cell == Cell::gru) copy_row(gates(r, t), bias, s.P);
       }
-    multiply(n, p.features, s.l.w_count * s.UV, a, W, from, to);
+    multiply(n, p.features, s.l.w_count * s.UV, a, W, from, to, false, team);
   }
 
   // The left factor of a product: h, times the gate's scale, times r.
@@ -147,7 +149,7 @@ struct ForwardRun {
         to[r] = gates(r, t) + s.product[i].first * s.P;
       }
       const Size vectors = s.product[i].count * s.UV;
-      multiply(rows, p.units, vectors, a, right, to, to);
+      multiply(rows, p.units, vectors, a, right, to, to, t % 2, team);
       right += p.units * vectors * V;
     }
   }
@@ -192,8 +194,9 @@ struct ForwardRun {
   }
 };
 
-void forward(const Problem &p, const float *weights, Size begin, Size end, float *scratch) {
-  ForwardRun(p, weights, begin, end, scratch).all_steps();
+void forward(const Problem &p, const float *weights, Size begin, Size end, float *scratch,
+             legato::Team *team) {
+  ForwardRun(p, weights, begin, end, scratch, team).all_steps();
 }
 
 }  // namespace

@@ -7,6 +7,7 @@ namespace {
 
 using legato::Cell;
 using legato::Problem;
+using legato::Team;
 
 // Blocks that are multiplied with one and the same left factor.
 struct Run {
@@ -108,38 +109,40 @@ struct Sizes {
 
 // Columns of `gates` gates side by side, from (inner, columns) to panels.
 void pack(const float *from, Size inner, Size columns, Size units, const int *gates, int count,
-          float *to) {
+          float *to, Team *team = nullptr) {
   const Size UV = padded(units) / V, vectors = count * UV;
-  for (int n = 0; n < panel_count(vectors); ++n) {
-    const Panel at = panel(vectors, n);
+  share(team, panel_count(vectors), [&](Size n) {
+    const Panel at = panel(vectors, static_cast<int>(n));
     Size column[TV], size[TV];
     for (int v = 0; v < at.vectors; ++v) {
       const Size block = (at.first + v) / UV, unit = (at.first + v) % UV * V;
       column[v] = gates[block] * units + unit, size[v] = units - unit;
     }
+    float *next = to + at.first * V * inner;
     for (const float *row = from; row != from + inner * columns; row += columns)
-      for (int v = 0; v < at.vectors; ++v, to += V) store(to, load(row + column[v], size[v]));
-  }
+      for (int v = 0; v < at.vectors; ++v, next += V) store(next, load(row + column[v], size[v]));
+  });
 }
 
 // The transpose of the same columns: from (rows, columns) to panels of (count * padded units, rows).
 void pack_transposed(const float *from, Size rows, Size columns, Size units, const int *gates,
-                     int count, float *to) {
+                     int count, float *to, Team *team) {
   const Size P = padded(units), inner = count * P, vectors = padded(rows) / V;
-  for (int n = 0; n < panel_count(vectors); ++n) {
-    const Panel at = panel(vectors, n);
+  share(team, panel_count(vectors), [&](Size n) {
+    const Panel at = panel(vectors, static_cast<int>(n));
     const Size width = at.vectors * V;
-    memset(to, 0, inner * width * sizeof(float));
+    float *next = to + at.first * V * inner;
+    memset(next, 0, inner * width * sizeof(float));
     for (int block = 0; block < count; ++block)
       for (Size start = 0; start < units; start += 64) {
         const Size end = start + 64 < units ? start + 64 : units;
         for (Size j = 0; j < width && at.first * V + j < rows; ++j) {
           const float *row = from + (at.first * V + j) * columns + gates[block] * units;
-          for (Size unit = start; unit < end; ++unit) to[(block * P + unit) * width + j] = row[unit];
+          for (Size unit = start; unit < end; ++unit)
+            next[(block * P + unit) * width + j] = row[unit];
         }
       }
-    to += inner * width;
-  }
+  });
 }
 
 std::size_t forward_weights_size(const Problem &p) {
@@ -148,13 +151,13 @@ std::size_t forward_weights_size(const Problem &p) {
 }
 
 // W, then U product by product, then the bias of every block.
-void pack_forward_weights(const Problem &p, float *to) {
+void pack_forward_weights(const Problem &p, float *to, Team *team) {
   const Sizes s(p);
-  pack(p.W, p.features, s.columns, p.units, s.l.gate + s.l.w_first, s.l.w_count, to);
+  pack(p.W, p.features, s.columns, p.units, s.l.gate + s.l.w_first, s.l.w_count, to, team);
   to += p.features * s.l.w_count * s.P;
   for (int i = 0; i < s.count; ++i) {
     const Product &product = s.product[i];
-    pack(p.U, p.units, s.columns, p.units, s.l.gate + product.first, product.count, to);
+    pack(p.U, p.units, s.columns, p.units, s.l.gate + product.first, product.count, to, team);
     to += p.units * product.count * s.P;
   }
   memset(to, 0, s.l.blocks * s.P * sizeof(float));
@@ -176,15 +179,17 @@ std::size_t backward_weights_size(const Problem &p) {
 }
 
 // U transposed, product by product, then W transposed.
-void pack_backward_weights(const Problem &p, float *to) {
+void pack_backward_weights(const Problem &p, float *to, Team *team) {
   const Sizes s(p);
   for (int i = 0; i < s.count; ++i) {
     const Product &product = s.product[i];
-    pack_transposed(p.U, p.units, s.columns, p.units, s.l.gate + product.first, product.count, to);
+    pack_transposed(p.U, p.units, s.columns, p.units, s.l.gate + product.first, product.count, to,
+                    team);
     to += product.count * s.P * s.UV * V;
   }
   if (p.dx != nullptr)
-    pack_transposed(p.W, p.features, s.columns, p.units, s.l.gate + s.l.w_first, s.l.w_count, to);
+    pack_transposed(p.W, p.features, s.columns, p.units, s.l.gate + s.l.w_first, s.l.w_count, to,
+                    team);
 }
 
 }  // namespace

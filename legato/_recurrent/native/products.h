@@ -98,38 +98,78 @@ inline void some_rows(Size rows, int vectors, Size inner, const float *const *a,
   call(inner, lefts, B, froms, tos, column);
 }
 
-// c = from + a B for one row, and as many panels from number `first` on as are equally wide, three at
-// most: with more sums at a time, less is waited for each. Returns how many panels.
-inline int multiply_row(Size inner, Size vectors, int first, const float *const *a, const float *B,
-                        const float *const *from, float *const *c) {
-  const int panels = panel_count(vectors);
-  const Panel at = panel(vectors, first);
-  int count = 1;
-  while (count < 3 && first + count < panels && panel(vectors, first + count).vectors == at.vectors)
-    ++count;
-  Tile *call = count == 3   ? panels_of<3>(at.vectors)
-               : count == 2 ? panels_of<2>(at.vectors)
-                            : panels_of<1>(at.vectors);
-  call(inner, a, B + at.first * V * inner, from, c, at.first * V);
-  return count;
+// Calls part(0), …, part(count - 1), on the threads of a team if there is one.
+template <typename Part>
+inline void share(legato::Team *team, Size count, const Part &part) {
+  if (team == nullptr) {
+    for (Size number = 0; number < count; ++number) part(number);
+    return;
+  }
+  const auto call = [](const void *context, Size number) {
+    (*static_cast<const Part *>(context))(number);
+  };
+  team->share(team, count, call, &part);
 }
 
-// c[r] = from[r] + a[r] B, r < rows; B packed, (inner, vectors * V).
-void multiply(Size rows, Size inner, Size vectors, const float *const *a, const float *B,
-              const float *const *from, float *const *c) {
-  const int panels = panel_count(vectors);
-  for (int p = 0; p < panels;) {
-    if (rows == 1) {
-      p += multiply_row(inner, vectors, p, a, B, from, c);
-      continue;
-    }
-    const Panel at = panel(vectors, p++);
+// Panels that are multiplied together: one, or for a single row up to three that are equally wide,
+// since with more sums at a time less is waited for each.
+struct Group {
+  int first, count;
+};
+
+inline int together(int panels) { return (panels + 2) / 3; }
+
+inline int group_count(Size rows, Size vectors) {
+  const int panels = panel_count(vectors), longer = static_cast<int>(vectors % panels);
+  return rows == 1 ? together(longer) + together(panels - longer) : panels;
+}
+
+inline Group group(Size rows, Size vectors, int number) {
+  if (rows > 1) return {number, 1};
+  const int panels = panel_count(vectors), longer = static_cast<int>(vectors % panels);
+  const bool wide = number < together(longer);
+  const int first = wide ? 3 * number : longer + 3 * (number - together(longer));
+  const int rest = (wide ? longer : panels) - first;
+  return {first, rest < 3 ? rest : 3};
+}
+
+// A product c[r] = from[r] + a[r] B, r < rows; B packed, (inner, vectors * V).
+struct Multiplication {
+  Size rows, inner, vectors;
+  const float *const *a;
+  const float *B;
+  const float *const *from;
+  float *const *c;
+  int groups;
+  bool backwards;
+
+  void row(const Group &some, const Panel &at) const {
+    Tile *call = some.count == 3   ? panels_of<3>(at.vectors)
+                 : some.count == 2 ? panels_of<2>(at.vectors)
+                                   : panels_of<1>(at.vectors);
+    call(inner, a, B + at.first * V * inner, from, c, at.first * V);
+  }
+
+  void compute(int number) const {
+    const Group some = group(rows, vectors, backwards ? groups - 1 - number : number);
+    const Panel at = panel(vectors, some.first);
+    if (rows == 1) return row(some, at);
     const float *right = B + at.first * V * inner;
     Size r = 0;
     Tile *whole = tile_of<TR>(at.vectors);
     for (; r + TR <= rows; r += TR) whole(inner, a + r, right, from + r, c + r, at.first * V);
     if (r < rows) some_rows(rows - r, at.vectors, inner, a + r, right, from + r, c + r, at.first * V);
   }
+};
+
+// Computes such a product. With B too large for the cache, a call that goes through it backwards
+// finds what the last one left there.
+void multiply(Size rows, Size inner, Size vectors, const float *const *a, const float *B,
+              const float *const *from, float *const *c, bool backwards = false,
+              legato::Team *team = nullptr) {
+  const int groups = group_count(rows, vectors);
+  const Multiplication all{rows, inner, vectors, a, B, from, c, groups, backwards};
+  share(team, groups, [&all](Size number) { all.compute(static_cast<int>(number)); });
 }
 
 // sum (TR, N vectors) += a^T B over `depth` rows of a (depth, TR) and B (depth, N vectors).

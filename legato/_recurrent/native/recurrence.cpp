@@ -7,7 +7,7 @@
 // finds it.
 //
 // Rows are independent of each other forward and backward, so a call takes some rows through all
-// time steps. The gates' inputs z = b + x W are computed for some steps at once, then z += h U step
+// time steps; with few rows, a team of threads shares each product. The gates' inputs z = b + x W are computed for some steps at once, then z += h U step
 // by step. Gates lie side by side in "blocks" of `padded` columns: units rounded up to whole
 // vectors. z is scratch memory; with derivatives, the gates' values are kept in the residual `gates`,
 // where the backward pass replaces them by the derivatives dz with respect to the gates' inputs. What

@@ -33,25 +33,33 @@ struct Columns {
   std::int64_t begin, end;
 };
 
+// Threads that share the products of few rows (team.h).
+struct Team {
+  // Calls part(context, 0), …, part(context, count - 1), each on one of the threads.
+  void (*share)(Team *, std::int64_t count, void (*part)(const void *, std::int64_t),
+                const void *context);
+};
+
 constexpr std::int64_t kMostRows = 32;  // rows that one call of `forward` takes at most
 
 // The kernel of one instruction set. Scratch memory is the caller's: 64-byte aligned, its size in
-// floats given by the function before. Any division into rows or columns gives the same bits.
+// floats given by the function before. Any division into rows or columns gives the same bits, and so
+// does any team, which may be null.
 struct Kernel {
   const char *name;
   std::int64_t vector;  // floats in a vector
 
   std::size_t (*forward_weights_size)(const Problem &);
-  void (*pack_forward_weights)(const Problem &, float *weights);
+  void (*pack_forward_weights)(const Problem &, float *weights, Team *);
   std::size_t (*forward_scratch_size)(const Problem &, std::int64_t rows);
   void (*forward)(const Problem &, const float *weights, std::int64_t begin, std::int64_t end,
-                  float *scratch);
+                  float *scratch, Team *);
 
   std::size_t (*backward_weights_size)(const Problem &);
-  void (*pack_backward_weights)(const Problem &, float *weights);
+  void (*pack_backward_weights)(const Problem &, float *weights, Team *);
   std::size_t (*backward_scratch_size)(const Problem &, std::int64_t rows);
   void (*backward)(const Problem &, const float *weights, std::int64_t begin, std::int64_t end,
-                   float *scratch);
+                   float *scratch, Team *);
 
   int (*runs)(const Problem &, std::int64_t *vectors);  // how many, and the vectors of each (≤ 8)
   std::size_t (*weight_gradients_scratch_size)(const Problem &, const Columns &);

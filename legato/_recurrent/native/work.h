@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "recurrence.h"
+#include "team.h"
 
 extern "C" const legato::Kernel *legato_kernel_baseline();
 #if defined(__x86_64__)
@@ -115,16 +116,27 @@ inline std::int64_t rows_at_once(const Problem &p, std::int64_t threads) {
   return std::max<std::int64_t>(std::min(p.rows, most), 1);
 }
 
+constexpr double kShared = 3e4;  // multiplications and additions of a step for each of a team
+
+// Threads that help with rows that cannot be divided.
+inline int helpers_for(const Problem &p, std::int64_t threads) {
+  if (p.rows > rows_at_once(p, threads)) return 0;
+  const double gates = p.cell == Cell::lstm ? 4 : p.cell == Cell::simple_rnn ? 1 : 3;
+  const double most = std::min(1e3, p.rows * gates * p.units * p.units / kShared);
+  return static_cast<int>(std::min<std::int64_t>(threads, static_cast<std::int64_t>(most)) - 1);
+}
+
 template <typename Pool>
 void run_forward(const Kernel &k, const Problem &p, Pool &pool, std::int64_t most_threads) {
-  const Floats weights(k.forward_weights_size(p));
-  k.pack_forward_weights(p, weights.get());
   const std::int64_t threads = threads_for(p, most_threads);
   const std::int64_t size = rows_at_once(p, threads);
+  const CallTeam team(pool, helpers_for(p, threads));
+  const Floats weights(k.forward_weights_size(p));
+  k.pack_forward_weights(p, weights.get(), team.get());
   divide(pool, threads, (p.rows + size - 1) / size, [&](std::int64_t piece) {
     const std::int64_t begin = piece * size, end = std::min(p.rows, begin + size);
     const Floats scratch(k.forward_scratch_size(p, end - begin));
-    k.forward(p, weights.get(), begin, end, scratch.get());
+    k.forward(p, weights.get(), begin, end, scratch.get(), team.get());
   });
 }
 
@@ -146,12 +158,13 @@ void run_backward(const Kernel &k, const Problem &p, Pool &pool, std::int64_t mo
   const std::int64_t threads = threads_for(p, most_threads);
   const std::int64_t size = rows_at_once(p, threads);
   {
+    const CallTeam team(pool, helpers_for(p, threads));
     const Floats weights(k.backward_weights_size(p));
-    k.pack_backward_weights(p, weights.get());
+    k.pack_backward_weights(p, weights.get(), team.get());
     divide(pool, threads, (p.rows + size - 1) / size, [&](std::int64_t piece) {
       const std::int64_t begin = piece * size, end = std::min(p.rows, begin + size);
       const Floats scratch(k.backward_scratch_size(p, end - begin));
-      k.backward(p, weights.get(), begin, end, scratch.get());
+      k.backward(p, weights.get(), begin, end, scratch.get(), team.get());
     });
   }
   const std::vector<Columns> columns = divide_columns(p, k, threads);

@@ -1,0 +1,199 @@
+// Threads that share the products of few rows, step by step.
+//
+// One row has nothing to divide but the columns of a product, and the next step needs them all. The
+// calling thread gives every helper that is there a range of a product's parts, and computes its own;
+// then it takes from the helpers' ranges what nobody has begun, so that it never waits for a thread
+// that is not running, but for one that was interrupted in a part. If that takes long, the team is
+// dissolved; a helper that is given nothing for long leaves as well. A team that was dissolved or
+// hardly helped shows that the machine is busy: some of the next calls do without one.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "recurrence.h"
+
+namespace legato {
+
+inline void wait_a_little() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Counts the time of a thread that waits, looking at the clock now and then.
+class Patience {
+ public:
+  // Waits a little; returns whether it has waited for less than `most`.
+  bool wait(std::chrono::microseconds most) {
+    wait_a_little();
+    if (++turns_ % 64 != 0) return true;
+    const auto now = std::chrono::steady_clock::now();
+    if (turns_ == 64) begin_ = now;
+    return now - begin_ < most;
+  }
+
+ private:
+  std::int64_t turns_ = 0;
+  std::chrono::steady_clock::time_point begin_;
+};
+
+class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> {
+ public:
+  static constexpr int kMostHelpers = 3;
+
+  // A team of so many helpers, which run as tasks of a pool. The pool must outlive the team's use.
+  template <typename Pool>
+  static std::shared_ptr<SharedTeam> gather(Pool &pool, int helpers) {
+    auto team = std::make_shared<SharedTeam>(std::min(helpers, kMostHelpers));
+    team->schedule_ = [&pool](std::shared_ptr<SharedTeam> self, Helper &helper) {
+      pool.Schedule([self, &helper] { self->help(helper); });
+    };
+    team->call_helpers();
+    return team;
+  }
+
+  explicit SharedTeam(int helpers) : Team{share_parts}, helpers_(helpers) {}
+
+  // Ends the work of the helpers; returns whether they were worth it.
+  bool close() {
+    closed_.store(true, std::memory_order_release);
+    return !dissolved_ && 8 * expected_ >= shared_;
+  }
+
+ private:
+  using Word = std::uint64_t;  // number of the product, next part, end of the parts: 32, 16, 16 bits
+
+  enum Presence { kGone, kCalled, kHere };
+
+  struct alignas(64) Helper {
+    std::atomic<Presence> presence{kGone};
+    std::atomic<Word> range{0};
+  };
+
+  static constexpr std::int64_t kMostParts = 0xffff;
+  static constexpr Word kCallAgain = 64;  // products after which helpers that left are called again
+  static constexpr std::chrono::microseconds kIdle{50}, kSpin{20}, kLong{200};
+
+  void call_helpers() {
+    for (int i = 0; i < helpers_; ++i)
+      if (helper_[i].presence.load(std::memory_order_acquire) == kGone) {
+        helper_[i].presence.store(kCalled, std::memory_order_relaxed);
+        schedule_(shared_from_this(), helper_[i]);
+      }
+  }
+
+  static Word word(Word product, Word next, Word end) { return product << 32 | next << 16 | end; }
+
+  void help(Helper &me) {
+    me.presence.store(kHere, std::memory_order_release);
+    Patience patience;
+    while (!closed_.load(std::memory_order_acquire)) {
+      Word now = me.range.load(std::memory_order_acquire);
+      const Word next = now >> 16 & 0xffff, end = now & 0xffff;
+      if (next == end) {
+        if (patience.wait(kIdle)) continue;
+        break;
+      }
+      if (!me.range.compare_exchange_strong(now, now + (1 << 16), std::memory_order_acq_rel)) continue;
+      part_(context_, static_cast<std::int64_t>(next));
+      done_.fetch_add(1, std::memory_order_release);
+      patience = Patience();
+    }
+    me.presence.store(kGone, std::memory_order_release);
+  }
+
+  static void share_parts(Team *team, std::int64_t count, void (*part)(const void *, std::int64_t),
+                          const void *context) {
+    static_cast<SharedTeam *>(team)->share_all(count, part, context);
+  }
+
+  void share_all(std::int64_t count, void (*part)(const void *, std::int64_t), const void *context) {
+    Helper *present[kMostHelpers];
+    int helpers = 0;
+    if (!dissolved_ && count <= kMostParts)
+      for (int i = 0; i < helpers_; ++i)
+        if (helper_[i].presence.load(std::memory_order_acquire) == kHere)
+          present[helpers++] = &helper_[i];
+    part_ = part, context_ = context, ++product_;
+    if (!dissolved_ && product_ % kCallAgain == 0) call_helpers();
+    const auto begin = [&](int member) { return count * member / (helpers + 1); };
+    for (int i = 0; i < helpers; ++i)
+      present[i]->range.store(word(product_, begin(i + 1), begin(i + 2)), std::memory_order_release);
+    for (std::int64_t number = 0; number < begin(1); ++number) part(context, number);
+    std::int64_t given = count - begin(1);
+    for (int i = 0; i < helpers; ++i) given -= take_from(*present[i]);
+    expected_ += given, shared_ += count;
+    if (done_.load(std::memory_order_acquire) != expected_) wait_for_parts();
+  }
+
+  // Computes the parts of a helper's range that it has not begun; returns how many.
+  std::int64_t take_from(Helper &helper) {
+    std::int64_t taken = 0;
+    Word now = helper.range.load(std::memory_order_acquire);
+    while ((now >> 16 & 0xffff) != (now & 0xffff)) {
+      if (!helper.range.compare_exchange_strong(now, now - 1, std::memory_order_acq_rel)) continue;
+      part_(context_, static_cast<std::int64_t>((now & 0xffff) - 1));
+      ++taken, now = helper.range.load(std::memory_order_acquire);
+    }
+    return taken;
+  }
+
+  void wait_for_parts() {
+    Patience spin, all;
+    bool spins = true;
+    while (done_.load(std::memory_order_acquire) != expected_) {
+      spins = spins && spin.wait(kSpin);
+      if (spins) continue;
+      std::this_thread::yield();
+      if (!all.wait(kLong)) dissolved_ = true;
+    }
+  }
+
+  const int helpers_;
+  std::function<void(std::shared_ptr<SharedTeam>, Helper &)> schedule_;
+  Helper helper_[kMostHelpers];
+  std::atomic<bool> closed_{false};
+  alignas(64) std::atomic<std::int64_t> done_{0};
+  alignas(64) void (*part_)(const void *, std::int64_t) = nullptr;
+  const void *context_ = nullptr;
+  Word product_ = 0;           // the last one
+  std::int64_t expected_ = 0;  // parts that helpers have begun in all
+  std::int64_t shared_ = 0;    // parts in all
+  bool dissolved_ = false;
+};
+
+// The team of a call, if one is wanted; after each that was not worth it, more calls have none.
+class CallTeam {
+ public:
+  template <typename Pool>
+  CallTeam(Pool &pool, int helpers) {
+    if (helpers < 1 || calls_alone.load(std::memory_order_relaxed) > 0) {
+      if (helpers > 0) calls_alone.fetch_sub(1, std::memory_order_relaxed);
+      return;
+    }
+    team_ = SharedTeam::gather(pool, helpers);
+  }
+  ~CallTeam() {
+    if (team_ == nullptr) return;
+    const int penalty = next_penalty.load(std::memory_order_relaxed);
+    const bool good = team_->close();
+    if (!good) calls_alone.store(penalty, std::memory_order_relaxed);
+    next_penalty.store(good ? 1 : std::min(2 * penalty, 256), std::memory_order_relaxed);
+  }
+  CallTeam(const CallTeam &) = delete;
+  CallTeam &operator=(const CallTeam &) = delete;
+  Team *get() const { return team_.get(); }
+
+ private:
+  static inline std::atomic<int> calls_alone{0}, next_penalty{1};
+  std::shared_ptr<SharedTeam> team_;
+};
+
+}  // namespace legato
