@@ -60,7 +60,10 @@ MERGES = [
     *(keras.layers.Add, keras.layers.Average, keras.layers.Concatenate, keras.layers.Maximum),
     *(keras.layers.Minimum, keras.layers.Multiply, keras.layers.Subtract),
 ]
-ELSEWHERE = {keras.layers.Embedding, keras.layers.Flatten, keras.layers.RepeatVector}
+ELSEWHERE = {
+    *(keras.layers.Embedding, keras.layers.Flatten),
+    *(keras.layers.MultiHeadAttention, keras.layers.RepeatVector),
+}
 
 
 @pytest.mark.parametrize("layer", PLAIN_LAYERS, ids=lambda layer: layer.name)
@@ -80,6 +83,37 @@ def test_a_layer_with_several_inputs(kind, tmp_path):
         [] if kind is keras.layers.Subtract else [layers.SimpleRNN(FEATURES, **CARRY)(first)]
     )
     model = legato.Model(first, kind()(branches))
+    set_weights(model)
+    assert_exported(model, tmp_path, inputs())
+
+
+ATTENTION = [
+    layers.Attention(),
+    layers.Attention(use_scale=True, dropout=0.5),
+    layers.AdditiveAttention(),
+    layers.AdditiveAttention(use_scale=False),
+]
+
+
+@pytest.mark.parametrize("layer", ATTENTION, ids=lambda layer: layer.name)
+def test_attention_over_the_outputs_of_a_recurrent_layer(layer, tmp_path):
+    signal = layers.Input((None, FEATURES), name="signal")
+    seen = layers.LSTM(UNITS, return_sequences=True)(signal)
+    query = layers.Dense(UNITS)(signal)
+    for given in ([query, seen], [query, seen, layers.Dense(UNITS)(seen)]):
+        model = legato.Model(signal, type(layer).from_config(layer.get_config())(given))
+        set_weights(model)
+        assert_exported(model, tmp_path, inputs())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_attention_of_several_heads(bias, tmp_path):
+    signal = layers.Input((None, FEATURES), name="signal")
+    seen = layers.GRU(UNITS, return_sequences=True)(signal)
+    kind, options = layers.MultiHeadAttention, {"value_dim": 5, "use_bias": bias, "dropout": 0.5}
+    own = kind(2, 3, **options)(seen, seen)
+    other = kind(2, 3, output_shape=7, **options)(query=signal, value=seen, key=own)
+    model = legato.Model(signal, [own, other])
     set_weights(model)
     assert_exported(model, tmp_path, inputs())
 
@@ -136,7 +170,7 @@ def test_a_vector_is_repeated(tmp_path):
 
 
 def test_every_exportable_layer_has_its_case():
-    tested = {type(layer) for layer in PLAIN_LAYERS} | set(MERGES) | set(IMAGES) | ELSEWHERE
+    tested = {type(layer) for layer in (*PLAIN_LAYERS, *ATTENTION)} | {*MERGES, *IMAGES, *ELSEWHERE}
     assert tested == set(LAYER_OPERATORS)
 
 

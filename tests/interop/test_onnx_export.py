@@ -353,6 +353,26 @@ REFUSED = {
         ),
         r"Layer 'join' \(Concatenate\) .*: a mask reaches it",
     ),
+    "mask of attention": (
+        lambda: _of(
+            layers.MultiHeadAttention(2, 3, name="look")(
+                *[layers.Masking()(layers.Input((None, FEATURES)))] * 2
+            )
+        ),
+        r"Layer 'look' \(MultiHeadAttention\) .*: a mask reaches it",
+    ),
+    "causal attention": (
+        lambda: _of(
+            layers.MultiHeadAttention(2, 3)(
+                *[layers.Input((None, FEATURES))] * 2, use_causal_mask=True
+            )
+        ),
+        r"it is called with other arguments than its input",
+    ),
+    "attention by sums of features": (
+        lambda: _of(layers.Attention(score_mode="concat")([layers.Input((None, FEATURES))] * 2)),
+        r"its score_mode is 'concat', not 'dot'",
+    ),
     "unrolled": (
         lambda: sequential(layers.Masking(), layers.LSTM(UNITS, unroll=True), shape=(3, FEATURES)),
         r"it is unrolled and a mask reaches it",

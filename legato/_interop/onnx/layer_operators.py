@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from legato._interop.onnx.activation_operators import activated
+from legato._interop.onnx.attention_operators import add_attention, add_multi_head_attention
 from legato._interop.onnx.convolution_operators import (
     add_convolution,
     add_global_pooling,
@@ -145,6 +146,8 @@ LAYER_OPERATORS: dict[type, Callable[..., str]] = {
     **dict.fromkeys(INFERENCE_IDENTITIES, lambda graph, layer, x: x),
     keras.layers.Activation: activated,
     keras.layers.Add: _reduced("Add"),
+    keras.layers.AdditiveAttention: add_attention,
+    keras.layers.Attention: add_attention,
     keras.layers.Average: lambda graph, layer, *xs: graph.add("Mean", *xs),
     keras.layers.AveragePooling1D: add_pooling,
     keras.layers.AveragePooling2D: add_pooling,
@@ -170,6 +173,7 @@ LAYER_OPERATORS: dict[type, Callable[..., str]] = {
     keras.layers.MaxPooling2D: add_pooling,
     keras.layers.Maximum: _reduced("Max"),
     keras.layers.Minimum: _reduced("Min"),
+    keras.layers.MultiHeadAttention: add_multi_head_attention,
     keras.layers.Multiply: _reduced("Mul"),
     keras.layers.Normalization: _normalization,
     keras.layers.Permute: lambda graph, layer, x: graph.add("Transpose", x, perm=[0, *layer.dims]),

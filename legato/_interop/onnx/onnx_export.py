@@ -26,6 +26,10 @@ NEXT = ".next"
 ROWS, STEPS = "rows", "time_steps"
 _MERGES = {"sum": "Add", "mul": "Mul", "ave": "Mean"}
 _RESHAPES = (keras.layers.Flatten, keras.layers.Permute, keras.layers.Reshape)
+_WITHOUT_MASK = (  # layers whose masks are not written
+    *(keras.layers.AdditiveAttention, keras.layers.Attention, keras.layers.MultiHeadAttention),
+    keras.layers.Softmax,
+)
 _NUMBERS = (  # layers that take numbers of any dtype
     *(keras.layers.Discretization, keras.layers.Embedding),
     *(keras.layers.Normalization, keras.layers.Rescaling),
@@ -87,6 +91,9 @@ class OnnxExport:
         if isinstance(mask, OnnxTensor) and isinstance(first, OnnxTensor):
             first, mask = replace(first, mask=mask.name), None
         state = None
+        if type(layer) is keras.layers.MultiHeadAttention:
+            named = [arguments.pop(name, None) for name in ("query", "value", "key")]
+            first, more = [each for each in (first, *more, *named) if each is not None], []
         if type(layer) in RECURRENT:
             state = arguments.pop("initial_state", None) or (more.pop() if more else None)
         own = all(isinstance(each, OnnxTensor) for each in keras.tree.flatten(first))
@@ -157,7 +164,7 @@ class OnnxExport:
         """The mask of a layer's output: its input's; of several, unmasked where any of them is."""
         known = [each for each in masks if each is not None]
         if known and (
-            type(layer) is keras.layers.Softmax
+            type(layer) in _WITHOUT_MASK
             or (type(layer) is keras.layers.Concatenate and layer.axis != -1)
         ):
             raise unsupported(layer, "a mask reaches it")
