@@ -8,8 +8,8 @@
 # One process a node. If one is lost, all end, Slurm puts the job into the queue again, and the
 # training continues from its backup.
 set -euo pipefail
-export KERAS_DISTRIBUTION_JOB_ADDRESSES="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):1234"
-export KERAS_DISTRIBUTION_NUM_PROCESSES="$SLURM_NTASKS"
-srun --kill-on-bad-exit=1 bash -c \
-    'KERAS_DISTRIBUTION_PROCESS_ID="$SLURM_PROCID" exec python train.py "$SLURM_SUBMIT_DIR/run"' ||
+first="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"
+srun --kill-on-bad-exit=1 \
+    legato run --coordinator "$first:1234" --processes "$SLURM_NTASKS" \
+    train.py "$SLURM_SUBMIT_DIR/run" ||
     scontrol requeue "$SLURM_JOB_ID"

@@ -1,10 +1,9 @@
 """Train one stateful model on several processes, each of which has its own rows.
 
-The environment says who this process is (KERAS_DISTRIBUTION_JOB_ADDRESSES, …_NUM_PROCESSES and
-…_PROCESS_ID): see slurm.sh and kubernetes.yaml beside this file. The folder that is given must be
-one that all processes see; from it an interrupted training continues.
+The folder that is given must be one that all processes see; from it an interrupted training
+continues. On several machines: see slurm.sh and kubernetes.yaml beside this file. On one:
 
-    python train.py FOLDER
+    legato run --processes 2 train.py FOLDER
 """
 
 import sys

@@ -204,7 +204,10 @@ def _given(name: str, value, variable: str):
     variable = f"KERAS_DISTRIBUTION_{variable}"
     value = os.environ.get(variable) if value is None else value
     if value is None:
-        raise InputError(f"{name} is missing: give it, or set the environment variable {variable}.")
+        raise InputError(
+            f"{name} is missing: give it, start the script by legato run, or set the environment "
+            f"variable {variable}."
+        )
     return value
 
 

@@ -15,6 +15,7 @@ from legato._platform.output_streams import safe_standard_streams
 from legato.cli import (
     _alphabet_command,
     _report_command,
+    _run_command,
     _serve_command,
     _stream_command,
     _train_command,
@@ -92,3 +93,4 @@ for command in (
     _serve_command.serve,
 ):
     app.command()(command)
+app.command(context_settings={"allow_interspersed_args": False})(_run_command.run)

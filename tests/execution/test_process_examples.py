@@ -1,12 +1,17 @@
 """The examples of training on several processes: what they say to schedulers, and the script."""
 
+import os
 import runpy
 import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 import yaml
+from typer.testing import CliRunner
 
 import legato
+from legato.cli import _run_command, app
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "processes"
 VARIABLES = [
@@ -14,32 +19,72 @@ VARIABLES = [
 ]
 
 
-def test_the_job_of_kubernetes_gives_each_process_what_it_needs():
+@pytest.fixture
+def joined(monkeypatch):
+    """A function: words of ``legato run`` → the script's words, and how it finds the others."""
+    found = []
+    monkeypatch.chdir(EXAMPLES)
+
+    def become(command, variables):
+        found.append((command[1:], [variables[each] for each in VARIABLES]))
+        raise SystemExit
+
+    monkeypatch.setattr(_run_command, "_become", become)
+
+    def join(words: list[str]) -> tuple[list[str], list[str]]:
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 0, result.output
+        return found.pop()
+
+    return join
+
+
+def test_the_job_of_kubernetes_gives_each_process_what_it_needs(joined, monkeypatch):
     service, job = yaml.safe_load_all((EXAMPLES / "kubernetes.yaml").read_text("utf-8"))
     name, spec = job["metadata"]["name"], job["spec"]
     pod = spec["template"]["spec"]
     assert service["metadata"]["name"] == pod["subdomain"]
     assert service["spec"]["clusterIP"] == "None"
     assert service["spec"]["selector"] == {"job-name": name}
-    (container,) = pod["containers"]
-    given = {each["name"]: each for each in container["env"]}
-    addresses, count, index = (given[each] for each in VARIABLES)
-    assert addresses["value"] == f"{name}-0.{pod['subdomain']}:1234"
-    assert int(count["value"]) == spec["completions"] == spec["parallelism"]
-    assert "job-completion-index" in index["valueFrom"]["fieldRef"]["fieldPath"]
-    assert spec["completionMode"] == "Indexed"
+    assert spec["completionMode"] == "Indexed"  # Kubernetes then sets JOB_COMPLETION_INDEX
+    assert spec["parallelism"] == spec["completions"]
     assert pod["restartPolicy"] == "OnFailure"
+    (container,) = pod["containers"]
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
+    command, variables = joined(container["command"][1:])
+    address = f"{name}-0.{pod['subdomain']}:1234"
+    assert variables == [address, str(spec["completions"]), "1"]
     (mount,), (volume,) = container["volumeMounts"], pod["volumes"]
     assert mount["name"] == volume["name"]
-    assert container["command"][-1].startswith(mount["mountPath"])
+    assert command == ["train.py", f"{mount['mountPath']}/run"]
 
 
-def test_the_script_of_slurm_gives_each_process_what_it_needs():
-    script = EXAMPLES / "slurm.sh"
-    subprocess.run(["bash", "-n", str(script)], check=True)
-    text = script.read_text("utf-8")
-    assert all(f"{each}=" in text for each in VARIABLES)
-    assert "train.py" in text
+def test_the_script_of_slurm_gives_each_process_what_it_needs(joined, monkeypatch, tmp_path):
+    commands = {  # in place of Slurm's: the second writes the words of a task
+        "scontrol": '[ "$3" = "node[1-2]" ] && printf "node1\\nnode2\\n"',
+        "srun": 'printf "%s\\n" "$@"',
+    }
+    for name, does in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{does}\n")
+        (tmp_path / name).chmod(0o755)
+    variables = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NTASKS": "2", "SLURM_SUBMIT_DIR": "/job"}
+    variables |= {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "1"}
+    script = ["bash", str(EXAMPLES / "slurm.sh")]
+    done = subprocess.run(script, env=variables, capture_output=True, text=True, check=True)
+    option, program, *words = done.stdout.splitlines()
+    assert (option, program) == ("--kill-on-bad-exit=1", "legato")
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert joined(words) == (["train.py", "/job/run"], ["node1:1234", "2", "1"])
+
+
+@pytest.mark.slow
+def test_the_script_trains_with_two_processes(tmp_path):
+    command = [sys.executable, "-m", "legato", "run", "-n", "2", "train.py", str(tmp_path)]
+    options = {"cwd": EXAMPLES, "capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run(command, check=False, **options)
+    assert done.returncode == 0, done.stderr
+    assert "Epoch 5/5" in done.stdout
+    assert legato.load_model(tmp_path / "model.keras").stateful
 
 
 def test_the_script_trains_with_one_process_and_saves(tmp_path, monkeypatch, capsys):
