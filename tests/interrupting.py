@@ -5,8 +5,9 @@ tests that send SIGINT set Python's own handler first (the fixture ``interruptib
 """
 
 import signal
-import subprocess
 from contextlib import contextmanager
+
+from forked import ForkedPython
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def sigint_handled_by(handler):
         signal.signal(signal.SIGINT, before)
 
 
-def interrupted(process: subprocess.Popen) -> str:
+def interrupted(process: ForkedPython) -> str:
     """Send SIGINT to a process that runs a command; returns the last line of its errors."""
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)

@@ -10,12 +10,11 @@ import itertools
 import os
 import re
 import string
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from forked import ForkedPython
 
 HERE = Path(__file__).parent
 LETTERS = string.ascii_uppercase
@@ -43,19 +42,11 @@ def run_scripts(names: Iterable[str], epochs: int | None = None) -> dict[str, li
         The lines that each printed.
     """
     environment = dict(os.environ) | ({} if epochs is None else {"EPOCHS": str(epochs)})
-    environment["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *sys.path])
-    environment.pop("PYTHONWARNINGS", None)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", RUN, *(HERE / "keras2" / f"{n}.py" for n in names)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert not done.stderr
-    _, *printed = done.stdout.split(f"{NEXT_SCRIPT}\n")
+    scripts = [HERE / "keras2" / f"{name}.py" for name in names]
+    process = ForkedPython(RUN, scripts, environment=environment, strict=True)
+    output, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    _, *printed = output.split(f"{NEXT_SCRIPT}\n")
     return {name: lines.splitlines() for name, lines in zip(names, printed, strict=True)}
 
 

@@ -1,7 +1,7 @@
 """One of several processes that train one model together, for ``execution/test_processes.py``.
 
-``python training_process.py WHAT INDEX COUNT PORT FOLDER TIMEOUT_S`` writes what it found as lines
-of JSON.
+``main``, in a process with the arguments WHAT INDEX COUNT PORT FOLDER TIMEOUT_S, writes what it
+found as lines of JSON.
 """
 
 import atexit
@@ -12,11 +12,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-
-import environment  # noqa: F401  to be imported before all else
-
-if __name__ == "__main__":
-    os.environ["JAX_NUM_CPU_DEVICES"] = "1"
 
 import jax
 import keras
@@ -260,7 +255,3 @@ def main() -> None:
         print(json.dumps({"train": train(index, count)}))
     else:
         print(json.dumps(answer(index, count, folder)))
-
-
-if __name__ == "__main__":
-    main()

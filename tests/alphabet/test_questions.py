@@ -6,12 +6,11 @@ scores are tested on made-up scores.
 
 import json
 import pickle
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
 import pytest
+from forked import ForkedPython
 from interrupting import interrupted
 from typer.testing import CliRunner
 
@@ -326,10 +325,7 @@ alphabet._questions.QUESTIONS = (alphabet.Question("a", "Is it?", "It is.", wait
 from legato.cli import app
 app(["alphabet", "questions"])
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
+    process = ForkedPython(code)
     assert process.stdout.readline() == "begun\n"
     assert interrupted(process) == (
         "Interrupted: 0 of 1 questions were answered; no file was written."

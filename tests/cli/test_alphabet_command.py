@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from forked import COMMAND, ForkedPython
 from interrupting import interrupted
 from typer.testing import CliRunner
 
@@ -104,14 +105,8 @@ def test_an_interrupt_swallowed_by_garbage_collection_is_sent_again():
 
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_is_reported_and_leaves_no_file(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-m", "legato", "alphabet", "6", "--out", tmp_path, "--replicates", "50"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
+    words = ["alphabet", "6", "--out", tmp_path, "--replicates", "50"]
+    process = ForkedPython(COMMAND, words, environment={**os.environ, "PYTHONUNBUFFERED": "1"})
     process.stdout.readline()  # training has begun
     time.sleep(1)
     assert interrupted(process) == ("Interrupted: 0 of 50 runs had finished; no file was written.")
@@ -172,14 +167,8 @@ alphabet.QUESTIONS = (alphabet.Question("a", "Is it?", "It is.", wait),)
 from legato.cli import app
 app(["alphabet", "naive", "--replicates", "1", "--out", PLACE, "--report", PLACE])
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", code.replace("PLACE", repr(str(tmp_path)))],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    assert process.stdout is not None
+    code = code.replace("PLACE", repr(str(tmp_path)))
+    process = ForkedPython(code, environment={**os.environ, "PYTHONUNBUFFERED": "1"})
     for line in process.stdout:
         if line.startswith("question 1 of 1"):
             break

@@ -14,6 +14,7 @@ import zipfile
 
 import pytest
 from command_runs import SMALL, error_of, output_of, write_file
+from forked import ForkedPython
 
 from legato._execution.progress import Progress
 from legato.cli import _output, app
@@ -81,8 +82,9 @@ def test_all_commands_print_where_the_encoding_is_ascii(in_shop, tmp_path):
     write_file(tmp_path, "да.csv", "x,y\n" + "1,да\n2,нет\n" * 20)
     read = ["--group", "дом", "--time", "день", "--target", "вес"]
     options = ["--units", "2", "--epochs", "1", "--no-refit"]
-    done = subprocess.run(
-        [sys.executable, "-c", COMMANDS, json.dumps([
+    process = ForkedPython(
+        COMMANDS,
+        [json.dumps([
             ["--help"],
             ["train", data, *read, *options, "-o", model],
             ["train", data, *read, "--framing", "chunks", "--plan"],
@@ -97,13 +99,11 @@ def test_all_commands_print_where_the_encoding_is_ascii(in_shop, tmp_path):
             ["alphabet", "1"],
             ["alphabet", "questions", "cold", "--quick"],
         ])],
-        env={**os.environ, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        check=False,
+        environment={**os.environ, "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
-    output = done.stdout.decode("ascii")
-    errors = done.stderr.decode("ascii")
-    assert done.returncode == 0, errors
+    output, errors = process.communicate()
+    assert (output + errors).isascii()
+    assert process.returncode == 0, errors
     assert output.splitlines()[-1] == str([*[0] * 10, 2, 0, 0])
     assert re.search(r"\n\?{3}  +step  +\?{4}  +\?{3} ", output)
     assert r'"\u0434\u043e\u043c": [' in output

@@ -16,6 +16,7 @@ import sys
 
 import pytest
 from cells import set_weights
+from forked import COMMAND, ForkedPython
 from interrupting import sigint_handled_by
 from stream_runs import (
     STEPS,
@@ -261,17 +262,22 @@ def test_the_number_of_streams_is_limited(plain, tmp_path):
 # In a process of its own.
 
 
+def started(*words) -> subprocess.Popen:
+    """``legato stream`` as a process that begins as a user's does."""
+    command = [sys.executable, "-m", "legato", "stream", *map(str, words)]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, text=True, **pipes)
+
+
 class Process:
     """``legato stream`` on pipes."""
 
-    def __init__(self, *words):
-        command = [sys.executable, "-m", "legato", "stream", *map(str, words)]
-        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        self.process = subprocess.Popen(command, **pipes)
+    def __init__(self, *words, start=lambda *words: ForkedPython(COMMAND, ["stream", *words])):
+        self.process = start(*words)
 
     def ask(self, line) -> dict:
         """Send one line, and return its answer."""
-        self.process.stdin.write(json.dumps(line).encode() + b"\n")
+        self.process.stdin.write(json.dumps(line) + "\n")
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
@@ -280,7 +286,7 @@ class Process:
         if how is not None:
             self.process.send_signal(how)
         output, errors = self.process.communicate(timeout=60)
-        return self.process.returncode, output.decode(), errors.decode()
+        return self.process.returncode, output, errors
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -303,7 +309,7 @@ def test_a_line_is_answered_at_once_and_its_state_is_kept(plain, tmp_path):
 def test_a_command_that_starts_with_sigint_ignored_ignores_ctrl_c(plain):
     """As in the background of a shell script, where Ctrl-C is meant for the foreground."""
     with sigint_handled_by(signal.SIG_IGN):
-        stream = Process(plain)
+        stream = Process(plain, start=started)
     first = stream.ask([1, 2, 3])
     stream.process.send_signal(signal.SIGINT)
     assert [first["steps"], stream.ask([1, 2, 3])["steps"]] == [1, 2]
@@ -315,15 +321,15 @@ def test_a_killed_command_has_kept_the_state_of_every_answer(plain, tmp_path, rn
     keys, xs = [f"u{key}" for key in rng.integers(30, size=40_000)], random_steps(40_000)
     rows = [{"user": key, "x": x.tolist()} for key, x in zip(keys, xs, strict=True)]
     lines.write_text(to_json(rows))
-    command = [sys.executable, "-m", "legato", "stream", plain, "--key", "user", "--state", state]
-    quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with lines.open("rb") as source, subprocess.Popen(command, stdin=source, **quiet) as process:
-        output = [process.stdout.readline() for _ in range(rng.integers(1, 3000))]
-        process.kill()
-        output += process.stdout.readlines()
+    with lines.open("rb") as source:
+        words = ["stream", plain, "--key", "user", "--state", state]
+        process = ForkedPython(COMMAND, words, stdin=source)
+    output = [process.stdout.readline() for _ in range(rng.integers(1, 3000))]
+    process.send_signal(signal.SIGKILL)
+    output += process.communicate()[0].splitlines(keepends=True)
     answered = {}
     for line in output:
-        if line.endswith(b"\n"):
+        if line.endswith("\n"):
             answer = json.loads(line)
             answered[answer["user"]] = answer["steps"]
     model = load_once(plain)

@@ -5,13 +5,12 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
 import pytest
 from command_runs import SMALL, error_of, output_of, run_legato, write_file
+from forked import ForkedPython
 
 import legato
 from legato._forecasting import train_config
@@ -194,13 +193,7 @@ main()
 def test_an_interrupted_run_keeps_the_old_model(tmp_path):
     model = write_file(tmp_path, "m.keras", "the old one")
     words = ["train", "wave.npy", "-o", model, "--epochs", "9999999"]  # takes hours
-    process = subprocess.Popen(
-        [sys.executable, "-c", TELLS_WHEN_IT_FITS, *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
+    process = ForkedPython(TELLS_WHEN_IT_FITS, words)
     assert process.stdout.readline() == "fitting\n"
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)

@@ -9,19 +9,17 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import training_process
+from forked import ForkedPython
 
 import legato
 from legato._platform.row_devices import check_rows
 
-CHILD = Path(training_process.__file__)
 SECONDS = 200
 
 
@@ -33,18 +31,14 @@ def free_port() -> int:
 
 def start(what: str, index: int, count: int, port: int, folder: Path | str, timeout_s: float = 60):
     """A process that does what ``training_process.py`` has under that name."""
-    path = os.pathsep.join([str(CHILD.parents[1]), os.environ.get("PYTHONPATH", "")])
-    arguments = [what, index, count, port, folder, timeout_s]
-    return subprocess.Popen(
-        [sys.executable, str(CHILD), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    return ForkedPython(
+        "import training_process; training_process.main()",
+        [what, index, count, port, folder, timeout_s],
+        environment=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
     )
 
 
-def answers(processes: list[subprocess.Popen]) -> tuple[list[list], list[tuple[int, str]]]:
+def answers(processes: list[ForkedPython]) -> tuple[list[list], list[tuple[int | None, str]]]:
     """The lines of JSON, and the status and errors, of processes that have ended."""
     found, ends = [], []
     try:
@@ -56,7 +50,6 @@ def answers(processes: list[subprocess.Popen]) -> tuple[list[list], list[tuple[i
     finally:
         for each in processes:
             each.kill()
-            each.wait()
     return found, ends
 
 

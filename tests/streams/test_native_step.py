@@ -5,14 +5,13 @@ The oracle is the compiled step of the same model, which takes whatever the nati
 
 import copy
 import os
-import subprocess
-import sys
 from functools import cache
 
 import keras
 import numpy as np
 import pytest
 from environment import AS_FOR_USERS
+from forked import ForkedPython
 
 import legato
 from legato import layers
@@ -374,4 +373,6 @@ assert np.isfinite(stream.feed([[1, 2], [3, 4]])).all()
 
 def test_without_the_library_steps_are_compiled():
     environment = os.environ | AS_FOR_USERS | {"LEGATO_NATIVE": "off"}
-    subprocess.run([sys.executable, "-W", "error", "-c", WITHOUT], env=environment, check=True)
+    process = ForkedPython(WITHOUT, environment=environment, strict=True)
+    assert process.communicate() == ("", "")
+    assert process.returncode == 0

@@ -1,14 +1,13 @@
 """Streams beyond the laws: what counts as a step, errors, and compiled programs."""
 
 import os
-import subprocess
-import sys
 from functools import cache
 
 import keras
 import numpy as np
 import pytest
 from environment import AS_FOR_USERS
+from forked import ForkedPython
 
 import legato
 from legato import InputError, StateError, UnsupportedError, layers
@@ -192,7 +191,9 @@ assert abs(pool["a"][2:] - expected).max() < 1e-14
 
 def test_float64():
     environment = os.environ | AS_FOR_USERS | {"JAX_ENABLE_X64": "1"}
-    subprocess.run([sys.executable, "-W", "error", "-c", FLOAT64], env=environment, check=True)
+    process = ForkedPython(FLOAT64, environment=environment, strict=True)
+    assert process.communicate() == ("", "")
+    assert process.returncode == 0
 
 
 # Errors.
