@@ -2,31 +2,30 @@
 
 A sequence is cut into chunks of one truncation length. A row of the batch holds one sequence after
 another, chunk by chunk; no sequence is truncated, and only its last chunk is padded, at its end.
-Sequences with the most chunks are placed first, each on the row with the least load (LPT; R. L.
-Graham, *Bounds on Multiprocessing Timing Anomalies*, SIAM J. Appl. Math. 17, 1969): at most a third
-longer than the best packing, and close to it for many sequences.
+Which row a sequence is in: ``lane_packing``.
 
 Limits: gradients stop where chunks meet, as everywhere in legato. A padded step counts like any
 other for a layer that mixes rows, such as batch normalisation, and for a loss without weights.
 """
 
-import heapq
 from functools import cached_property
 
 import numpy as np
 
 from legato._errors import InputError
-from legato._platform.checks import check_count, is_count
+from legato._platform.checks import is_count
 from legato._platform.output_streams import printable_on_stdout
 from legato._platform.padding import broadcast_padding
 from legato._platform.plain_arrays import check_keeps_meaning
 from legato._platform.wording import counted
+from legato._series.lane_packing import (
+    choose_sizes,
+    count_chunks,
+    pack_consecutive,
+    pack_longest_first,
+)
 from legato._series.sequences import expand_ranges
 
-MAX_ROWS = 32
-STEPS = (8, 64)  # the shortest and the longest truncation length that is chosen
-IDLE_PERCENT = 3  # of the time that chosen rows may be without a sequence
-PADDING_PERCENT = 5  # of all steps that may be padding at a chosen truncation length
 COLUMNS, LINES = 100, 16  # of the drawing
 CELL_COLUMNS = 8  # of a sample in it, where labels need no more
 
@@ -45,6 +44,9 @@ class Lanes:
         steps: time steps of a chunk, the truncation length. None: the longest from 8 to 64 that
             keeps padding at 5 % or less, else the one with the least padding; then as short as the
             same number of batches allows. Where no sequence has 8 steps, the longest one's steps.
+        consecutive: whether a row has consecutive sequences, after those of more than a fiftieth of
+            its steps, the longest of which are placed first: ``FileLanes`` does it, so that a row
+            reads the files from one place on. It may take a few more batches.
 
     Attributes:
         lengths: as given, an integer array (sequences,).
@@ -79,14 +81,19 @@ class Lanes:
                [ 3,  4,  5]])
     """
 
-    def __init__(self, lengths, rows: int | None = None, steps: int | None = None):
+    def __init__(
+        self,
+        lengths,
+        rows: int | None = None,
+        steps: int | None = None,
+        *,
+        consecutive: bool = False,
+    ):
         self.lengths = _check_lengths(lengths)
-        rows, steps = _check_count("rows", rows), _check_count("steps", steps)
-        self.rows = rows or _choose_rows(_count_chunks(self.lengths, steps or 1))
-        self.steps = steps or _choose_steps(self.lengths, self.rows)
-
-        chunks = _count_chunks(self.lengths, self.steps)
-        first, self.batches = _pack_chunks(chunks, self.rows)
+        pack = pack_consecutive if consecutive else pack_longest_first
+        self.rows, self.steps = choose_sizes(self.lengths, rows, steps, pack)
+        chunks = count_chunks(self.lengths, self.steps)
+        first, self.batches = pack(chunks, self.rows)
         self.samples = self.batches * self.rows
         owner = np.repeat(np.arange(len(chunks)), chunks)
         number = expand_ranges(0 * chunks, chunks)
@@ -213,13 +220,6 @@ def _check_lengths(lengths) -> np.ndarray:
     return np.array(given, int)
 
 
-def _check_count(name: str, count) -> int | None:
-    """A number of rows or steps, checked."""
-    if count is None:
-        return None
-    return check_count(name, count, remedy="None has legato choose it.")
-
-
 def _check_values(values, total: int, count: int) -> np.ndarray:
     """The values of all time steps as an array, checked."""
     check_keeps_meaning("values", values)
@@ -236,84 +236,6 @@ def _check_values(values, total: int, count: int) -> np.ndarray:
             "all. Give them one after the other in one array, such as np.concatenate(sequences)."
         )
     return values
-
-
-# Packing: which row and batch each sequence begins in, and how many rows and steps to use.
-
-
-def _count_chunks(lengths: np.ndarray, steps: int) -> np.ndarray:
-    """The number of chunks of each sequence, (sequences,)."""
-    return -(-lengths // steps)
-
-
-def _pack_chunks(chunks: np.ndarray, rows: int) -> tuple[np.ndarray, int]:
-    """Assign sequences to batch rows: longest first, to the least loaded row; stable.
-
-    Args:
-        chunks: the number of chunks of each sequence, (sequences,).
-        rows: positions of the batch.
-
-    Returns:
-        The sample that is the first chunk of each sequence, ``batch * rows + row``, (sequences,);
-        and the number of batches.
-    """
-    first = np.empty(len(chunks), int)
-    free = list(range(rows))  # each row's next sample: the smallest is of the least loaded row
-    longest_first = np.argsort(-chunks, kind="stable")
-    for at, ahead in zip(
-        longest_first.tolist(), (chunks * rows)[longest_first].tolist(), strict=True
-    ):
-        first[at] = free[0]
-        heapq.heapreplace(free, free[0] + ahead)
-    return first, max(free) // rows
-
-
-def _least_batches(chunks: np.ndarray, rows: int) -> int:
-    """A lower bound of the number of batches of any packing."""
-    return max(-(-int(chunks.sum()) // rows), int(chunks.max()))
-
-
-def _fits(chunks: np.ndarray, rows: int, batches: int) -> bool:
-    """Whether the chunks fit into a number of batches."""
-    return _least_batches(chunks, rows) <= batches and _pack_chunks(chunks, rows)[1] <= batches
-
-
-def _choose_rows(chunks: np.ndarray) -> int:
-    """The largest number of rows that are idle for at most ``IDLE_PERCENT`` of the time."""
-    filled = 100 * int(chunks.sum()) // (100 - IDLE_PERCENT)
-    most = min(MAX_ROWS, len(chunks))
-    return next(rows for rows in range(most, 0, -1) if _fits(chunks, rows, filled // rows))
-
-
-def _choose_steps(lengths: np.ndarray, rows: int) -> int:
-    """The longest truncation length with little padding, then as short as its batches allow."""
-    filled, longest = 100 * int(lengths.sum()) // (100 - PADDING_PERCENT), int(lengths.max())
-    least = min(STEPS[0], longest)
-    for steps in range(min(STEPS[1], longest), least - 1, -1):
-        if _fits(_count_chunks(lengths, steps), rows, filled // (rows * steps)):
-            break
-    else:
-        steps = _least_padded_steps(lengths, rows, range(least, min(STEPS[1], longest) + 1))
-    batches = _pack_chunks(_count_chunks(lengths, steps), rows)[1]
-    return next(
-        fewer
-        for fewer in range(least, steps + 1)
-        if _fits(_count_chunks(lengths, fewer), rows, batches)
-    )
-
-
-def _least_padded_steps(lengths: np.ndarray, rows: int, lengths_of_chunk: range) -> int:
-    """The truncation length with the fewest steps in all, the longest of equal ones."""
-    bounds = {
-        steps: steps * _least_batches(_count_chunks(lengths, steps), rows)
-        for steps in lengths_of_chunk
-    }
-    best = (np.inf, 0)  # steps in a row, and the truncation length, negative
-    for steps in sorted(bounds, key=bounds.__getitem__):
-        if bounds[steps] > best[0]:
-            break
-        best = min(best, (steps * _pack_chunks(_count_chunks(lengths, steps), rows)[1], -steps))
-    return -best[1]
 
 
 # The plan as text.
