@@ -45,6 +45,7 @@ from ._models.model import Model as Model
 from ._models.model import Sequential as Sequential
 from ._platform.processes import join_processes as join_processes
 from ._recurrent.state import State as State
+from ._series.file_lanes import FileLanes as FileLanes
 from ._series.lanes import Lanes as Lanes
 from ._series.reading import read as read
 from ._series.sequences import Column as Column

@@ -16,6 +16,7 @@ from pathlib import Path
 import jax
 import keras
 import numpy as np
+import polars
 
 import legato
 from legato import layers
@@ -79,6 +80,42 @@ def small(rows: int = 2) -> tuple:
     model.compile("sgd", "mse")
     X = np.random.default_rng(1).normal(size=(3 * rows, 4, 2)).astype("float32")
     return model, X, X[:, 0, :1]
+
+
+def write_files(folder: str) -> None:
+    """Write nine sequences, whose targets are the first value of each, as three Parquet files."""
+    lengths = np.random.default_rng(2).integers(2, 30, 9)
+    values = np.random.default_rng(3).normal(size=(2, lengths.sum())).astype("float32")
+    first = np.repeat(values[0][np.cumsum(lengths) - lengths], lengths)
+    names = np.repeat(np.arange(9), lengths)
+    table = polars.DataFrame({"id": names, "a": values[0], "b": values[1], "y": first})
+    Path(folder, "data").mkdir()
+    for number, begin in enumerate(range(0, table.height, 60)):
+        table[begin : begin + 60].write_parquet(f"{folder}/data/{number}.parquet")
+
+
+def train_from_files(folder: str, shard: tuple[int, int] | None = None, **options) -> dict:
+    """Train on a shard of the files; returns history, weights and states, as lists."""
+    keras.utils.set_random_seed(3)
+    model = legato.Sequential(
+        [
+            layers.Input((None, 2)),
+            layers.GRU(4, stateful=True, return_sequences=True),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("adam", "mse")
+    columns = {"inputs": ["a", "b"], "targets": "y", "group": "id"}
+    files = legato.FileLanes(
+        f"{folder}/data", rows=ROWS, steps=STEPS, shard=shard, shuffle_seed=1, **columns
+    )
+    history = model.fit(files, epochs=2, verbose=0, **options).history
+    return {
+        "history": history,
+        "weights": [each.tolist() for each in model.get_weights()],
+        "states": [each.tolist() for parts in model.states.values() for each in parts],
+        "evaluation": model.evaluate(files, verbose=0),
+    }
 
 
 class StopAfter(keras.callbacks.Callback):
@@ -223,6 +260,7 @@ def answer(index: int, count: int, folder: str) -> dict:
         "train": train(index, count, callbacks=[checkpoint]),
         "callbacks": callbacks_in_one_process(index),
         "disagreements": disagreements(index, f"{folder}/other"),
+        "files": train_from_files(folder, (index, count)),
     }
     interrupted(index, count, f"{folder}/backup", epochs=2)
     if index == 0:

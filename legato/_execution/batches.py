@@ -138,12 +138,14 @@ class WholeData:
         """Send the data over once, for several calls."""
         self.samples = self.samples.on_device()
 
-    def training(self, epochs: int, by_batch: int = 0, ahead: bool = False) -> Iterator[Block]:
+    def training(
+        self, epochs: int, by_batch: int = 0, ahead: bool = False, first: int = 0
+    ) -> Iterator[Block]:
         """One block: as many epochs, up to ``epochs``, as the program has room for.
 
         Args:
             epochs: how many.
-            by_batch: as for ``BlockedData``.
+            by_batch, first: as for ``BlockedData``; ``first`` is ignored.
             ahead: whether the orders of all epochs but the first are drawn from a copy of the
                 generator, ahead of callbacks that may use it, and again by ``begin_epoch``.
         """
@@ -229,7 +231,7 @@ class BlockedData:
     """Batches that are read one after the other, an epoch at a time.
 
     Args:
-        read: begins an epoch; returns an iterator over its batches.
+        read: begins an epoch, whose number it is given; returns an iterator over its batches.
         steps: batches in an epoch; None while unknown.
         reader: the thread to read on. Default: a new one.
 
@@ -239,7 +241,7 @@ class BlockedData:
 
     def __init__(
         self,
-        read: Callable[[], Iterator[SampleArrays]],
+        read: Callable[[int], Iterator[SampleArrays]],
         steps: int | None = None,
         reader: BackgroundReader | None = None,
     ):
@@ -248,18 +250,19 @@ class BlockedData:
     def keep_on_device(self) -> None:
         """Do nothing: blocks are sent once each."""
 
-    def training(self, epochs: int, by_batch: int = 0) -> Iterator[Block]:
+    def training(self, epochs: int, by_batch: int = 0, first: int = 0) -> Iterator[Block]:
         """The blocks of one epoch.
 
         Args:
             epochs: ignored, for the signature of ``WholeData``.
             by_batch: the number of batches in a call of the program for callbacks with batch
                 methods, for which nothing is read ahead; else 0.
+            first: the number of the epoch.
 
         Raises:
             InputError: the data have no batch.
         """
-        batches = self._read()
+        batches = self._read(first)
         blocks = _blocks(batches, by_batch or BLOCK_BATCHES, self.steps)
         step = 0
         for block in self._reader.each(blocks, ahead=not by_batch):
@@ -304,7 +307,7 @@ def in_blocks(samples: SampleArrays, rows: int, shuffle: Shuffle) -> BlockedData
     """A source of batches of arrays that are too large to be sent as a whole."""
     random = _ORDER_GENERATOR.get()  # here: reading is done on another thread
 
-    def read() -> Iterator[SampleArrays]:
+    def read(_: int) -> Iterator[SampleArrays]:
         count = samples.count
         order = epoch_order(count, rows, shuffle, random)
         for begin in range(0, count, rows):
@@ -330,7 +333,7 @@ def blocks_from_iterator(
             generator with a given number of steps continues from epoch to epoch.
     """
 
-    def read() -> Iterator[SampleArrays]:
+    def read(_: int) -> Iterator[SampleArrays]:
         if restart:
             source.reset()
         with source.catch_stop_iteration():

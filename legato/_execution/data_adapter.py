@@ -2,10 +2,12 @@
 
 Arrays are read and checked, and the model is built for their shapes. They are sent to the device as
 a whole, or in blocks if they take more than a set share of its memory. Generators, data sets and
-data loaders are read through Keras's own iterator over an epoch.
+data loaders are read through Keras's own iterator over an epoch, ``FileLanes`` batch by batch.
 """
 
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from types import GeneratorType
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import keras
 from legato._errors import InputError, StateError
 from legato._execution.batches import (
     BackgroundReader,
+    BlockedData,
     DataSource,
     Shuffle,
     WholeData,
@@ -33,10 +36,11 @@ from legato._platform.backend import device_share_bytes
 from legato._platform.checks import check_count
 from legato._platform.locks import TRACING
 from legato._recurrent.model_state import ModelState
+from legato._series.file_lanes import FileLanes
 
 
 class BatchIterable(NamedTuple):
-    """A source of batches: a generator, ``PyDataset``, ``tf.data.Dataset`` or data loader.
+    """A source of batches: a generator, data set, data loader or ``FileLanes``.
 
     Attributes:
         source: as the user gave it.
@@ -121,6 +125,9 @@ class DataAdapter:
             return blocks_from_iterator(
                 source, BackgroundReader(), partial(self.samples, check_values=False)
             )
+        if isinstance(data.source, FileLanes):
+            _check_whole_epochs(data.source, steps)
+            return self._lanes_source(data, data.source.epoch)
         to_samples = partial(self.samples, class_weight=data.class_weight)
         return blocks_from_iterator(*self._iterator_source(data, steps, shuffle), to_samples)
 
@@ -140,6 +147,8 @@ class DataAdapter:
             if steps is not None:
                 data = data.take(slice(steps * rows))
             return self._array_source(data, min(rows, data.count), shuffle=False)
+        if isinstance(data.source, FileLanes):
+            return self._lanes_source(data, lambda _: iter(data.source), steps, loss)
         return blocks_from_iterator(
             *self._iterator_source(data, steps, loss=loss), self.samples, restart=True
         )
@@ -184,6 +193,30 @@ class DataAdapter:
             reader(iterator.reset)
         reader(source.reset)
         return source, reader
+
+    def _lanes_source(
+        self, data: BatchIterable, read: Callable, steps: int | None = None, loss: bool = True
+    ) -> BlockedData:
+        """The batches of ``FileLanes``; the model is built.
+
+        Args:
+            data: the source, and class weights.
+            read: a function from the number of an epoch to an iterator over its batches.
+            steps: the number of batches; None: all.
+            loss: whether the loss is computed, and so targets are needed.
+        """
+
+        def batches(epoch: int) -> Iterator[SampleArrays]:
+            for x, y, weights, starts in islice(read(epoch), steps):
+                kept = (y, None if y is None else weights) if loss else (None, None)
+                samples = self.samples(x, *kept, starts, check_values=False)
+                yield with_class_weights(samples, data.class_weight)
+
+        reader = BackgroundReader()
+        if not self._is_ready(loss):
+            self.build_for(reader(next, batches(0)), loss)
+        count = data.source.batches
+        return BlockedData(batches, min(steps or count, count), reader)
 
     def single_batch(self, samples: SampleArrays, loss=True) -> WholeData:
         """All the samples as one batch."""
@@ -250,6 +283,19 @@ def _check_first_layer(model, samples: SampleArrays) -> None:
             f"x has shape {samples.x.shape}: {samples.x.ndim} axes, but layer {first.name!r} "
             f"takes {spec.ndim}. Reshape it to (samples, time steps, features), for instance "
             "numpy.reshape(x, (len(x), time_steps, features))."
+        )
+
+
+def _check_whole_epochs(lanes: FileLanes, steps: int | None) -> None:
+    """Refuse epochs of fewer batches than ``FileLanes`` has.
+
+    Raises:
+        InputError: they are fewer.
+    """
+    if steps is not None and steps < lanes.batches:
+        raise InputError(
+            f"steps_per_epoch={steps} cuts epochs where sequences go on: an epoch of the FileLanes "
+            f"has {lanes.batches} batches. Leave steps_per_epoch out, or give fewer files."
         )
 
 

@@ -204,7 +204,7 @@ class FitLoop:
             self._random = global_random_state()
         ended, skip, self._skip = 0, self._skip, 0
         begun = skip > 0  # whether steps of an epoch were run that has not ended
-        blocks = self._source.training(left, self._batch_callbacks.size)
+        blocks = self._source.training(left, self._batch_callbacks.size, first=epoch)
         for block, begin, end in self._batch_callbacks.split_into_calls(
             blocks, lambda _: self._call_length.steps, done=skip
         ):

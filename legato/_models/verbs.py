@@ -100,7 +100,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         Args:
             x: inputs, arrays of shape (samples, time steps, features) or as the model takes them;
                 or a source of batches: a generator of tuples, a ``PyDataset``, a
-                ``tf.data.Dataset``, a PyTorch ``DataLoader``, a Grain loader.
+                ``tf.data.Dataset``, a PyTorch ``DataLoader``, a Grain loader, ``legato.FileLanes``.
             y: targets, arrays (samples, …).
             batch_size: samples in a batch, and so rows of carried state. Default: the batch size
                 that the model was built with, else 32. A smaller last batch advances only its own

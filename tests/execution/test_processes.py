@@ -63,6 +63,7 @@ def folder(tmp_path_factory) -> Path:
 def two(folder) -> list[dict]:
     """What two processes of one device each found; the first has what it was told at the end."""
     port = free_port()
+    training_process.write_files(folder)
     found, ends = answers([start("all", at, 2, port, folder) for at in range(2)])
     assert [status for status, _ in ends] == [0, -signal.SIGKILL], ends
     assert all(found), ends
@@ -129,6 +130,19 @@ def test_four_processes(one, tmp_path):
     found, ends = answers([start("train", at, 4, port, tmp_path) for at in range(4)])
     assert all(status == 0 for status, _ in ends), ends
     assert_same([each[0]["train"] for each in found], one)
+
+
+def test_processes_that_read_shards_of_files_have_the_numbers_of_one_that_reads_all(two, folder):
+    one = training_process.train_from_files(folder, devices=2)
+    shards = [each["files"] for each in two]
+    for each in shards:
+        np.testing.assert_allclose(each["history"]["loss"], one["history"]["loss"], rtol=2e-5)
+        for mine, theirs in zip(each["weights"], one["weights"], strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=2e-6)
+        np.testing.assert_allclose(each["evaluation"], one["evaluation"], rtol=1e-5)
+    first, second = (each["states"] for each in shards)
+    for mine, others, all_rows in zip(first, second, one["states"], strict=True):
+        np.testing.assert_allclose([*mine, *others], all_rows, rtol=1e-5, atol=2e-6)
 
 
 # Callbacks and files.

@@ -1,0 +1,280 @@
+"""Many Parquet or Arrow files as one table that is read by ranges of rows.
+
+Only the ranges and columns that are asked for are read, by Polars, which skips other columns, row
+groups and pages. Rows are counted through all files, in the order of the files. Limits: files on
+this machine's file systems; columns encoded in the names of folders are not read.
+"""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from legato._errors import InputError
+from legato._platform.input_files import shown_reason
+from legato._series.sequences import suggest_columns
+
+if TYPE_CHECKING:
+    import polars
+
+FORMAT_NAMES = {
+    ".parquet": "Parquet",
+    ".pq": "Parquet",
+    ".arrow": "Arrow",
+    ".feather": "Arrow",
+    ".ipc": "Arrow",
+}
+_IGNORED = (".", "_")  # how names begin that writers of folders use for files of their own
+_INT32 = np.iinfo(np.int32)
+
+
+def find_files(source: Any) -> list[Path]:
+    """The files of a path, a folder, a glob pattern, or a list of paths.
+
+    Those of a folder, and of folders inside it, and those of a pattern are in the order of their
+    paths, with numbers in names by value: ``part-2`` is before ``part-10``.
+
+    Raises:
+        InputError: there are none, or one is of another format.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        found = _find_files_at(os.fspath(source))
+    else:
+        listed = list(source) if isinstance(source, Iterable) else [source]
+        if not listed or not all(isinstance(each, (str, os.PathLike)) for each in listed):
+            raise InputError(
+                f"files is {repr(source)[:200]}; a folder, a pattern such as 'data/*.parquet', or "
+                "a list of paths was expected."
+            )
+        found = [Path(each) for each in listed]
+    for path in found:
+        if not path.is_file():
+            raise InputError(f"There is no file {str(path)[:200]}.")
+        if path.suffix.lower() not in FORMAT_NAMES:
+            raise InputError(
+                f"{path.name} is no Parquet or Arrow file, whose names end in "
+                f"{', '.join(FORMAT_NAMES)}. Convert it, for instance with "
+                "polars.scan_csv(…).sink_parquet(…)."
+            )
+    return found
+
+
+def _find_files_at(path: str) -> list[Path]:
+    """The files of a folder or a pattern, or that of a path.
+
+    Raises:
+        InputError: a folder or pattern has none.
+    """
+    if os.path.isdir(path):
+        everything = (each for each in Path(path).rglob("*") if each.is_file())
+        found = [
+            each
+            for each in everything
+            if each.suffix.lower() in FORMAT_NAMES
+            and not any(part.startswith(_IGNORED) for part in each.relative_to(path).parts)
+        ]
+        if not found:
+            raise InputError(
+                f"The folder {path} has no Parquet or Arrow file ({', '.join(FORMAT_NAMES)})."
+            )
+    elif os.path.exists(path) or not glob.has_magic(path):
+        return [Path(path)]
+    else:
+        found = [Path(each) for each in glob.glob(path, recursive=True) if os.path.isfile(each)]
+        if not found:
+            raise InputError(f"No file matches the pattern {path}.")
+    return sorted(found, key=_natural_order)
+
+
+def _natural_order(path: Path) -> list:
+    """A key by which numbers in names are ordered by value."""
+    return [
+        [
+            (0, int(part), "") if part.isdigit() else (1, 0, part)
+            for part in re.split(r"(\d+)", each)
+        ]
+        for each in path.parts
+    ]
+
+
+class FileTable:
+    """A table whose rows are in files.
+
+    Args:
+        files: as for ``find_files``.
+        columns: names of the columns that will be read.
+
+    Attributes:
+        paths: the files, without those that have no rows.
+        types: the Polars type of each of the columns, the same in all files.
+        offsets: (files + 1,) the number of rows before each file; and of all.
+
+    Raises:
+        InputError: there are no files or rows, one is damaged, a column is absent, or has another
+            type in another file.
+    """
+
+    def __init__(self, files: Any, columns: Sequence[str]):
+        import polars
+
+        rows, self.paths, first = [], [], None
+        self.types: dict[str, Any] = {}
+        for path in find_files(files):
+            with _refusing_damage(path):
+                frame = _scan(path)
+                schema = frame.collect_schema()
+                height = int(frame.select(polars.len()).collect().item())
+            for name in columns:
+                if name not in schema:
+                    raise InputError(
+                        f"{path.name} has no column {name!r}.{suggest_columns(name, [*schema])}"
+                    )
+                known = self.types.setdefault(name, schema[name])
+                if schema[name] != known:
+                    raise InputError(
+                        f"Column {name!r} is of type {schema[name]} in {path.name}, and of type "
+                        f"{known} in {first}. Write all files with the same types."
+                    )
+            first = first or path.name
+            if height:
+                rows.append(height)
+                self.paths.append(path)
+        if not rows:
+            raise InputError(f"{first} has no rows, nor has any other of the files.")
+        self.offsets = np.concatenate([[0], np.cumsum(rows)])
+
+    @property
+    def height(self) -> int:
+        """The number of rows of all files."""
+        return int(self.offsets[-1])
+
+    def read(self, begin: int, end: int, columns: Sequence[str]) -> "polars.DataFrame":
+        """The rows from ``begin`` up to ``end``, not included.
+
+        Raises:
+            InputError: a file was changed or damaged since it was opened.
+        """
+        import polars
+
+        parts = []
+        while begin < end:
+            at = int(np.searchsorted(self.offsets, begin, side="right")) - 1
+            stop = min(end, int(self.offsets[at + 1]))
+            count, path = stop - begin, self.paths[at]
+            with _refusing_damage(path):
+                rows = _scan(path).select(columns).slice(begin - int(self.offsets[at]), count)
+                frame = rows.collect()
+            if frame.height != count or dict(frame.schema) != {
+                name: self.types[name] for name in columns
+            }:
+                raise InputError(f"{path.name} was changed while it was read: begin anew.")
+            parts.append(frame)
+            begin = stop
+        return polars.concat(parts, rechunk=False)
+
+    def describe_row(self, row: int) -> str:
+        """The name of a row in messages."""
+        at = int(np.searchsorted(self.offsets, row, side="right")) - 1
+        return f"{self.paths[at].name}, row {row - self.offsets[at]:,} (counted from 0)"
+
+    def choose_dtype(self, columns: Sequence[str]) -> np.dtype:
+        """The type of an array of some columns: int32 if all hold integers or booleans, or float32.
+
+        Raises:
+            InputError: a column holds something else than numbers.
+        """
+        import polars
+
+        for name in columns:
+            kind = self.types[name]
+            if not (kind.is_numeric() or kind == polars.Boolean):
+                raise InputError(
+                    f"Column {name!r} of {self.paths[0].name} is of type {kind}; numbers were "
+                    "expected. Encode labels as integers, and times as numbers, in the files."
+                )
+        whole = all(
+            self.types[name].is_integer() or self.types[name] == polars.Boolean for name in columns
+        )
+        return np.dtype("int32" if whole else "float32")
+
+    def to_array(
+        self, frame: "polars.DataFrame", begin: int, columns: Sequence[str], dtype: np.dtype
+    ) -> np.ndarray:
+        """Columns of a frame as an array (rows, columns).
+
+        Args:
+            frame: what ``read`` gave.
+            begin: its first row.
+            columns, dtype: the columns, and what ``choose_dtype`` gave for them.
+
+        Raises:
+            InputError: a value is missing, NaN, infinite, or beyond the type.
+        """
+        array = np.empty((frame.height, len(columns)), dtype)
+        for at, name in enumerate(columns):
+            series = frame[name]
+            values = series.cast(_polars_type(dtype), strict=False)
+            if values.null_count():
+                raise self._unusable(begin, series, int(values.is_null().arg_max() or 0), dtype)
+            array[:, at] = values.to_numpy()
+            if dtype.kind == "f" and not np.isfinite(array[:, at]).all():
+                raise self._unusable(begin, series, int(np.isfinite(array[:, at]).argmin()), dtype)
+        return array
+
+    def _unusable(
+        self, begin: int, series: "polars.Series", at: int, dtype: np.dtype
+    ) -> InputError:
+        """The error on a value that an array of a type does not have.
+
+        Args:
+            begin: the row of the first value.
+            series: the column, as it is in the file.
+            at: the place of the value in it.
+            dtype: the type of the array.
+        """
+        place = f"{self.describe_row(begin + at)}, column {series.name!r}"
+        if series[at] is None:
+            return InputError(
+                f"{place}: the value is missing. Fill it, or leave such rows out of the files."
+            )
+        beyond = f"beyond 32 bits ({_INT32.min:,} to {_INT32.max:,})"
+        what = beyond if dtype.kind == "i" else "not a finite number in float32"
+        return InputError(
+            f"{place}: the value is {series[at]}, {what}. Mend it, or leave such rows out of the "
+            "files."
+        )
+
+
+def _scan(path: Path) -> "polars.LazyFrame":
+    """A file that is read as its rows are needed."""
+    import polars
+
+    is_parquet = FORMAT_NAMES[path.suffix.lower()] == "Parquet"
+    scan = polars.scan_parquet if is_parquet else polars.scan_ipc
+    return scan(path, glob=False) if is_parquet else scan(path)
+
+
+def _polars_type(dtype: np.dtype) -> Any:
+    import polars
+
+    return polars.Int32 if dtype.kind == "i" else polars.Float32
+
+
+@contextmanager
+def _refusing_damage(path: Path):
+    """A context in which what a damaged file raises is an InputError that names the file."""
+    import polars
+
+    try:
+        yield
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
+        name = FORMAT_NAMES[path.suffix.lower()]
+        raise InputError(
+            f"{path.name} is not a whole {name} file ({shown_reason(error)}). It was cut short, "
+            "altered, or is something else: write it again."
+        ) from error
