@@ -14,7 +14,7 @@ import numpy as np
 from legato._series.file_table import FileTable
 from legato._series.sequences import expand_ranges
 
-PIECES_BYTES = 128 * 2**20  # of the pieces that all rows hold
+PIECES_BYTES = 256 * 2**20  # of the pieces that all rows hold: smaller ones take longer to read
 PIECE_BYTES = (2**17, 2**24)  # the least and the most of one piece
 BATCHES_BYTES = 4 * 2**20  # of the batches that are put together at a time
 
@@ -67,7 +67,8 @@ class LaneReader:
         self._columns = list(dict.fromkeys([*inputs, *targets]))
         self._begins = np.cumsum(plan.lengths) - plan.lengths
         step_bytes = 4 * (len(inputs) + len(targets))
-        piece_bytes = np.clip(PIECES_BYTES // len(rows), *PIECE_BYTES)
+        # Of all rows, so that shards shuffle as the whole does.
+        piece_bytes = np.clip(PIECES_BYTES // plan.rows, *PIECE_BYTES)
         self._edges = self._find_edges(max(1, int(piece_bytes) // step_bytes))
         batch_bytes = len(rows) * plan.steps * (step_bytes + 4)
         self._together = min(max(1, BATCHES_BYTES // batch_bytes), plan.batches)

@@ -17,7 +17,7 @@ from legato._series import lane_reader
 from legato._series.file_table import FileTable, find_files
 
 COLUMNS = {"inputs": ["a", "b"], "targets": "y", "group": "id", "time": "t"}
-quick = settings(deadline=None, derandomize=True, database=None, max_examples=40)
+quick = settings(deadline=None, derandomize=True, database=None, max_examples=20)
 
 
 def make_table(lengths) -> polars.DataFrame:
@@ -67,13 +67,14 @@ def laid_out(files: FileLanes, table: polars.DataFrame, pad: float = 0.0) -> lis
 
 @quick
 @given(
-    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=25),
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=25)
+    | st.lists(st.integers(1, 3), min_size=150, max_size=300),  # many share a piece
     rows=st.integers(1, 5),
     steps=st.integers(1, 9),
     file_rows=st.integers(7, 400),
-    group_rows=st.integers(1, 90),
+    group_rows=st.integers(3, 90),
     suffix=st.sampled_from([".parquet", ".arrow"]),
-    sizes=st.tuples(st.integers(8, 2_000), st.integers(8, 4_000)),
+    sizes=st.tuples(st.integers(60, 2_000), st.integers(60, 4_000)),
 )
 def test_batches_are_those_of_the_layout_in_memory(
     lengths, rows, steps, file_rows, group_rows, suffix, sizes, tmp_path_factory
@@ -95,8 +96,9 @@ def test_batches_are_those_of_the_layout_in_memory(
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Files of 40 sequences; ``part-10`` follows ``part-9``."""
-    lengths = np.random.default_rng(3).integers(1, 90, 40)
+    """Files of 340 sequences, short ones between others; ``part-10`` follows ``part-9``."""
+    random = np.random.default_rng(3)
+    lengths = random.permutation(np.append(random.integers(20, 90, 40), random.integers(1, 9, 300)))
     write(make_table(lengths), tmp_path / "data", 150, 40, ".parquet")
     assert (tmp_path / "data" / "part-10.parquet").exists()
     return tmp_path / "data"
@@ -140,6 +142,20 @@ def test_shards_joined_are_the_whole_and_each_reads_its_own_sequences(folder, ta
     ]
     assert_same(joined, laid_out(whole, table))
     assert "of 6 rows, of which rows 2 to 3 are read, 5 steps each" in str(shards[1])
+
+
+def test_shards_of_a_shuffled_epoch_are_those_of_the_whole(tmp_path, monkeypatch):
+    lengths = np.random.default_rng(3).integers(1, 9, 700)  # many in a row, next to each other
+    write(make_table(lengths), tmp_path, 1_500, 40, ".parquet")
+    monkeypatch.setattr(lane_reader, "PIECE_BYTES", (400, 10**6))
+    monkeypatch.setattr(lane_reader, "PIECES_BYTES", 9_000)
+    options = {"rows": 6, "steps": 5, "shuffle_seed": 2, **COLUMNS}
+    shards = [FileLanes(tmp_path, shard=(index, 3), **options).epoch(4) for index in range(3)]
+    joined = [
+        [np.concatenate(arrays) for arrays in zip(*batch, strict=True)]
+        for batch in zip(*shards, strict=True)
+    ]
+    assert_same(joined, read_all(FileLanes(tmp_path, **options).epoch(4)))
 
 
 def sequences_of(files: FileLanes, batches) -> list[list[np.ndarray]]:
