@@ -254,9 +254,9 @@ def _scan(path: Path) -> "polars.LazyFrame":
     """A file that is read as its rows are needed."""
     import polars
 
-    is_parquet = FORMAT_NAMES[path.suffix.lower()] == "Parquet"
-    scan = polars.scan_parquet if is_parquet else polars.scan_ipc
-    return scan(path, glob=False) if is_parquet else scan(path)
+    if FORMAT_NAMES[path.suffix.lower()] == "Parquet":
+        return polars.scan_parquet(path, glob=False)
+    return polars.scan_ipc(glob.escape(str(path)))  # which takes its name for a pattern
 
 
 def _polars_type(dtype: np.dtype) -> Any:

@@ -119,6 +119,10 @@ def test_folders_patterns_and_lists_name_the_same_files(folder, table):
     for source in (folder, str(folder), f"{folder}/*.parquet", listed):
         assert find_files(source) == listed
     assert find_files(listed[3]) == [listed[3]]
+    for name in ("log[1]*.arrow", "log[1]*.parquet"):  # no patterns: there are such files
+        write_one = table.write_ipc if name.endswith(".arrow") else table.write_parquet
+        write_one(folder / name)
+        assert FileLanes(folder / name, **COLUMNS).lengths.sum() == table.height
     assert find_files(listed[::-1]) == listed[::-1]
 
 
@@ -390,7 +394,7 @@ def peak_mib(folder: Path) -> tuple[int, float]:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures it as Linux does")
 def test_memory_does_not_grow_with_the_files(tmp_path):
-    part = make_table(np.full(400, 1_000)).drop("unused", "t")
+    part = make_table(np.full(200, 1_000)).drop("unused", "t")
     peaks = []
     for name, files in (("small", 1), ("large", 12)):
         (tmp_path / name).mkdir()
@@ -400,4 +404,4 @@ def test_memory_does_not_grow_with_the_files(tmp_path):
         rows, peak = peak_mib(tmp_path / name)
         assert rows == files * part.height
         peaks.append(peak)
-    assert peaks[1] < peaks[0] + 15  # the values of the large ones are 55 MiB
+    assert peaks[1] < peaks[0] + 15  # the values of the large ones are 27 MiB
