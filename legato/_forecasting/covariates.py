@@ -367,7 +367,8 @@ def _check_follows(sequences: Sequences, ahead: Sequences) -> None:
         raise InputError(
             f"The first row after the end of {sequences.names[at]!r} is at {begin}, and the last "
             f"value of the target at {end}: rows between are missing. Add them, with an empty "
-            "target, fill the target in, or train with fill= (--fill), which puts rows in."
+            "target, fill the target in, or have the rows after the end in the same data and train "
+            "with fill= (--fill), which puts rows in."
         )
 
 
