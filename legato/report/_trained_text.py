@@ -70,13 +70,14 @@ def summary_lines(trained: Trained) -> list[tuple[str, str]]:
     """The lines of a summary, each with its name and text."""
     data, training = trained.known["data"], trained.known["training"]
     course = training["course"]
+    states = state_shapes(trained.model)  # none of an ensemble, which looks back at a window
     return [
         *_data_lines(data, trained.task, trained.covariates),
         *_network_lines(trained.task, trained.shape, course),
         ("training", _describe_training(training)),
         ("split", _describe_split(data)),
         *([("refit", _describe_refit(data, course))] if trained.known.get("refit") else []),
-        ("states", format_state_shapes(state_shapes(trained.model))),
+        *([("states", format_state_shapes(states))] if states else []),
     ]
 
 
