@@ -80,3 +80,15 @@ def sequential(*after, shape=(None, FEATURES)) -> legato.Sequential:
     model = legato.Sequential([layers.Input(shape, name="signal"), *after])
     set_weights(model)
     return model
+
+
+def model_of(tensor) -> legato.Model:
+    """The model from the inputs that a tensor depends on to it."""
+    return legato.Model(keras.utils.get_source_inputs(tensor), tensor)
+
+
+def randomized(tensor) -> legato.Model:
+    """The same, with weights that all differ."""
+    model = model_of(tensor)
+    set_weights(model)
+    return model

@@ -112,7 +112,9 @@ def test_attention_of_several_heads(bias, tmp_path):
     seen = layers.GRU(UNITS, return_sequences=True)(signal)
     kind, options = layers.MultiHeadAttention, {"value_dim": 5, "use_bias": bias, "dropout": 0.5}
     own = kind(2, 3, **options)(seen, seen)
-    other = kind(2, 3, output_shape=7, **options)(query=signal, value=seen, key=own)
+    other = kind(2, 3, output_shape=7, **options)(
+        query=signal, value=seen, key=own, use_causal_mask=False
+    )
     model = legato.Model(signal, [own, other])
     set_weights(model)
     assert_exported(model, tmp_path, inputs())
@@ -140,7 +142,17 @@ def test_a_model_at_every_time_step(tmp_path):
         [layers.Input((4, 2)), layers.Conv1D(3, 2), layers.MaxPooling1D(2), layers.Flatten()]
     )
     model = sequential(layers.TimeDistributed(inner), layers.GRU(UNITS), shape=(None, 4, 2))
-    assert_exported(model, tmp_path, spread(np.random.default_rng(3), 2, STEPS, 4, 2))
+    X = spread(np.random.default_rng(3), 2, STEPS, 4, 2)
+    assert len(assert_exported(model, tmp_path, X).first) == 1
+
+
+def test_words_at_every_time_step(tmp_path):
+    words = layers.Input((None, 3), dtype="int32", name="words")
+    points = layers.TimeDistributed(layers.Embedding(9, 2))(words)
+    model = legato.Model(words, layers.GRU(UNITS)(layers.TimeDistributed(layers.Flatten())(points)))
+    set_weights(model)
+    X = np.arange(24, dtype="int32").reshape(2, 4, 3) % 9
+    assert len(assert_exported(model, tmp_path, X).first) == 1
 
 
 def test_layers_with_the_channels_first(tmp_path):

@@ -152,6 +152,17 @@ def _cast(graph: OnnxGraph, operation, x: OnnxTensor) -> str:
     return graph.cast(x.name, _dtype(operation))
 
 
+def _clip(graph: OnnxGraph, operation, x: OnnxTensor) -> str:
+    values = [x, operation.x_min, operation.x_max]
+    name, low, high = (_tensor(graph, operation, each, _dtype(operation)) for each in values)
+    return graph.add("Min", graph.add("Max", name, low), high)
+
+
+def _einsum(graph: OnnxGraph, operation, *xs) -> str:
+    names = [_tensor(graph, operation, each, _dtype(operation)) for each in xs]
+    return graph.add("Einsum", *names, equation=operation.subscripts)
+
+
 def _constant_like(value: float, graph: OnnxGraph, operation, x: OnnxTensor) -> str:
     one = np.asarray(value, _dtype(operation))
     return graph.add("Expand", one, graph.add("Shape", x.name))
@@ -253,8 +264,10 @@ OPERATIONS: dict[str, Callable[..., str]] = {
     "Argmax": partial(_first_place, "ArgMax"),
     "Argmin": partial(_first_place, "ArgMin"),
     "Cast": _cast,
+    "Clip": _clip,
     "Concatenate": _joined,
     "Cumsum": _cumulative_sum,
+    "Einsum": _einsum,
     "ExpandDims": lambda graph, operation, x: graph.add("Unsqueeze", x.name, _axes(operation)),
     "Flip": _flip,
     "GetItem": _get_item,
@@ -272,4 +285,4 @@ OPERATIONS: dict[str, Callable[..., str]] = {
     "Where": _where,
     "ZerosLike": partial(_constant_like, 0.0),
 }
-_KEEP_STEPS = ("Cast", "OneHot", "OnesLike", "Square", "Where", "ZerosLike")
+_KEEP_STEPS = ("Cast", "Clip", "OneHot", "OnesLike", "Square", "Where", "ZerosLike")

@@ -85,7 +85,11 @@ class OnnxExport:
         """A layer or a nested model."""
         first: Any
         first, *more = args or (None,)
-        arguments = {name: value for name, value in kwargs.items() if value is not None}
+        arguments = {
+            name: value
+            for name, value in kwargs.items()
+            if value is not None and value is not False
+        }
         arguments.pop("training", None)
         mask = arguments.pop("mask", None)
         if isinstance(mask, OnnxTensor) and isinstance(first, OnnxTensor):
@@ -112,6 +116,8 @@ class OnnxExport:
 
     def _check_types(self, layer, first):
         """The input of a layer; refuse those that do not compute in float32."""
+        if type(layer) is keras.layers.TimeDistributed:
+            return first  # that of the layer in it is checked
         if type(layer) is not keras.layers.Discretization and layer.compute_dtype != "float32":
             raise unsupported(layer, f"it computes in {layer.compute_dtype}, not in float32")
         if type(layer) in _NUMBERS and first.dtype != "float32":
@@ -156,9 +162,9 @@ class OnnxExport:
         rows_and_steps = add("Shape", x.name, start=0, end=2)
         each_step = replace(x, name=add("Reshape", x.name, [-1, *shape[2:]]), mask=None)
         (y,) = keras.tree.flatten(self.visit(inner, each_step))
-        self._reshaped = reshaped  # inside a time step
+        self._reshaped = reshaped  # what moves inside a time step is no time step
         whole = add("Reshape", y.name, add("Concat", rows_and_steps, list(ending), axis=0))
-        return replace(y, name=whole, mask=x.mask)
+        return replace(y, name=whole, mask=x.mask, moved=x.moved)
 
     def _mask_behind(self, layer, masks: list[str | None]) -> str | None:
         """The mask of a layer's output: its input's; of several, unmasked where any of them is."""
