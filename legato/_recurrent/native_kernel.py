@@ -220,7 +220,7 @@ def forward(
 def backward(
     cell: str,
     residuals: Residuals,
-    d_hidden: Array,
+    d_hidden: Array | None,
     d_final_states: tuple[Array, ...],
     *,
     needs_dx: bool = True,
@@ -231,7 +231,7 @@ def backward(
     Args:
         cell: as in `forward`.
         residuals: what `forward` returned.
-        d_hidden: cotangent of the hidden states, (rows, steps, units).
+        d_hidden: cotangent of the hidden states, (rows, steps, units); None if it is zero.
         d_final_states: cotangents of the final states.
         needs_dx: whether the derivative with respect to x is wanted.
         threads: as in `forward`.
@@ -242,12 +242,11 @@ def backward(
     """
     kind = CELLS[cell]
     gates, hidden, x, states, W, U, mask, recurrent_scale = residuals
-    rows, steps, _ = x.shape
-    units = states[0].shape[-1]
+    rows, units = states[0].shape
     c, given_mask, scale = _optional(states, mask, recurrent_scale)
     d_c = d_final_states[1] if kind.states > 1 else c
-    if steps:
-        d_hidden = d_hidden.at[:, -1].add(d_final_states[0])
+    if d_hidden is None:
+        d_hidden = jnp.zeros((0, 0, 0), np.float32)
     results = (
         _float(*gates.shape),
         _float(*(x.shape if needs_dx else (0,))),
@@ -257,10 +256,9 @@ def backward(
         _float(*U.shape),
         _float(*_bias_size(cell, kind.gates * units)),
     )
-    arguments = (gates, hidden, x, states[0], c, W, U, given_mask, scale, d_hidden, d_c)
+    arguments = (gates, hidden, x, states[0], c, W, U, given_mask, scale)
+    arguments += d_hidden, d_final_states[0], d_c
     _, dx, dh, dc, dW, dU, db = _call(
         "legato_backward", results, arguments, kind, threads, input_output_aliases={0: 0}
     )
-    if not steps:
-        dh = d_final_states[0]
     return dx if needs_dx else None, (dh, dc)[: kind.states], dW, dU, db

@@ -84,7 +84,7 @@ class NativeRecurrence(JaxRecurrence):
         dx, d_states, dW, dU, db = native_kernel.backward(
             NATIVE_NAMES[type(self.cell)],
             native_kernel.Residuals(gates, hidden, **arguments),
-            cotangents[0] if self.sequences else jnp.zeros_like(hidden),
+            cotangents[0] if self.sequences else None,
             tuple(cotangents[self.sequences :]),
             needs_dx="inputs" in wanted,
         )

@@ -106,7 +106,8 @@ void run(const Kernel &kernel, Cell cell, std::int64_t rows, std::int64_t steps,
   p.hidden = arrays.output(rows * steps * units);
   p.h_final = arrays.output(rows * units), p.c_final = arrays.output(rows * units);
   legato::run_forward(kernel, p, pool, threads);
-  p.d_hidden = arrays.input(rows * steps * units), p.d_c = arrays.input(rows * units);
+  if (rich) p.d_hidden = arrays.input(rows * steps * units);
+  p.d_h = arrays.input(rows * units), p.d_c = arrays.input(rows * units);
   if (features % 2) p.dx = arrays.output(rows * steps * features);
   p.dh0 = arrays.output(rows * units), p.dc0 = arrays.output(rows * units);
   p.dW = arrays.output(features * gates * units), p.dU = arrays.output(units * gates * units);

@@ -226,6 +226,13 @@ def test_hidden_states_of_all_steps_are_left_out_where_they_are_not_wanted(name)
 
 
 @pytest.mark.parametrize("name", CELLS)
+def test_derivatives_of_the_final_states_alone_need_no_others(name):
+    case = make_case(name, SIZES[0], masked=True)
+    zero = native_run(case._replace(d_hidden=np.zeros_like(case.d_hidden)), name=name)
+    assert_same_bits(native_run(case._replace(d_hidden=None), name=name), zero)
+
+
+@pytest.mark.parametrize("name", CELLS)
 def test_dx_is_left_out_where_it_is_not_wanted(name):
     case = make_case(name, SIZES[0])
     full, part = native_run(case, name=name), native_run(case, name=name, needs_dx=False)

@@ -78,9 +78,10 @@ struct BackwardRun {
     memset(scratch, 0, 3 * rows * line * sizeof(float));
     UT = weights;
     WT = UT + s.l.u_count * s.P * s.UV * V;
-    if (p.cell == Cell::lstm)
-      for (Size r = 0; r < rows; ++r)
-        copy_row(dc + r * line, p.d_c + (begin + r) * p.units, p.units);
+    for (Size r = 0; r < rows; ++r) {
+      copy_row(dh + r * line, p.d_h + (begin + r) * p.units, p.units);
+      if (p.cell == Cell::lstm) copy_row(dc + r * line, p.d_c + (begin + r) * p.units, p.units);
+    }
   }
 
   float *gates(Size r, Size t) const { return p.gates + (t * p.rows + begin + r) * s.stride; }
@@ -92,8 +93,10 @@ struct BackwardRun {
 
   void activate(Size r, Size t) const {
     float *z = gates(r, t), *d = dh + r * line;
-    const float *given = p.d_hidden + ((begin + r) * p.steps + t) * p.units;
-    for (Size u = 0; u < p.units; ++u) d[u] += given[u];
+    if (p.d_hidden != nullptr) {
+      const float *given = p.d_hidden + ((begin + r) * p.steps + t) * p.units;
+      for (Size u = 0; u < p.units; ++u) d[u] += given[u];
+    }
     if (skipped(p, begin + r, t)) {
       memset(z, 0, s.l.blocks * s.P * sizeof(float));
       return;

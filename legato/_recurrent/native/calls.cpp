@@ -78,14 +78,14 @@ ffi::Error forward(ffi::ThreadPool pool, std::int64_t cell, std::int64_t threads
 
 ffi::Error backward(ffi::ThreadPool pool, std::int64_t cell, std::int64_t threads, F32 gates,
                     F32 hidden, F32 x, F32 h0, F32 c0, F32 W, F32 U, ffi::Buffer<ffi::PRED> mask,
-                    F32 scale, F32 d_hidden, F32 d_c, Result changed, Result dx, Result dh0,
+                    F32 scale, F32 d_hidden, F32 d_h, F32 d_c, Result changed, Result dx, Result dh0,
                     Result dc0, Result dW, Result dU, Result db) {
   return guarded([&] {
     Problem p = problem(cell, x, h0, c0, W, U, mask, scale);
     p.gates = changed->typed_data();  // the same memory as `gates`, unless XLA made a copy
     if (gates.typed_data() != p.gates) std::memcpy(p.gates, gates.typed_data(), gates.size_bytes());
     p.hidden = hidden.typed_data();
-    p.d_hidden = d_hidden.typed_data(), p.d_c = d_c.typed_data();
+    p.d_hidden = given(d_hidden), p.d_h = d_h.typed_data(), p.d_c = d_c.typed_data();
     if (dx->element_count() != 0) p.dx = dx->typed_data();
     p.dh0 = dh0->typed_data(), p.dc0 = dc0->typed_data();
     p.dW = dW->typed_data(), p.dU = dU->typed_data(), p.db = db->typed_data();
@@ -185,6 +185,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(legato_backward, legato::backward,
                                   .Arg<legato::F32>()
                                   .Arg<legato::F32>()
                                   .Arg<ffi::Buffer<ffi::PRED>>()
+                                  .Arg<legato::F32>()
                                   .Arg<legato::F32>()
                                   .Arg<legato::F32>()
                                   .Arg<legato::F32>()

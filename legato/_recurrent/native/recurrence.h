@@ -22,7 +22,8 @@ struct Problem {
   float *h_final, *c_final;     // (rows, units)
   float *gates;                 // (steps, rows, blocks * padded units); the backward pass turns it
                                 // into derivatives with respect to the gates' inputs, in place
-  const float *d_hidden, *d_c;  // (rows, steps, units), (rows, units)
+  const float *d_hidden;        // (rows, steps, units), null if zero
+  const float *d_h, *d_c;       // (rows, units), of the final states
   float *dx;                    // (rows, steps, features), null if not wanted
   float *dh0, *dc0, *dW, *dU, *db;
 };
