@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 from uuid import uuid4
@@ -75,13 +76,8 @@ class RemoteStream:
         """
         request_id = uuid4().hex if request_id is None else request_id
         body = {**self._model._steps(x), "id": request_id, "start": start}
-        try:
+        with _naming_id(request_id):
             reply = self._model._call("POST", f"{self._path}/feed", body)
-        except OutputError as error:
-            raise OutputError(
-                f"{error} Whether the steps were fed is not known: feed them again with "
-                f"request_id={request_id!r}, which feeds them once."
-            ) from error
         return self._model._answers(reply, every)
 
     @with_lock
@@ -197,6 +193,20 @@ class RemoteStream:
         return self
 
 
+@contextmanager
+def _naming_id(request_id: str) -> Iterator[None]:
+    """Within it, an error that leaves open what was fed says how to send it again."""
+    try:
+        yield
+    except OutputError as error:
+        named: Any = OutputError(
+            f"{error} Whether the steps were fed is not known: feed them again with "
+            f"request_id={request_id!r}, which feeds them once."
+        )
+        vars(named).update(vars(error))  # the answers of streams that were fed
+        raise named from error
+
+
 class RemoteStreams:
     """The streams of a model on a server, by name; made by ``RemoteModel.streams``.
 
@@ -232,11 +242,13 @@ class RemoteStreams:
         path = f"/streams/{quoted_name(name)}"
         return self._model._call("GET", path, none_if_missing=True) is not None
 
-    def feed(self, x: Mapping[str, Any]) -> dict[str, Any]:
+    def feed(self, x: Mapping[str, Any], *, request_id: str | None = None) -> dict[str, Any]:
         """Feed a step, or several, to each of some streams, as one batch, each exactly once.
 
         Args:
             x: name → input, as for ``RemoteStream.feed``. A new name begins a stream.
+            request_id: the id of the feed of each stream, as for ``RemoteStream.feed``. Default: a
+                new one.
 
         Returns:
             Name → the answer, or answers, as ``RemoteStream.feed`` gives them.
@@ -245,14 +257,17 @@ class RemoteStreams:
             InputError: an x that does not fit. None has moved.
             LegatoError: some streams could not be fed, say because their states are of other
                 weights; the others were, and their answers are its attribute ``answers``.
+            OutputError: the server did not answer in time; the steps may have been fed.
         """
-        return self._send(x, lambda: {"id": uuid4().hex})
+        request_id = uuid4().hex if request_id is None else request_id
+        with _naming_id(request_id):
+            return self._send(x, {"id": request_id})
 
     def peek(self, x: Mapping[str, Any]) -> dict[str, Any]:
         """The answers that ``feed`` would return; every stream stays as it is, and none begins."""
-        return self._send(x, lambda: {"peek": True})
+        return self._send(x, {"peek": True})
 
-    def _send(self, x: Mapping[str, Any], options: Any) -> dict[str, Any]:
+    def _send(self, x: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         from legato._serve.retried_requests import error_of
 
         if not isinstance(x, Mapping):
@@ -261,7 +276,7 @@ class RemoteStreams:
                 f"{type(x).__name__} came."
             )
         feeds = [
-            {"stream": name, **self._model._steps(each), **options()} for name, each in x.items()
+            {"stream": name, **self._model._steps(each), **options} for name, each in x.items()
         ]
         replies = self._model._call("POST", "/feed", {"feeds": feeds})["answers"]
         answers = {

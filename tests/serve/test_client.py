@@ -351,6 +351,22 @@ def test_a_feed_whose_fate_is_unknown_says_how_to_feed_it_once(client, network, 
         np.testing.assert_allclose(again, network.stream().feed(x), atol=1e-6)
 
 
+def test_a_batch_whose_fate_is_unknown_is_fed_once_with_its_id(client, network, rng):
+    x = dict(zip("ab", rng.normal(size=(2, STEPS, 3)), strict=True))
+    plan = iter([PASS, PASS, AFTER, BEFORE, PASS])
+    with (
+        CuttingProxy(str(client.base_url), plan) as proxy,
+        legato.connect(proxy.address, retries=1) as remote,
+    ):
+        streams = remote.streams()
+        with pytest.raises(OutputError, match=r"not known: feed them again with request_id='all'"):
+            streams.feed(x, request_id="all")
+        again = streams.feed(x, request_id="all")
+        for name, each in x.items():
+            assert streams.steps(name) == STEPS
+            np.testing.assert_allclose(again[name], network.stream().feed(each), atol=1e-6)
+
+
 def test_the_deadline_ends_the_tries(delays):
     with pytest.raises(OutputError, match=r"did not do it in 1 try; the last one: ConnectError"):
         legato.connect("http://127.0.0.1:1", deadline=0.001)
