@@ -3,6 +3,8 @@
 An LSTM of 50 units and a softmax over 26 letters, 1,000 streams, on loopback; server and clients
 share the machine. Every request has an id.
 
+With each `--durability`, and with a Redis that forces every write onto the disk:
+
 * single: one step a request, from 64 connections, each as fast as it is answered.
 * several: one step of each of 50 streams a request, from 16 connections.
 * late: single requests at half of the rate just measured: how long until an answer.
@@ -53,6 +55,7 @@ from _servers import (
 )
 
 QUESTION = "What does a server of streams answer?"
+REDIS = "Redis, appendfsync always"
 SECTIONS = ["single", "several", "late", "many", "kills", "redis"]
 
 
@@ -78,6 +81,11 @@ def measure_rates(given: argparse.Namespace, folder: Path, several: bool) -> dic
     servers = {
         name: Server(folder, name, f"{name}-{several}.streams", given.mlserver) for name in names
     }
+    redis = Redis(folder) if shutil.which("redis-server") else None
+    if redis is not None:
+        names.append(REDIS)
+        servers[REDIS] = Server(folder, "write", f"redis://127.0.0.1:{redis.port}/0")
+        redis.start()
     rates: dict[str, list[float]] = {name: [] for name in names}
     late: dict[str, list[float]] = {name: [] for name in names}
     try:
@@ -97,7 +105,7 @@ def measure_rates(given: argparse.Namespace, folder: Path, several: bool) -> dic
                 _, waits = asyncio.run(load(servers[name], given.seconds, False, half, 99))
                 late[name] = sorted(1000 * each for each in waits)
     finally:
-        for each in servers.values():
+        for each in [*servers.values(), *([redis] if redis else [])]:
             each.kill()
     head = ["", "steps a second", "of memory"]
     base = rates.get("memory")
