@@ -35,6 +35,7 @@ QUICK = {  # the arguments of each with --quick
     "callbacks": "--rounds 2",
     "devices": "--steps 10 --rounds 2",
     "generators": "--gigabytes 0.1",
+    "large_files": "--gb 0.1",
     "train_from_file": "--rows 10000 --groups 50 --rounds 2",
     "replicates": "--networks 1 --seeds 8 --rounds 2",
     "influence": "--steps 250 500 --rounds 2",
