@@ -169,7 +169,8 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
   bool dissolved_ = false;
 };
 
-// The team of a call, if one is wanted; after each that was not worth it, more calls have none.
+// The team of a call, if one is wanted; after each that was not worth it, twice as many calls as after
+// the one before have none, and after each that was, half as many.
 class CallTeam {
  public:
   template <typename Pool>
@@ -185,7 +186,8 @@ class CallTeam {
     const int penalty = next_penalty.load(std::memory_order_relaxed);
     const bool good = team_->close();
     if (!good) calls_alone.store(penalty, std::memory_order_relaxed);
-    next_penalty.store(good ? 1 : std::min(2 * penalty, 256), std::memory_order_relaxed);
+    const int next = good ? std::max(penalty / 2, 1) : std::min(2 * penalty, 256);
+    next_penalty.store(next, std::memory_order_relaxed);
   }
   CallTeam(const CallTeam &) = delete;
   CallTeam &operator=(const CallTeam &) = delete;
