@@ -34,6 +34,7 @@ QUICK = {  # the arguments of each with --quick
     "serve": "--only single several --rounds 1 --seconds 1",
     "callbacks": "--rounds 2",
     "devices": "--steps 10 --rounds 2",
+    "step_time": "--steps 10 --rounds 2",
     "generators": "--gigabytes 0.1",
     "large_files": "--gb 0.1",
     "train_from_file": "--rows 10000 --groups 50 --rounds 2",
