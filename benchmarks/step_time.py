@@ -111,7 +111,8 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
         prepared = [make_sum([np.zeros((), "float32") for _ in arrays]), make_sum(arrays)]
     for _ in range(2):  # compile
         step_ms()
-        [*map(sum_ms, prepared)]
+        for each in prepared:
+            sum_ms(each)
     print(json.dumps({"bytes": sum(each.nbytes for each in weights), "arrays": len(weights) + 1}))
     for _ in sys.stdin:
         answer = [step_ms(), *map(sum_ms, prepared)]
@@ -228,12 +229,16 @@ def main() -> None:
     found, facts = measure(given, ways(batch, cores))
     print(f"{QUESTION}\nLSTM of {given.units} units, batch {batch}, {given.steps} steps; ", end="")
     print(f"gradients: {facts['arrays']} arrays, {facts['bytes']:,} bytes\n")
-    one = found["one process"][0]
+    one, two = found["one process"][0], found["one process, two devices"][0]
     rows = [
-        [name, _bench.spread(own[0]), _bench.spread(_bench.ratios(one, own[0]))]
+        [
+            name,
+            *map(_bench.spread, (own[0], _bench.ratios(one, own[0]), _bench.ratios(two, own[0]))),
+        ]
         for name, own in found.items()
     ]
-    print(_bench.table(["", "ms a step", "times as fast as one process"], rows), "\n")
+    head = ["", "ms a step", "times as fast as one process", "as two devices"]
+    print(_bench.table(head, rows), "\n")
     rows = []
     for count in (2, 4):
         alone = found[f"computation of {batch // count} rows on one core"][0]
