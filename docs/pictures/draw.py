@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ STYLE: Any = {
 
 def alphabet_model(stateful: bool = True) -> tuple[legato.Sequential, np.ndarray]:
     """A network that predicts the next letter, trained one letter at a time; and A … Y."""
+    model, X = trained_alphabet_model(stateful)
+    model.reset_states()
+    return model, X
+
+
+@cache
+def trained_alphabet_model(stateful: bool) -> tuple[legato.Sequential, np.ndarray]:
     random.seed(7)  # Keras draws initial weights from Python's generator
     X, y = np.arange(25).reshape(25, 1, 1) / 26, np.eye(26)[1:]
     model = legato.Sequential(
@@ -60,7 +68,6 @@ def alphabet_model(stateful: bool = True) -> tuple[legato.Sequential, np.ndarray
     )
     model.compile(loss="categorical_crossentropy", optimizer="adam")
     model.fit(X, y, epochs=300, batch_size=1, verbose=0)
-    model.reset_states()
     return model, X
 
 

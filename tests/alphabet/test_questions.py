@@ -6,6 +6,7 @@ scores are tested on made-up scores.
 
 import json
 import pickle
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -95,7 +96,22 @@ def test_other_tasks_are_learnt_by_the_same_calls():
     assert labels.found.verdict == "holds"
 
 
+@pytest.fixture
+def short_trainings(monkeypatch):
+    """A fifth of the epochs on random runs; those on every run are as many as ever."""
+    variants = _run_length_question._variants
+
+    def shortened(quick):
+        return [
+            replace(each, epochs=each.epochs // 5) if each.patterns else each
+            for each in variants(quick)
+        ]
+
+    monkeypatch.setattr(_run_length_question, "_variants", shortened)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("short_trainings")
 @pytest.mark.parametrize("name", ["window", "perceptron", "runs"])
 def test_the_longer_questions_are_answered(name):
     answer = answered(name)
