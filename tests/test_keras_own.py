@@ -8,13 +8,12 @@ as they are. ``EXPECTED`` says which of them may pass there, and why; any other 
 
 import json
 import os
-import subprocess
-import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
 import keras
 import pytest
+from forked import ForkedPython
 
 HERE = Path(__file__).parent
 TESTED = Path(keras.__file__).parent / "src"
@@ -36,6 +35,15 @@ GROUPS = {  # a group of tests: its files
 # A run that finds hardly any has tested nothing. Keras 3.15 has 79, 173, 209 and 88, of which 20 of
 # callbacks are found with TensorFlow only.
 FEWEST_TESTS = {"layers": 70, "trainer": 150, "models": 180, "callbacks": 60}
+
+RUN_PYTEST = """
+import os, sys
+_, folder, plugins, *words = sys.argv
+os.chdir(folder)
+sys.path.insert(0, plugins)
+import pytest
+sys.exit(pytest.main(words))
+"""
 
 WORDS = "legato refuses it too, with a ValueError in its own words"
 FINITE = "legato refuses NaN and infinity in the data, which the test gives it on purpose"
@@ -92,22 +100,19 @@ def outcomes(folder: Path, group: str, baseline: Path | str = "") -> tuple[Path,
     """
     found = folder / f"{'keras' if baseline else 'legato'}.json"
     environment = dict(os.environ) | {"KERAS_BACKEND": "jax"}
-    paths = [HERE.parent, HERE, HERE / "keras_own"]
-    environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
     environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Keras's tests need none; some load slowly
     environment["JAX_NUM_CPU_DEVICES"] = "1"  # as Keras runs them
     environment["LEGATO_KERAS_OWN_OUTCOMES"] = str(found)
     environment["LEGATO_KERAS_OWN_BASELINE"] = str(baseline)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "plugin", "-p", "no:cacheprovider"]
+    command = ["-q", "-p", "plugin", "-p", "no:cacheprovider"]
     command += ["-c", os.devnull, "--rootdir", str(TESTED), "--tb=short"]
     command += ["--continue-on-collection-errors"]  # some need a package that is not installed
     command += [str(TESTED / name) for name in GROUPS[group]]
-    done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = ForkedPython(RUN_PYTEST, [folder, HERE / "keras_own", *command], environment=environment)
+    output, errors = done.communicate()
     # 1: some of the tests failed; 5: none is left to be run
-    assert done.returncode in (0, 1, 5 if baseline else 0), done.stdout + done.stderr
-    print(done.stdout)  # shown by pytest if what follows fails
+    assert done.returncode in (0, 1, 5 if baseline else 0), output + errors
+    print(output)  # shown by pytest if what follows fails
     return found, json.loads(found.read_text())
 
 
