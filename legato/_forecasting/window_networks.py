@@ -31,6 +31,7 @@ from legato._platform.random_state import temporary_seed
 
 BATCH, UPDATES, SAMPLES = 32, 600, 960  # of a training; samples of an epoch, at least
 EPSILON = 1e-6
+LARGEST_CHANGE = 20.0  # that networks of several sequences learn, in units of the window's changes
 KNOWN_UNITS = 16  # of the layer on what is known ahead
 
 
@@ -112,6 +113,8 @@ class WindowNetworks:
             The history: ``"loss"``, the mean over networks, and ``"network_1"`` and so on.
         """
         changes = ((truth - self._naive(windows)) / self._units(windows)).reshape(len(truth), -1)
+        if not self.is_single:  # after a window of hardly any change they would drown all others
+            changes = changes.clip(-LARGEST_CHANGE, LARGEST_CHANGE)
         self._scale = changes.mean(0), standard_deviations(changes)
         wanted = ((changes - self._scale[0]) / self._scale[1]).astype("float32")
         count = max(SAMPLES, len(wanted) // BATCH * BATCH)

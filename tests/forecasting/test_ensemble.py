@@ -141,6 +141,25 @@ def test_forecasts_of_networks_move_with_the_units_of_each_sequence(rng):
     np.testing.assert_allclose(moved, 500 + 20 * networks.predict(windows), rtol=1e-3)
 
 
+def test_a_window_without_change_does_not_spoil_the_networks_of_others(rng, monkeypatch):
+    """Sequences that turn back to their mean; after one window nothing had changed, and then it
+    did, by more than a thousand times the changes of that window."""
+    task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
+    monkeypatch.setattr(window_networks, "UPDATES", 600)
+    windows, truth = rng.normal(9, 1, (60, 7, 1)), np.full((60, HORIZON, 1), 9.0)
+    flat = np.full((1, 7, 1), 9.0)
+    errors = []
+    for more, come in [(flat, 9.0), (flat, 10.0)]:
+        networks = WindowNetworks(task, Architecture(units=4, steps=7), windows, False, 0.01, 5)
+        networks.fit(
+            np.concatenate([windows, more]),
+            np.concatenate([truth, come + 0 * truth[:1]]),
+            verbose=0,
+        )
+        errors.append(np.abs(networks.predict(windows) - truth).mean())
+    assert errors[1] < 1.5 * errors[0] < 0.6
+
+
 # Training.
 
 
