@@ -19,8 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["legato", "keras"])
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["legato", "keras"])
 
 
 @contextmanager
@@ -30,8 +30,8 @@ def forked(run: Callable, *arguments):
     Yields:
         The process, and the connection to receive what it sends.
     """
-    received, sent = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(target=run, args=(*arguments, sent))
+    received, sent = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=run, args=(*arguments, sent))
     process.start()
     sent.close()
     try:
@@ -118,7 +118,7 @@ class ForkedPython:
         streams = [Connection(each) for each in its]
         if stdin is not None:
             os.dup2(stdin.fileno(), its[0])
-        self._process = _FORKS.Process(
+        self._process = FORKS.Process(
             target=_run_code,
             args=(
                 *(code, [*map(str, arguments)], dict(environment or os.environ), streams),

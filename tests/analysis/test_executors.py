@@ -11,6 +11,7 @@ import jax
 import keras
 import numpy as np
 import pytest
+from forked import FORKS
 
 import legato
 from legato import alphabet, layers
@@ -68,7 +69,7 @@ def _compiled_as_in_other_processes():
 
 @pytest.fixture(scope="module")
 def pool():
-    with spawned() as made:
+    with ProcessPoolExecutor(2, mp_context=FORKS) as made:
         yield made
 
 
