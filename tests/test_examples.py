@@ -105,7 +105,7 @@ def test_an_example_imports_legato_before_keras(name):
     assert order.index("legato") < (order.index("keras") if "keras" in order else len(order))
 
 
-TAKE_LONG = ("character_model", "far_back", "many_machines", "monthly_series")
+TAKE_LONG = ("alphabet_streamed", "character_model", "far_back", "many_machines", "monthly_series")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The site of the documentation in a browser, and its pictures.
 
-The site is built once, as CI builds it. Pictures are made by ``docs/pictures/draw.py``; the slow
-test makes them again.
+The site is built once, with every warning an error, for slow tests, and pictures are made again by
+``docs/pictures/draw.py``.
 """
 
 import re
@@ -40,18 +40,21 @@ def site(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_every_page_is_built(site):
     built = {path.parent.relative_to(site).as_posix() for path in site.rglob("index.html")}
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
     assert pages - built == {"index"}
 
 
+@pytest.mark.slow
 def test_the_options_of_training_are_in_the_reference(site):
     page = (site / "api" / "training" / "index.html").read_text("utf-8")
     missing = [each.name for each in fields(TrainConfig) if f"<code>{each.name}</code>" not in page]
     assert missing == []
 
 
+@pytest.mark.slow
 def test_the_text_for_contributors_is_a_page(site):
     page = (site / "contributing" / "index.html").read_text("utf-8")
     assert 'id="where-to-add"' in page
@@ -78,6 +81,7 @@ def test_what_another_host_would_serve_is_found():
     assert hosts('<a href="https://a.org">a</a><img src="x.svg">') == set()
 
 
+@pytest.mark.slow
 def test_nothing_is_loaded_from_another_host(site):
     files = [path for kind in ("*.html", "*.css") for path in site.rglob(kind)]
     assert len(files) > 20
@@ -87,6 +91,7 @@ def test_nothing_is_loaded_from_another_host(site):
 DARK = ("--blink-settings=preferredColorScheme=0",)
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize(("page", "width"), [("index", 360), ("keras/index", 1280)])
 def test_a_page_in_a_browser(site, page, width):

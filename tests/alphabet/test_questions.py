@@ -57,6 +57,7 @@ def test_each_question_of_the_published_text_has_a_name():
         alphabet.find_questions(["cold", "row"])
 
 
+@pytest.mark.slow
 def test_carried_state_counts_letters_and_is_the_same_in_any_number_of_rows():
     cold, rows = answered("cold"), answered("rows")
     scores = scores_of(cold)
@@ -71,6 +72,7 @@ def test_carried_state_counts_letters_and_is_the_same_in_any_number_of_rows():
     assert cold.seconds > 0
 
 
+@pytest.mark.slow
 def test_a_batch_does_not_learn_from_its_order():
     answer = answered("batch")
     scores = scores_of(answer)
@@ -80,6 +82,7 @@ def test_a_batch_does_not_learn_from_its_order():
     assert scores["as many updates, batches of 1"].max() < 0.6
 
 
+@pytest.mark.slow
 def test_carried_state_equals_the_whole_prefix_with_masked_padding():
     answer = answered("prefix")
     scores = scores_of(answer)
@@ -88,6 +91,7 @@ def test_carried_state_equals_the_whole_prefix_with_masked_padding():
     assert scores["its weights, prefixes with zeros"].max() < 0.5
 
 
+@pytest.mark.slow
 def test_other_tasks_are_learnt_by_the_same_calls():
     series, labels = answered("series"), answered("labels")
     scores = scores_of(series)

@@ -56,6 +56,7 @@ def test_debug_shows_the_traceback():
     assert type(result.exception).__name__ == "InputError"
 
 
+@pytest.mark.slow
 def test_two_networks_end_to_end(tmp_path):
     """As a user runs it: in its own process, with warnings as errors, writing files."""
     out = tmp_path / "new" / "folder"

@@ -113,6 +113,7 @@ def test_all_commands_print_where_the_encoding_is_ascii(in_shop, tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 def test_a_model_is_written_though_standard_output_is_closed(in_shop, tmp_path):
     words = ["train", "sales.csv", "--time", "month", *SMALL, "-o", tmp_path / "m.keras"]
     run = ["sh", "-c", 'exec "$@" >&- <&-', "sh", sys.executable, "-m", "legato", *words]

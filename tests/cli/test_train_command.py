@@ -204,6 +204,7 @@ def test_an_interrupted_run_keeps_the_old_model(tmp_path):
     assert list(tmp_path.iterdir()) == [model]
 
 
+@pytest.mark.slow
 def test_a_search_in_two_processes_finds_what_one_finds(tmp_path):
     words = ["train", "sales.csv", "--time", "month", *SMALL, "--search", "2", "--quiet", "-o"]
     found = []

@@ -387,7 +387,13 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("batch normalization", "dropout")))
+        for name in LAYERS
+    ],
+)
 def test_models_train_as_in_keras(name):
     models = stacked(LAYERS[name], "adam")
     assert_same_fits(models, epochs=5, validation_data=(X[:4], y[:4]))

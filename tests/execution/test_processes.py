@@ -114,6 +114,7 @@ def test_training_of_two_processes_is_that_of_two_devices(one, two):
     assert_same([each["train"] for each in two], one)
 
 
+@pytest.mark.slow
 def test_a_process_that_keras_joined_trains_as_well_and_is_ended_with_process_0(one, tmp_path):
     port = free_port()
     found, ends = answers([start("keras", at, 2, port, tmp_path) for at in range(2)])

@@ -308,6 +308,7 @@ def test_the_score_is_the_error_of_the_steps_after(forecaster):
         forecaster.score(np.zeros((2, 3, 1)))
 
 
+@pytest.mark.slow
 def test_searches_of_a_series():
     frame, parts = BESIDE.assign(sold=WAVE), TimeSeriesSplit(2, test_size=2)
     model = Forecaster(**TINY, target="sold", known=["price"])

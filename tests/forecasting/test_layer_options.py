@@ -22,6 +22,7 @@ def networks() -> dict[str, Trained]:
     return {name: train(WAVE, **TINY, **options) for name, options in KINDS.items()}
 
 
+@pytest.mark.slow
 def test_the_layers_are_those_that_were_asked_for(networks):
     def of(name: str, kind: type) -> list:
         return [each for each in networks[name].model.layers if isinstance(each, kind)]

@@ -185,6 +185,7 @@ def test_optuna_is_needed(monkeypatch):
         legato.plan(WAVE, search=2)
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_with_the_best_setting_and_the_test_part_has_no_say(tmp_path, capsys):
     planned = legato.plan(WAVE, **SMALL, search=3)
     best = planned.search()
