@@ -13,7 +13,7 @@ DRIVER = Path(__file__).parent / "native_driver.cpp"
 @pytest.mark.slow
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_sanitizers_find_nothing(sanitizers, tmp_path):
-    options = f"-O1 -g -fsanitize={sanitizers} -fno-sanitize-recover=all"
+    options = f"-O1 -g1 -fsanitize={sanitizers} -fno-sanitize-recover=all"
     program = tmp_path / "driver"
     try:
         build.link(build.compile_objects(DRIVER, tmp_path, options), program, options)
