@@ -91,8 +91,8 @@ def test_checks_of_input(check):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Estimator Classifier does not inherit")  # it need not
-def test_every_other_check_of_scikit_learn(monkeypatch):
-    """All but those above, which are passed over."""
+def test_every_check_of_scikit_learn(monkeypatch):
+    """Those that have a test above are passed over."""
     every = {name for name in dir(estimator_checks) if name.startswith("check_")}
     done = every & {*OF_PARAMETERS, *OF_INPUT}
     assert done == {*OF_PARAMETERS, *OF_INPUT}
