@@ -9,7 +9,7 @@ import math
 import numbers
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,6 @@ from legato._series.lane_packing import choose_sizes, count_chunks, pack_consecu
 from legato._series.lane_reader import Batch, LanePlan, LaneReader
 from legato._series.lanes import Lanes
 from legato._series.sequence_scan import find_sequences
-
-if TYPE_CHECKING:
-    pass
 
 
 class FileLanes:
@@ -72,7 +69,8 @@ class FileLanes:
     Raises:
         InputError: there are no such files, columns or rows; a file is damaged or has other types;
             a sequence is in two places, or its times do not ascend; a shard has no sequence.
-            While batches are read: a value is missing, NaN or infinite, or a file was changed.
+            While batches are read: a value is missing, NaN or infinite, or a file was changed or
+            removed.
 
     Examples:
         >>> import polars, tempfile, legato
@@ -109,6 +107,13 @@ class FileLanes:
         self.shuffle_seed = (
             None if shuffle_seed is None else check_seed(shuffle_seed, "shuffle_seed")
         )
+        _check_name("group", group)
+        _check_name("time", time)
+        if group is not None and group == time:
+            raise InputError(
+                f"group and time are both {group!r}; a column tells sequences apart, and another "
+                "one the times in each."
+            )
         index, count = _check_shard(shard)
         used = [*self.inputs, *self.targets, *(each for each in (group, time) if each is not None)]
         self._table = FileTable(files, list(dict.fromkeys(used)))
@@ -143,11 +148,15 @@ class FileLanes:
             InputError: they do not, or cannot.
         """
         self._table.choose_dtype(self.targets)
-        whole = self._table.choose_dtype(self.inputs).kind == "i"
+        dtype = self._table.choose_dtype(self.inputs)
+        whole = dtype.kind == "i"
         if not isinstance(pad, numbers.Real) or not math.isfinite(pad):
             raise InputError(f"pad is {pad!r}; a finite number was expected.")
         if whole and not float(pad).is_integer():
             raise InputError(f"pad is {pad!r}, and the inputs are integers; give an integer.")
+        most = float(np.iinfo(dtype).max if whole else np.finfo(dtype).max)
+        if abs(float(pad)) > most:
+            raise InputError(f"pad is {pad!r}; the inputs are {dtype}, at most {most:.10g}.")
 
     def __len__(self) -> int:
         return self.batches
@@ -161,7 +170,12 @@ class FileLanes:
 
         Args:
             number: the epoch, from 0.
+
+        Raises:
+            InputError: it is no such number.
         """
+        if not is_count(number, 0):
+            raise InputError(f"epoch is {number!r}; a whole number from 0 was expected.")
         return self._reader.read(None if self.shuffle_seed is None else (self.shuffle_seed, number))
 
     @cached_property
@@ -191,6 +205,16 @@ class FileLanes:
             f"{counted(self.batches, 'batch', 'es')} of {counted(self.rows, 'row')}{shard}, "
             f"{counted(self.steps, 'step')} each, {100 * padding:.1f} % padding"
         )
+
+
+def _check_name(option: str, name: Any) -> None:
+    """Check that an option is the name of a column, or None.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not (name is None or isinstance(name, str)):
+        raise InputError(f"{option} is {name!r}; the name of one column was expected.")
 
 
 def _check_shard(shard) -> tuple[int, int]:

@@ -53,6 +53,11 @@ def find_files(source: Any) -> list[Path]:
             )
         found = [Path(each) for each in listed]
     for path in found:
+        if path.is_dir():
+            raise InputError(
+                f"{str(path)[:200]} is a folder, and files were expected. Give the folder alone, "
+                f"or a pattern of its files, such as '{path.name}/*'."
+            )
         if not path.is_file():
             raise InputError(f"There is no file {str(path)[:200]}.")
         if path.suffix.lower() not in FORMAT_NAMES:
@@ -61,7 +66,7 @@ def find_files(source: Any) -> list[Path]:
                 f"{', '.join(FORMAT_NAMES)}. Convert it, for instance with "
                 "polars.scan_csv(…).sink_parquet(…)."
             )
-    return found
+    return [path.absolute() for path in found]  # the working directory may change
 
 
 def _find_files_at(path: str) -> list[Path]:
@@ -85,7 +90,13 @@ def _find_files_at(path: str) -> list[Path]:
     elif os.path.exists(path) or not glob.has_magic(path):
         return [Path(path)]
     else:
-        found = [Path(each) for each in glob.glob(path, recursive=True) if os.path.isfile(each)]
+        found = [
+            Path(each)
+            for each in glob.glob(path, recursive=True)
+            if os.path.isfile(each)
+            # A folder with such a name holds data: it is refused, but where its files match too.
+            or ("**" not in path and Path(each).suffix.lower() in FORMAT_NAMES)
+        ]
         if not found:
             raise InputError(f"No file matches the pattern {path}.")
     return sorted(found, key=_natural_order)
@@ -102,6 +113,15 @@ def _natural_order(path: Path) -> list:
     ]
 
 
+def _distinct_names(paths: list[Path]) -> list[str]:
+    """The names of files, with the folders in which they differ."""
+    try:
+        common = os.path.commonpath([path.parent for path in paths])
+    except ValueError:  # on several drives
+        return [str(path) for path in paths]
+    return [path.relative_to(common).as_posix() for path in paths]
+
+
 class FileTable:
     """A table whose rows are in files.
 
@@ -111,6 +131,7 @@ class FileTable:
 
     Attributes:
         paths: the files, without those that have no rows.
+        names: their names, with folders where files are in several.
         types: the Polars type of each of the columns, the same in all files.
         offsets: (files + 1,) the number of rows before each file; and of all.
 
@@ -122,28 +143,38 @@ class FileTable:
     def __init__(self, files: Any, columns: Sequence[str]):
         import polars
 
-        rows, self.paths, first = [], [], None
+        rows, self.paths, self.names, self._stamps, first = [], [], [], [], None
         self.types: dict[str, Any] = {}
-        for path in find_files(files):
-            with _refusing_damage(path):
+        found = find_files(files)
+        for path, shown in zip(found, _distinct_names(found), strict=True):
+            with _refusing_damage(path, shown):
+                stamp = _stamp(path)
                 frame = _scan(path)
                 schema = frame.collect_schema()
                 height = int(frame.select(polars.len()).collect().item())
             for name in columns:
                 if name not in schema:
+                    in_folders = any(part.startswith(f"{name}=") for part in path.parts)
                     raise InputError(
-                        f"{path.name} has no column {name!r}.{suggest_columns(name, [*schema])}"
+                        f"{shown} has no column {name!r}."
+                        + (
+                            " Values in the names of folders are not read: write them into files."
+                            if in_folders
+                            else suggest_columns(name, [*schema])
+                        )
                     )
                 known = self.types.setdefault(name, schema[name])
                 if schema[name] != known:
                     raise InputError(
-                        f"Column {name!r} is of type {schema[name]} in {path.name}, and of type "
+                        f"Column {name!r} is of type {schema[name]} in {shown}, and of type "
                         f"{known} in {first}. Write all files with the same types."
                     )
-            first = first or path.name
+            first = first or shown
             if height:
                 rows.append(height)
                 self.paths.append(path)
+                self.names.append(shown)
+                self._stamps.append(stamp)
         if not rows:
             raise InputError(f"{first} has no rows, nor has any other of the files.")
         self.offsets = np.concatenate([[0], np.cumsum(rows)])
@@ -157,7 +188,7 @@ class FileTable:
         """The rows from ``begin`` up to ``end``, not included.
 
         Raises:
-            InputError: a file was changed or damaged since it was opened.
+            InputError: a file was changed, removed or damaged since it was opened.
         """
         import polars
 
@@ -165,14 +196,15 @@ class FileTable:
         while begin < end:
             at = int(np.searchsorted(self.offsets, begin, side="right")) - 1
             stop = min(end, int(self.offsets[at + 1]))
-            count, path = stop - begin, self.paths[at]
-            with _refusing_damage(path):
+            count, path, shown = stop - begin, self.paths[at], self.names[at]
+            with _refusing_damage(path, shown):
+                if _stamp(path) != self._stamps[at]:
+                    raise InputError(
+                        f"{shown} was changed since its sequences were found. Make FileLanes anew "
+                        "of the files, and leave them as they are while it is used."
+                    )
                 rows = _scan(path).select(columns).slice(begin - int(self.offsets[at]), count)
                 frame = rows.collect()
-            if frame.height != count or dict(frame.schema) != {
-                name: self.types[name] for name in columns
-            }:
-                raise InputError(f"{path.name} was changed while it was read: begin anew.")
             parts.append(frame)
             begin = stop
         return polars.concat(parts, rechunk=False)
@@ -180,7 +212,7 @@ class FileTable:
     def describe_row(self, row: int) -> str:
         """The name of a row in messages."""
         at = int(np.searchsorted(self.offsets, row, side="right")) - 1
-        return f"{self.paths[at].name}, row {row - self.offsets[at]:,} (counted from 0)"
+        return f"{self.names[at]}, row {row - self.offsets[at]:,} (counted from 0)"
 
     def choose_dtype(self, columns: Sequence[str]) -> np.dtype:
         """The type of an array of some columns: int32 if all hold integers or booleans, or float32.
@@ -194,7 +226,7 @@ class FileTable:
             kind = self.types[name]
             if not (kind.is_numeric() or kind == polars.Boolean):
                 raise InputError(
-                    f"Column {name!r} of {self.paths[0].name} is of type {kind}; numbers were "
+                    f"Column {name!r} of {self.names[0]} is of type {kind}; numbers were "
                     "expected. Encode labels as integers, and times as numbers, in the files."
                 )
         whole = all(
@@ -213,7 +245,8 @@ class FileTable:
             columns, dtype: the columns, and what ``choose_dtype`` gave for them.
 
         Raises:
-            InputError: a value is missing, NaN, infinite, or beyond the type.
+            InputError: a value is missing, NaN, infinite, or beyond the type, such as an integer of
+                more than 32 bits that float32 does not represent.
         """
         array = np.empty((frame.height, len(columns)), dtype)
         for at, name in enumerate(columns):
@@ -221,6 +254,8 @@ class FileTable:
             values = series.cast(_polars_type(dtype), strict=False)
             if values.null_count():
                 raise self._unusable(begin, series, int(values.is_null().arg_max() or 0), dtype)
+            if dtype.kind == "f" and (lost := _first_inexact(series, values)) is not None:
+                raise self._unusable(begin, series, lost, dtype)
             array[:, at] = values.to_numpy()
             if dtype.kind == "f" and not np.isfinite(array[:, at]).all():
                 raise self._unusable(begin, series, int(np.isfinite(array[:, at]).argmin()), dtype)
@@ -244,10 +279,35 @@ class FileTable:
             )
         beyond = f"beyond 32 bits ({_INT32.min:,} to {_INT32.max:,})"
         what = beyond if dtype.kind == "i" else "not a finite number in float32"
+        if dtype.kind == "f" and series.dtype.is_integer():
+            what = f"{beyond}, and float32 does not represent it"
         return InputError(
             f"{place}: the value is {series[at]}, {what}. Mend it, or leave such rows out of the "
             "files."
         )
+
+
+def _first_inexact(series: "polars.Series", values: "polars.Series") -> int | None:
+    """The first place of an integer beyond 32 bits that its float is not equal to, or None."""
+    import polars
+
+    if not series.dtype.is_integer():
+        return None
+    least, most = series.min(), series.max()
+    if least >= _INT32.min and most <= _INT32.max:  # type: ignore[operator]
+        return None
+    beyond = series > _INT32.max
+    if series.dtype.is_signed_integer():
+        beyond |= series < _INT32.min
+    back = values.cast(polars.Float64).cast(series.dtype, strict=False)
+    inexact = beyond & back.ne_missing(series)
+    return int(inexact.arg_max() or 0) if inexact.any() else None
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What tells whether a file was changed: its size, and the time of its last change."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _scan(path: Path) -> "polars.LazyFrame":
@@ -266,15 +326,24 @@ def _polars_type(dtype: np.dtype) -> Any:
 
 
 @contextmanager
-def _refusing_damage(path: Path):
-    """A context in which what a damaged file raises is an InputError that names the file."""
+def _refusing_damage(path: Path, shown: str):
+    """A context in which what a file raises that is damaged or gone is an InputError.
+
+    Args:
+        path: the file.
+        shown: its name in messages.
+    """
     import polars
 
     try:
         yield
+    except FileNotFoundError as error:
+        raise InputError(f"There is no longer a file {path}.") from error
+    except PermissionError as error:
+        raise InputError(f"{path} cannot be read ({shown_reason(error)}).") from error
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
         name = FORMAT_NAMES[path.suffix.lower()]
         raise InputError(
-            f"{path.name} is not a whole {name} file ({shown_reason(error)}). It was cut short, "
+            f"{shown} is not a whole {name} file ({shown_reason(error)}). It was cut short, "
             "altered, or is something else: write it again."
         ) from error

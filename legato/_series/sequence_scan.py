@@ -75,7 +75,7 @@ def _read_parts(table: FileTable, columns: list[str]):
 def _file_names(table: FileTable) -> "polars.Series":
     import polars
 
-    return polars.Series("file", [path.name for path in table.paths])
+    return polars.Series("file", table.names)
 
 
 def _runs(
@@ -120,7 +120,7 @@ def _check_is_time(table: FileTable, time: str) -> None:
 
 
 def _check_times(table: FileTable, times: "polars.Series", begin: int, counts, last, group):
-    """Check that times ascend within each of consecutive sequences; returns the last time.
+    """Check that times ascend within each of consecutive sequences; returns the last as a series.
 
     Args:
         table: the files.
@@ -136,11 +136,14 @@ def _check_times(table: FileTable, times: "polars.Series", begin: int, counts, l
     if times.null_count():
         row = begin + int(times.is_null().arg_max() or 0)
         raise InputError(f"{table.describe_row(row)}: column {times.name!r} is empty.")
-    numbers = times.to_physical().to_numpy()
-    ascends = np.empty(len(numbers), bool)
-    ascends[1:] = numbers[1:] > numbers[:-1]
+    if times.dtype.is_float() and times.is_nan().any():
+        row = begin + int(times.is_nan().arg_max() or 0)
+        raise InputError(f"{table.describe_row(row)}: the time in column {times.name!r} is NaN.")
+    # Polars compares them, since NumPy has no decimals and no integers of 128 bits.
+    ascends = np.empty(len(times), bool)
+    ascends[1:] = (times[1:] > times[:-1]).to_numpy()
     ascends[(np.cumsum(counts) - counts)[1:]] = True
-    ascends[0] = last is None or numbers[0] > last
+    ascends[0] = last is None or (times[:1] > last).item()
     if not ascends.all():
         at = int(np.flatnonzero(~ascends)[0])
         raise InputError(
@@ -148,7 +151,7 @@ def _check_times(table: FileTable, times: "polars.Series", begin: int, counts, l
             "not after that of the row before, which is of the same sequence. "
             f"{_sorting(group, times.name)}"
         )
-    return numbers[-1]
+    return times[-1:]
 
 
 def _check_each_is_together(

@@ -246,103 +246,7 @@ def test_categories_that_files_number_differently_are_told_apart_by_name(tmp_pat
     assert files.lengths.tolist() == [1, 2, 1]
 
 
-# What is refused.
-
-
-def refuse(files, message: str, **options) -> None:
-    """Expect the error when the files are opened or read."""
-    options = {"rows": 1, "steps": 2, "inputs": "x", **options}
-    with pytest.raises(InputError, match=message):
-        list(FileLanes(files, **options))
-
-
-def frames(folder: Path, *tables: dict) -> Path:
-    for number, table in enumerate(tables):
-        polars.DataFrame(table, strict=False).write_parquet(folder / f"{number}.parquet")
-    return folder
-
-
-def test_files_that_are_absent_or_of_another_format_are_refused(tmp_path):
-    refuse(tmp_path / "none.parquet", r"There is no file .*none\.parquet")
-    refuse(f"{tmp_path}/*.parquet", r"No file matches the pattern .*\*\.parquet")
-    refuse(tmp_path, r"The folder .* has no Parquet or Arrow file")
-    refuse([], r"files is \[\]; a folder, a pattern .* or a list of paths was expected")
-    refuse(3, "files is 3; a folder")
-    (tmp_path / "a.csv").write_text("x\n1\n")
-    refuse(tmp_path / "a.csv", r"a\.csv is no Parquet or Arrow file, whose names end in \.parquet")
-
-
-@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
-def test_damaged_files_are_named(tmp_path, suffix):
-    write(make_table([400]), tmp_path, 500, 50, suffix)
-    path = tmp_path / f"part-0{suffix}"
-    path.write_bytes(path.read_bytes()[:900])
-    refuse(tmp_path, rf"part-0{suffix} is not a whole (Parquet|Arrow) file .*cut short", inputs="a")
-
-
-def test_a_file_that_is_changed_or_removed_while_it_is_read_is_named(tmp_path):
-    frames(tmp_path, {"x": [1.0, 2.0, 3.0]})
-    files = FileLanes(tmp_path, inputs="x", rows=1, steps=2)
-    frames(tmp_path, {"x": [1.0, 2.0]})
-    with pytest.raises(InputError, match=r"0\.parquet was changed while it was read"):
-        list(files)
-    (tmp_path / "0.parquet").unlink()
-    with pytest.raises(InputError, match=r"0\.parquet is not a whole Parquet file"):
-        list(files)
-
-
-def test_columns_that_are_absent_differ_or_hold_no_numbers_are_named(tmp_path):
-    frames(tmp_path, {"x": [1.0], "load": [1.0], "s": ["a"]}, {"x": [1], "load": [1.0], "s": ["a"]})
-    refuse(tmp_path, r"0\.parquet has no column 'lod'. Did you mean 'load'\?", inputs="lod")
-    refuse(tmp_path, r"0\.parquet has no column 'id'", inputs="load", group="id")
-    refuse(tmp_path, r"Column 'x' is of type Int64 in 1\.parquet, and of type Float64 in 0\.pa")
-    refuse(tmp_path, r"Column 's' of 0\.parquet is of type String; numbers", inputs="s")
-    refuse(tmp_path, "inputs names no column", inputs=[])
-    (tmp_path / "1.parquet").unlink()
-    refuse(tmp_path, r"time= takes numbers, dates or times", time="s")
-    frames(tmp_path, {"x": []})
-    refuse(tmp_path, r"0\.parquet has no rows")
-
-
-@pytest.mark.parametrize(
-    ("value", "dtype", "message"),
-    [
-        (
-            None,
-            polars.Float64,
-            r"1\.parquet, row 1 \(counted from 0\), column 'x': the value is mi",
-        ),
-        (np.nan, polars.Float64, r"1\.parquet, row 1 .* the value is nan, not a finite number"),
-        (-np.inf, polars.Float32, "the value is -inf, not a finite number"),
-        (1e300, polars.Float64, r"the value is 1e\+300, not a finite number in float32"),
-        (None, polars.Int64, "column 'x': the value is missing"),
-        (2**40, polars.Int64, "the value is 1099511627776, beyond 32 bits"),
-    ],
-)
-def test_values_that_are_missing_or_not_finite_are_named(tmp_path, value, dtype, message):
-    for number, values in enumerate(([1, 2, 3], [4, value, 5])):
-        column = polars.Series("x", values, dtype=dtype)
-        polars.DataFrame([column]).write_parquet(tmp_path / f"{number}.parquet")
-    refuse(tmp_path, message)
-
-
-def test_sequences_that_are_not_together_or_not_in_order_are_named(tmp_path):
-    frames(tmp_path, {"id": ["a", "b", "b"], "t": [1, 1, 2]}, {"id": ["b", "a"], "t": [3, 2]})
-    together = (
-        r"Sequence 'a' is in two places: up to 0\.parquet, row 0 \(counted from 0\), and again "
-        r"from 1\.parquet, row 1 .*sort\('id', 't', maintain_order=True\)"
-    )
-    refuse(tmp_path, together, inputs="t", group="id", time="t")
-    frames(tmp_path, {"id": ["a", "b", "b"], "t": [1, 1, 2]}, {"id": ["b", "b"], "t": [2, 3]})
-    order = r"1\.parquet, row 0 .*: the time in column 't' is 2, not after that of the row before"
-    refuse(tmp_path, order, inputs="t", group="id", time="t")
-    frames(tmp_path, {"id": ["a", "b", "b"], "t": [1, 2, 1]})
-    refuse(tmp_path, r"0\.parquet, row 2 ", inputs="t", group="id", time="t")
-    (tmp_path / "1.parquet").unlink()
-    refuse(tmp_path, r"0\.parquet, row 2 ", inputs="t", time="t")
-    frames(tmp_path, {"id": ["a", None], "t": [1, None]})
-    refuse(tmp_path, r"row 1 .*: column 'id' is empty. Every row needs", inputs="t", group="id")
-    refuse(tmp_path, r"row 1 .*: column 't' is empty", inputs="t", time="t")
+# Shards that are refused.
 
 
 @pytest.mark.parametrize("shard", [(2, 2), (-1, 2), 1, (0, 0), "01", (0.0, 2)])
@@ -353,13 +257,15 @@ def test_shards_that_are_none_are_refused(folder, shard):
 
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_shard_without_a_sequence_is_named_in_all_processes(tmp_path, index):
-    only = frames(tmp_path, {"x": [1.0, 2.0]})
+    polars.DataFrame({"x": [1.0, 2.0]}).write_parquet(tmp_path / "0.parquet")
     message = "Shard 1 of 2 has no sequence: the files have 1 sequence for 2 rows"
-    refuse(only, message, rows=2, shard=(index, 2))
+    with pytest.raises(InputError, match=message):
+        FileLanes(tmp_path, inputs="x", rows=2, steps=2, shard=(index, 2))
 
 
 def test_rows_are_a_multiple_of_the_shards(folder):
-    refuse(folder, "rows=3 cannot be shared equally by 2 shards", rows=3, shard=(0, 2), inputs="a")
+    with pytest.raises(InputError, match="rows=3 cannot be shared equally by 2 shards"):
+        FileLanes(folder, rows=3, shard=(0, 2), **COLUMNS)
     assert FileLanes(folder, shard=(1, 5), **COLUMNS).rows % 5 == 0
 
 
