@@ -200,7 +200,7 @@ class DataAdapter:
         """The batches of ``FileLanes``; the model is built.
 
         Args:
-            data: the source, and class weights.
+            data: the source.
             read: a function from the number of an epoch to an iterator over its batches.
             steps: the number of batches; None: all.
             loss: whether the loss is computed, and so targets are needed.
@@ -209,13 +209,26 @@ class DataAdapter:
         def batches(epoch: int) -> Iterator[SampleArrays]:
             for x, y, weights, starts in islice(read(epoch), steps):
                 kept = (y, None if y is None else weights) if loss else (None, None)
-                samples = self.samples(x, *kept, starts, check_values=False)
-                yield with_class_weights(samples, data.class_weight)
+                yield self.samples(x, *kept, starts, check_values=False)
 
+        lanes = data.source
+        if data.class_weight is not None:
+            raise InputError(
+                "class_weight does not go with FileLanes, whose sample weights mark padding. "
+                "Multiply the weights of its batches by those of the classes, and give them to "
+                "train_on_batch(x, y, sample_weight=weights, starts=starts)."
+            )
+        if loss:
+            _check_has_targets(self._model, lanes.targets or None)
         reader = BackgroundReader()
-        if not self._is_ready(loss):
-            self.build_for(reader(next, batches(0)), loss)
-        count = data.source.batches
+        first = None if self._is_ready(loss) else reader(next, batches(0))
+        if first is not None:
+            self.build_for(first, loss=False)
+        if loss:
+            _check_outputs_have_steps(self._model, lanes)
+        if first is not None:
+            self.build_for(first, loss)
+        count = lanes.batches
         return BlockedData(batches, min(steps or count, count), reader)
 
     def single_batch(self, samples: SampleArrays, loss=True) -> WholeData:
@@ -225,6 +238,8 @@ class DataAdapter:
 
     def build_for(self, samples: SampleArrays, loss=True) -> None:
         """Create the variables that are missing; with ``loss``, those of ``compile`` too."""
+        if loss:
+            _check_has_targets(self._model, samples.y)
         if self._is_ready(loss):
             return
         with TRACING:
@@ -283,6 +298,38 @@ def _check_first_layer(model, samples: SampleArrays) -> None:
             f"x has shape {samples.x.shape}: {samples.x.ndim} axes, but layer {first.name!r} "
             f"takes {spec.ndim}. Reshape it to (samples, time steps, features), for instance "
             "numpy.reshape(x, (len(x), time_steps, features))."
+        )
+
+
+def _check_has_targets(model, targets) -> None:
+    """Refuse to compute a loss of targets that are None.
+
+    Raises:
+        InputError: the model was compiled with one loss, which needs targets.
+    """
+    own = type(model).compute_loss is not keras.Model.compute_loss
+    loss = model.loss if model.compiled and not own else None
+    if targets is None and (isinstance(loss, str) or callable(loss)):
+        name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
+        raise InputError(
+            f"The model was compiled with the loss {name!r}, and the data have no targets. Give "
+            "targets: y of arrays, targets= of FileLanes."
+        )
+
+
+def _check_outputs_have_steps(model, lanes: FileLanes) -> None:
+    """Refuse a model with one output a sample, where targets are one for each time step.
+
+    Raises:
+        InputError: it has.
+    """
+    shape = getattr(model, "output_shape", None)
+    if not lanes.targets or not isinstance(shape, tuple) or len(shape) != 2:
+        return
+    if shape[1] not in (None, lanes.steps):
+        raise InputError(
+            f"The model's output has shape {shape}, without time steps, and FileLanes has targets "
+            "for each time step. Make its last recurrent layer with return_sequences=True."
         )
 
 

@@ -1,5 +1,7 @@
 """``fit``, ``evaluate`` and ``predict`` on ``FileLanes`` are those on the same arrays in memory."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import jax
 import keras
 import numpy as np
@@ -164,11 +166,51 @@ def test_arguments_that_do_not_go_with_files_are_refused(files, folder):
         made.fit(files, np.zeros(3))
     with pytest.raises(InputError, match=r"validation_split cuts arrays"):
         made.fit(files, validation_split=0.5)
-    with pytest.raises(InputError, match=r"Give sample_weight or class_weight, not both"):
+    with pytest.raises(InputError, match=r"class_weight does not go with FileLanes, whose sample"):
         made.fit(files, class_weight={0: 2.0})
     narrow = FileLanes(folder, **COLUMNS | {"inputs": "a"})
     with pytest.raises(InputError, match=r"x has shape \(3, 5, 1\), but the model's input"):
         made.fit(narrow, verbose=0)
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+def test_a_model_without_time_steps_in_its_output_is_refused(files, is_built):
+    made = legato.Sequential([layers.GRU(2), layers.Dense(1)])
+    made.compile("sgd", "mse")
+    if is_built:
+        made.fit(np.zeros((3, 5, 2)), np.zeros((3, 1)), verbose=0)
+    for verb in (made.fit, made.evaluate):
+        with pytest.raises(InputError, match=r"shape \(None, 1\), without time steps.*return_seq"):
+            verb(files, verbose=0)
+    assert made.predict(files, verbose=0).shape == (files.rows * files.batches, 1)
+
+
+def test_a_loss_without_targets_is_refused_of_files_and_arrays(files, folder, arrays):
+    untargeted = FileLanes(folder, **COLUMNS | {"targets": ()})
+    made = model()
+    for data in (untargeted, arrays["x"]):
+        for verb in (made.fit, made.evaluate):
+            with pytest.raises(InputError, match=r"with the loss 'mse', and the data have no"):
+                verb(data, verbose=0)
+    with pytest.raises(InputError, match=r"the data have no targets"):
+        made.fit(files, validation_data=untargeted, verbose=0)
+    with pytest.raises(InputError, match=r"the data have no targets"):
+        made.train_on_batch(arrays["x"][:3])
+
+
+def test_a_run_that_was_interrupted_and_two_at_once_leave_the_files_as_they_were(files):
+    def interrupt(batch, logs):
+        if batch == 4:
+            raise KeyboardInterrupt
+
+    ending = keras.callbacks.LambdaCallback(on_train_batch_end=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model().fit(files, verbose=0, callbacks=[ending])
+    models = [model(), model()]
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(each.fit, files, epochs=2, verbose=0) for each in models]
+        losses = [run.result().history["loss"] for run in runs]
+    assert losses[0] == losses[1] == model().fit(files, epochs=2, verbose=0).history["loss"]
 
 
 def test_a_missing_value_in_a_later_file_ends_fit_with_its_place(folder, table, tmp_path):
