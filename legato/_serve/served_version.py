@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from legato._errors import LegatoError, StateError
+from legato._platform.padding import pad_with_zeros
 from legato._serve.input_history import Arrays, make_chunk
 from legato._serve.row_codecs import TrainedModelCodec
 from legato._serve.stored_streams import (
@@ -117,11 +118,10 @@ class ServedVersion:
     def _keep(
         self, slots: np.ndarray, recent: np.ndarray, written: np.ndarray, kept: np.ndarray
     ) -> None:
-        have, need = len(self._recent), self.table.capacity
-        if need > have:
-            self._recent = np.concatenate([self._recent, np.zeros((need - have, RECENT), "u8")])
-            self._written = np.concatenate([self._written, np.zeros(need - have, "i8")])
-            self._kept = np.concatenate([self._kept, np.zeros(need - have, "i4")])
+        if (need := self.table.capacity) > len(self._recent):
+            self._recent = pad_with_zeros(self._recent, need)
+            self._written = pad_with_zeros(self._written, need)
+            self._kept = pad_with_zeros(self._kept, need)
         self._recent[slots], self._written[slots], self._kept[slots] = recent, written, kept
 
     def _slots_for(self, keys: Sequence[Name], stay: Iterable[Name] = ()) -> np.ndarray:

@@ -84,6 +84,7 @@ class Service:
         self.events = StreamEvents(lambda: self.is_stopping)
         self._seen_stored = self._tended = time.monotonic()
         self._most_in_memory = 0.0  # streams, when unused memory was last returned
+        self._in_memory = 0.0  # streams a second ago
         self._rate = RateLimit(config.rate)
         self.queue = RequestQueue(
             self._tend,
@@ -124,9 +125,12 @@ class Service:
                 for version in model.versions.values():
                     version.let_go_idle(60 * self.config.idle_minutes)
         in_memory = self.counts()["memory"]
-        if in_memory > self._most_in_memory + max(_MANY_STREAMS, self._most_in_memory / 8):
+        grown = in_memory - self._most_in_memory
+        is_settled = in_memory == self._in_memory
+        if grown > max(_MANY_STREAMS, self._most_in_memory / 8) or (is_settled and grown > 0):
             self._most_in_memory = in_memory
             return_unused_memory()
+        self._in_memory = in_memory
         if now - self._seen_stored > 10:  # counting reads the whole index
             self.stored, self._seen_stored = self.store.count(), now
             self.store.forget_ended(time.time() - _ENDED_SECONDS)

@@ -10,6 +10,7 @@ from itertools import repeat
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.padding import pad_with_zeros
 from legato._streams.store import Name, StreamRecords, checked_name
 
 _MIN_SLOTS = 16
@@ -185,12 +186,11 @@ class SlotTable:
         have = len(self._rows)
         if size > have:
             grown = 2 * have if have < _MANY_SLOTS else have + have // 8
-            more = min(max(size, grown, _MIN_SLOTS), max(size, self.limit)) - have
-            self._rows = np.concatenate(
-                [self._rows, np.empty((more, len(self._blank)), self._rows.dtype)]
-            )
-            self._steps = np.concatenate([self._steps, np.zeros(more, np.int64)])
-            self._last_feed = np.concatenate([self._last_feed, np.zeros(more, np.int64)])
+            size = min(max(size, grown, _MIN_SLOTS), max(size, self.limit))
+            # What is not used yet takes no memory: the system gives pages as they are written.
+            self._rows = pad_with_zeros(self._rows, size)
+            self._steps = pad_with_zeros(self._steps, size)
+            self._last_feed = pad_with_zeros(self._last_feed, size)
 
     def drop(self, name: Name) -> None:
         """Forget a stream; its slot is free.
