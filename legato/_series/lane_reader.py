@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from legato._series.file_table import FileTable
+from legato._series.lane_packing import count_chunks
 from legato._series.sequences import expand_ranges
 
 PIECES_BYTES = 256 * 2**20  # of the pieces that all rows hold: smaller ones take longer to read
@@ -106,7 +107,7 @@ class LaneReader:
             piece = np.searchsorted(self._edges, self._begins, side="right") - 1
             place = random.permutation(len(self._edges) - 1)[piece]
             order = np.lexsort((random.random(len(row)), place, row))
-        chunks = (-(-plan.lengths // plan.steps))[order]
+        chunks = count_chunks(plan.lengths, plan.steps)[order]
         ends = np.cumsum(chunks)
         bounds = np.searchsorted(row[order], np.arange(plan.rows + 1))
         queue = []

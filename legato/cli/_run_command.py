@@ -26,7 +26,7 @@ from legato._errors import InputError
 from legato.cli._error_reporting import report_errors
 from legato.cli._options import Debug
 
-STOP_S = 10.0  # for which processes may end by themselves once they are told to
+STOP_S = 10.0  # for which processes may end by themselves after a signal
 Events = queue.SimpleQueue[int | signal.Signals]  # processes that ended, and signals
 INDEX_VARIABLES = ("SLURM_PROCID", "JOB_COMPLETION_INDEX")  # of Slurm and Kubernetes
 
