@@ -159,6 +159,12 @@ class FutureRows:
         return names.index(name)
 
 
+def target_places(columns: Sequence[Column], targets: Sequence[str]) -> list[int]:
+    """The places of the targets among the columns; of the last column if none is named."""
+    names = set(targets) or {columns[-1].name}
+    return [at for at, column in enumerate(columns) if column.name in names]
+
+
 def find_future_rows(
     columns: tuple[Column, ...],
     values: np.ndarray,
@@ -178,8 +184,7 @@ def find_future_rows(
     """
     if targets is None:
         return None
-    names = set(targets) or {columns[-1].name}
-    places = [at for at, column in enumerate(columns) if column.name in names]
+    places = target_places(columns, targets)
     if not places or not all(columns[at].is_numeric for at in places):
         return None
     rows = np.arange(len(values))

@@ -16,7 +16,7 @@ from legato._platform.checks import check_choice
 from legato._platform.input_files import refusing_damage
 from legato._series.columns import check_spread, list_names, read_column
 from legato._series.file_formats import find_format, open_data
-from legato._series.future_rows import FutureRows, find_future_rows
+from legato._series.future_rows import FutureRows, find_future_rows, target_places
 from legato._series.gap_filling import insert_missing_rows
 from legato._series.missing_values import (
     MissingPolicy,
@@ -287,9 +287,7 @@ def _with_filled_future(
         return sequences
     fill_values(sequences.columns, values, lengths, options.fill, sequences.times)
     if options.fill != "zero":
-        targets = {*(options.targets or [sequences.columns[-1].name])}
-        is_target = np.array([column.name in targets for column in sequences.columns])
-        values[:, is_target] = np.nan
+        values[:, target_places(sequences.columns, options.targets or ())] = np.nan
     filled = np.where((is_new & is_future)[:, None], values, sequences.values)
     return replace(sequences, values=filled)
 
