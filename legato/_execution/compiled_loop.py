@@ -41,6 +41,7 @@ from legato._execution.recent_programs import RecentPrograms
 from legato._platform.row_devices import (
     all_rows,
     in_all_processes,
+    joining_row_sums,
     per_process,
     sharing_rows,
     split_rows,
@@ -353,8 +354,9 @@ class CompiledLoop:
             own = len(values.non_trainable)
             with expecting_rows(self._variables, all_rows(rows)):
                 batch, before = split_rows((batch, before))
-                given = values._replace(**kept, non_trainable=[*values.non_trainable, *before])
-                emitted, values = self._step(given, batch)
+                given = values._replace(**kept)
+                step = joining_row_sums(self._step_with_memory, all_rows(rows))
+                emitted, values = step(given, (before, batch))
                 self.updates.record(given, values, own)
                 after = split_rows(values.non_trainable[own:])
             values, _ = self._split(values._replace(non_trainable=values.non_trainable[:own]))
@@ -363,6 +365,11 @@ class CompiledLoop:
         if rows < plan.batch and not plan.logs:  # every batch takes a full one's room
             emitted = jax.tree.map(partial(_pad_rows, plan.batch), emitted)
         return emitted, values, after
+
+    def _step_with_memory(self, values: LoopValues, rows: tuple) -> tuple:
+        memory, batch = rows
+        non_trainable = [*values.non_trainable, *memory]
+        return self._step(values._replace(non_trainable=non_trainable), batch)
 
 
 def _samples_at(samples, indices):

@@ -19,12 +19,14 @@ from contextvars import ContextVar
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import keras
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from legato._errors import InputError, UnsupportedError
 from legato._platform.checks import check_count
+from legato._platform.joined_sums import joining_sums
 from legato._platform.wording import counted
 
 _PROCESSES, _DEVICES = "processes", "devices"  # the axes of the mesh
@@ -222,6 +224,20 @@ def per_process(function: Callable, rows: Any, common: Any = None) -> Any:
     return mapped(rows, common)
 
 
+def joining_row_sums(function: Callable, rows: int) -> Callable:
+    """A function of arrays that are whole, and of arrays (rows, …), with its sums over rows joined
+    where several processes compute them; see ``joined_sums``.
+
+    Args:
+        function: takes two trees of arrays.
+        rows: those of all processes.
+    """
+    mesh = _MESH.get()
+    if mesh is None or not spans_processes(mesh) or _split_of(rows, mesh) != _SPLIT:
+        return function
+    return joining_sums(function, mesh, _SPLIT)
+
+
 def all_rows(count: int) -> int:
     """The rows of all processes together, where each has ``count``."""
     return count * process_count(_MESH.get())
@@ -241,15 +257,34 @@ def over_rows(
     counts = {operands[name].shape[axis] for name, axis in axes.items() if name in operands}
     splits = {None} if mesh is None else {_split_of(count, mesh) for count in counts}
     split = splits.pop()
-    if split is None or splits:
+    if mesh is None or split is None or splits:
         return function(operands)
-    specs = {
-        name: PartitionSpec(*[None] * axes[name], *split) if name in axes else _WHOLE
-        for name in operands
+    if split != _SPLIT:  # each device of a process computes all rows of the process
+        specs = {
+            name: PartitionSpec(*[None] * axes[name], *split) if name in axes else _WHOLE
+            for name in operands
+        }
+        mapped = jax.shard_map(
+            function, mesh=mesh, in_specs=(specs,), out_specs=split, check_vma=False
+        )
+        return mapped(operands)
+    # A copy of its own for each device, so that gradients are summed outside (``joined_sums``).
+    copies = {
+        name: each if name in axes else _for_each_device(each, mesh)
+        for name, each in operands.items()
     }
-    check = split == _SPLIT  # else each device of a process computes all rows of the process
-    mapped = jax.shard_map(function, mesh=mesh, in_specs=(specs,), out_specs=split, check_vma=check)
-    return mapped(operands)
+    specs = {name: PartitionSpec(*[None] * axes.get(name, 0), *split) for name in operands}
+
+    def of_device(copies):
+        return function({name: each if name in axes else each[0] for name, each in copies.items()})
+
+    mapped = jax.shard_map(of_device, mesh=mesh, in_specs=(specs,), out_specs=split, check_vma=True)
+    return mapped(copies)
+
+
+def _for_each_device(array, mesh: Mesh):
+    copies = jnp.broadcast_to(array, (mesh.size, *array.shape))
+    return jax.lax.with_sharding_constraint(copies, NamedSharding(mesh, _SPLIT))
 
 
 # Arrays of this process, and arrays of a program.

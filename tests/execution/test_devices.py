@@ -11,10 +11,13 @@ import keras
 import numpy as np
 import pytest
 from cells import BY_NAME, FEATURES, Cell, assert_same_states, inputs, spread
+from jax.sharding import PartitionSpec
 
 import legato
 from legato import layers
+from legato._execution import compiled_loop
 from legato._execution import run as run_module
+from legato._platform import row_devices
 
 KINDS = [
     *("GRU-reset-before", "two-layers", "Bidirectional", "learnt-initial-state", "dropout"),
@@ -60,6 +63,24 @@ def assert_same_training(cell: Cell, one: tuple, other: tuple) -> None:
 def test_training_on_two_devices_is_training_on_one(name):
     cell = BY_NAME[name]
     assert_same_training(cell, trained(cell), trained(cell, devices=2))
+
+
+@pytest.mark.parametrize("name", ["GRU-reset-before", "Bidirectional", "dropout", "bfloat16"])
+def test_training_with_joined_sums_is_training_on_one(name, monkeypatch):
+    """As they are where several processes compute."""
+    joined = []
+
+    def joining_row_sums(function, rows):
+        joined.append(rows)
+        mesh = row_devices.mesh_of(2)
+        return row_devices.joining_sums(function, mesh, PartitionSpec(("processes", "devices")))
+
+    monkeypatch.setattr(compiled_loop, "joining_row_sums", joining_row_sums)
+    cell = BY_NAME[name]
+    other = trained(cell, devices=2)
+    monkeypatch.undo()
+    assert {2, 4} <= set(joined)
+    assert_same_training(cell, trained(cell), other)
 
 
 @pytest.mark.parametrize("native", [True, False], ids=["native", "jax"])
