@@ -270,6 +270,12 @@ def answer(index: int, count: int, folder: str) -> dict:
     return lose_one(index)
 
 
+def xla_threads() -> int:
+    """The threads of this process on which XLA divides a computation."""
+    threads = Path("/proc/self/task").iterdir()
+    return sum("XLAEigen" in (each / "comm").read_text() for each in threads)
+
+
 def main() -> None:
     """Train with the other processes."""
     what, index, count, port, folder = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
@@ -288,7 +294,7 @@ def main() -> None:
         print(json.dumps(f"{type(error).__name__}: {error}"))
         return
     if what == "join":
-        print(json.dumps({"processes": jax.process_count()}))
+        print(json.dumps({"processes": jax.process_count(), "threads": xla_threads()}))
     elif what == "train":
         print(json.dumps({"train": train(index, count)}))
     else:

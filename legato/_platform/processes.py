@@ -7,8 +7,12 @@ GPUs). ``ProcessGroup`` is what they agree through and how they notice that one 
 import os
 import socket
 import sys
+from collections import Counter
 from collections.abc import Callable
+from contextlib import contextmanager
+from fractions import Fraction
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import jax
@@ -23,6 +27,7 @@ from legato._platform.wording import capitalized
 
 Method = TypeVar("Method", bound=Callable)
 JOIN_TIMEOUT_S = 60.0
+_THREADS = "PJRT_NPROC"  # the environment variable of XLA for the size of its pools of threads
 _HEARTBEAT_S = 100  # of JAX, which is the second to notice
 _groups: list[ProcessGroup] = []  # none or one
 
@@ -49,8 +54,10 @@ def join_processes(
 
     Every process calls it first of all, then builds the same model and hands its own rows to
     ``fit`` and ``evaluate``. It does what ``keras.distribution.initialize`` and
-    ``set_distribution(DataParallel())`` do, and sets the same random seed in all processes. A
-    process that does not come, is lost or fails is named by an error in all others.
+    ``set_distribution(DataParallel())`` do, and sets the same random seed in all processes. On one
+    machine they share its cores: of four, each of two processes computes on two threads, unless the
+    environment variable ``PJRT_NPROC`` says another number. A process that does not come, is lost
+    or fails is named by an error in all others.
 
     Args:
         coordinator: address and port of process 0, such as ``"10.0.0.1:1234"``. Default: the first
@@ -91,8 +98,9 @@ def join_processes(
     )
     group.before_leaving = jax.distributed.shutdown  # it fails once process 0 has ended
     _groups.append(group)
-    keras.utils.set_random_seed(everybody[0]["seed"])
-    keras.distribution.set_distribution(_AllDevices(auto_shard_dataset=False))
+    with _sharing_cores(everybody[index], everybody):
+        keras.utils.set_random_seed(everybody[0]["seed"])
+        keras.distribution.set_distribution(_AllDevices(auto_shard_dataset=False))
 
 
 def process_group() -> ProcessGroup | None:
@@ -158,10 +166,39 @@ def telling_processes(method: Method) -> Method:
 
 
 def _about(index: int, seed: int) -> dict:
-    """What others shall know of a process: versions; of process 0 a free port, and the seed."""
+    """What others shall know of a process: versions, cores; of process 0 a free port, the seed."""
     ours = sys.modules["legato"].__version__
-    about = {"versions": f"legato {ours}, JAX {jax.__version__}", "seed": seed}
+    about = {"versions": f"legato {ours}, JAX {jax.__version__}", "seed": seed, **_cores()}
     return about if index else about | {"port": _free_port()}
+
+
+def _cores() -> dict:
+    """The machine, and the cores of it that this process may use."""
+    if sys.platform != "linux":
+        return {"machine": socket.gethostname(), "cores": list(range(os.cpu_count() or 1))}
+    machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return {"machine": machine, "cores": sorted(os.sched_getaffinity(0))}
+
+
+@contextmanager
+def _sharing_cores(own: dict, everybody: list[dict]):
+    """A context in which JAX makes its devices with as many threads as this process's share of the
+    cores of its machine: with more, the processes interrupt each other.
+
+    A number of threads that the user set in the environment variable stays.
+    """
+    users = Counter(
+        core for each in everybody if each["machine"] == own["machine"] for core in each["cores"]
+    )
+    share = sum(Fraction(1, users[core]) for core in own["cores"])
+    if _THREADS in os.environ:
+        yield
+        return
+    os.environ[_THREADS] = str(max(int(share), 1))
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS]
 
 
 def _free_port() -> int:
