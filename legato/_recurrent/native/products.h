@@ -98,17 +98,17 @@ inline void some_rows(Size rows, int vectors, Size inner, const float *const *a,
   call(inner, lefts, B, froms, tos, column);
 }
 
-// Calls part(0), …, part(count - 1), on the threads of a team if there is one.
+// Calls part(0), …, part(count - 1), on the threads of a team if there is one; or the last part first.
 template <typename Part>
-inline void share(legato::Team *team, Size count, const Part &part) {
+inline void share(legato::Team *team, Size count, const Part &part, bool backwards = false) {
   if (team == nullptr) {
-    for (Size number = 0; number < count; ++number) part(number);
+    for (Size number = 0; number < count; ++number) part(backwards ? count - 1 - number : number);
     return;
   }
   const auto call = [](const void *context, Size number) {
     (*static_cast<const Part *>(context))(number);
   };
-  team->share(team, count, call, &part);
+  team->share(team, count, backwards, call, &part);
 }
 
 // Panels that are multiplied together: one, or for a single row up to three that are equally wide,
@@ -140,8 +140,6 @@ struct Multiplication {
   const float *B;
   const float *const *from;
   float *const *c;
-  int groups;
-  bool backwards;
 
   void row(const Group &some, const Panel &at) const {
     Tile *call = some.count == 3   ? panels_of<3>(at.vectors)
@@ -151,7 +149,7 @@ struct Multiplication {
   }
 
   void compute(int number) const {
-    const Group some = group(rows, vectors, backwards ? groups - 1 - number : number);
+    const Group some = group(rows, vectors, number);
     const Panel at = panel(vectors, some.first);
     if (rows == 1) return row(some, at);
     const float *right = B + at.first * V * inner;
@@ -167,9 +165,9 @@ struct Multiplication {
 void multiply(Size rows, Size inner, Size vectors, const float *const *a, const float *B,
               const float *const *from, float *const *c, bool backwards = false,
               legato::Team *team = nullptr) {
-  const int groups = group_count(rows, vectors);
-  const Multiplication all{rows, inner, vectors, a, B, from, c, groups, backwards};
-  share(team, groups, [&all](Size number) { all.compute(static_cast<int>(number)); });
+  const Multiplication all{rows, inner, vectors, a, B, from, c};
+  const auto part = [&all](Size number) { all.compute(static_cast<int>(number)); };
+  share(team, group_count(rows, vectors), part, backwards);
 }
 
 // sum (TR, N vectors) += a^T B over `depth` rows of a (depth, TR) and B (depth, N vectors).

@@ -36,9 +36,10 @@ struct Columns {
 
 // Threads that share the products of few rows (team.h).
 struct Team {
-  // Calls part(context, 0), …, part(context, count - 1), each on one of the threads.
-  void (*share)(Team *, std::int64_t count, void (*part)(const void *, std::int64_t),
-                const void *context);
+  // Calls part(context, 0), …, part(context, count - 1), each on one of the threads, which go through
+  // the same ranges of parts whenever the count is the same, forwards or backwards.
+  void (*share)(Team *, std::int64_t count, bool backwards,
+                void (*part)(const void *, std::int64_t), const void *context);
 };
 
 constexpr std::int64_t kMostRows = 32;  // rows that one call of `forward` takes at most

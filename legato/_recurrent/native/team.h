@@ -68,7 +68,7 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
   }
 
  private:
-  using Word = std::uint64_t;  // number of the product, next part, end of the parts: 32, 16, 16 bits
+  using Word = std::uint64_t;  // product, backwards, next part, end of the parts: 31, 1, 16, 16 bits
 
   enum Presence { kGone, kCalled, kHere };
 
@@ -89,7 +89,12 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
       }
   }
 
-  static Word word(Word product, Word next, Word end) { return product << 32 | next << 16 | end; }
+  static Word word(Word product, bool backwards, Word next, Word end) {
+    return product << 33 | Word{backwards} << 32 | next << 16 | end;
+  }
+  static bool backwards(Word word) { return word >> 32 & 1; }
+  // The range without its first part, or without its last.
+  static Word first_taken(Word word, bool first) { return first ? word + (1 << 16) : word - 1; }
 
   void help(Helper &me) {
     me.presence.store(kHere, std::memory_order_release);
@@ -101,20 +106,22 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
         if (patience.wait(kIdle)) continue;
         break;
       }
-      if (!me.range.compare_exchange_strong(now, now + (1 << 16), std::memory_order_acq_rel)) continue;
-      part_(context_, static_cast<std::int64_t>(next));
+      const Word rest = first_taken(now, !backwards(now));
+      if (!me.range.compare_exchange_strong(now, rest, std::memory_order_acq_rel)) continue;
+      part_(context_, backwards(now) ? end - 1 : next);
       done_.fetch_add(1, std::memory_order_release);
       patience = Patience();
     }
     me.presence.store(kGone, std::memory_order_release);
   }
 
-  static void share_parts(Team *team, std::int64_t count, void (*part)(const void *, std::int64_t),
-                          const void *context) {
-    static_cast<SharedTeam *>(team)->share_all(count, part, context);
+  static void share_parts(Team *team, std::int64_t count, bool backwards,
+                          void (*part)(const void *, std::int64_t), const void *context) {
+    static_cast<SharedTeam *>(team)->share_all(count, backwards, part, context);
   }
 
-  void share_all(std::int64_t count, void (*part)(const void *, std::int64_t), const void *context) {
+  void share_all(std::int64_t count, bool backwards, void (*part)(const void *, std::int64_t),
+                 const void *context) {
     Helper *present[kMostHelpers];
     int helpers = 0;
     if (!dissolved_ && count <= kMostParts)
@@ -125,8 +132,9 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
     if (!dissolved_ && product_ % kCallAgain == 0) call_helpers();
     const auto begin = [&](int member) { return count * member / (helpers + 1); };
     for (int i = 0; i < helpers; ++i)
-      present[i]->range.store(word(product_, begin(i + 1), begin(i + 2)), std::memory_order_release);
-    for (std::int64_t number = 0; number < begin(1); ++number) part(context, number);
+      present[i]->range.store(word(product_, backwards, begin(i + 1), begin(i + 2)), std::memory_order_release);
+    for (std::int64_t number = 0; number < begin(1); ++number)
+      part(context, backwards ? begin(1) - 1 - number : number);
     std::int64_t given = count - begin(1);
     for (int i = 0; i < helpers; ++i) given -= take_from(*present[i]);
     expected_ += given, shared_ += count;
@@ -138,8 +146,10 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
     std::int64_t taken = 0;
     Word now = helper.range.load(std::memory_order_acquire);
     while ((now >> 16 & 0xffff) != (now & 0xffff)) {
-      if (!helper.range.compare_exchange_strong(now, now - 1, std::memory_order_acq_rel)) continue;
-      part_(context_, static_cast<std::int64_t>((now & 0xffff) - 1));
+      const std::int64_t part = backwards(now) ? now >> 16 & 0xffff : (now & 0xffff) - 1;
+      const Word rest = first_taken(now, backwards(now));
+      if (!helper.range.compare_exchange_strong(now, rest, std::memory_order_acq_rel)) continue;
+      part_(context_, part);
       ++taken, now = helper.range.load(std::memory_order_acquire);
     }
     return taken;
