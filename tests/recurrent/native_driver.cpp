@@ -165,7 +165,7 @@ bool team_computes_each_part_once(Pool &pool) {
   std::vector<std::int64_t> *const counts = &computed;
   for (std::int64_t product = 0; product < products; ++product) {
     const std::int64_t parts = product % 20;
-    team->share(team.get(), parts, product % 3 == 0, count, &counts);
+    team->share(team.get(), parts, product % 3 == 0, count, &counts, sizeof(counts));
     for (std::int64_t part = 0; part < parts; ++part) ++expected[part];
     if (product % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }

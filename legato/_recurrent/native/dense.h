@@ -7,14 +7,14 @@ namespace {
 
 enum Activation : Size { kLinear = 0, kTanh = 1, kSigmoid = 2, kRelu = 3, kSoftmax = 4 };
 
-constexpr int kFirst[] = {0};  // `pack` takes blocks of columns, and a dense layer is one block
+constexpr int kFirst[] = {0};  // `pack_slice` takes blocks of columns, and a dense layer is one block
 
 std::size_t dense_weights_size(Size inputs, Size units) { return (inputs + 1) * padded(units); }
 
 // The kernel (inputs, units), then the bias, which may be null.
 void pack_dense_weights(Size inputs, Size units, const float *W, const float *b, float *to) {
   const Size P = padded(units);
-  pack(W, inputs, units, units, kFirst, 1, to);
+  pack_slice(W, inputs, units, units, 0, P / V, kFirst, 1, TV, to);
   memset(to + inputs * P, 0, P * sizeof(float));
   if (b != nullptr) memcpy(to + inputs * P, b, units * sizeof(float));
 }

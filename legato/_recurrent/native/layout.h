@@ -85,6 +85,16 @@ int products(const Problem &p, const Layout &l, Product *to) {
   return count;
 }
 
+// Units in slices that are computed one by one, each with all its gates; without a team all units are
+// one slice. What belongs to a slice lies together: its weights, its biases and its gates' inputs.
+struct Slices {
+  Size all, most;  // vectors of units: of all slices, and of each but the last
+
+  int count() const { return static_cast<int>((all + most - 1) / most); }
+  Size first(Size n) const { return n * most; }
+  Size vectors(Size n) const { return all - first(n) < most ? all - first(n) : most; }
+};
+
 // Sizes that all functions need, computed once.
 struct Sizes {
   Layout l;
@@ -94,6 +104,8 @@ struct Sizes {
   Size stride;   // floats of a row of gates
   int count;
   Product product[4];
+  Slices forward, backward, inputs;  // of units in both passes, and of features
+  int panel;  // the most vectors of a panel of U, or of its transpose
 
   explicit Sizes(const Problem &p) : l(layout(p)) {
     P = padded(p.units);
@@ -102,47 +114,53 @@ struct Sizes {
     columns = l.gates * p.units;
     stride = (p.gates != nullptr ? l.kept : l.blocks) * P;
     count = products(p, l, product);
+    const Size some = UV % 8 == 0 || UV > 32 ? 4 : 2;  // few, but as many for one thread as another
+    forward = backward = {UV, p.shared ? some : UV};
+    inputs = {FV, p.shared ? some : FV};
+    panel = p.shared && p.rows == 1 ? kWide : TV;
   }
 };
 
 // Packing.
 
-// Columns of `gates` gates side by side, from (inner, columns) to panels.
-void pack(const float *from, Size inner, Size columns, Size units, const int *gates, int count,
-          float *to, Team *team = nullptr) {
-  const Size UV = padded(units) / V, vectors = count * UV;
-  share(team, panel_count(vectors), [&](Size n) {
-    const Panel at = panel(vectors, static_cast<int>(n));
-    Size column[TV], size[TV];
+// Columns of some blocks of gates side by side, from (inner, columns) to panels of `most` vectors:
+// those of `some` vectors of units from `first` on.
+void pack_slice(const float *from, Size inner, Size columns, Size units, Size first, Size some,
+                const int *gates, int count, int most, float *to) {
+  const Size vectors = count * some;
+  for (int n = 0; n < panel_count(vectors, most); ++n) {
+    const Panel at = panel(vectors, n, most);
+    Size column[kWide], size[kWide];
     for (int v = 0; v < at.vectors; ++v) {
-      const Size block = (at.first + v) / UV, unit = (at.first + v) % UV * V;
+      const Size block = (at.first + v) / some, unit = (first + (at.first + v) % some) * V;
       column[v] = gates[block] * units + unit, size[v] = units - unit;
     }
     float *next = to + at.first * V * inner;
     for (const float *row = from; row != from + inner * columns; row += columns)
       for (int v = 0; v < at.vectors; ++v, next += V) store(next, load(row + column[v], size[v]));
-  });
+  }
 }
 
-// The transpose of the same columns: from (rows, columns) to panels of (count * padded units, rows).
-void pack_transposed(const float *from, Size rows, Size columns, Size units, const int *gates,
-                     int count, float *to, Team *team) {
-  const Size P = padded(units), inner = count * P, vectors = padded(rows) / V;
-  share(team, panel_count(vectors), [&](Size n) {
-    const Panel at = panel(vectors, static_cast<int>(n));
-    const Size width = at.vectors * V;
+// The transpose of such columns of all units: from (rows, columns), of which those of `some` vectors
+// from `first` on become columns, to panels of (count * padded units, rows).
+void pack_transposed(const float *from, Size rows, Size columns, Size units, Size first, Size some,
+                     const int *gates, int count, int most, float *to) {
+  const Size P = padded(units), inner = count * P;
+  for (int n = 0; n < panel_count(some, most); ++n) {
+    const Panel at = panel(some, n, most);
+    const Size width = at.vectors * V, row_first = (first + at.first) * V;
     float *next = to + at.first * V * inner;
     memset(next, 0, inner * width * sizeof(float));
     for (int block = 0; block < count; ++block)
       for (Size start = 0; start < units; start += 64) {
         const Size end = start + 64 < units ? start + 64 : units;
-        for (Size j = 0; j < width && at.first * V + j < rows; ++j) {
-          const float *row = from + (at.first * V + j) * columns + gates[block] * units;
+        for (Size j = 0; j < width && row_first + j < rows; ++j) {
+          const float *row = from + (row_first + j) * columns + gates[block] * units;
           for (Size unit = start; unit < end; ++unit)
             next[(block * P + unit) * width + j] = row[unit];
         }
       }
-  });
+  }
 }
 
 std::size_t forward_weights_size(const Problem &p) {
@@ -150,27 +168,33 @@ std::size_t forward_weights_size(const Problem &p) {
   return (p.features * s.l.w_count + p.units * s.l.u_count + s.l.blocks) * s.P;
 }
 
-// W, then U product by product, then the bias of every block.
+// The bias of a column of a block.
+float bias_of(const Problem &p, const Sizes &s, int block, Size unit) {
+  const Size column = s.l.gate[block] * p.units + unit;
+  if (p.cell != Cell::gru || block == 3) return p.b[column];
+  const float of_state = p.b[s.columns + column];  // a GRU's biases of input and state
+  return block == 0 ? of_state : p.b[column] + of_state;
+}
+
+// Of each slice: W, then U product by product, then the bias of every block.
 void pack_forward_weights(const Problem &p, float *to, Team *team) {
   const Sizes s(p);
-  pack(p.W, p.features, s.columns, p.units, s.l.gate + s.l.w_first, s.l.w_count, to, team);
-  to += p.features * s.l.w_count * s.P;
-  for (int i = 0; i < s.count; ++i) {
-    const Product &product = s.product[i];
-    pack(p.U, p.units, s.columns, p.units, s.l.gate + product.first, product.count, to, team);
-    to += p.units * product.count * s.P;
-  }
-  memset(to, 0, s.l.blocks * s.P * sizeof(float));
-  for (int block = 0; block < s.l.blocks; ++block)
-    for (Size unit = 0; unit < p.units; ++unit) {
-      const Size column = s.l.gate[block] * p.units + unit;
-      float bias = p.b[column];
-      if (p.cell == Cell::gru) {  // the biases of input and state
-        if (block == 0) bias = p.b[s.columns + column];
-        if (block == 1 || block == 2) bias += p.b[s.columns + column];
+  share(team, s.forward.count(), [&](Size n) {
+    const Size first = s.forward.first(n), some = s.forward.vectors(n), width = some * V;
+    const auto pack = [&](const float *from, Size inner, int block, int count, int most, float *at) {
+      pack_slice(from, inner, s.columns, p.units, first, some, s.l.gate + block, count, most, at);
+      return at + inner * count * width;
+    };
+    float *next = to + first * V * (p.features * s.l.w_count + p.units * s.l.u_count + s.l.blocks);
+    next = pack(p.W, p.features, s.l.w_first, s.l.w_count, TV, next);
+    for (int i = 0; i < s.count; ++i)
+      next = pack(p.U, p.units, s.product[i].first, s.product[i].count, s.panel, next);
+    for (int block = 0; block < s.l.blocks; ++block)
+      for (Size u = 0; u < width; ++u) {
+        const Size unit = first * V + u;
+        next[block * width + u] = unit < p.units ? bias_of(p, s, block, unit) : 0.0f;
       }
-      to[block * s.P + unit] = bias;
-    }
+  });
 }
 
 std::size_t backward_weights_size(const Problem &p) {
@@ -178,18 +202,27 @@ std::size_t backward_weights_size(const Problem &p) {
   return (s.l.u_count * s.UV + s.l.w_count * s.FV) * s.P * V;
 }
 
-// U transposed, product by product, then W transposed.
+// Of each slice of units U transposed, product by product; then of each slice of features W transposed.
 void pack_backward_weights(const Problem &p, float *to, Team *team) {
   const Sizes s(p);
-  for (int i = 0; i < s.count; ++i) {
-    const Product &product = s.product[i];
-    pack_transposed(p.U, p.units, s.columns, p.units, s.l.gate + product.first, product.count, to,
-                    team);
-    to += product.count * s.P * s.UV * V;
-  }
-  if (p.dx != nullptr)
-    pack_transposed(p.W, p.features, s.columns, p.units, s.l.gate + s.l.w_first, s.l.w_count, to,
-                    team);
+  const Size depth = s.l.u_count * s.P;
+  share(team, s.backward.count(), [&](Size n) {
+    const Size first = s.backward.first(n), some = s.backward.vectors(n);
+    float *next = to + first * V * depth;
+    for (int i = 0; i < s.count; ++i) {
+      const Product &product = s.product[i];
+      pack_transposed(p.U, p.units, s.columns, p.units, first, some, s.l.gate + product.first,
+                      product.count, s.panel, next);
+      next += product.count * s.P * some * V;
+    }
+  });
+  if (p.dx == nullptr) return;
+  to += depth * s.UV * V;
+  share(team, s.inputs.count(), [&](Size n) {
+    const Size first = s.inputs.first(n);
+    pack_transposed(p.W, p.features, s.columns, p.units, first, s.inputs.vectors(n),
+                    s.l.gate + s.l.w_first, s.l.w_count, TV, to + first * V * s.l.w_count * s.P);
+  });
 }
 
 }  // namespace

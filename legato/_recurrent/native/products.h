@@ -1,22 +1,28 @@
 // Products, in tiles that are kept in registers.
 //
-// The right factor is packed into panels of 1..TV vectors: a panel holds its columns row by row. A
-// tile of TR rows and a panel's columns stays in registers over the whole inner axis.
+// The right factor is packed into panels of 1..TV vectors, or 1..kWide for a single row: a panel holds
+// its columns row by row. A tile of TR rows and a panel's columns stays in registers over the whole
+// inner axis.
 #pragma once
 
 #include "vectors.h"
 
 namespace {
 
-inline int panel_count(Size vectors) { return static_cast<int>((vectors + TV - 1) / TV); }
+constexpr int kWide = 4;
+static_assert(TV <= kWide);
+
+inline int panel_count(Size vectors, int most = TV) {
+  return static_cast<int>((vectors + most - 1) / most);
+}
 
 struct Panel {
   Size first;   // vector it begins with
   int vectors;  // as even as they can be
 };
 
-inline Panel panel(Size vectors, int number) {
-  const int panels = panel_count(vectors);
+inline Panel panel(Size vectors, int number, int most = TV) {
+  const int panels = panel_count(vectors, most);
   const Size size = vectors / panels, longer = vectors % panels;
   const Size first = number * size + (number < longer ? number : longer);
   return {first, static_cast<int>(size + (number < longer))};
@@ -74,11 +80,10 @@ inline Tile *tile_of(int vectors) {
 
 template <int P>
 inline Tile *panels_of(int vectors) {
-  if constexpr (TV >= 4)
-    if (vectors == 4) return tile_call<1, 4, P>;
-  if constexpr (TV >= 3)
-    if (vectors == 3) return tile_call<1, 3, P>;
-  return vectors == 2 ? tile_call<1, 2, P> : tile_call<1, 1, P>;
+  return vectors == 4   ? tile_call<1, 4, P>
+         : vectors == 3 ? tile_call<1, 3, P>
+         : vectors == 2 ? tile_call<1, 2, P>
+                        : tile_call<1, 1, P>;
 }
 
 // Rows that a tile lacks repeat the last one: they compute and store the same.
@@ -99,6 +104,7 @@ inline void some_rows(Size rows, int vectors, Size inner, const float *const *a,
 }
 
 // Calls part(0), …, part(count - 1), on the threads of a team if there is one; or the last part first.
+// What a part captures by reference may be slow to read for other threads.
 template <typename Part>
 inline void share(legato::Team *team, Size count, const Part &part, bool backwards = false) {
   if (team == nullptr) {
@@ -108,7 +114,8 @@ inline void share(legato::Team *team, Size count, const Part &part, bool backwar
   const auto call = [](const void *context, Size number) {
     (*static_cast<const Part *>(context))(number);
   };
-  team->share(team, count, backwards, call, &part);
+  static_assert(sizeof(Part) <= legato::kContext && __is_trivially_copyable(Part));
+  team->share(team, count, backwards, call, &part, sizeof(Part));
 }
 
 // Panels that are multiplied together: one, or for a single row up to three that are equally wide,
@@ -119,18 +126,24 @@ struct Group {
 
 inline int together(int panels) { return (panels + 2) / 3; }
 
-inline int group_count(Size rows, Size vectors) {
-  const int panels = panel_count(vectors), longer = static_cast<int>(vectors % panels);
+inline int group_count(Size rows, Size vectors, int most) {
+  const int panels = panel_count(vectors, most), longer = static_cast<int>(vectors % panels);
   return rows == 1 ? together(longer) + together(panels - longer) : panels;
 }
 
-inline Group group(Size rows, Size vectors, int number) {
+inline Group group(Size rows, Size vectors, int number, int most) {
   if (rows > 1) return {number, 1};
-  const int panels = panel_count(vectors), longer = static_cast<int>(vectors % panels);
+  const int panels = panel_count(vectors, most), longer = static_cast<int>(vectors % panels);
   const bool wide = number < together(longer);
   const int first = wide ? 3 * number : longer + 3 * (number - together(longer));
   const int rest = (wide ? longer : panels) - first;
   return {first, rest < 3 ? rest : 3};
+}
+
+// Asks for numbers that other cores wrote: all their lines at once, for which the product would wait
+// one after the other.
+inline void fetch(const float *from, Size count) {
+  for (Size i = 0; i < count; i += legato::kLine / sizeof(float)) __builtin_prefetch(from + i);
 }
 
 // A product c[r] = from[r] + a[r] B, r < rows; B packed, (inner, vectors * V).
@@ -140,6 +153,7 @@ struct Multiplication {
   const float *B;
   const float *const *from;
   float *const *c;
+  int most;  // vectors of a panel
 
   void row(const Group &some, const Panel &at) const {
     Tile *call = some.count == 3   ? panels_of<3>(at.vectors)
@@ -149,8 +163,8 @@ struct Multiplication {
   }
 
   void compute(int number) const {
-    const Group some = group(rows, vectors, number);
-    const Panel at = panel(vectors, some.first);
+    const Group some = group(rows, vectors, number, most);
+    const Panel at = panel(vectors, some.first, most);
     if (rows == 1) return row(some, at);
     const float *right = B + at.first * V * inner;
     Size r = 0;
@@ -160,14 +174,14 @@ struct Multiplication {
   }
 };
 
-// Computes such a product. With B too large for the cache, a call that goes through it backwards
-// finds what the last one left there.
+// Computes such a product; B is in panels of `most` vectors. With B too large for the cache, a call
+// that goes through it backwards finds what the last one left there.
 void multiply(Size rows, Size inner, Size vectors, const float *const *a, const float *B,
               const float *const *from, float *const *c, bool backwards = false,
-              legato::Team *team = nullptr) {
-  const Multiplication all{rows, inner, vectors, a, B, from, c};
-  const auto part = [&all](Size number) { all.compute(static_cast<int>(number)); };
-  share(team, group_count(rows, vectors), part, backwards);
+              int most = TV) {
+  const Multiplication all{rows, inner, vectors, a, B, from, c, most};
+  const int groups = group_count(rows, vectors, most);
+  for (int n = 0; n < groups; ++n) all.compute(backwards ? groups - 1 - n : n);
 }
 
 // sum (TR, N vectors) += a^T B over `depth` rows of a (depth, TR) and B (depth, N vectors).

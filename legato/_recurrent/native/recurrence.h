@@ -12,6 +12,7 @@ enum class Cell : std::int64_t { lstm = 0, gru = 1, gru_reset_before = 2, simple
 // `mask` and `scale` are null without; `gates` is null if no derivatives are wanted.
 struct Problem {
   Cell cell;
+  bool shared;                  // whether units are packed in slices, for a team that shares each step
   std::int64_t rows, steps, features, units;
   const float *x;               // (rows, steps, features)
   const float *h0, *c0;         // (rows, units)
@@ -37,10 +38,13 @@ struct Columns {
 // Threads that share the products of few rows (team.h).
 struct Team {
   // Calls part(context, 0), …, part(context, count - 1), each on one of the threads, which go through
-  // the same ranges of parts whenever the count is the same, forwards or backwards.
+  // the same ranges of parts whenever the count is the same, forwards or backwards. The context is
+  // copied, `size` bytes of at most kContext.
   void (*share)(Team *, std::int64_t count, bool backwards,
-                void (*part)(const void *, std::int64_t), const void *context);
+                void (*part)(const void *, std::int64_t), const void *context, std::size_t size);
 };
+
+constexpr std::size_t kContext = 64, kLine = 64;  // kLine: bytes of a cache line
 
 constexpr std::int64_t kMostRows = 32;  // rows that one call of `forward` takes at most
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -32,14 +33,17 @@ class Patience {
  public:
   // Waits a little; returns whether it has waited for less than `most`.
   bool wait(std::chrono::microseconds most) {
+    if (++turns_ < kEager) return true;
     wait_a_little();
-    if (++turns_ % 64 != 0) return true;
+    if (turns_ % 64 != 0) return true;
     const auto now = std::chrono::steady_clock::now();
-    if (turns_ == 64) begin_ = now;
+    if (begin_ == decltype(now)()) begin_ = now;
     return now - begin_ < most;
   }
 
  private:
+  static constexpr std::int64_t kEager = 1000;  // turns without a pause, which may take as long as a part
+
   std::int64_t turns_ = 0;
   std::chrono::steady_clock::time_point begin_;
 };
@@ -72,14 +76,14 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
 
   enum Presence { kGone, kCalled, kHere };
 
-  struct alignas(64) Helper {
+  struct alignas(kLine) Helper {
     std::atomic<Presence> presence{kGone};
     std::atomic<Word> range{0};
   };
 
   static constexpr std::int64_t kMostParts = 0xffff;
   static constexpr Word kCallAgain = 64;  // products after which helpers that left are called again
-  static constexpr std::chrono::microseconds kIdle{50}, kSpin{20}, kLong{200};
+  static constexpr std::chrono::microseconds kIdle{500}, kSpin{20}, kLong{200};
 
   void call_helpers() {
     for (int i = 0; i < helpers_; ++i)
@@ -116,29 +120,51 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
   }
 
   static void share_parts(Team *team, std::int64_t count, bool backwards,
-                          void (*part)(const void *, std::int64_t), const void *context) {
-    static_cast<SharedTeam *>(team)->share_all(count, backwards, part, context);
+                          void (*part)(const void *, std::int64_t), const void *context,
+                          std::size_t size) {
+    const auto self = static_cast<SharedTeam *>(team);
+    std::memcpy(self->context_, context, size);
+    self->part_ = part;
+    self->share_all(count, backwards);
   }
 
-  void share_all(std::int64_t count, bool backwards, void (*part)(const void *, std::int64_t),
-                 const void *context) {
+  void share_all(std::int64_t count, bool backwards) {
+    const int wanted = dissolved_ || count > kMostParts ? 0 : helpers_;
     Helper *present[kMostHelpers];
+    bool given[kMostHelpers] = {};
     int helpers = 0;
-    if (!dissolved_ && count <= kMostParts)
-      for (int i = 0; i < helpers_; ++i)
-        if (helper_[i].presence.load(std::memory_order_acquire) == kHere)
-          present[helpers++] = &helper_[i];
-    part_ = part, context_ = context, ++product_;
+    const auto admit = [&] {  // returns the helper that has come last, if one has
+      for (int i = 0; i < wanted; ++i)
+        if (!given[i] && helper_[i].presence.load(std::memory_order_acquire) == kHere) {
+          given[i] = true;
+          return present[helpers++] = &helper_[i];
+        }
+      return static_cast<Helper *>(nullptr);
+    };
+    ++product_;
     if (!dissolved_ && product_ % kCallAgain == 0) call_helpers();
-    const auto begin = [&](int member) { return count * member / (helpers + 1); };
+    while (admit() != nullptr) continue;
+    const auto begin = [count, members = helpers + 1](int member) { return count * member / members; };
     for (int i = 0; i < helpers; ++i)
-      present[i]->range.store(word(product_, backwards, begin(i + 1), begin(i + 2)), std::memory_order_release);
-    for (std::int64_t number = 0; number < begin(1); ++number)
-      part(context, backwards ? begin(1) - 1 - number : number);
-    std::int64_t given = count - begin(1);
-    for (int i = 0; i < helpers; ++i) given -= take_from(*present[i]);
-    expected_ += given, shared_ += count;
+      give(*present[i], backwards, begin(i + 1), begin(i + 2));
+    std::int64_t first = 0, end = begin(1), mine = 0;
+    for (; first < end; ++mine) {
+      Helper *const late = helpers < wanted && end - first > 1 ? admit() : nullptr;
+      if (late != nullptr) {
+        const std::int64_t middle = (first + end + 1) / 2;
+        give(*late, backwards, middle, end);
+        end = middle;
+      }
+      part_(context_, backwards ? --end : first++);
+    }
+    std::int64_t begun = count - mine;
+    for (int i = 0; i < helpers; ++i) begun -= take_from(*present[i]);
+    expected_ += begun, shared_ += count;
     if (done_.load(std::memory_order_acquire) != expected_) wait_for_parts();
+  }
+
+  void give(Helper &helper, bool backwards, std::int64_t begin, std::int64_t end) {
+    helper.range.store(word(product_, backwards, begin, end), std::memory_order_release);
   }
 
   // Computes the parts of a helper's range that it has not begun; returns how many.
@@ -170,10 +196,11 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
   std::function<void(std::shared_ptr<SharedTeam>, Helper &)> schedule_;
   Helper helper_[kMostHelpers];
   std::atomic<bool> closed_{false};
-  alignas(64) std::atomic<std::int64_t> done_{0};
-  alignas(64) void (*part_)(const void *, std::int64_t) = nullptr;
-  const void *context_ = nullptr;
-  Word product_ = 0;           // the last one
+  alignas(kLine) std::atomic<std::int64_t> done_{0};
+  // What helpers read of a product; nothing else that is written often lies on these lines.
+  alignas(kLine) unsigned char context_[kContext];
+  alignas(kLine) void (*part_)(const void *, std::int64_t) = nullptr;
+  alignas(kLine) Word product_ = 0;           // the last one
   std::int64_t expected_ = 0;  // parts that helpers have begun in all
   std::int64_t shared_ = 0;    // parts in all
   bool dissolved_ = false;

@@ -127,10 +127,12 @@ inline int helpers_for(const Problem &p, std::int64_t threads) {
 }
 
 template <typename Pool>
-void run_forward(const Kernel &k, const Problem &p, Pool &pool, std::int64_t most_threads) {
+void run_forward(const Kernel &k, Problem p, Pool &pool, std::int64_t most_threads) {
   const std::int64_t threads = threads_for(p, most_threads);
   const std::int64_t size = rows_at_once(p, threads);
-  const CallTeam team(pool, helpers_for(p, threads));
+  const int helpers = helpers_for(p, threads);
+  p.shared = helpers > 0;
+  const CallTeam team(pool, helpers);
   const Floats weights(k.forward_weights_size(p));
   k.pack_forward_weights(p, weights.get(), team.get());
   divide(pool, threads, (p.rows + size - 1) / size, [&](std::int64_t piece) {
@@ -154,11 +156,13 @@ inline std::vector<Columns> divide_columns(const Problem &p, const Kernel &k, st
 }
 
 template <typename Pool>
-void run_backward(const Kernel &k, const Problem &p, Pool &pool, std::int64_t most_threads) {
+void run_backward(const Kernel &k, Problem p, Pool &pool, std::int64_t most_threads) {
   const std::int64_t threads = threads_for(p, most_threads);
   const std::int64_t size = rows_at_once(p, threads);
+  const int helpers = helpers_for(p, threads);
+  p.shared = helpers > 0;
   {
-    const CallTeam team(pool, helpers_for(p, threads));
+    const CallTeam team(pool, helpers);
     const Floats weights(k.backward_weights_size(p));
     k.pack_backward_weights(p, weights.get(), team.get());
     divide(pool, threads, (p.rows + size - 1) / size, [&](std::int64_t piece) {
