@@ -176,7 +176,7 @@ bool team_computes_each_part_once(Pool &pool) {
 int main() {
   const std::int64_t sizes[][4] = {{1, 1, 1, 1},    {3, 9, 5, 13},   {31, 9, 2, 50}, {40, 3, 17, 16},
                                    {9, 17, 16, 48}, {70, 20, 9, 33}, {0, 2, 3, 4},   {2, 0, 3, 4},
-                                   {1, 70, 3, 129}, {5, 20, 3, 130}};
+                                   {1, 70, 3, 129}, {5, 20, 3, 130}, {1, 5, 37, 250}, {2, 4, 3, 250}};
   const Cell cells[] = {Cell::lstm, Cell::gru, Cell::gru_reset_before, Cell::simple_rnn};
   Pool pool(3), nobody(0);
   for (const Kernel *kernel : legato::usable_kernels())

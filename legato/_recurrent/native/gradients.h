@@ -97,34 +97,54 @@ struct Gradients {
                            : pack_right<1>(start, depth, at.first);
   }
 
-  void write_rows(const float *from, Size count, int width, Size column, Size n, float *to) const {
-    for (Size i = 0; i < count; ++i)
-      copy_row(to + i * s.columns + column, from + i * width * V, n);
+  // The rows of W or U, whose tiles begin with `first_tile`: few rows at a time with all columns, since
+  // the rows are far apart in memory.
+  void write_rows(Size first_tile, Size count, float *to) const {
+    for (Size row = 0; row < count; row += TR) {
+      const Size rows = count - row < TR ? count - row : TR;
+      for (int n = 0; n < panel_count(vectors); ++n) {
+        const Panel at = panel(vectors, n);
+        const Size tile = at.first * all_tiles + (first_tile + row / TR) * at.vectors;
+        const float *from = sums + tile * TR * V;
+        for (int v = 0; v < at.vectors; ++v) {
+          const Place place = place_of(at.first + v);
+          for (Size r = 0; r < rows; ++r) {
+            float *next = to + (row + r) * s.columns + place.column;
+            const float *some = from + (r * at.vectors + v) * V;
+            place.count == V ? store(next, load(some)) : copy_row(next, some, place.count);
+          }
+        }
+      }
+    }
   }
 
-  void write(const Panel &at) const {
-    const float *from = sums + at.first * V * all_tiles * TR;
-    for (int v = 0; v < at.vectors; ++v, from += V) {
-      const Size vector = columns.begin + at.first + v, unit = vector % s.UV * V;
-      const int gate = s.l.gate[run.first + vector / s.UV];
-      const Size column = gate * p.units + unit;
-      const Size n = p.units - unit < V ? p.units - unit : V;
-      const float *sum = bias + (at.first + v) * V;
-      if (run.inputs) {
-        write_rows(from, p.features, at.vectors, column, n, p.dW);
-        copy_row(p.db + column, sum, n);
-      }
-      if (run.states) {
-        write_rows(from + x_tiles * TR * at.vectors * V, p.units, at.vectors, column, n, p.dU);
-        if (p.cell == Cell::gru) copy_row(p.db + s.columns + column, sum, n);
-      }
+  // Where a vector's columns are in the weights of Keras, and how many it has.
+  struct Place {
+    Size column, count;
+  };
+
+  Place place_of(Size vector) const {
+    const Size number = columns.begin + vector, unit = number % s.UV * V;
+    const Size column = s.l.gate[run.first + number / s.UV] * p.units + unit;
+    return {column, p.units - unit < V ? p.units - unit : V};
+  }
+
+  void write() const {
+    if (run.inputs) write_rows(0, p.features, p.dW);
+    if (run.states) write_rows(x_tiles, p.units, p.dU);
+    for (Size v = 0; v < vectors; ++v) {
+      const Place place = place_of(v);
+      float *of_inputs = p.db + place.column;
+      if (run.inputs) copy_row(of_inputs, bias + v * V, place.count);
+      if (run.states && p.cell == Cell::gru)
+        copy_row(of_inputs + s.columns, bias + v * V, place.count);
     }
   }
 
   void compute() const {
     memset(bias, 0, vectors * V * sizeof(float));
-    memset(sums, 0, all_tiles * TR * vectors * V * sizeof(float));
     const Size whole = p.rows * p.steps;
+    if (whole == 0) memset(sums, 0, all_tiles * TR * vectors * V * sizeof(float));
     for (Size start = 0; start < whole; start += kDepth) {
       const Size depth = start + kDepth < whole ? kDepth : whole - start;
       pack_left(start, depth);
@@ -133,10 +153,11 @@ struct Gradients {
         pack_panel(start, depth, at);
         float *sum = sums + at.first * V * all_tiles * TR;
         for (Size i = 0; i < all_tiles; ++i)
-          outer(at.vectors, depth, left + i * kTile, right, sum + i * TR * at.vectors * V);
+          outer(at.vectors, depth, left + i * kTile, right, sum + i * TR * at.vectors * V,
+                start == 0);
       }
     }
-    for (int n = 0; n < panel_count(vectors); ++n) write(panel(vectors, n));
+    write();
   }
 };
 

@@ -141,6 +141,41 @@ void pack_slice(const float *from, Size inner, Size columns, Size units, Size fi
   }
 }
 
+typedef float Four __attribute__((vector_size(16)));
+
+inline Four four(const float *from) {
+  Four value;
+  memcpy(&value, from, sizeof value);
+  return value;
+}
+
+// The transpose of four rows of four numbers each.
+inline void transpose_four(const float *from, Size stride, float *to, Size to_stride) {
+  const Four a = four(from), b = four(from + stride);
+  const Four c = four(from + 2 * stride), d = four(from + 3 * stride);
+  const Four ab = {a[0], b[0], a[1], b[1]}, cd = {c[0], d[0], c[1], d[1]};
+  const Four AB = {a[2], b[2], a[3], b[3]}, CD = {c[2], d[2], c[3], d[3]};
+  const Four columns[] = {{ab[0], ab[1], cd[0], cd[1]},
+                          {ab[2], ab[3], cd[2], cd[3]},
+                          {AB[0], AB[1], CD[0], CD[1]},
+                          {AB[2], AB[3], CD[2], CD[3]}};
+  for (int i = 0; i < 4; ++i) memcpy(to + i * to_stride, columns + i, sizeof columns[i]);
+}
+
+// to (units, width) = the transpose of `rows` rows of `units` numbers.
+inline void transpose(const float *from, Size rows, Size units, Size stride, float *to, Size width) {
+  Size j = 0;
+  for (; j + 4 <= rows; j += 4) {
+    Size unit = 0;
+    for (; unit + 4 <= units; unit += 4)
+      transpose_four(from + j * stride + unit, stride, to + unit * width + j, width);
+    for (; unit < units; ++unit)
+      for (Size i = j; i < j + 4; ++i) to[unit * width + i] = from[i * stride + unit];
+  }
+  for (; j < rows; ++j)
+    for (Size unit = 0; unit < units; ++unit) to[unit * width + j] = from[j * stride + unit];
+}
+
 // The transpose of such columns of all units: from (rows, columns), of which those of `some` vectors
 // from `first` on become columns, to panels of (count * padded units, rows).
 void pack_transposed(const float *from, Size rows, Size columns, Size units, Size first, Size some,
@@ -149,16 +184,14 @@ void pack_transposed(const float *from, Size rows, Size columns, Size units, Siz
   for (int n = 0; n < panel_count(some, most); ++n) {
     const Panel at = panel(some, n, most);
     const Size width = at.vectors * V, row_first = (first + at.first) * V;
+    const Size left = rows - row_first < width ? rows - row_first : width;
     float *next = to + at.first * V * inner;
-    memset(next, 0, inner * width * sizeof(float));
+    if (left < width || units < P) memset(next, 0, inner * width * sizeof(float));
     for (int block = 0; block < count; ++block)
       for (Size start = 0; start < units; start += 64) {
-        const Size end = start + 64 < units ? start + 64 : units;
-        for (Size j = 0; j < width && row_first + j < rows; ++j) {
-          const float *row = from + (row_first + j) * columns + gates[block] * units;
-          for (Size unit = start; unit < end; ++unit)
-            next[(block * P + unit) * width + j] = row[unit];
-        }
+        const Size some_units = units - start < 64 ? units - start : 64;
+        transpose(from + row_first * columns + gates[block] * units + start, left, some_units, columns,
+                  next + (block * P + start) * width, width);
       }
   }
 }
@@ -202,7 +235,7 @@ std::size_t backward_weights_size(const Problem &p) {
   return (s.l.u_count * s.UV + s.l.w_count * s.FV) * s.P * V;
 }
 
-// Of each slice of units U transposed, product by product; then of each slice of features W transposed.
+// Of each slice of units U transposed, product by product; then of each slice of features W's.
 void pack_backward_weights(const Problem &p, float *to, Team *team) {
   const Sizes s(p);
   const Size depth = s.l.u_count * s.P;

@@ -103,7 +103,7 @@ inline void some_rows(Size rows, int vectors, Size inner, const float *const *a,
   call(inner, lefts, B, froms, tos, column);
 }
 
-// Calls part(0), …, part(count - 1), on the threads of a team if there is one; or the last part first.
+// Calls part(0), …, part(count - 1), on the threads of a team if there is one; or the last first.
 // What a part captures by reference may be slow to read for other threads.
 template <typename Part>
 inline void share(legato::Team *team, Size count, const Part &part, bool backwards = false) {
@@ -184,9 +184,11 @@ void multiply(Size rows, Size inner, Size vectors, const float *const *a, const 
   for (int n = 0; n < groups; ++n) all.compute(backwards ? groups - 1 - n : n);
 }
 
-// sum (TR, N vectors) += a^T B over `depth` rows of a (depth, TR) and B (depth, N vectors).
+// sum (TR, N vectors) += a^T B over `depth` rows of a (depth, TR) and B (depth, N vectors); or = for the
+// first of several.
 template <int N>
-__attribute__((noinline)) void outer_tile(Size depth, const float *a, const float *B, float *sum) {
+__attribute__((noinline)) void outer_tile(Size depth, const float *a, const float *B, float *sum,
+                                          bool first) {
   Vector part[TR][N];
 #pragma GCC unroll 16
   for (int r = 0; r < TR; ++r)
@@ -210,16 +212,17 @@ __attribute__((noinline)) void outer_tile(Size depth, const float *a, const floa
 #pragma GCC unroll 16
     for (int v = 0; v < N; ++v) {
       float *to = sum + (r * N + v) * V;
-      store(to, load(to) + part[r][v]);
+      store(to, first ? part[r][v] : load(to) + part[r][v]);
     }
 }
 
-void outer(int vectors, Size depth, const float *a, const float *B, float *sum) {
+void outer(int vectors, Size depth, const float *a, const float *B, float *sum, bool first) {
   if constexpr (TV >= 4)
-    if (vectors == 4) return outer_tile<4>(depth, a, B, sum);
+    if (vectors == 4) return outer_tile<4>(depth, a, B, sum, first);
   if constexpr (TV >= 3)
-    if (vectors == 3) return outer_tile<3>(depth, a, B, sum);
-  return vectors == 2 ? outer_tile<2>(depth, a, B, sum) : outer_tile<1>(depth, a, B, sum);
+    if (vectors == 3) return outer_tile<3>(depth, a, B, sum, first);
+  return vectors == 2 ? outer_tile<2>(depth, a, B, sum, first)
+                      : outer_tile<1>(depth, a, B, sum, first);
 }
 
 }  // namespace

@@ -7,11 +7,12 @@
 // finds it.
 //
 // Rows are independent of each other forward and backward, so a call takes some rows through all
-// time steps; with few rows, a team of threads shares each product. The gates' inputs z = b + x W are computed for some steps at once, then z += h U step
-// by step. Gates lie side by side in "blocks" of `padded` columns: units rounded up to whole
-// vectors. z is scratch memory; with derivatives, the gates' values are kept in the residual `gates`,
-// where the backward pass replaces them by the derivatives dz with respect to the gates' inputs. What
-// a residual holds in each block:
+// time steps; with few rows, a team of threads shares each step: every thread has its slices of the
+// units. The gates' inputs z = b + x W are computed for some steps at once, then z += h U step by
+// step. Gates lie side by side in "blocks" of `padded` columns: units rounded up to whole vectors. z
+// is scratch memory; with derivatives, the gates' values are kept in the residual `gates`, where the
+// backward pass replaces them by the derivatives dz with respect to the gates' inputs. What a residual
+// holds in each block:
 //
 //   lstm               i, f, g, o, c (after masking), tanh(c)     gates i f g o as Keras orders them
 //   gru                h U_h + its bias, z, r, candidate (backward: its derivative times r, dz, dr,

@@ -1,11 +1,12 @@
-// Threads that share the products of few rows, step by step.
+// Threads that share the work on few rows, step by step.
 //
-// One row has nothing to divide but the columns of a product, and the next step needs them all. The
-// calling thread gives every helper that is there a range of a product's parts, and computes its own;
-// then it takes from the helpers' ranges what nobody has begun, so that it never waits for a thread
-// that is not running, but for one that was interrupted in a part. If that takes long, the team is
-// dissolved; a helper that is given nothing for long leaves as well. A team that was dissolved or
-// hardly helped shows that the machine is busy: some of the next calls do without one.
+// One row has nothing to divide but its units, and the next step needs them all. The calling thread
+// gives every helper that is there, or that comes meanwhile, a range of a step's parts, and computes
+// its own, so that each core reads the same weights at every step. Then it takes from the helpers'
+// ranges what nobody has begun: it never waits for a thread that is not running, but for one that was
+// interrupted in a part. If that takes long, the team is dissolved; a helper that is given nothing for
+// long leaves as well. A team that was dissolved or hardly helped shows that the machine is busy: some
+// of the next calls do without one.
 #pragma once
 
 #include <algorithm>
@@ -42,7 +43,7 @@ class Patience {
   }
 
  private:
-  static constexpr std::int64_t kEager = 1000;  // turns without a pause, which may take as long as a part
+  static constexpr std::int64_t kEager = 1000;  // turns without a pause, which may take half a µs
 
   std::int64_t turns_ = 0;
   std::chrono::steady_clock::time_point begin_;
@@ -72,7 +73,7 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
   }
 
  private:
-  using Word = std::uint64_t;  // product, backwards, next part, end of the parts: 31, 1, 16, 16 bits
+  using Word = std::uint64_t;  // round, backwards, next part, end of the parts: 31, 1, 16, 16
 
   enum Presence { kGone, kCalled, kHere };
 
@@ -82,7 +83,7 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
   };
 
   static constexpr std::int64_t kMostParts = 0xffff;
-  static constexpr Word kCallAgain = 64;  // products after which helpers that left are called again
+  static constexpr Word kCallAgain = 64;  // rounds after which helpers that left are called again
   static constexpr std::chrono::microseconds kIdle{500}, kSpin{20}, kLong{200};
 
   void call_helpers() {
@@ -93,8 +94,8 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
       }
   }
 
-  static Word word(Word product, bool backwards, Word next, Word end) {
-    return product << 33 | Word{backwards} << 32 | next << 16 | end;
+  static Word word(Word round, bool backwards, Word next, Word end) {
+    return round << 33 | Word{backwards} << 32 | next << 16 | end;
   }
   static bool backwards(Word word) { return word >> 32 & 1; }
   // The range without its first part, or without its last.
@@ -141,8 +142,8 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
         }
       return static_cast<Helper *>(nullptr);
     };
-    ++product_;
-    if (!dissolved_ && product_ % kCallAgain == 0) call_helpers();
+    ++round_;
+    if (!dissolved_ && round_ % kCallAgain == 0) call_helpers();
     while (admit() != nullptr) continue;
     const auto begin = [count, members = helpers + 1](int member) { return count * member / members; };
     for (int i = 0; i < helpers; ++i)
@@ -164,7 +165,7 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
   }
 
   void give(Helper &helper, bool backwards, std::int64_t begin, std::int64_t end) {
-    helper.range.store(word(product_, backwards, begin, end), std::memory_order_release);
+    helper.range.store(word(round_, backwards, begin, end), std::memory_order_release);
   }
 
   // Computes the parts of a helper's range that it has not begun; returns how many.
@@ -197,10 +198,10 @@ class SharedTeam : public Team, public std::enable_shared_from_this<SharedTeam> 
   Helper helper_[kMostHelpers];
   std::atomic<bool> closed_{false};
   alignas(kLine) std::atomic<std::int64_t> done_{0};
-  // What helpers read of a product; nothing else that is written often lies on these lines.
+  // What helpers read of a round; nothing else that is written often lies on these lines.
   alignas(kLine) unsigned char context_[kContext];
   alignas(kLine) void (*part_)(const void *, std::int64_t) = nullptr;
-  alignas(kLine) Word product_ = 0;           // the last one
+  alignas(kLine) Word round_ = 0;  // the last one: calls of `share` are counted
   std::int64_t expected_ = 0;  // parts that helpers have begun in all
   std::int64_t shared_ = 0;    // parts in all
   bool dissolved_ = false;
