@@ -339,12 +339,27 @@ def blocks_from_iterator(
         with source.catch_stop_iteration():
             for number, _, (batch,) in source:
                 try:
-                    samples = to_samples(*keras.utils.unpack_x_y_sample_weight(batch))
+                    samples = to_samples(*_parts(batch))
                 except LegatoError as error:
                     raise type(error)(f"Batch {number} is invalid: {error}") from error
                 yield samples
 
     return BlockedData(read, source.num_batches, reader)
+
+
+def _parts(batch) -> tuple:
+    """Inputs, targets and weights of a batch; None for those that it has not.
+
+    Raises:
+        InputError: it has more parts.
+    """
+    if isinstance(batch, tuple) and len(batch) not in (1, 2, 3):
+        raise InputError(
+            f"it has {len(batch)} parts; x, (x, y) or (x, y, sample_weight) was expected. Batches "
+            "of FileLanes have their starts too: hand the FileLanes itself to fit, evaluate or "
+            "predict, or its batches to train_on_batch."
+        )
+    return keras.utils.unpack_x_y_sample_weight(batch)
 
 
 def _blocks(batches: Iterator[SampleArrays], most: int, steps: int | None) -> Iterator[Block]:

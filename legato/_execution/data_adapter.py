@@ -126,6 +126,7 @@ class DataAdapter:
                 source, BackgroundReader(), partial(self.samples, check_values=False)
             )
         if isinstance(data.source, FileLanes):
+            _check_batch_size(data.source, batch_size)
             _check_whole_epochs(data.source, steps)
             return self._lanes_source(data, data.source.epoch)
         to_samples = partial(self.samples, class_weight=data.class_weight)
@@ -148,6 +149,7 @@ class DataAdapter:
                 data = data.take(slice(steps * rows))
             return self._array_source(data, min(rows, data.count), shuffle=False)
         if isinstance(data.source, FileLanes):
+            _check_batch_size(data.source, batch_size)
             return self._lanes_source(data, lambda _: iter(data.source), steps, loss)
         return blocks_from_iterator(
             *self._iterator_source(data, steps, loss=loss), self.samples, restart=True
@@ -330,6 +332,20 @@ def _check_outputs_have_steps(model, lanes: FileLanes) -> None:
         raise InputError(
             f"The model's output has shape {shape}, without time steps, and FileLanes has targets "
             "for each time step. Make its last recurrent layer with return_sequences=True."
+        )
+
+
+def _check_batch_size(lanes: FileLanes, batch_size) -> None:
+    """Refuse a size of batches that is not that of ``FileLanes``.
+
+    Raises:
+        InputError: it is another one.
+    """
+    rows = len(lanes.own_rows)
+    if batch_size not in (None, rows):
+        raise InputError(
+            f"batch_size={batch_size!r} does not go with FileLanes, whose batches have {rows} "
+            "rows: leave it out, or make the FileLanes with other rows=."
         )
 
 

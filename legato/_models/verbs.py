@@ -167,7 +167,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             check_rows(source.rows, mesh)
         validation = None
         if validation_data is not None:
-            rows = validation_batch_size or batch_size
+            own = isinstance(validation_data, SampleArrays)
+            rows = validation_batch_size or (batch_size if own else None)
             validation = Validation(
                 self._model_state,
                 self._data_adapter.for_single_pass(validation_data, rows, validation_steps),

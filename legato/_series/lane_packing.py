@@ -12,9 +12,12 @@ from collections.abc import Callable
 
 import numpy as np
 
+from legato._errors import InputError
 from legato._platform.checks import check_count
+from legato._platform.wording import counted
 
 MAX_ROWS = 32
+MAX_IDLE_ROWS = 2**16  # a batch with more rows than sequences takes memory for nothing
 STEPS = (8, 64)  # the shortest and the longest truncation length that is chosen
 IDLE_PERCENT = 3  # of the time that chosen rows may be without a sequence
 PADDING_PERCENT = 5  # of all steps that may be padding at a chosen truncation length
@@ -105,9 +108,14 @@ def choose_sizes(
         parts: what chosen rows are a multiple of.
 
     Raises:
-        InputError: a number is below 1.
+        InputError: a number is below 1, or far more rows are wanted than there are sequences.
     """
     rows, steps = _check_count("rows", rows), _check_count("steps", steps)
+    if rows is not None and rows > max(len(lengths), MAX_IDLE_ROWS):
+        raise InputError(
+            f"rows is {rows}, and the data have {counted(len(lengths), 'sequence')}, each of which "
+            f"is in one row: give rows={len(lengths)} or fewer."
+        )
     if rows is None:
         rows = _choose_rows(count_chunks(lengths, steps or 1), pack)
         rows = max(rows - rows % parts, parts)

@@ -168,6 +168,12 @@ def test_arguments_that_do_not_go_with_files_are_refused(files, folder):
         made.fit(files, validation_split=0.5)
     with pytest.raises(InputError, match=r"class_weight does not go with FileLanes, whose sample"):
         made.fit(files, class_weight={0: 2.0})
+    for verb in (made.fit, made.evaluate, made.predict):
+        with pytest.raises(InputError, match=r"batch_size=7 does not go with FileLanes, whose bat"):
+            verb(files, batch_size=7)
+    made.fit(files, batch_size=files.rows, verbose=0)
+    with pytest.raises(InputError, match=r"Batch 0 is invalid: it has 4 parts; x, \(x, y\) or"):
+        made.fit(iter(files), verbose=0)
     narrow = FileLanes(folder, **COLUMNS | {"inputs": "a"})
     with pytest.raises(InputError, match=r"x has shape \(3, 5, 1\), but the model's input"):
         made.fit(narrow, verbose=0)

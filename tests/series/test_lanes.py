@@ -325,6 +325,10 @@ def test_padding_is_shown_after_a_long_label():
             r"sequence 0 is an array of shape \(4, 2\).* give \[len\(each\) for each in",
         ),
         (lambda: Lanes([3], rows=0), "rows is 0; a whole number of at least 1 was expected. None"),
+        (
+            lambda: Lanes([3, 4], rows=10**9),
+            "rows is 1000000000, and the data have 2 sequences.*: give rows=2 or fewer",
+        ),
         (lambda: Lanes([3], steps=-1), "steps is -1; a whole number of at least 1"),
         (lambda: Lanes([3], steps=2.0), r"steps is 2\.0; a whole number"),
         (
