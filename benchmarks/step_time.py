@@ -2,8 +2,9 @@
 
 A step is the computation of a process's rows, and one sum of all gradients over the processes
 (all-reduce). Both parts are measured by themselves: the computation in one process that may use
-one core, the all-reduce (Gloo, over the loopback interface) of arrays like the gradients, and of
-as many single numbers, which is its latency. Their sum is printed beside the time of a step in
+one core, the all-reduce (Gloo, over the loopback interface) of an array with all gradients and the
+loss, and of one number, which is its latency; for comparison also of each gradient by itself, one
+after another. The sum of both parts is printed beside the time of a step in
 ``fit`` with 1, 2 and 4 processes, and the same model then says what it would be on 64 machines of
 an assumed network. All processes live from the beginning, one way works at a time, and rounds
 alternate.
@@ -107,13 +108,14 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
 
     prepared = []
     if way.processes > 1:
-        arrays = [*weights, np.zeros((), "float32")]  # the gradients, and the loss
-        prepared = [make_sum([np.zeros((), "float32") for _ in arrays]), make_sum(arrays)]
+        loss = np.zeros((), "float32")
+        joined = np.concatenate([np.ravel(each) for each in (*weights, loss)])
+        prepared = [make_sum(each) for each in ([loss], [joined], [*weights, loss])]
     for _ in range(2):  # compile
         step_ms()
         for each in prepared:
             sum_ms(each)
-    print(json.dumps({"bytes": sum(each.nbytes for each in weights), "arrays": len(weights) + 1}))
+    print(json.dumps({"bytes": sum(each.nbytes for each in weights), "arrays": len(weights)}))
     for _ in sys.stdin:
         answer = [step_ms(), *map(sum_ms, prepared)]
         print(json.dumps(answer), flush=True)
@@ -242,28 +244,25 @@ def main() -> None:
     rows = []
     for count in (2, 4):
         alone = found[f"computation of {batch // count} rows on one core"][0]
-        step, latency, whole = found[f"{count} processes"]
+        step, latency, whole, separate = found[f"{count} processes"]
         share = max(count / cores, 1)  # of a core's time, where they are more than the cores
         expected = [share * a + b for a, b in zip(alone, whole, strict=True)]
         rows.append(
             [
                 f"{count} processes",
-                *(_bench.spread(each) for each in (latency, whole, expected, step)),
+                *(_bench.spread(each) for each in (latency, separate, whole, expected, step)),
                 _bench.spread(_bench.ratios(step, expected)),
             ]
         )
-    head = ["", "latency", "all-reduce", "step, computed", "step, measured", "measured/computed"]
+    head = ["", "latency", "arrays by themselves", "all-reduce", "computed", "measured", "ratio"]
     print(_bench.table(head, rows), "\n")
     sums = ring_ms(HOSTS, HOP_S, facts["bytes"], BYTES_PER_S)
-    separate = facts["arrays"] * ring_ms(HOSTS, HOP_S, 0, 1) + sums - ring_ms(HOSTS, HOP_S, 0, 1)
     whole = median(one)
     print(
         f"Computed, not measured: {HOSTS} such machines with {batch} rows each, a ring over 10 "
         f"Gbit/s Ethernet ({1e6 * HOP_S:.0f} µs a message, {BYTES_PER_S / 1e9:.1f} GB/s):\n"
-        f"  gradients in one sum: {sums:.1f} ms beside {whole:.1f} ms of computation, "
+        f"  {sums:.1f} ms beside {whole:.1f} ms of computation, "
         f"{100 * whole / (whole + sums):.0f} % efficient\n"
-        f"  one sum for each of {facts['arrays']} arrays: {separate:.1f} ms, "
-        f"{100 * whole / (whole + separate):.0f} % efficient\n"
     )
     print(_bench.facts({}))
     _bench.save(given.json, {}, {name: {"ms": own} for name, own in found.items()})
