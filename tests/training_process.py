@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import jax
 import keras
@@ -20,6 +21,7 @@ import polars
 
 import legato
 from legato import layers
+from legato._platform import row_devices
 
 ROWS, SAMPLES, STEPS, FEATURES = 4, 12, 5, 3
 
@@ -256,8 +258,11 @@ def answer(index: int, count: int, folder: str) -> dict:
     """All answers of one of two processes, of which the second is killed at the end."""
     saved = Path(folder) / f"model{{epoch}}.{index}.keras"
     checkpoint = keras.callbacks.ModelCheckpoint(saved)
+    with patch.object(row_devices, "joining_sums", wraps=row_devices.joining_sums) as joining:
+        trained = train(index, count, callbacks=[checkpoint])
     found = {
-        "train": train(index, count, callbacks=[checkpoint]),
+        "train": trained,
+        "joined": joining.call_count,
         "callbacks": callbacks_in_one_process(index),
         "disagreements": disagreements(index, f"{folder}/other"),
         "files": train_from_files(folder, (index, count)),

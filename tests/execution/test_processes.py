@@ -112,6 +112,7 @@ def assert_same(processes: list[dict], one: dict, last: int | None = None) -> No
 
 def test_training_of_two_processes_is_that_of_two_devices(one, two):
     assert_same([each["train"] for each in two], one)
+    assert all(each["joined"] for each in two)  # their sums go in one message
 
 
 @pytest.mark.slow
