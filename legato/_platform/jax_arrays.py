@@ -83,12 +83,13 @@ def to_jax(name: str, value: Any) -> jax.Array:
     if hasattr(value, "__jax_array__"):  # a Keras variable
         return jnp.asarray(value)
     try:
-        array = np.asarray(value)
+        array = np.array(value)  # a copy: device_put shares the memory of what it is given
     except ValueError as error:
         raise InputError(f"{name} cannot be made into one array ({error}).") from error
     if array.dtype.kind != "c":  # the state of some cells is complex
         check_is_numeric(name, array)
-    return jnp.asarray(as_jax_keeps(name, array, keras.config.floatx()))
+    # jnp.asarray would compile a program for every shape, in 10 ms.
+    return jax.device_put(as_jax_keeps(name, array, keras.config.floatx()))
 
 
 def _differs(floats: np.ndarray, integers: np.ndarray) -> np.ndarray:

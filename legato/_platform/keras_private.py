@@ -214,9 +214,39 @@ def build_variables(model, x, y=None, sample_weight=None, loss: bool = True) -> 
         loss: whether to create those of the loss, the metrics and the optimizer, too.
     """
     if loss:
+        _trace_loss_and_metrics(model, x, y, sample_weight)
         model._symbolic_build(data_batch=(x, y, sample_weight))
     elif not all(layer.built for layer in flatten_layers(model)):
         _backend.compute_output_spec(model, x, training=False)
+
+
+_TRACED_ROWS = 83  # any number that nobody would take for one of features, units or time steps
+
+
+def _trace_loss_and_metrics(model, x, y, sample_weight) -> None:
+    """Create the variables of loss and metrics where the shapes of the outputs are declared.
+
+    Keras traces the whole model to know those shapes, with a symbolic number of rows, which takes
+    four times as long as all of this. Otherwise nothing is done, and Keras builds all.
+    """
+    graph = graph_of(model)
+    if graph is None or not all(layer.built for layer in flatten_layers(model)):
+        return
+    outputs = graph._outputs_struct
+    if any(None in each.shape[1:] or each.sparse for each in keras.tree.flatten(outputs)):
+        return
+
+    declared = {each.shape[0] for each in keras.tree.flatten(outputs)} - {None}
+    rows = declared.pop() if declared else _TRACED_ROWS
+
+    def with_rows(each):
+        return keras.KerasTensor((each.shape[0] or rows, *each.shape[1:]), each.dtype)
+
+    batch = keras.tree.map_structure(with_rows, (x, y, outputs, sample_weight), none_is_leaf=False)
+    if model._compile_metrics is not None and not model._compile_metrics.built:
+        _backend.compute_output_spec(model.compute_metrics, *batch)
+    if model._compile_loss is not None and not model._compile_loss.built:
+        _backend.compute_output_spec(model._compute_loss, *batch, training=False)
 
 
 def epoch_batches(x, steps: int | None, shuffle: Any = False, batch_size: int | None = None):

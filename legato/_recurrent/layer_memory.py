@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
 
+import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -107,7 +108,7 @@ class LayerMemory:
 
     def fresh_values(self, rows: int) -> list:
         """Values of every variable for ``rows`` fresh rows; nothing is compiled."""
-        return [*map(jnp.array, self.fresh_arrays(rows, np))]
+        return [*map(jax.device_put, self.fresh_arrays(rows, np))]
 
     def fresh_arrays(self, rows: int, numpy: ModuleType) -> list:
         """The same as arrays of NumPy, or of ``jax.numpy``, to be traced."""
@@ -151,7 +152,7 @@ class LayerMemory:
         if self._running or not self.fresh.value.any():
             return
         parts = keras.tree.flatten(self.start_state(self.layer.get_initial_state(self.rows)))
-        self.set_values([*parts, jnp.zeros(self.rows, bool)])
+        self.set_values([*parts, jax.device_put(np.zeros(self.rows, bool))])
 
     def set_states(self, states) -> None:
         """Set the state of the layer.
@@ -174,7 +175,7 @@ class LayerMemory:
         given = [
             part.astype(each.dtype) for part, each in zip(parts, self.variables[:-1], strict=True)
         ]
-        self.set_values([*given, jnp.zeros(len(parts[0]), bool)])
+        self.set_values([*given, jax.device_put(np.zeros(len(parts[0]), bool))])
 
     def set_values(self, values: list) -> None:
         """Set every variable, in the order of ``variables``, to any number of rows."""

@@ -31,6 +31,26 @@ def test_a_state_cannot_be_changed():
         next(iter(state.values()))[0] = 0
 
 
+def test_a_state_shares_no_memory_with_the_arrays_it_was_made_of():
+    part = np.ones((16, 64), "float32")
+    state = State({"lstm": (part,)})
+    part[:] = 0
+    assert (np.asarray(state["lstm"][0]) == 1).all()
+
+
+def test_states_of_a_new_number_of_rows_are_set_without_compiling(compiled):
+    model = ready(CELL)
+    state = State(
+        {
+            path: [np.ones((29, *part.shape[1:]), "float32") for part in parts]
+            for path, parts in model.states.items()
+        }
+    )
+    model.states = state
+    assert compiled.count == 0
+    assert model.states == state
+
+
 def test_training_on_leaves_an_earlier_state_as_it_was():
     model = CELL.make()
     model.compile("adam", "mse")
