@@ -11,6 +11,7 @@ import gc
 import os
 import random
 import signal
+from collections import defaultdict
 
 import legato  # noqa: F401  chooses the backend, so it comes before keras
 import jax
@@ -53,8 +54,20 @@ def pytest_xdist_auto_num_workers():
     return (os.cpu_count() or 1) + 1
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Slow tests come first: at the end, one would run alone."""
+    """Mark all but ``quick_cases`` of a test as slow, and put slow tests first: at the end, one
+    would run alone."""
+    cases = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("quick_cases"):
+            cases[item.nodeid.partition("[")[0]].append(item)
+    for of_one_test in cases.values():
+        (count,) = of_one_test[0].get_closest_marker("quick_cases").args
+        quick = {len(of_one_test) * i // count for i in range(count)}
+        for i, item in enumerate(of_one_test):
+            if i not in quick:
+                item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

@@ -127,6 +127,7 @@ def test_a_table_of_several_seeds_shows_their_spread(stateful):
     ]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("name", ["naive", "batch", "stateful"])
 def test_parallel_runs_equal_each_run_alone(name):
     (network,) = alphabet.find([name])
@@ -181,6 +182,7 @@ def test_influence_between_samples_is_zero_unless_state_is_carried(inspected):
     assert np.count_nonzero(earlier) == (300 if inspection.network.stateful else 0)
 
 
+@pytest.mark.quick_cases(3)
 def test_inspected_states_are_those_of_plain_keras(inspected):
     model, inspection = inspected
     network = inspection.network

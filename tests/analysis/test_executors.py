@@ -93,6 +93,7 @@ def test_threads_of_an_executor_train_the_same_replicates(alone):
         assert_same(replicate(threads), alone)
 
 
+@pytest.mark.slow
 def test_processes_search_the_same_settings(pool):
     wave = {"load": np.sin(np.arange(60) / 3)}
     options = {"units": 2, "epochs": 1, "layers": 1, "horizon": 2, "test": 10, "verbose": 0}
@@ -105,6 +106,7 @@ def test_processes_search_the_same_settings(pool):
         np.testing.assert_allclose(mine["score"], theirs["score"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_processes_answer_the_same_question(pool):
     def experiment(way) -> alphabet.Found:
         runs = way.train_network("", alphabet.NETWORKS[3], 2, epochs=3)

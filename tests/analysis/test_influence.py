@@ -97,6 +97,7 @@ def stateless(features=1, units=3, **options):
 # The derivative.
 
 
+@pytest.mark.quick_cases(10)
 @pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_it_is_the_derivative_of_predict(cell, model, batch_size):
     X, whole = inputs(SAMPLES, STEPS), 6  # a smaller last batch is below
@@ -105,6 +106,7 @@ def test_it_is_the_derivative_of_predict(cell, model, batch_size):
     assert_same(cell, found.matrix, by_step(expected))
 
 
+@pytest.mark.quick_cases(5)
 def test_with_few_outputs_the_reverse_mode_gives_the_same(cell, model):
     X = inputs(SAMPLES, STEPS)
     expected = slopes(model, X, 3, STARTS)[:, :, 1:2]
@@ -240,6 +242,7 @@ def test_starts_make_the_matrix_block_diagonal(outputs):
     np.testing.assert_array_equal(found.matrix > 0, expected)
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize("cell", MASKED, ids=lambda cell: cell.name)
 def test_a_masked_step_has_no_influence(cell):
     model, X = ready(cell, masked=True), inputs(4, 3)

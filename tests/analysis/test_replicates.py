@@ -66,6 +66,7 @@ def assert_is_alone(runs, make, x=X, y=Y, **fit):
                 np.testing.assert_array_equal(np.asarray(part), np.asarray(its))
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_a_replicate_of_a_stateful_model_is_its_seed_alone(cell):
     x = inputs(6)

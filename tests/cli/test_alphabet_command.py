@@ -132,6 +132,7 @@ def quick_efforts(monkeypatch):
     return quickly
 
 
+@pytest.mark.slow
 def test_a_report_is_a_page_on_several_seeds_and_the_questions(tmp_path, quick_efforts):
     folder = tmp_path / "new" / "folder"
     done = run("alphabet", "naive", "--report", str(folder), "--quick", "--seed", "4")

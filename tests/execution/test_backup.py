@@ -143,6 +143,7 @@ def assert_same_end(one, other, epochs: int) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "eagerly")) for name in RUNS]
 )
@@ -159,6 +160,7 @@ def test_stopped_after_an_epoch(name, tmp_path):
     assert not list(tmp_path.glob("*"))  # no backup after the end of a run
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("name", ["stateful", "shuffled", "validated", "batches"])
 @pytest.mark.parametrize("every", [1, 3])
 def test_stopped_in_the_middle_of_an_epoch(name, every, tmp_path):

@@ -59,6 +59,7 @@ def assert_same_training(cell: Cell, one: tuple, other: tuple) -> None:
     assert_same_states(model.states, its.states, cell)
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("name", KINDS)
 def test_training_on_two_devices_is_training_on_one(name):
     cell = BY_NAME[name]

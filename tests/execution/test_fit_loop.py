@@ -612,6 +612,7 @@ def runs_with_callbacks(case: Case, model) -> dict[str, dict]:
     return runs
 
 
+@pytest.mark.quick_cases(28)
 @pytest.mark.parametrize("name", CASES)
 def test_a_fit_has_the_numbers_of_keras_with_any_callbacks(name, request):
     if name == "normalization":  # which makes a difference in rounding ten times as large
@@ -624,6 +625,7 @@ def test_a_fit_has_the_numbers_of_keras_with_any_callbacks(name, request):
         assert_same(run, runs["none"], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.quick_cases(5)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.carries])
 def test_a_fit_with_carried_state_has_the_same_numbers_with_any_callbacks(name):
     case = CASES[name]
@@ -668,6 +670,7 @@ class KeepsMetric(keras.layers.Layer):
         return x
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("eagerly", [False, True])
 def test_a_metric_updated_by_a_layer_is_refused_as_keras_does(eagerly):
     case = Case(sequential(rnn(), lambda kit, carry: KeepsMetric(name="seen"), layer("Dense", 2)))

@@ -307,6 +307,7 @@ def after_a_stream(model):
     return model.trainable_variables[0].numpy()
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "read", [in_a_traced_function, in_a_stateless_scope, after_caches_were_cleared, after_a_stream]
 )

@@ -156,6 +156,7 @@ def test_the_same_seed_gives_the_same_numbers_and_a_copy_in_bytes_too(classifier
 # Labels.
 
 
+@pytest.mark.slow
 def test_searches_pipelines_and_cross_validation():
     model = make_pipeline(StandardScaler(), Classifier(**SMALL))
     search = GridSearchCV(model, {"classifier__units": [1, 8]}, cv=2).fit(X, Y)

@@ -38,6 +38,7 @@ def test_the_layers_are_those_that_were_asked_for(networks):
     assert not networks["bidirectional"].shape.stateful
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", KINDS)
 def test_a_seed_gives_one_network_and_its_forecasts_are_not_random(networks, name, tmp_path):
     trained = networks[name]

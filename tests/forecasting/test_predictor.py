@@ -47,6 +47,7 @@ def trained(request):
     )
 
 
+@pytest.mark.quick_cases(3)
 def test_a_stream_of_rows_gives_the_outputs_of_the_sequence(trained):
     sequences = trained.read(table())
     inputs = trained.inputs_of(sequences)

@@ -66,6 +66,7 @@ ELSEWHERE = {
 }
 
 
+@pytest.mark.quick_cases(20)
 @pytest.mark.parametrize("layer", PLAIN_LAYERS, ids=lambda layer: layer.name)
 def test_a_layer_without_state(layer, tmp_path):
     model = sequential(layer, shape=(STEPS, FEATURES))

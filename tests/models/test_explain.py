@@ -23,6 +23,7 @@ def influencing(sources) -> np.ndarray:
     return found
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize("stateful", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
 @pytest.mark.parametrize("starts", [None, [1, 0, 0, 1, 0, 1, 0]])

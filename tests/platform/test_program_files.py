@@ -111,6 +111,7 @@ def predict(cache: str, connection) -> None:
     connection.send_bytes(f"{found['cache_hits']} {found['cache_misses']}".encode())
 
 
+@pytest.mark.slow
 def test_other_processes_find_the_programs_and_the_native_kernel_in_them(tmp_path):
     def run() -> tuple[bytes, int, int]:
         with forked(predict, str(tmp_path)) as (_, connection):

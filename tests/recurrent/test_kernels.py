@@ -89,6 +89,7 @@ def largest_difference(some, others) -> float:
     return max(float(abs(a - b).max() / (abs(b).max() + 1e-30)) for a, b in pairs)
 
 
+@pytest.mark.quick_cases(10)
 @pytest.mark.parametrize("case", OPTIONS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_jax_kernel_equals_keras_in_float64(cell, case, without_native, chosen):

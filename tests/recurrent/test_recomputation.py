@@ -32,6 +32,7 @@ def trained(remat):
     return [*model.get_weights(), *jax.tree.leaves(model.states)]
 
 
+@pytest.mark.slow
 def test_training_is_the_same():
     expected = trained(None)
     for remat in (4, True):  # segments of 4, 4 and 3 steps, twice

@@ -60,6 +60,7 @@ def saved(figure, path) -> tuple[int, int]:
 # The figure.
 
 
+@pytest.mark.quick_cases(6)
 @pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.name)
 def test_every_number_of_every_state_is_shown(cell):
     starts = np.array([False, True, False, False, True, False])
@@ -146,6 +147,7 @@ def test_panels_share_the_time_axis(rng):
     assert many.get_extent() == [-0.5, 3000.5, 699.5, -0.5]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("count", [1, 2, 6, 12])  # the panels of 12 have the least height
 def test_no_elements_overlap(rng, tmp_path, count):
     names = [f"encoder/a_layer_of_some_name_{at}" for at in range(count)]

@@ -121,6 +121,7 @@ def test_scores_and_verdict_are_those_of_the_record(page, ensemble):
         )
 
 
+@pytest.mark.slow
 def test_scores_of_a_model_that_did_not_learn_from_all_are_those_of_evaluate(
     panel_page, panel, shops
 ):
@@ -237,6 +238,7 @@ def test_a_classifier_has_its_confusion_certainty_and_examples(classifier_page):
     }
 
 
+@pytest.mark.slow
 def test_a_text_has_a_sample_and_no_influence(tmp_path):
     text = tmp_path / "rain.txt"
     text.write_text("the rain in spain falls mainly on the plain; " * 6)
@@ -337,6 +339,7 @@ def test_names_from_the_data_are_escaped(page, classifier_page):
     assert page.tree.all("h1")[0].text.strip() == f"Forecasts of {HOSTILE}"
 
 
+@pytest.mark.slow
 def test_a_long_series_is_thinned(ensemble, tmp_path):
     rng = np.random.default_rng(2)
     long = {HOSTILE: (1e9 * (50 + rng.normal(size=20_000).cumsum())).tolist()}
@@ -352,6 +355,7 @@ def test_a_long_series_is_thinned(ensemble, tmp_path):
 # Files.
 
 
+@pytest.mark.slow
 def test_another_file_is_not_replaced_and_a_page_is(page, ensemble, sales, tmp_path):
     path = tmp_path / "notes.html"
     path.write_text("<p>mine</p>")

@@ -93,6 +93,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.quick_cases(60)
 @pytest.mark.parametrize(("name", "written", "freq"), CASES, ids=lambda each: str(each)[:20])
 def test_forecasts_go_on_as_the_file_is_written(name, written, freq):
     """Read texts, and write the times that follow as pandas' own offset and ``strftime`` do."""

@@ -135,6 +135,7 @@ def losses(steps, recorder, expected: list[State], sync: str, copy: Path) -> tup
     return opened, refused, lost
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("sync", SYNC)
 def test_a_loss_of_power_takes_no_more_than_the_level_allows(steps, sync, tmp_path, monkeypatch):
     recorder, expected = record_pools(steps, tmp_path / "pool", monkeypatch, sync)
