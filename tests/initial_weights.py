@@ -9,6 +9,7 @@ follows is NumPy's. Draws inside compiled programs are left as they are.
 from collections.abc import Callable
 from functools import wraps
 from math import prod
+from typing import Any
 
 import jax
 import keras
@@ -68,6 +69,7 @@ def _orthogonal(initializer, shape) -> np.ndarray:
     normal = keras.random.normal(
         (max(rows, columns), min(rows, columns)), dtype="float32", seed=initializer.seed
     )
-    q, r = qr(np.asarray(normal), mode="economic")
+    factors: Any = qr(np.asarray(normal), mode="economic")
+    q, r = factors
     q = q * np.sign(np.diag(r))
     return np.float32(initializer.gain) * (q.T if rows < columns else q).reshape(shape)

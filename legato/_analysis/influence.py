@@ -22,7 +22,7 @@ from legato._errors import InputError
 from legato._execution.data_adapter import DataAdapter
 from legato._execution.progress import Progress
 from legato._models.model import Model, Sequential
-from legato._platform import keras_private
+from legato._platform import keras_private, keras_variables
 from legato._platform.output_streams import OutputStream
 from legato._platform.wording import duration
 from legato._recurrent.model_state import ModelState
@@ -217,7 +217,7 @@ def _initial_memory(model_state: ModelState, state: State | None, rows: int) -> 
     variables = [each for memory in model_state.memories for each in memory.variables]
 
     def values() -> list:
-        before = keras_private.values_of(variables)
+        before = keras_variables.values_of(variables)
         try:
             model_state.set_state(state)
             return model_state.memory_values(rows)

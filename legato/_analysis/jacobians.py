@@ -40,7 +40,7 @@ from legato._errors import InputError, UnsupportedError
 from legato._execution.compiled_loop import LoopPlan
 from legato._execution.program_cache import ProgramCache
 from legato._execution.samples import SampleArrays
-from legato._platform import keras_private
+from legato._platform import keras_variables
 from legato._platform.padding import pad_with_zeros
 from legato._recurrent.model_state import ModelState
 
@@ -102,7 +102,7 @@ class DifferentiatedRun:
         self._samples, self._rows, self._output = samples, rows, output
         self._program = ProgramCache(model_state).loop_of("predict")
         self._variables = ProgramCache(model_state).variables("predict")
-        self._values = type(self._variables)(*map(keras_private.values_of, self._variables))
+        self._values = type(self._variables)(*map(keras_variables.values_of, self._variables))
         self._full, self._last = divmod(samples.count, rows)
         self.batches = self._full + (self._last > 0)
         self.state = sum(int(np.prod(each.shape[1:])) for each in _floating(memory))

@@ -35,7 +35,7 @@ from legato._errors import InputError
 from legato._execution.batches import drawing_orders_from
 from legato._execution.program_cache import ProgramCache
 from legato._execution.progress import Progress
-from legato._platform import keras_private
+from legato._platform import keras_variables
 from legato._platform.backend import device_share_bytes
 from legato._platform.executors import run_tasks
 from legato._platform.row_devices import mesh_of
@@ -74,7 +74,7 @@ class ParallelTraining:
     def __init__(self, builder: ReplicateBuilder, fit: Callable, seeds: Sequence[int]):
         self._builder, self._fit, self._seeds = builder, fit, seeds
         self.model, self._first = builder(seeds[0], whole=True)
-        self._metrics = keras_private.values_of(self.model.metrics_variables)
+        self._metrics = keras_variables.values_of(self.model.metrics_variables)
         self._configuration = model_configuration(self.model)
         self._free_models, self._models = [self.model], [self.model]
         self._training = 0  # how many train now
@@ -212,7 +212,7 @@ class ParallelTraining:
             if self._stopped:
                 raise KeyboardInterrupt
             set_model_content(model, start.content)
-            keras_private.set_values(model.metrics_variables, self._metrics)
+            keras_variables.set_values(model.metrics_variables, self._metrics)
             began = time.perf_counter()
             with drawing_orders_from(start.orders):
                 history = self._fit(model, start.seed)

@@ -22,7 +22,7 @@ from legato._execution.compiled_loop import LoopValues
 from legato._execution.program_cache import ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._models.model import Model, Sequential
-from legato._platform import keras_private
+from legato._platform import keras_private, keras_variables
 from legato._platform.random_state import copy_numpy_generator, temporary_seed
 
 
@@ -125,9 +125,9 @@ def model_content(model) -> ModelContent:
     """The values of a model's variables, copied to the host."""
     model_state = model._model_state
     variables = ProgramCache(model_state).variables("train")._replace(metrics=[])
-    values = [[np.asarray(each) for each in keras_private.values_of(part)] for part in variables]
+    values = [[np.asarray(each) for each in keras_variables.values_of(part)] for part in variables]
     memory = [
-        [np.asarray(each) for each in keras_private.values_of(memory.variables)]
+        [np.asarray(each) for each in keras_variables.values_of(memory.variables)]
         for memory in model_state.memories
     ]
     return ModelContent(LoopValues(*values), memory)
@@ -138,7 +138,7 @@ def set_model_content(model, content: ModelContent) -> None:
     model_state = model._model_state
     variables = ProgramCache(model_state).variables("train")._replace(metrics=[])
     for own, values in zip(variables, content.values, strict=True):
-        keras_private.set_values(own, map(jax.numpy.asarray, values))
+        keras_variables.set_values(own, map(jax.numpy.asarray, values))
     for memory, values in zip(model_state.memories, content.memory, strict=True):
         memory.set_values(list(map(jax.numpy.asarray, values)))
 

@@ -30,7 +30,7 @@ from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
 from legato._execution.run_ahead import RunAhead
-from legato._platform import keras_private
+from legato._platform import keras_variables
 from legato._platform.random_state import global_random_state
 from legato._recurrent.layer_memory import StateVariable, row_count_message
 from legato._recurrent.model_state import ModelState
@@ -145,7 +145,7 @@ class FitLoop:
         self._inline = self.run.validation = inline
         self._batch_callbacks = BatchCallbacks(self.run, "train", callbacks)
         self._epochs_ahead: RunAhead | None = None
-        if keras_private.CAN_HIDE_VALUES and isinstance(source, WholeData):
+        if keras_variables.CAN_HIDE_VALUES and isinstance(source, WholeData):
             if self._batch_callbacks.size == 1:
                 self._batch_callbacks.ahead = RunAhead(self.run)
             elif not in_parts and self._by_epoch and (validation is None or inline):
@@ -276,7 +276,7 @@ class FitLoop:
         """
         own, carried = self._variables()
         rows_of_all = self.run.agreement.rows_of_all
-        values = keras_private.values_of(own) + rows_of_all(keras_private.values_of(carried))
+        values = keras_variables.values_of(own) + rows_of_all(keras_variables.values_of(carried))
         return {
             "variables": values,
             "first": rows_of_all(self.run.first_memory),
@@ -297,9 +297,9 @@ class FitLoop:
             return False
         own_rows = self.run.agreement.own_rows
         values, first = values[: len(own)] + own_rows(values[len(own) :]), own_rows(first)
-        keras_private.set_values(variables, map(jax.numpy.asarray, values))
+        keras_variables.set_values(variables, map(jax.numpy.asarray, values))
         for variable, value in zip(variables, values, strict=True):
-            keras_private.resize(variable, value.shape)
+            keras_variables.resize(variable, value.shape)
         self.run.first_memory = list(map(jax.numpy.asarray, first))
         self._logs = content["logs"]
         return True

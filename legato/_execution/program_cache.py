@@ -23,7 +23,7 @@ from legato._execution.compiled_loop import (
     LoopValues,
     Verb,
 )
-from legato._platform import keras_private
+from legato._platform import keras_private, keras_variables
 from legato._platform.locks import TRACING
 from legato._platform.row_devices import own_part, process_count
 from legato._recurrent.model_state import ModelState
@@ -96,7 +96,7 @@ class ProgramCache:
         )
         if jax.process_count() > 1:
             for part in found:
-                keras_private.keep_in_process(part, own_part)
+                keras_variables.keep_in_process(part, own_part)
         return found
 
     def loop_of(self, verb: Verb) -> CompiledLoop:
@@ -288,7 +288,7 @@ class ProgramCache:
             UnsupportedError: a layer updates one.
         """
         try:
-            with keras_private.without_values(self._model.metrics_variables):
+            with keras_variables.without_values(self._model.metrics_variables):
                 yield
         except TypeError as error:
             owners = [

@@ -16,7 +16,7 @@ from legato._execution.batches import Block
 from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues, Verb
 from legato._execution.program_cache import InlineValidation, ProgramCache
 from legato._execution.samples import SampleArrays
-from legato._platform import keras_private
+from legato._platform import keras_variables
 from legato._platform.large_arrays import for_jax
 from legato._platform.processes import process_group
 from legato._platform.row_devices import (
@@ -194,7 +194,7 @@ class Run:
         with self.model_state.lock.values:
             for variables, values in pairs:
                 if values:  # they changed
-                    keras_private.set_values(variables, values)
+                    keras_variables.set_values(variables, values)
             if memory:
                 self.model_state.set_memory_values(states)
         self._changed = None
@@ -264,7 +264,7 @@ class Run:
 
     def _read(self) -> LoopValues:
         with self.model_state.lock.values:
-            values = LoopValues(*map(keras_private.values_of, self._variables))
+            values = LoopValues(*map(keras_variables.values_of, self._variables))
         return own_part(values) if self._mesh is None else on_each(values, self._mesh)
 
 
@@ -316,15 +316,15 @@ class RepeatedPrediction:
         if not np.isfinite(x).all():
             return None
         with self._lock.values:
-            values = LoopValues(*map(keras_private.values_of, self._variables))
-        memory = keras_private.values_of(self._memory)
+            values = LoopValues(*map(keras_variables.values_of, self._variables))
+        memory = keras_variables.values_of(self._memory)
         outputs, changed, memory = self._run(values, memory, (x,), None)
         if self._positions:
             updates = [changed.non_trainable[at] for at in self._positions]
-            keras_private.set_values(self._updated, updates)
+            keras_variables.set_values(self._updated, updates)
         if advance and memory:
             with self._lock.values:
-                keras_private.set_values(self._memory, memory)  # as many rows as before
+                keras_variables.set_values(self._memory, memory)  # as many rows as before
         return np.array(outputs)
 
 

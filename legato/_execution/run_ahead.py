@@ -31,7 +31,7 @@ from jax.core import eval_context
 
 from legato._execution.batches import Block
 from legato._execution.run import Run, fetch
-from legato._platform import keras_private
+from legato._platform import keras_variables
 
 AHEAD_SECONDS = 0.01  # so that what callbacks show is of now, and Ctrl-C takes effect
 MOST_CALLS = 16  # of one batch or epoch each, before variables are hidden again
@@ -128,13 +128,13 @@ class RunAhead:
         self._run.write_back()
         if self.is_possible and not (self._calls and self._has_one_unit(call)):
             variables = self._run.variables
-            values = keras_private.values_of(variables)
+            values = keras_variables.values_of(variables)
             kept = set(map(id, self._run.constants))
             self._held = list(zip(variables, values, strict=True))
             self._kept = [pair for pair in self._held if id(pair[0]) in kept]
             hidden = [each for each in variables if id(each) not in kept]
             self._contents = list(map(vars, hidden))
-            keras_private.hide_values(hidden, self.read)
+            keras_variables.hide_values(hidden, self.read)
         self._shown = call
 
     def _has_one_unit(self, call: _Call | None) -> bool:
@@ -143,7 +143,7 @@ class RunAhead:
     def is_settled(self) -> bool:
         """Whether the variables have their values, since somebody read or set one."""
         was_set = any("_value" in each for each in self._contents)
-        if self._held and (was_set or keras_private.values_set_since(self._kept)):
+        if self._held and (was_set or keras_variables.values_set_since(self._kept)):
             self.read()
         return not self._held
 
@@ -156,7 +156,7 @@ class RunAhead:
                 self._calls = min(2**self._reads - 1, MOST_CALLS)
             if self._repeating:  # JAX traces the program again, which needs values of any kind
                 for variable, value in self._held:
-                    keras_private.set_values([variable], [value])
+                    keras_variables.set_values([variable], [value])
             else:
                 self.settle()
 
@@ -170,7 +170,7 @@ class RunAhead:
             values, _, memory = last.before
             self._run.progress = values, values, memory
             self._run.write_back()
-            keras_private.forget_readers([variable for variable, _ in self._held])
+            keras_variables.forget_readers([variable for variable, _ in self._held])
             self._held, self._last = [], None
 
     def settle(self) -> None:
@@ -179,14 +179,14 @@ class RunAhead:
             call = self._shown
             if not self._held or call is None:
                 return
-            changed = keras_private.values_set_since(self._held)
+            changed = keras_variables.values_set_since(self._held)
             if self._reached < call.end:
                 self._run.progress = call.before
                 self._repeat(call, call.begin, self._reached)
             else:
-                keras_private.show_values(self._held)
-            keras_private.show_values(changed)
-            keras_private.forget_readers([variable for variable, _ in self._held])
+                keras_variables.show_values(self._held)
+            keras_variables.show_values(changed)
+            keras_variables.forget_readers([variable for variable, _ in self._held])
             self._held = []
 
     def _repeat(self, call: _Call, begin: int, end: int) -> None:

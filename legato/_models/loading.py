@@ -23,7 +23,7 @@ from legato._models.saving import (
     load_seeds,
     load_training_record,
 )
-from legato._platform import keras_private
+from legato._platform import keras_variables
 from legato._platform.input_files import check_is_regular, refusing_damage
 from legato._recurrent.state import State
 
@@ -79,7 +79,7 @@ def load_model(
         _check_file(Path(filepath))
     with _refusing_damage(filepath) if local else nullcontext():
         try:
-            with keras_private.drawing_initial_values_last():
+            with keras_variables.drawing_initial_values_last():
                 model = keras.saving.load_model(
                     filepath, custom_objects=custom_objects, compile=compile, safe_mode=safe_mode
                 )

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from legato._errors import StateError
-from legato._platform import keras_private
+from legato._platform import keras_private, keras_variables
 from legato._platform.jax_arrays import to_jax
 from legato._platform.locks import TRACING
 from legato._recurrent.reset_rules import start_of_rows
@@ -42,8 +42,8 @@ class StateVariable(keras.Variable):
 
     def set_value(self, value) -> None:
         """Set a value of any number of rows."""
-        keras_private.set_values([self], [value])
-        keras_private.resize(self, value.shape)
+        keras_variables.set_values([self], [value])
+        keras_variables.resize(self, value.shape)
 
 
 class LayerMemory:
@@ -231,8 +231,8 @@ def expecting_rows(variables: Iterable[StateVariable], rows: int):
         before = [variable.shape for variable in variables]
         try:
             for variable, shape in zip(variables, before, strict=True):
-                keras_private.resize(variable, (rows, *shape[1:]))
+                keras_variables.resize(variable, (rows, *shape[1:]))
             yield
         finally:
             for variable, shape in zip(variables, before, strict=True):
-                keras_private.resize(variable, shape)
+                keras_variables.resize(variable, shape)

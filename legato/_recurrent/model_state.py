@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from legato._errors import InputError, StateError
-from legato._platform import keras_private
+from legato._platform import keras_private, keras_variables
 from legato._platform.locks import TRACING, ModelLock
 from legato._platform.plain_arrays import check_keeps_meaning
 from legato._platform.row_devices import mesh_of
@@ -134,7 +134,7 @@ class ModelState:
             value
             for memory in self.memories
             for value in (
-                keras_private.values_of(memory.variables)
+                keras_variables.values_of(memory.variables)
                 if memory.rows and not fresh
                 else memory.fresh_values(rows)
             )

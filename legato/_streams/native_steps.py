@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from legato._platform import keras_private
+from legato._platform import keras_private, keras_variables
 from legato._recurrent import native_kernel, stateful_layers
 from legato._recurrent.kernels import native_name
 from legato._recurrent.native_chain import ACTIVATIONS, NativeChain, Operation
@@ -148,7 +148,7 @@ class NativeSteps:
     def _chain(self) -> NativeChain:
         """The layers with the model's current weights."""
         known, chain = self._packed
-        if chain is None or not keras_private.have_values(self._variables, known):
+        if chain is None or not keras_variables.have_values(self._variables, known):
             known = self._model_step.weights()
             arrays = [
                 [None if at is None else np.asarray(known[at]) for at in each]

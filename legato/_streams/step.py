@@ -16,7 +16,7 @@ import numpy as np
 
 from legato._errors import InputError, StateError, UnsupportedError
 from legato._execution.program_cache import ProgramCache
-from legato._platform import keras_private
+from legato._platform import keras_private, keras_variables
 from legato._platform.checks import check_count
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows, using_memories
 from legato._recurrent.model_state import ModelState, described_parts
@@ -323,7 +323,7 @@ class ModelStep:
     def weights(self) -> list:
         """The values of ``variables`` now, all from before or all from after a training step."""
         with self._values_lock:
-            return keras_private.values_of(self.variables)
+            return keras_variables.values_of(self.variables)
 
     def answers(self, rows: np.ndarray):
         """The answers in vectors (…, width of the answers), nested as the model's outputs."""

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary, ref
 import numpy as np
 
 from legato._errors import OutputError, StateError
-from legato._platform import keras_private
+from legato._platform import keras_variables
 from legato._platform.array_files import (
     NO_MARK,
     decode_arrays,
@@ -47,7 +47,7 @@ class Fingerprint:
     def __call__(self) -> str:
         """64 hexadecimal digits: SHA-256 of the weights' shapes, dtypes and bits, in order."""
         with self._model._model_lock.values:
-            values = keras_private.values_of(self._model.weights)
+            values = keras_variables.values_of(self._model.weights)
         digest, seen = self._known
         if len(values) != len(seen) or any(
             known() is not value for known, value in zip(seen, values, strict=True)

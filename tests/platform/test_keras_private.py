@@ -3,8 +3,6 @@
 Keras may change them without notice; these tests fail first when a release does.
 """
 
-import threading
-
 import keras
 import numpy as np
 import pytest
@@ -12,7 +10,6 @@ import pytest
 import legato
 from legato import layers
 from legato._platform import keras_private
-from legato._recurrent.layer_memory import StateVariable
 
 
 def test_stateless_scope_is_detected_and_collects_updates():
@@ -37,17 +34,6 @@ def test_symbolic_scope_is_detected_only_while_shapes_are_inferred():
     ScopeChecks()(np.ones((1, 2), "float32"))
     ScopeChecks()(keras.Input((2,)))
     assert seen == [False, True]
-
-
-@pytest.mark.parametrize("shape", [(0, 3), (2, 3), (5, 3)])
-def test_a_variable_can_be_given_another_number_of_rows(shape):
-    variable = StateVariable(np.zeros((1, 3)), trainable=False, dtype="float32")
-    variable.set_value(np.full(shape, 2.0, "float32"))
-    assert tuple(variable.shape) == shape == tuple(variable.value.shape)
-    with keras.StatelessScope(state_mapping=[(variable, np.ones(shape, "float32"))]) as scope:
-        variable.assign(np.full(shape, 3.0, "float32"))
-    assert np.all(scope.get_current_value(variable) == 3.0)
-    assert np.all(variable.value == 2.0)
 
 
 def test_compile_drops_the_programs():
@@ -112,6 +98,39 @@ def test_missing_variables_are_built_from_shapes_alone():
     )
     assert model.optimizer is not None
     assert model.optimizer.built
+
+
+def compiled_models():
+    """Models whose losses and metrics create variables of many kinds."""
+    first = layers.Input((3, 2))
+    seen = layers.LSTM(4)(first)
+    a, b = layers.Dense(1, name="a")(seen), layers.Dense(3, activation="softmax", name="b")(seen)
+    auc = keras.metrics.AUC(multi_label=True, num_labels=3)
+    top = [keras.metrics.TopKCategoricalAccuracy(2), keras.metrics.F1Score(), auc]
+    losses = {"a": "mse", "b": "categorical_crossentropy"}
+    chosen = {"a": ["mae", keras.metrics.R2Score()], "b": top}
+    for of_each in (dict, lambda named: [*named.values()]):
+        outputs = of_each({"a": a, "b": b})
+        model = legato.Model(first, outputs)
+        model.compile("adam", of_each(losses), metrics=of_each(chosen))
+        yield model, outputs
+    fixed = legato.Sequential([layers.Input(batch_shape=(4, 3, 2)), layers.LSTM(1)])
+    fixed.compile("adam", "mse", metrics=["mae"])
+    yield fixed, a
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_loss_and_metrics_have_the_variables_that_keras_makes(at, monkeypatch):
+    def variables():
+        model, outputs = [*compiled_models()][at]
+        y = keras.tree.map_structure(lambda each: keras.KerasTensor(each.shape), outputs)
+        keras_private.build_variables(model, keras.KerasTensor((None, 3, 2)), y)
+        assert model._compile_loss.built
+        return [(each.name, each.shape) for each in model.metrics_variables]
+
+    made = variables()
+    monkeypatch.setattr(keras_private, "_trace_loss_and_metrics", lambda *_: None)
+    assert made == variables()
 
 
 def test_walk_graph_follows_layers_with_values_other_than_tensors():
@@ -193,14 +212,6 @@ def test_inputs_that_break_the_input_spec_of_the_model_are_refused():
     assert model(np.zeros((2, 4, 3))).shape == (2, 4, 2)
 
 
-def test_variables_without_values_get_them_back():
-    variable = keras.Variable(np.ones(2))
-    with pytest.raises(TypeError), keras_private.without_values([variable]):  # noqa: PT012
-        assert keras_private.values_of([variable]) == [None]
-        variable.assign_add(np.ones(2))
-    np.testing.assert_array_equal(variable.value, [1, 1])
-
-
 @pytest.mark.parametrize("optional", [False, True])
 def test_an_input_says_whether_it_is_optional(optional):
     assert keras_private.is_optional(keras.Input((3,), optional=optional)) == optional
@@ -215,88 +226,3 @@ def test_the_optimizer_stays_in_the_compile_options_when_the_old_format_is_writt
     assert plain.get_compile_config() == before
     plain.save(tmp_path / "m.h5")
     assert "optimizer" not in plain.get_compile_config()
-
-
-class Forgetful(keras.layers.Layer):
-    """Has two weights, and reads only the first from files."""
-
-    def build(self, _):
-        self.kept = self.add_weight(shape=(2,), initializer="glorot_normal", name="kept")
-        drawn = keras.initializers.RandomNormal(seed=3)
-        self.forgotten = self.add_weight(shape=(2,), initializer=drawn, name="forgotten")
-        self.filled = self.add_weight(shape=(2,), initializer="ones", name="filled")
-
-    def call(self, inputs):
-        return inputs * self.kept + self.forgotten
-
-    def save_own_variables(self, store):
-        store["0"] = self.kept.numpy()
-
-    def load_own_variables(self, store):
-        self.kept.assign(store["0"])
-
-
-def test_weights_of_a_file_are_not_drawn_before_it_is_read(tmp_path, monkeypatch):
-    model = legato.Sequential([layers.Input((None, 2)), layers.LSTM(2), Forgetful()])
-    model.compile("adam", "mse")
-    model.save(tmp_path / "model.keras")
-    drawn = []
-    for kind in (keras.initializers.VarianceScaling, keras.initializers.Orthogonal):
-        draw = kind.__call__
-
-        def draw_and_note(self, shape, *more, draw=draw, **options):
-            drawn.append(shape)
-            return draw(self, shape, *more, **options)
-
-        monkeypatch.setattr(kind, "__call__", draw_and_note)
-    found = legato.load_model(
-        tmp_path / "model.keras", custom_objects={"Forgetful": Forgetful}, compile=False
-    )
-    assert not drawn
-    for mine, its in zip(model.weights, found.weights, strict=True):
-        np.testing.assert_array_equal(mine, its)
-    expected = keras.initializers.RandomNormal(seed=3)((2,))
-    np.testing.assert_array_equal(found.layers[-1].forgotten, expected)
-    np.testing.assert_array_equal(found.layers[-1].filled, 1.0)
-
-
-def test_initial_values_are_drawn_at_once_in_other_threads():
-    found = []
-
-    def build():
-        found.append(keras.layers.Dense(3))
-        found[0].build((None, 2))
-        found.append(np.abs(found[0].kernel.numpy()).sum())
-
-    with keras_private.drawing_initial_values_last():
-        here = keras.layers.Dense(3)
-        here.build((None, 2))
-        assert not here.kernel.numpy().any()
-        thread = threading.Thread(target=build)
-        thread.start()
-        thread.join()
-    assert found[1] > 0
-    assert here.kernel.numpy().any()
-
-
-def test_a_hidden_value_is_shown_to_whoever_reads_it():
-    variables = [keras.Variable(np.full(2, at), name=f"v{at}") for at in (1.0, 2.0)]
-    held = [(each, each.value) for each in variables]
-    shown = []
-
-    def show():
-        shown.append(keras_private.values_set_since(held))
-        keras_private.show_values(held)
-        keras_private.forget_readers(variables)
-
-    keras_private.hide_values(variables, show)
-    variables[1].assign([5.0, 5.0])
-    assert not shown
-    np.testing.assert_array_equal(variables[0].numpy(), 1.0)
-    ((changed,),) = shown
-    assert changed[0] is variables[1]
-    np.testing.assert_array_equal(changed[1], 5.0)
-    np.testing.assert_array_equal(variables[1].numpy(), 2.0)
-    assert len(shown) == 1
-    with pytest.raises(AttributeError, match="has no attribute 'valeu'"):
-        variables[0].valeu  # noqa: B018
