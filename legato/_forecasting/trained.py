@@ -35,6 +35,7 @@ from legato._forecasting.record_checks import check_known, check_shape, check_ta
 from legato._forecasting.sample_paths import draw_paths
 from legato._forecasting.shared_prediction import SharedPrediction
 from legato._forecasting.task import Task
+from legato._forecasting.trained_columns import TrainedColumns
 from legato._models.loading import load_model
 from legato._models.saving import set_training_record, training_record
 from legato._platform.checks import check_count, check_seed
@@ -42,8 +43,6 @@ from legato._platform.input_files import shown_reason
 from legato._platform.output_streams import printable_on_stdout
 from legato._series.frame_layout import FrameLayout
 from legato._series.future_rows import FutureRows
-from legato._series.missing_values import missing_values_advised
-from legato._series.reading import read, read_with_future
 from legato._series.sequences import Sequences
 from legato._streams.sampling import sample
 
@@ -51,11 +50,6 @@ FORMAT = "legato.trained.1"
 _NO_INTERVALS = (
     "There are no intervals: the model was trained without a test part, so its errors are not "
     "known; train with --test 0.2, the default."
-)
-_NEEDED_AHEAD = "What is known ahead must have a value at every step ahead: fill it in."
-_READ_AS_TRAINED = (
-    "The model reads data with the options of its training, which allowed none to be missing: fill "
-    "it in or leave the row out, or train with missing='forward' or missing='drop'."
 )
 
 
@@ -448,41 +442,8 @@ class Trained(Predictor):
             future: rows of the future, likewise; None: those at the end of the data.
             answered: as for ``read``.
         """
-        rows = None
-        if not isinstance(data, Sequences):
-            data, rows = self._read_columns(data, answered)
-        if isinstance(future, FutureRows):
-            rows = future
-        elif future is not None and self.covariates.known:
-            rows = FutureRows.of(self._read_known(future))
-        return self.covariates.with_calendar(data), rows
-
-    def _read_columns(self, data, answered: bool) -> tuple[Sequences, FutureRows | None]:
-        made = self.covariates.made
-        kinds = {each.name: each.is_numeric for each in self.task.inputs if each.name not in made}
-        if answered:
-            kinds |= {each.name: each.is_numeric for each in self.task.targets}
-        how = self.known["read"]
-        if [*kinds] == ["character"] and not (how["group"] or how["time"] or how["columns"]):
-            return read(data), None
-        labels = [name for name, is_numeric in kinds.items() if not is_numeric]
-        targets = None
-        if self.task.kind == "forecast":
-            targets = [column.name for column in self.task.targets]
-        options = {**how, "categorical": labels, "columns": [*kinds]}
-        with missing_values_advised(_READ_AS_TRAINED):
-            return read_with_future(data, targets, **options)
-
-    def _read_known(self, future) -> Sequences:
-        """The rows of a file or frame of the future, with the columns known ahead."""
-        if isinstance(future, Sequences):
-            return future
-        known = self.covariates.known
-        labels = [each.name for each in self.task.inputs if not each.is_numeric]
-        labels = [name for name in labels if name in known]
-        how = {**self.known["read"], "missing": "error"}
-        with missing_values_advised(_NEEDED_AHEAD):
-            return read(future, **{**how, "categorical": labels, "columns": list(known)})
+        columns = TrainedColumns(self.task, self.covariates, self.known["read"])
+        return columns.read_with_future(data, future, answered)
 
     def _count_steps(self, rows: FutureRows | None) -> int:
         """Steps ahead unless they are given: as many as there are future rows, or the horizon."""
