@@ -24,6 +24,7 @@ import keras.src.models
 from initial_weights import draw_with_one_program
 from keras.src.backend.jax import trainer
 from keras.src.testing import test_case
+from shared_contexts import share_contexts
 
 from legato import layers
 from legato._models import model as model_module
@@ -48,6 +49,7 @@ class Trainer(model_module.StateMethods, trainer.JAXTrainer):
 def pytest_configure() -> None:
     """Exchange the classes, unless the baseline is wanted."""
     draw_with_one_program()
+    share_contexts()
     if BASELINE:
         return
     own = {"_auto_config_error_args"}  # Keras sets it where it sees that __init__ takes *args
