@@ -138,14 +138,23 @@ def assert_same_states(one: legato.State, other: legato.State, cell: Cell | None
 
 
 class Counter:
-    """Counts the programs that XLA is asked to compile (found in a cache or not)."""
+    """Counts the programs that XLA is asked to compile.
+
+    Attributes:
+        count: all of them.
+        new: those that were not found among the programs that are kept between processes.
+    """
 
     def __init__(self):
-        self.count = 0
+        self.count = self.new = 0
         jax.monitoring.register_event_duration_secs_listener(self._count)
+        jax.monitoring.register_event_listener(self._count_new)
 
     def _count(self, event: str, duration: float, **_) -> None:
         self.count += event == "/jax/core/compile/backend_compile_duration"
+
+    def _count_new(self, event: str, **_) -> None:
+        self.new += event == "/jax/compilation_cache/cache_misses"
 
 
 class _LeakyCell(keras.layers.Layer):

@@ -141,5 +141,5 @@ def _programs():
 @pytest.fixture
 def compiled(_counter):
     """A counter of the programs XLA has compiled since the test began (``compiled.count``)."""
-    _counter.count = 0
+    _counter.count = _counter.new = 0
     return _counter

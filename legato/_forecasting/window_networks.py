@@ -80,10 +80,8 @@ class WindowNetworks:
         change = np.abs(self._changes(windows)).mean((0, 1))
         self._change = np.where(change > 0, change, 1.0)
         with temporary_seed(seed):
-            inputs = keras.Input((architecture.steps, len(task.inputs)), name="steps")
-            ahead = ahead_input(task)
-            branches = layers.Concatenate()(self._branches(inputs, ahead))
-            self.core = Model(inputs if ahead is None else [inputs, ahead], branches)
+            inputs = [keras.Input(shape) for shape in self._seen_shapes]
+            self.core = Model(inputs, layers.Concatenate()(self._branches(inputs)))
             schedule = keras.optimizers.schedules.CosineDecay(learning_rate, UPDATES)
             adam = keras.optimizers.Adam(schedule)  # pyright: ignore[reportArgumentType]
             outputs = task.horizon * len(task.targets)
@@ -128,7 +126,7 @@ class WindowNetworks:
             variable.assign(value)
         with temporary_seed(self.seed):
             return self.core.fit(
-                with_ahead(windows[drawn], None if ahead is None else ahead[drawn]),
+                self._seen(windows[drawn], None if ahead is None else ahead[drawn]),
                 np.tile(wanted[drawn], self.architecture.seeds),
                 batch_size=BATCH,
                 epochs=max(1, UPDATES * BATCH // count),
@@ -137,8 +135,7 @@ class WindowNetworks:
 
     def predict(self, windows: np.ndarray, ahead: np.ndarray | None = None) -> np.ndarray:
         """The mean forecast of all networks, (samples, horizon, targets), in raw numbers."""
-        seen = with_ahead(windows, ahead)
-        found = self.core.predict(seen, batch_size=len(windows), verbose=0)
+        found = self.core.predict(self._seen(windows, ahead), batch_size=len(windows), verbose=0)
         found = found.reshape(len(windows), self.architecture.seeds, -1).mean(1)
         changes = (found * self._scale[1] + self._scale[0]).reshape(len(windows), -1, self.targets)
         return changes * self._units(windows) + self._naive(windows)
@@ -155,8 +152,9 @@ class WindowNetworks:
             inputs: (rows, steps, inputs), raw numbers.
             ahead: (rows, horizon, known), raw numbers; None without known columns.
         """
-        branches = self._branches(inputs, ahead)
-        same = keras.Model(inputs if ahead is None else [inputs, ahead], branches).weights
+        seen = self._seen_layers(inputs, ahead)
+        branches = self._branches(seen)
+        same = keras.Model(seen, branches).weights
         for weight, trained in zip(same, self.core.weights, strict=True):
             weight.assign(trained.value)
         mean = layers.Average()(branches) if len(branches) > 1 else branches[0]
@@ -166,21 +164,19 @@ class WindowNetworks:
         naive = keras.ops.take(self._target_layers(inputs), self._naive_steps, axis=1)
         return change * self._unit_layers(inputs) + naive
 
-    def _branches(self, inputs, ahead) -> list:
-        """The outputs of each network, (rows, horizon × targets), before unscaling."""
-        others = [at for at in range(len(self.task.inputs)) if at not in self.task.places]
-        season, targets = self.architecture.season, self._target_layers(inputs)
-        before = targets[:, :-season] if season > 1 else targets[:, -1:]
-        changes = (targets[:, season:] if season > 1 else targets) - before
-        relative = changes / self._unit_layers(inputs)
-        features = relative
-        if others:
-            rest = Task("classify", tuple(self.task.inputs[at] for at in others), (), 0)
-            known = self.windows[:, :, others].reshape(-1, len(others))
-            seen = inputs[:, season:] if season > 1 else inputs
-            encoded = encode_inputs(rest, keras.ops.take(seen, others, axis=-1), known)
-            features = layers.Concatenate()([relative, encoded])
-        known = None if ahead is None else self._known_layers(ahead)
+    def _branches(self, seen: list) -> list:
+        """The outputs of each network, (rows, horizon × targets), before unscaling.
+
+        Args:
+            seen: as ``_seen`` or ``_seen_layers`` gives it.
+        """
+        features, *more = seen
+        if self._others:
+            rest = Task("classify", tuple(self.task.inputs[at] for at in self._others), (), 0)
+            known = self.windows[:, :, self._others].reshape(-1, len(self._others))
+            encoded = encode_inputs(rest, more.pop(0), known)
+            features = layers.Concatenate()([features, encoded])
+        known = self._known_layers(more[0]) if more else None
         found = []
         for _ in range(self.architecture.seeds):
             each = features
@@ -205,6 +201,47 @@ class WindowNetworks:
         mean, spread = seen.mean(0, dtype="float64"), standard_deviations(seen.astype("float64"))
         scaling = layers.Normalization(mean=mean, variance=spread**2)
         return scaling(encode_columns(columns, ahead, keras.ops))
+
+    # What the core is given: the changes, not the values, so that series of one shape share its
+    # programs; then the other inputs and what is known ahead, if there are any.
+
+    @property
+    def _others(self) -> list[int]:
+        return [at for at in range(len(self.task.inputs)) if at not in self.task.places]
+
+    @property
+    def _seen_shapes(self) -> list[tuple[int, int]]:
+        season, steps = self.architecture.season, self.architecture.steps
+        count, horizon = steps - season if season > 1 else steps, self.task.horizon
+        shapes = [
+            (count, self.targets),
+            (count, len(self._others)),
+            (horizon, len(self.task.known)),
+        ]
+        return [shape for shape in shapes if shape[1]]
+
+    def _seen(self, windows: np.ndarray, ahead: np.ndarray | None) -> list[np.ndarray]:
+        relative = self._changes_before(windows[..., self.task.places].astype("float64"))
+        seen = [relative / self._units(windows)]
+        if self._others:
+            seen.append(self._steps_seen(windows)[..., self._others])
+        return [each.astype("float32") for each in [*seen, *([] if ahead is None else [ahead])]]
+
+    def _seen_layers(self, inputs, ahead) -> list:
+        seen = [self._changes_before(self._target_layers(inputs)) / self._unit_layers(inputs)]
+        if self._others:
+            seen.append(keras.ops.take(self._steps_seen(inputs), self._others, axis=-1))
+        return seen if ahead is None else [*seen, ahead]
+
+    def _steps_seen(self, windows) -> Any:
+        """The steps of windows, arrays or layers, that have a value a season before."""
+        season = self.architecture.season
+        return windows[:, season:] if season > 1 else windows
+
+    def _changes_before(self, targets) -> Any:
+        """The changes since a season before or, without a season, from the last value back."""
+        season = self.architecture.season
+        return self._steps_seen(targets) - (targets[:, :-season] if season > 1 else targets[:, -1:])
 
     # Naive forecasts, changes and their units: of arrays, and as layers.
 

@@ -110,6 +110,22 @@ def test_networks_side_by_side_are_trained_as_each_alone(rng, is_single, season)
     assert not np.allclose(layers[0], layers[3], atol=1e-2)  # another seed
 
 
+@pytest.mark.parametrize("is_single", [True, False])
+def test_networks_of_another_series_have_the_same_programs(is_single, compiled):
+    task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
+    rng = np.random.default_rng()  # numbers that no run before this one had
+    new = []
+    for _ in range(2):
+        compiled.new = 0
+        windows, truth = rng.normal(9, 1, (40, 7, 1)), rng.normal(9, 1, (40, HORIZON, 1))
+        architecture = Architecture("simple", 5, steps=7, season=2)
+        networks = WindowNetworks(task, architecture, windows, is_single, 0.01, 5)
+        networks.fit(windows, truth, verbose=0)
+        networks.predict(windows)
+        new.append(compiled.new)
+    assert new[1] == 0, new
+
+
 def test_networks_are_trained_again_from_the_beginning(rng):
     task = infer_task(legato.read({"a": wave()}), "forecast", None, HORIZON)
     windows, truth = rng.normal(9, 1, (40, 7, 1)), rng.normal(9, 1, (40, HORIZON, 1))
