@@ -19,7 +19,7 @@ import legato
 from legato._execution import run_ahead
 from legato._execution.run import Run
 from legato._execution.run_ahead import RunAhead
-from legato._platform import keras_private
+from legato._platform import keras_variables
 
 BATCHES, EPOCHS = 11, 2
 X = inputs(BATCHES, seed=4)
@@ -339,7 +339,7 @@ def interrupting(line: int, parts: tuple):
 
 def test_an_interrupt_leaves_the_values_of_the_last_batch_of_callbacks(made, reference):
     found, _ = reference
-    parts = ("run_ahead.py", "run.py", "keras_private.py")
+    parts = ("run_ahead.py", "run.py", "keras_variables.py")
 
     def fit_until(line):
         model = started_over(*made)
@@ -365,7 +365,7 @@ def test_an_interrupt_leaves_the_values_of_the_last_batch_of_callbacks(made, ref
         now = without_metrics(values(made[0]))
         possible = [found[at] for at in (count - 1, count) if at in found]  # called, or called next
         assert any(all(map(np.array_equal, now, without_metrics(each))) for each in possible)
-        assert not keras_private._READERS
+        assert not keras_variables._READERS
 
 
 class OwnStep(legato.Model):
@@ -565,7 +565,7 @@ def test_another_thread_may_read_between_an_epoch_and_its_callback(
 
 def test_an_interrupt_leaves_the_values_of_the_last_epoch_of_callbacks(epochs):
     made, found, _ = epochs
-    parts = ("run_ahead.py", "run.py", "keras_private.py")
+    parts = ("run_ahead.py", "run.py", "keras_variables.py")
 
     def fit_until(line):
         reads = watching_epochs(lambda model: model.trainable_variables[0].numpy(), at=[5])
@@ -587,4 +587,4 @@ def test_an_interrupt_leaves_the_values_of_the_last_epoch_of_callbacks(epochs):
         now = values(made[0])[:weights]
         possible = [found[at][:weights] for at in (count - 1, count) if at in found]
         assert any(all(map(np.array_equal, now, each)) for each in possible)
-        assert not keras_private._READERS
+        assert not keras_variables._READERS
