@@ -29,7 +29,7 @@ struct UnitsRow {
   bool skip;            // whether the states stay as they are
 };
 
-void lstm_row(const UnitsRow &row, bool keep) {
+inline __attribute__((always_inline)) void lstm_row(UnitsRow row, bool keep) {
   const Size width = row.width, P = row.stride;
   const float *z = row.z;
   float *to = row.to;
@@ -46,7 +46,7 @@ void lstm_row(const UnitsRow &row, bool keep) {
   }
 }
 
-void gru_row(const UnitsRow &row) {
+inline __attribute__((always_inline)) void gru_row(UnitsRow row) {
   const Size width = row.width, P = row.stride;
   const float *z = row.z;
   for (Size u = 0; u < width; u += V) {
@@ -60,7 +60,7 @@ void gru_row(const UnitsRow &row) {
 }
 
 // The gates of a GRU that come before its second product: `left` becomes r * left.
-void reset_row(const UnitsRow &row, float *left) {
+void reset_row(UnitsRow row, float *left) {
   for (Size u = 0; u < row.width; u += V) {
     const Vector update = sigmoid(load(row.z + u)), reset = sigmoid(load(row.z + row.width + u));
     store(row.to + u, update), store(row.to + row.stride + u, reset);
@@ -68,7 +68,7 @@ void reset_row(const UnitsRow &row, float *left) {
   }
 }
 
-void reset_before_row(const UnitsRow &row) {
+inline __attribute__((always_inline)) void reset_before_row(UnitsRow row) {
   for (Size u = 0; u < row.width; u += V) {
     const Vector update = load(row.to + u), candidate = tanh_of(load(row.z + 2 * row.width + u));
     const Vector before = load(row.before + u);
@@ -77,7 +77,7 @@ void reset_before_row(const UnitsRow &row) {
   }
 }
 
-void simple_row(const UnitsRow &row) {
+inline __attribute__((always_inline)) void simple_row(UnitsRow row) {
   for (Size u = 0; u < row.width; u += V) {
     const Vector next = tanh_of(load(row.z + u));
     store(row.h + u, row.skip ? load(row.before + u) : next);
@@ -94,6 +94,7 @@ struct alignas(legato::kLine) ForwardRun {
   const Problem &p;
   const Sizes s;
   Size begin, rows, line, z_line;
+  Size block;  // steps whose z is there at once
   float *h[2], *c, *left[4], *z;  // (rows, line) each; z (steps at once, rows, z_line)
   const float *weights;
   legato::Team *team;
@@ -103,6 +104,7 @@ struct alignas(legato::kLine) ForwardRun {
       : p(problem), s(problem), begin(first), rows(end - first), line(s.P + kPad), weights(packed),
         team(some) {
     z_line = s.l.blocks * s.P + kPad;
+    block = steps_at_once(rows);
     h[0] = scratch, h[1] = h[0] + rows * line, c = h[1] + rows * line;
     for (int i = 0; i < 4; ++i) left[i] = c + (i + 1) * rows * line;
     z = c + 5 * rows * line;
@@ -116,14 +118,14 @@ struct alignas(legato::kLine) ForwardRun {
   // The state before step t.
   float *state(Size r, Size t) const { return h[t % 2] + r * line; }
 
-  // The gates' inputs of a slice: (blocks, its units).
-  float *gates(Size r, Size t, Size slice) const {
-    return z + (t % steps_at_once(rows) * rows + r) * z_line + s.forward.first(slice) * V * s.l.blocks;
+  // The gates' inputs of a slice at step t, (rows, z_line): of each row (blocks, the slice's units).
+  float *gates(Size t, Size slice) const {
+    return z + t % block * rows * z_line + s.forward.first(slice) * V * s.l.blocks;
   }
 
-  UnitsRow units_row(Size r, Size t, Size slice) const {
+  UnitsRow units_row(Size r, Size t, Size slice, float *z_rows) const {
     const Size unit = s.forward.first(slice) * V, width = s.forward.vectors(slice) * V;
-    float *of = gates(r, t, slice);
+    float *of = z_rows + r * z_line;
     const bool keeps = p.gates != nullptr;
     float *to = keeps ? p.gates + (t * p.rows + begin + r) * s.stride + unit : of;
     return {of, to, width, keeps ? s.P : width, state(r, t) + unit, state(r, t + 1) + unit,
@@ -142,12 +144,14 @@ struct alignas(legato::kLine) ForwardRun {
     const float *bias = slice_weights(slice, p.features * s.l.w_count + p.units * s.l.u_count);
     float *to[kBlock];
     Size n = 0;
+    float *const z_rows = gates(start, slice);
     for (Size r = 0; r < rows; ++r)
       for (Size t = start; t < end; ++t, ++n) {
+        float *const of = z_rows + ((t - start) * rows + r) * z_line;
         a[n] = p.x + ((begin + r) * p.steps + t) * p.features;
         from[n] = bias + s.l.w_first * width;
-        to[n] = gates(r, t, slice) + s.l.w_first * width;
-        if (p.cell == Cell::gru) copy_row(gates(r, t, slice), bias, width);
+        to[n] = of + s.l.w_first * width;
+        if (p.cell == Cell::gru) copy_row(of, bias, width);
       }
     multiply(n, p.features, s.l.w_count * s.forward.vectors(slice), a, W, from, to);
   }
@@ -177,11 +181,11 @@ struct alignas(legato::kLine) ForwardRun {
     Size inner = p.features * s.l.w_count;
     for (int before = 0; before < i; ++before) inner += p.units * s.product[before].count;
     const float *a[legato::kMostRows];
-    float *to[legato::kMostRows];
+    float *to[legato::kMostRows], *const z_rows = gates(t, slice);
     for (Size r = 0; r < rows; ++r) {
       a[r] = factor(i, r, t);
       if (p.shared) fetch(a[r], p.units);
-      to[r] = gates(r, t, slice) + s.product[i].first * vectors * V;
+      to[r] = z_rows + r * z_line + s.product[i].first * vectors * V;
     }
     multiply(rows, p.units, s.product[i].count * vectors, a, slice_weights(slice, inner), to, to,
              t % 2, s.panel);
@@ -189,8 +193,9 @@ struct alignas(legato::kLine) ForwardRun {
 
   void activate(Size t, Size slice) const {
     const Size unit = s.forward.first(slice) * V;
+    float *const z_rows = gates(t, slice);
     for (Size r = 0; r < rows; ++r) {
-      const UnitsRow row = units_row(r, t, slice);
+      const UnitsRow row = units_row(r, t, slice, z_rows);
       switch (p.cell) {
         case Cell::lstm:
           lstm_row(row, p.gates != nullptr);
@@ -213,8 +218,9 @@ struct alignas(legato::kLine) ForwardRun {
 
   void reset(Size t, int i, Size slice) const {
     const Size unit = s.forward.first(slice) * V;
+    float *const z_rows = gates(t, slice);
     for (Size r = 0; r < rows; ++r) {
-      const UnitsRow row = units_row(r, t, slice);
+      const UnitsRow row = units_row(r, t, slice, z_rows);
       float *to = left[i] + r * line + unit;
       reset_row(row, to);
       if (p.gates != nullptr) copy_row(row.to + 3 * s.P, to, row.width);
@@ -236,7 +242,6 @@ struct alignas(legato::kLine) ForwardRun {
   }
 
   void all_steps() const {
-    const Size block = steps_at_once(rows);
     for (Size start = 0; start < p.steps; start += block) {
       const Size end = start + block < p.steps ? start + block : p.steps;
       const auto part = [this, start, end](Size slice) { project_inputs(start, end, slice); };
