@@ -3,7 +3,7 @@
 The library is built when legato is installed, if there is a C++ compiler (`native/build.py`), and
 loaded when it is first asked for. It computes in float32 on the CPU, with Keras's default
 activations (tanh, and sigmoid for gates), and divides the rows of a batch over the threads of XLA;
-of few rows and many units, the products of each step (`native/team.h`). Its numbers do not depend
+of few rows and many units, the units of each step (`native/team.h`). Its numbers do not depend
 on the number of threads: the same instruction set gives the same bits.
 `unavailable` says why it cannot be used; the kernels in JAX then take its place.
 
