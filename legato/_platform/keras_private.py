@@ -225,16 +225,17 @@ def _trace_loss_and_metrics(model, x, y, sample_weight) -> None:
     if graph is None or not all(layer.built for layer in flatten_layers(model)):
         return
     outputs = graph._outputs_struct
-    if any(None in each.shape[1:] or each.sparse for each in keras.tree.flatten(outputs)):
+    flat = list(keras.tree.flatten(outputs) or ())
+    if any(None in each.shape[1:] or each.sparse for each in flat):
         return
-
-    declared = {each.shape[0] for each in keras.tree.flatten(outputs)} - {None}
+    declared = {each.shape[0] for each in flat} - {None}
     rows = declared.pop() if declared else _TRACED_ROWS
 
     def with_rows(each):
         return keras.KerasTensor((each.shape[0] or rows, *each.shape[1:]), each.dtype)
 
-    batch = keras.tree.map_structure(with_rows, (x, y, outputs, sample_weight), none_is_leaf=False)
+    given = (x, y, outputs, sample_weight)
+    batch: Any = keras.tree.map_structure(with_rows, given, none_is_leaf=False)
     if model._compile_metrics is not None and not model._compile_metrics.built:
         _backend.compute_output_spec(model.compute_metrics, *batch)
     if model._compile_loss is not None and not model._compile_loss.built:
