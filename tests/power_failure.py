@@ -100,6 +100,9 @@ class Recorder:
                 self.operations.append(Operation("sync", number))
 
     def _replace(self, source, target) -> None:
+        if not Path(target).is_relative_to(self._folder):  # a compiled program that is kept
+            os.rename(source, target)
+            return
         self._look()
         source, target = (str(Path(each).relative_to(self._folder)) for each in (source, target))
         os.rename(self._folder / source, self._folder / target)
@@ -111,6 +114,8 @@ class Recorder:
     def _unlink(self, path, unlink) -> None:
         self._look()
         unlink(path)
+        if not Path(path).is_relative_to(self._folder):
+            return
         name = str(Path(path).relative_to(self._folder))
         del self._numbers[name]
         self.operations.append(Operation("remove", str(Path(name).parent), name))

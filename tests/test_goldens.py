@@ -107,7 +107,7 @@ def test_predict(golden_and_model):
     assert_equal(again, golden["first_predictions"])
 
 
-@pytest.mark.quick_cases(20)
+@pytest.mark.quick_cases(15)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_fit(golden_and_model, optimizer):
     golden, model = golden_and_model
@@ -120,7 +120,7 @@ def test_fit(golden_and_model, optimizer):
     assert_equal(arrays_of(model.states), golden.numbered(f"{optimizer}_state"))
 
 
-@pytest.mark.quick_cases(20)
+@pytest.mark.quick_cases(15)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_train_on_batch(golden_and_model, optimizer):
     golden, model = golden_and_model

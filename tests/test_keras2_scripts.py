@@ -68,6 +68,7 @@ def epoch_lines(lines: list[str]) -> list[str]:
     return [line for line in lines if re.match(r"\d+/\d+ - .*loss: \d", line)]
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_runs_with_only_its_imports_changed(name, short_runs):
     lines = short_runs[name]

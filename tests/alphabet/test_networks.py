@@ -182,7 +182,7 @@ def test_influence_between_samples_is_zero_unless_state_is_carried(inspected):
     assert np.count_nonzero(earlier) == (300 if inspection.network.stateful else 0)
 
 
-@pytest.mark.quick_cases(3)
+@pytest.mark.quick_cases(1)
 def test_inspected_states_are_those_of_plain_keras(inspected):
     model, inspection = inspected
     network = inspection.network

@@ -106,7 +106,7 @@ def test_it_is_the_derivative_of_predict(cell, model, batch_size):
     assert_same(cell, found.matrix, by_step(expected))
 
 
-@pytest.mark.quick_cases(5)
+@pytest.mark.quick_cases(3)
 def test_with_few_outputs_the_reverse_mode_gives_the_same(cell, model):
     X = inputs(SAMPLES, STEPS)
     expected = slopes(model, X, 3, STARTS)[:, :, 1:2]

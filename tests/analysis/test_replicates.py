@@ -77,6 +77,7 @@ def test_a_replicate_of_a_stateful_model_is_its_seed_alone(cell):
     assert_is_alone(runs, make, x, y, **fit)
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "nadam", "lion"])
 def test_a_replicate_is_its_seed_alone_with_any_optimizer(optimizer):
     def make():
@@ -88,6 +89,7 @@ def test_a_replicate_is_its_seed_alone_with_any_optimizer(optimizer):
     assert_is_alone(legato.replicate(make, X, Y, n=3, verbose=0, **fit), make, **fit)
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize(
     "fit",
     [

@@ -136,6 +136,7 @@ def test_a_full_disk_is_one_sentence():
         assert (done.returncode, done.stderr) == (2, FULL)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("words", [
     ["forecast", "sales.keras", "sales.csv", "-n", "3"],
     ["forecast", "sales.keras", "sales.csv", "--json"],

@@ -49,6 +49,7 @@ def test_evaluate_says_that_part_of_the_horizon_is_scored(tmp_path):
     assert output_of("evaluate", out, data).startswith(note)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(("policy", "known"), [("forward", True), ("drop", True), (None, False)])
 def test_forecasts_handle_missing_values_as_in_training(tmp_path, policy, known):
     gaps, whole = (write_file(tmp_path, f"{name}.csv", "x\n") for name in ("gaps", "whole"))

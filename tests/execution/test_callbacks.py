@@ -482,6 +482,7 @@ def test_runs_have_the_same_numbers_with_and_without_callbacks():
         np.testing.assert_array_equal(weights, runs[0][1])
 
 
+@pytest.mark.slow
 def test_run_eagerly_and_jit_compile_give_the_same_numbers(models):
     logs = [models[0].fit(X, y, ROWS, 2, verbose=0, shuffle=False).history]
     for options in ({"run_eagerly": True}, {"jit_compile": False}):

@@ -44,6 +44,7 @@ def run_of(model):
     return next(iter(model.train_function.prepared.values())).run
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("stateful", [False, True])
 @pytest.mark.parametrize("batch_size", [1, 3, 7])
 def test_one_function_and_plain_give_the_same_run(monkeypatch, stateful, batch_size):
@@ -127,6 +128,7 @@ def test_programs_of_large_steps_are_not_marked():
     assert not isinstance(run_of(model), SingleFunctionProgram)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("option", [{"run_eagerly": True}, {"jit_compile": False}])
 def test_run_eagerly_equals_the_compiled_run(option):
     """``run_eagerly`` runs every step in Python, with a smaller last batch and state carried."""

@@ -318,6 +318,7 @@ def test_blocks_are_full_but_for_the_last():
     assert [block.end for block in in_blocks.training(1, by_batch=1)] == [1, 2, 3]
 
 
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("block_batches", [1, 2, 64])
 @pytest.mark.parametrize("samples", [len(X), len(X) - 1])
 def test_data_too_large_for_the_device_are_sent_in_blocks(monkeypatch, block_batches, samples):
@@ -543,6 +544,7 @@ class Uneven(keras.utils.PyDataset):
         return X[: self.sizes[index]], y[: self.sizes[index]]
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("steps", [2, 3, 9])
 def test_an_execution_may_have_batches_of_several_sizes(steps):
     """Callbacks get the calls of Keras, with the same logs and outputs."""

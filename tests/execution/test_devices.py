@@ -59,13 +59,14 @@ def assert_same_training(cell: Cell, one: tuple, other: tuple) -> None:
     assert_same_states(model.states, its.states, cell)
 
 
-@pytest.mark.quick_cases(4)
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", KINDS)
 def test_training_on_two_devices_is_training_on_one(name):
     cell = BY_NAME[name]
     assert_same_training(cell, trained(cell), trained(cell, devices=2))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize("name", ["GRU-reset-before", "Bidirectional", "dropout", "bfloat16"])
 def test_training_with_joined_sums_is_training_on_one(name, monkeypatch):
     """As they are where several processes compute."""
@@ -84,6 +85,7 @@ def test_training_with_joined_sums_is_training_on_one(name, monkeypatch):
     assert_same_training(cell, trained(cell), other)
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("native", [True, False], ids=["native", "jax"])
 def test_four_devices_with_every_kernel(native, monkeypatch):
     if not native:
@@ -95,6 +97,7 @@ def test_four_devices_with_every_kernel(native, monkeypatch):
         assert_same_training(cell, trained(cell), trained(cell, devices=4))
 
 
+@pytest.mark.quick_cases(2)
 @pytest.mark.parametrize(
     "options",
     [

@@ -612,7 +612,7 @@ def runs_with_callbacks(case: Case, model) -> dict[str, dict]:
     return runs
 
 
-@pytest.mark.quick_cases(28)
+@pytest.mark.quick_cases(18)
 @pytest.mark.parametrize("name", CASES)
 def test_a_fit_has_the_numbers_of_keras_with_any_callbacks(name, request):
     if name == "normalization":  # which makes a difference in rounding ten times as large
@@ -625,7 +625,7 @@ def test_a_fit_has_the_numbers_of_keras_with_any_callbacks(name, request):
         assert_same(run, runs["none"], rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.quick_cases(5)
+@pytest.mark.quick_cases(3)
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.carries])
 def test_a_fit_with_carried_state_has_the_same_numbers_with_any_callbacks(name):
     case = CASES[name]

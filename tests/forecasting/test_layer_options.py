@@ -38,7 +38,7 @@ def test_the_layers_are_those_that_were_asked_for(networks):
     assert not networks["bidirectional"].shape.stateful
 
 
-@pytest.mark.quick_cases(2)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_a_seed_gives_one_network_and_its_forecasts_are_not_random(networks, name, tmp_path):
     trained = networks[name]
@@ -52,11 +52,13 @@ def test_a_seed_gives_one_network_and_its_forecasts_are_not_random(networks, nam
     np.testing.assert_array_equal(opened.forecast(WAVE, 3).values, found)
 
 
+@pytest.mark.slow
 def test_dropout_changes_what_is_learnt(networks):
     plain = weight_bytes(networks["plain"])
     assert weight_bytes(networks["dropout"]) != plain != weight_bytes(networks["recurrent dropout"])
 
 
+@pytest.mark.slow
 def test_a_bidirectional_network_sees_its_window_and_nothing_else(networks):
     trained = networks["bidirectional"]
     window = WAVE["load"][-STEPS:].astype("float32").reshape(1, STEPS, 1)

@@ -30,6 +30,7 @@ def padded(trained, values: np.ndarray) -> np.ndarray:
     return rows
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("name", "data"),
     [("forecaster", "sales_file"), ("generator", "text_file"), ("classifier", None)],

@@ -61,6 +61,7 @@ def test_a_stream_of_rows_gives_the_outputs_of_the_sequence(trained):
     np.testing.assert_allclose(answers, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.quick_cases(3)
 def test_outputs_are_decoded_as_in_forecast_and_classify(trained):
     expected = trained.predict_steps(trained.inputs_of(trained.read(table())), np.array([COUNT]))
     decoded = trained.decode(expected[-1])

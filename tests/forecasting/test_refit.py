@@ -48,6 +48,7 @@ def test_early_stopping_decides_once_and_its_epochs_are_those_of_both():
         assert len(found.known["training"][name]["history"]["loss"]) == epochs
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize(
     ("data", "options"),
     [(labelled_machines(), {"steps": 4}), (LETTERS, {"steps": 30, "task": "generate"})],
@@ -61,6 +62,7 @@ def test_classifiers_and_generators_learn_from_all_sequences_and_steps(data, opt
     assert found.known["scores"] == kept.known["scores"]
 
 
+@pytest.mark.slow
 def test_a_label_of_the_test_part_alone_is_known_to_the_kept_model():
     found = train({"character": [*("abcabcabd" * 8 + "abxabcabd")]}, test=9, **REFIT)
     assert found.task.labels == ("a", "b", "c", "d", "x")

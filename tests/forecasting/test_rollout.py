@@ -92,6 +92,7 @@ def alone(predictor: Predictor, history: np.ndarray) -> np.ndarray:
     return answer[-1] if shape.at_every_step else answer
 
 
+@pytest.mark.quick_cases(4)
 @pytest.mark.parametrize("kind", KINDS)
 def test_predictions_are_those_of_each_sequence_alone(kind, networks, small):
     predictor = networks(kind)

@@ -52,6 +52,7 @@ both = pytest.mark.parametrize("stateful", [False, True], ids=["stateless", "sta
 # The laws, over the list of cells.
 
 
+@pytest.mark.quick_cases(13)
 @pytest.mark.parametrize("masked", [False, True], ids=["plain", "masked"])
 @pytest.mark.parametrize("cell", EXPORTED, ids=lambda cell: cell.name)
 def test_the_file_continues_from_any_state_as_the_model_does(cell, masked, tmp_path):

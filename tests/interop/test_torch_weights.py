@@ -84,6 +84,7 @@ def assert_same_weights(kind, one, other):
 # Without torch: its outputs from a file.
 
 
+@pytest.mark.quick_cases(16)
 @pytest.mark.parametrize(("case", "name"), list(zip(CASES, IDS, strict=True)), ids=IDS)
 def test_a_new_model_computes_what_the_module_does(case, name):
     model = from_torch(GOLDEN, prefix=f"{name}.", **nonlinearity(case[0]))

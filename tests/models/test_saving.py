@@ -167,7 +167,7 @@ def in_plain_keras(folder: Path, backend: str, *suffixes: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.quick_cases(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "suffixes"),
     [

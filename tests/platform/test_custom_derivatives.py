@@ -106,6 +106,7 @@ DERIVATIVES = {
 }
 
 
+@pytest.mark.quick_cases(9)
 @pytest.mark.parametrize("name", DERIVATIVES)
 def test_equals_the_derivative_of_plain_jax(name):
     with jax.enable_x64(True):

@@ -114,6 +114,7 @@ def test_the_jax_kernel_is_as_accurate_as_keras_in_bfloat16(without_native, chos
     assert ours < 1.5 * keras_s
 
 
+@pytest.mark.quick_cases(8)
 @needs_native
 @pytest.mark.parametrize(
     "case", ["sequences", "backwards", "masked", "dropout", "recurrent dropout"]
@@ -169,6 +170,7 @@ def derivatives_of(layer):
     return jax.tree.leaves(derivatives(weights))
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("kernel", ["jax", pytest.param("native", marks=needs_native)])
 def test_derivatives_of_other_kinds_equal_those_of_keras(kernel, request, chosen):
     if kernel == "jax":

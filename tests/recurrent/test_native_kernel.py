@@ -175,7 +175,7 @@ def instructions(request):
     native_kernel.use_instruction_set(usual)
 
 
-@pytest.mark.quick_cases(30)
+@pytest.mark.quick_cases(20)
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
 def test_results_and_gradients_are_those_of_keras(name, sizes, instructions):
@@ -185,7 +185,7 @@ def test_results_and_gradients_are_those_of_keras(name, sizes, instructions):
     assert_same_bits(native_forward(case, name=name), found[:2])
 
 
-@pytest.mark.quick_cases(18)
+@pytest.mark.quick_cases(10)
 @pytest.mark.parametrize("name", CELLS)
 @pytest.mark.parametrize(
     "options",

@@ -249,6 +249,7 @@ def test_a_text_has_a_sample_and_no_influence(tmp_path):
     assert "carried from step to step" in section(page, "states").words
 
 
+@pytest.mark.slow
 def test_missing_values_and_gaps_are_counted_and_marked(tmp_path):
     table = monthly_table(months=40)
     table["price"] = [None if at in (5, 6, 20) else float(at % 7) for at in range(40)]
@@ -264,6 +265,7 @@ def test_missing_values_and_gaps_are_counted_and_marked(tmp_path):
     assert "1 month apart, with 1 gap." in data.words
 
 
+@pytest.mark.slow
 def test_a_model_without_a_test_part_has_no_score(tmp_path):
     table = monthly_table(months=40)
     trained = legato.train(table, time="month", test=0, **SMALL)

@@ -21,6 +21,7 @@ LEFT_OUT = ("/load", "/events")
 NAMED, TRIED = "/v1/models/{model}/", "/v1/models/{model}/streams/{stream}/feed"
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_generated_requests_get_what_the_document_says(client, mode):
     schema = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
