@@ -116,6 +116,7 @@ def assert_same(processes: list[dict], one: dict, last: int | None = None) -> No
     assert not np.allclose(one["prediction"], one["again"])  # state is carried
 
 
+@pytest.mark.slow
 def test_training_of_two_processes_is_that_of_two_devices(one, two):
     assert_same([each["train"] for each in two], one)
     assert all(each["joined"] for each in two)  # their sums go in one message
@@ -140,6 +141,7 @@ def test_four_processes(one, tmp_path):
     assert_same([each[0]["train"] for each in found], one)
 
 
+@pytest.mark.slow
 def test_processes_that_read_shards_of_files_have_the_numbers_of_one_that_reads_all(two, folder):
     one = training_process.train_from_files(folder, devices=2)
     shards = [each["files"] for each in two]
@@ -156,6 +158,7 @@ def test_processes_that_read_shards_of_files_have_the_numbers_of_one_that_reads_
 # Callbacks and files.
 
 
+@pytest.mark.slow
 def test_callbacks_may_be_in_one_process_only(two):
     first, second = (each["callbacks"] for each in two)
     alone = training_process.losses(batch_size=4, data=of_two(), devices=2)
@@ -177,11 +180,13 @@ def of_two() -> tuple:
     )
 
 
+@pytest.mark.slow
 def test_process_0_writes_the_files(two, folder):
     written = sorted(each.name for each in folder.glob("*.keras"))
     assert written == [f"model{epoch}.0.keras" for epoch in (1, 2, 3)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_an_interrupted_run_continues_with_any_number_of_processes(
     count, one, two, folder, tmp_path
@@ -221,6 +226,7 @@ DIFFER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DIFFER)
 def test_processes_that_differ_are_named(what, two):
     for each in two:
@@ -229,6 +235,7 @@ def test_processes_that_differ_are_named(what, two):
             raise legato.InputError(said.removeprefix("InputError: "))
 
 
+@pytest.mark.slow
 def test_an_error_in_one_process_is_said_in_the_others(two):
     first, second = (each["disagreements"] for each in two)
     assert first["empty"][0].startswith("ProcessError: Process 1 on ")
@@ -242,6 +249,7 @@ def test_an_error_in_one_process_is_said_in_the_others(two):
     assert first["after all of it"] == second["after all of it"] == two[0]["callbacks"]["batches"]
 
 
+@pytest.mark.slow
 def test_a_lost_process_is_named_and_the_others_go_on_to_say_so(two):
     assert "Process 1 on " in two[0]["lost"][0]
     assert "was lost: killed, or its machine or network failed" in two[0]["lost"][0]

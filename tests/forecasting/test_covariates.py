@@ -177,6 +177,7 @@ def test_columns_of_a_panel_are_told_apart_by_when_they_are_known(chain):
     assert chain.covariates == Covariates(("rain",), ("promo",), ("region",))
 
 
+@pytest.mark.slow
 def test_the_page_of_a_model_shows_what_comes_next(tmp_path, data, trained):
     trained.report(data, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text()

@@ -224,6 +224,7 @@ def test_before_a_short_history_its_first_value_is_repeated(trained, months):
     np.testing.assert_allclose(found, trained.forecast(longer).values, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_several_sequences_with_other_columns_and_two_targets():
     rng = np.random.default_rng(3)
     table = {

@@ -253,6 +253,7 @@ def test_one_network_under_one_seed_without_answers_is_a_page(name, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_page_to_the_byte(outcomes, inspections, tmp_path):
     given = (outcomes[:3], inspections[:1], [answered()])
     first, second = (tmp_path / each for each in "ab")
@@ -292,6 +293,7 @@ def test_wrong_nesting_is_detected():
 # In a browser.
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here")
 def test_a_browser_shows_the_page_on_a_phone_and_loads_nothing_else(written, tmp_path):
     shutil.copy(written[-1], tmp_path)

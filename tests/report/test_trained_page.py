@@ -197,6 +197,7 @@ def test_members_have_their_errors_and_weights(page, ensemble):
     assert "time = month, horizon = 3" in words or "horizon = 3, time = month" in words
 
 
+@pytest.mark.slow
 def test_a_panel_shows_the_worst_the_median_and_the_best(panel_page, panel, shops):
     found = panel.diagnose(shops)
     best = found.scores["best_baseline"]
@@ -212,6 +213,7 @@ def test_a_panel_shows_the_worst_the_median_and_the_best(panel_page, panel, shop
     assert len(section(panel_page, "backtest").all("figure")) == 3 + 6
 
 
+@pytest.mark.slow
 def test_a_classifier_has_its_confusion_certainty_and_examples(classifier_page):
     page, trained = classifier_page
     assert trained.scores["verdict"] in page.tree.words
@@ -287,7 +289,13 @@ def test_a_file_of_an_earlier_version_says_what_it_lacks(ensemble, sales):
 # The markup.
 
 
-@pytest.fixture(params=["page", "panel_page", "classifier_page"])
+@pytest.fixture(
+    params=[
+        "page",
+        pytest.param("panel_page", marks=pytest.mark.slow),
+        pytest.param("classifier_page", marks=pytest.mark.slow),
+    ]
+)
 def any_page(request):
     found = request.getfixturevalue(request.param)
     return found[0] if isinstance(found, tuple) else found
@@ -334,6 +342,7 @@ def test_nothing_is_loaded_from_elsewhere(any_page):
     assert len(any_page.text) < 1_000_000
 
 
+@pytest.mark.slow
 def test_names_from_the_data_are_escaped(page, classifier_page):
     for found in (page, classifier_page[0]):
         assert not found.tree.all("script")
@@ -377,6 +386,7 @@ def test_another_file_is_not_replaced_and_a_page_is(page, ensemble, sales, tmp_p
 # In a browser.
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here")
 def test_a_browser_shows_the_page_on_a_phone_and_loads_nothing_else(page, tmp_path):
     shutil.copy(page.path, tmp_path)

@@ -74,6 +74,7 @@ def test_it_is_sent_to_everybody_and_only_it_may_run(guarded):
     assert guarded.get("/v1/models").status_code == 401
 
 
+@pytest.mark.quick_cases(1)
 @pytest.mark.skipif(not BROWSER, reason="no Chromium here")
 @pytest.mark.parametrize(
     ("width", "is_dark", "ground"), [(1280, False, "253, 253, 251"), (360, True, "21, 24, 27")]
