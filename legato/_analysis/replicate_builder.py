@@ -23,6 +23,7 @@ from legato._execution.program_cache import ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._models.model import Model, Sequential
 from legato._platform import keras_private, keras_variables
+from legato._platform.jax_arrays import copy_to_jax
 from legato._platform.random_state import copy_numpy_generator, temporary_seed
 
 
@@ -138,9 +139,9 @@ def set_model_content(model, content: ModelContent) -> None:
     model_state = model._model_state
     variables = ProgramCache(model_state).variables("train")._replace(metrics=[])
     for own, values in zip(variables, content.values, strict=True):
-        keras_variables.set_values(own, map(jax.numpy.asarray, values))
+        keras_variables.set_values(own, map(copy_to_jax, values))
     for memory, values in zip(model_state.memories, content.memory, strict=True):
-        memory.set_values(list(map(jax.numpy.asarray, values)))
+        memory.set_values(list(map(copy_to_jax, values)))
 
 
 def model_configuration(model) -> list:

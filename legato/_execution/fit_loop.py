@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 
-import jax
 import keras
 import numpy as np
 
@@ -31,6 +30,7 @@ from legato._execution.progress import Progress
 from legato._execution.run import Run, fetch, logs_of
 from legato._execution.run_ahead import RunAhead
 from legato._platform import keras_variables
+from legato._platform.jax_arrays import copy_to_jax
 from legato._platform.random_state import global_random_state
 from legato._recurrent.layer_memory import StateVariable, row_count_message
 from legato._recurrent.model_state import ModelState
@@ -297,10 +297,10 @@ class FitLoop:
             return False
         own_rows = self.run.agreement.own_rows
         values, first = values[: len(own)] + own_rows(values[len(own) :]), own_rows(first)
-        keras_variables.set_values(variables, map(jax.numpy.asarray, values))
+        keras_variables.set_values(variables, map(copy_to_jax, values))
         for variable, value in zip(variables, values, strict=True):
             keras_variables.resize(variable, value.shape)
-        self.run.first_memory = list(map(jax.numpy.asarray, first))
+        self.run.first_memory = list(map(copy_to_jax, first))
         self._logs = content["logs"]
         return True
 

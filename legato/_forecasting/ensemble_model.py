@@ -17,7 +17,7 @@ from legato import layers
 from legato._forecasting.known_effects import KnownEffects
 from legato._forecasting.linear_forecasters import LinearForecaster
 from legato._forecasting.task import Task
-from legato._forecasting.window_networks import WindowNetworks, ahead_input
+from legato._forecasting.window_networks import WindowNetworks
 from legato._models.model import Model
 
 LARGEST_FALL = 1e3  # logarithms are of the least value in training divided by it, at least
@@ -138,7 +138,7 @@ def build_ensemble(
         effects: for each target, the effects without which the networks forecast it; None: none.
     """
     inputs: Any = keras.Input((None, len(task.inputs)), name="steps")
-    ahead = ahead_input(task)
+    ahead = keras.Input((task.horizon, len(task.known)), name="ahead") if task.known else None
     padded: Any = keras.ops.pad(inputs, ((0, 0), (window, 0), (0, 0)), constant_values=pad)
     recent = layers.Reshape((window, len(task.inputs)), name="window")(padded[:, -window:])
     filled = _fill_padding(recent, pad)

@@ -14,7 +14,6 @@ from legato._forecasting.network import Shape
 from legato._forecasting.rollout import Rollout, blocks
 from legato._forecasting.shared_prediction import Batch, SharedPrediction, with_own_values
 from legato._forecasting.task import Task
-from legato._forecasting.window_networks import with_ahead
 from legato._models.model import Model
 from legato._platform.wording import listed
 from legato._series.record_encoding import encode_value
@@ -162,9 +161,9 @@ class Predictor:
         """
         size = 2 ** int(np.ceil(np.log2(max(len(windows), 1))))
         rows = np.arange(size) % max(len(windows), 1)
-        seen = with_ahead(
-            windows[rows], ahead[rows] if ahead is not None and self.task.known else None
-        )
+        seen: Any = windows[rows].astype("float32")
+        if ahead is not None and self.task.known:
+            seen = [seen, ahead[rows].astype("float32")]
         found = self.model.predict(seen, batch_size=size, verbose=0)
         return np.asarray(found)[: len(windows)]
 

@@ -34,13 +34,7 @@ class TrainedColumns:
     def read_with_future(
         self, data, future=None, answered: bool = False
     ) -> tuple[Sequences, FutureRows | None]:
-        """Data with these columns, and the rows after their ends, if any.
-
-        Args:
-            data: ``Sequences``, or what ``legato.read`` takes.
-            future: rows of the future, likewise; None: those at the end of the data.
-            answered: whether the targets must be there even if they are no inputs.
-        """
+        """Data with these columns, and rows of the future; see ``Trained.read_with_future``."""
         rows = None
         if not isinstance(data, Sequences):
             data, rows = self._read(data, answered)

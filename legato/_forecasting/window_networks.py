@@ -225,7 +225,8 @@ class WindowNetworks:
         seen = [relative / self._units(windows)]
         if self._others:
             seen.append(self._steps_seen(windows)[..., self._others])
-        return [each.astype("float32") for each in [*seen, *([] if ahead is None else [ahead])]]
+        seen = seen if ahead is None else [*seen, ahead]
+        return [each.astype("float32") for each in seen]
 
     def _seen_layers(self, inputs, ahead) -> list:
         seen = [self._changes_before(self._target_layers(inputs)) / self._unit_layers(inputs)]
@@ -274,18 +275,6 @@ class WindowNetworks:
         targets = self._target_layers(inputs)
         size = keras.ops.absolute(targets[:, season:] - targets[:, :-season])
         return keras.ops.add(keras.ops.mean(size, axis=1, keepdims=True), EPSILON * change)
-
-
-def ahead_input(task: Task) -> Any:
-    """The input of what is known of the steps ahead, (rows, horizon, known); None if nothing is."""
-    return keras.Input((task.horizon, len(task.known)), name="ahead") if task.known else None
-
-
-def with_ahead(windows: np.ndarray, ahead: np.ndarray | None) -> Any:
-    """What a model is given: windows, and what is known of the steps ahead if it takes that."""
-    if ahead is None:
-        return windows.astype("float32")
-    return [windows.astype("float32"), ahead.astype("float32")]
 
 
 def _loss_of(network: int, outputs: int) -> Callable:

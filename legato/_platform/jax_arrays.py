@@ -83,13 +83,21 @@ def to_jax(name: str, value: Any) -> jax.Array:
     if hasattr(value, "__jax_array__"):  # a Keras variable
         return jnp.asarray(value)
     try:
-        array = np.array(value)  # a copy: device_put shares the memory of what it is given
+        array = np.asarray(value)
     except ValueError as error:
         raise InputError(f"{name} cannot be made into one array ({error}).") from error
     if array.dtype.kind != "c":  # the state of some cells is complex
         check_is_numeric(name, array)
-    # jnp.asarray would compile a program for every shape, in 10 ms.
-    return jax.device_put(as_jax_keeps(name, array, keras.config.floatx()))
+    return copy_to_jax(as_jax_keeps(name, array, keras.config.floatx()))
+
+
+def copy_to_jax(array: np.ndarray) -> jax.Array:
+    """A copy of an array of NumPy, for which nothing is compiled.
+
+    ``jnp.asarray`` compiles a program for every shape, in 10 ms, and ``jax.device_put`` shares the
+    memory of what it is given.
+    """
+    return jax.device_put(np.array(array))
 
 
 def _differs(floats: np.ndarray, integers: np.ndarray) -> np.ndarray:

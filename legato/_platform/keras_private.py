@@ -212,7 +212,7 @@ def build_variables(model, x, y=None, sample_weight=None, loss: bool = True) -> 
         _backend.compute_output_spec(model, x, training=False)
 
 
-_TRACED_ROWS = 83  # any number that nobody would take for one of features, units or time steps
+_TRACED_ROWS = 83  # unlike the usual numbers of features, units and time steps
 
 
 def _trace_loss_and_metrics(model, x, y, sample_weight) -> None:
