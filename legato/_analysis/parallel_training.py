@@ -32,9 +32,9 @@ from legato._analysis.replicate_builder import (
     set_model_content,
 )
 from legato._errors import InputError
-from legato._execution.batches import drawing_orders_from
 from legato._execution.program_cache import ProgramCache
 from legato._execution.progress import Progress
+from legato._execution.sample_orders import drawing_orders_from
 from legato._platform import keras_variables
 from legato._platform.backend import device_share_bytes
 from legato._platform.executors import run_tasks

@@ -10,9 +10,7 @@ on another thread while one runs. Memory is bounded by three blocks, however lon
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import keras
@@ -20,66 +18,15 @@ import numpy as np
 
 from legato._errors import InputError, LegatoError
 from legato._execution.compiled_loop import ENDLESS
+from legato._execution.sample_orders import Shuffle, epoch_order, order_generator
 from legato._execution.samples import SampleArrays
-from legato._platform.checks import check_choice
 from legato._platform.large_arrays import empty_for_jax
 from legato._platform.locks import acting_for_this_thread
-from legato._recurrent.reset_rules import Reset, carries_between_batches
 
 ORDER_INDICES = 4_096  # sample indices one call of a program has room for, at least an epoch's
 OUTPUT_SLOTS = 1_024  # batches of outputs one call of a program has room for
 BLOCK_BYTES = 16 * 2**20  # of stacked batches
 BLOCK_BATCHES = 64
-
-Shuffle = Literal[False, True, "batch"]
-
-_ORDER_GENERATOR: ContextVar[Any] = ContextVar("generator of sample orders", default=np.random)
-
-
-@contextmanager
-def drawing_orders_from(generator: np.random.RandomState):
-    """A context in which new sources draw their sample orders from a generator of their own.
-
-    NumPy's global generator has one sequence of numbers for the process, so that threads that train
-    side by side would draw from it in an order that depends on their timing.
-    """
-    token = _ORDER_GENERATOR.set(generator)
-    try:
-        yield
-    finally:
-        _ORDER_GENERATOR.reset(token)
-
-
-def check_shuffle(shuffle) -> None:
-    """Refuse a value of ``shuffle=`` that is none of its choices.
-
-    Raises:
-        InputError: it is none of them; the message lists all.
-    """
-    check_choice("shuffle", shuffle, (None, *get_args(Shuffle)))
-
-
-def resolve_shuffle(shuffle: Shuffle | None, reset: Reset, stateful: bool) -> Shuffle:
-    """How the samples of a training are shuffled.
-
-    Args:
-        shuffle: as the user gave it. Default: True without stateful layers, False with them.
-        reset: when state is reset.
-        stateful: whether the model has stateful layers.
-
-    Raises:
-        InputError: samples in random order would continue each other's state.
-    """
-    if shuffle is None:
-        return not stateful
-    if shuffle and stateful and carries_between_batches(reset):
-        raise InputError(
-            f"shuffle={shuffle!r} with a stateful layer: row r of a batch would go on from a "
-            "sample drawn at random, and what is carried would mean nothing. Leave shuffle "
-            'out, start every batch afresh with reset="batch", or make the layers '
-            "stateful=False."
-        )
-    return "batch" if shuffle == "batch" else bool(shuffle)
 
 
 class Block(NamedTuple):
@@ -128,7 +75,7 @@ class WholeData:
     def __init__(self, samples: SampleArrays, rows: int, shuffle: Shuffle = False):
         self.samples, self.rows = samples, rows
         self._shuffle: Shuffle = shuffle
-        self._random = _ORDER_GENERATOR.get()
+        self._random = order_generator()
         full, rest = divmod(samples.count, rows)
         self.steps = full + (rest > 0)
         self._last = rest or rows
@@ -288,24 +235,9 @@ class BlockedData:
 DataSource = WholeData | BlockedData
 
 
-def epoch_order(count: int, rows: int, shuffle: Shuffle, random: Any = np.random) -> np.ndarray:
-    """The sample indices of an epoch.
-
-    Args:
-        count: samples.
-        rows: samples in a full batch.
-        shuffle: whether they are shuffled; ``"batch"``: within each batch only, as in Keras.
-        random: a ``RandomState``. Default: NumPy's global one.
-    """
-    if shuffle != "batch":
-        return random.permutation(count) if shuffle else np.arange(count)
-    batches = (np.arange(begin, min(begin + rows, count)) for begin in range(0, count, rows))
-    return np.concatenate([random.permutation(batch) for batch in batches])
-
-
 def in_blocks(samples: SampleArrays, rows: int, shuffle: Shuffle) -> BlockedData:
     """A source of batches of arrays that are too large to be sent as a whole."""
-    random = _ORDER_GENERATOR.get()  # here: reading is done on another thread
+    random = order_generator()  # here: reading is done on another thread
 
     def read(_: int) -> Iterator[SampleArrays]:
         count = samples.count

@@ -19,11 +19,11 @@ from legato._execution.batches import (
     BackgroundReader,
     BlockedData,
     DataSource,
-    Shuffle,
     WholeData,
     blocks_from_iterator,
     in_blocks,
 )
+from legato._execution.sample_orders import Shuffle
 from legato._execution.samples import (
     SampleArrays,
     check_shapes,

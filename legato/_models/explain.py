@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from legato._execution.batches import Shuffle, check_shuffle
+from legato._execution.sample_orders import Shuffle, check_shuffle
 from legato._models.model_parts import ModelParts
 from legato._platform import keras_private
 from legato._platform.checks import check_count, check_share

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from legato._errors import InputError
-from legato._execution.batches import DataSource, WholeData, check_shuffle, resolve_shuffle
+from legato._execution.batches import DataSource, WholeData
 from legato._execution.callbacks import in_process, make_callback_list
 from legato._execution.compiled_loop import CompiledLoop, Verb
 from legato._execution.data_adapter import (
@@ -24,6 +24,7 @@ from legato._execution.evaluate_predict import run_evaluate, run_predict
 from legato._execution.fit_loop import FitLoop, Validation
 from legato._execution.progress import Progress, check_verbose
 from legato._execution.run import Run, fetch, logs_of
+from legato._execution.sample_orders import check_shuffle, resolve_shuffle
 from legato._execution.samples import SampleArrays
 from legato._models.compiled_call import CompiledCall
 from legato._models.explain import ExplainMethod
