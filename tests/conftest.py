@@ -25,7 +25,6 @@ from shared_contexts import share_contexts
 
 SEED = 20_160_815
 MAX_PROGRAMS = 3000  # kept in a process; each takes about ten mappings of 65,530
-gc.set_threshold(500_000)  # tracing makes many objects that live as long as the program
 draw_with_one_program()
 share_contexts()
 

@@ -4,8 +4,11 @@ Programs are compiled quickly, since most of a test's time is compilation. With
 ``JAX_DISABLE_MOST_OPTIMIZATIONS=0`` in the environment they are compiled as for users.
 """
 
+import gc
 import os
 from importlib.metadata import version
+
+gc.set_threshold(500_000)  # imports and tracing make many objects that stay
 
 _QUICK = ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
 _others = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in _QUICK]

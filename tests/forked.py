@@ -1,7 +1,7 @@
 """Child processes that are forked from one that has imported Keras and JAX, which takes 2 s each.
 
-That one, the fork server of ``multiprocessing``, computes nothing itself: JAX starts threads with
-the first computation, and a fork would not have them.
+That one, the fork server of ``multiprocessing``, imports ``tests/fork_server.py``, and computes
+nothing itself: JAX starts threads with the first computation, and a fork would not have them.
 """
 
 import atexit
@@ -15,12 +15,24 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import IO
+from unittest.mock import patch
 
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["legato", "keras"])
+
+@cache
+def forks() -> ForkServerContext:
+    """The context of ``multiprocessing`` whose processes are forked, with its server running."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fork_server"])
+    path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    with patch.dict(os.environ, PYTHONPATH=os.pathsep.join(path)):
+        forkserver.ensure_running()
+    return context
 
 
 @contextmanager
@@ -30,8 +42,8 @@ def forked(run: Callable, *arguments):
     Yields:
         The process, and the connection to receive what it sends.
     """
-    received, sent = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=run, args=(*arguments, sent))
+    received, sent = forks().Pipe(duplex=False)
+    process = forks().Process(target=run, args=(*arguments, sent))
     process.start()
     sent.close()
     try:
@@ -118,7 +130,7 @@ class ForkedPython:
         streams = [Connection(each) for each in its]
         if stdin is not None:
             os.dup2(stdin.fileno(), its[0])
-        self._process = FORKS.Process(
+        self._process = forks().Process(
             target=_run_code,
             args=(
                 *(code, [*map(str, arguments)], dict(environment or os.environ), streams),

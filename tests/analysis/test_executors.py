@@ -11,7 +11,7 @@ import jax
 import keras
 import numpy as np
 import pytest
-from forked import FORKS
+from forked import forks
 
 import legato
 from legato import alphabet, layers
@@ -69,7 +69,7 @@ def _compiled_as_in_other_processes():
 
 @pytest.fixture(scope="module")
 def pool():
-    with ProcessPoolExecutor(2, mp_context=FORKS) as made:
+    with ProcessPoolExecutor(2, mp_context=forks()) as made:
         yield made
 
 
