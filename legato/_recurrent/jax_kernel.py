@@ -3,8 +3,15 @@
 The derivative that JAX makes of a scan adds a product to the gradient of each weight matrix at
 every step, and keeps every intermediate value. Here backpropagation through time (Werbos, 1990)
 walks back over the steps for the cotangents of the weighted sums alone; the gradient of each weight
-matrix is then one product over all steps and rows. The forward pass keeps the weighted sums and the
-states before each step; activations are computed again, which costs less than to store them.
+matrix is then one product over all steps and rows.
+
+* Inputs are multiplied for all steps at once, before the scan. Where only the sum of both products
+  counts and there are several rows, the state and the input stand side by side instead, so that one
+  product a step, and one for the gradient, serve both.
+* The forward pass keeps what the backward pass needs of a step: the states before it, and the
+  activated gates, each in an array of its own, since XLA reads parts of an array slowly. The
+  derivatives of sigmoid and tanh follow from their values; of other activations, the arguments are
+  kept, and JAX derives.
 
 Limits: LSTM, GRU (``reset_after=True``) and SimpleRNN as Keras computes them, with any activations
 that are pure functions. Memory grows with the number of steps.
@@ -12,14 +19,45 @@ that are pure functions. Memory grows with the number of steps.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import keras
 from jax import lax
 
 from legato._platform.custom_derivatives import Operands
+
+
+def _sigmoid_slope(value):
+    return value * (1 - value)
+
+
+def _tanh_slope(value):
+    return 1 - value * value
+
+
+# The derivatives of activations, from their values.
+_SLOPES: dict[Callable, Callable] = {
+    keras.activations.sigmoid: _sigmoid_slope,
+    jax.nn.sigmoid: _sigmoid_slope,
+    keras.activations.tanh: _tanh_slope,
+    jnp.tanh: _tanh_slope,
+}
+
+
+def activate(activation: Callable, sums) -> tuple:
+    """The value of an activation, and what ``reactivate`` takes."""
+    value = activation(sums)
+    return value, value if activation in _SLOPES else sums
+
+
+def reactivate(activation: Callable, kept) -> tuple:
+    """The value of an activation; and the function from its cotangent to that of its argument."""
+    if slope := _SLOPES.get(activation):
+        return kept, lambda d_value: d_value * slope(kept)
+    value, vjp = jax.vjp(activation, kept)
+    return value, lambda d_value: vjp(d_value)[0]
 
 
 @dataclass(frozen=True)
@@ -30,11 +68,13 @@ class CellArithmetic:
         activation: of the candidate state, and of an LSTM's output.
         recurrent_activation: of the gates.
         state_count: number of state arrays.
+        adds_products: whether only the sum of the products of input and state counts.
     """
 
     activation: Callable
     recurrent_activation: Callable
     state_count: ClassVar[int] = 1
+    adds_products: ClassVar[bool] = True
 
     def sums(self, of_input, of_state, bias, recurrent_bias) -> tuple:
         """The weighted sums that ``advance`` takes: one array of all gates, (rows, gates · units);
@@ -42,55 +82,107 @@ class CellArithmetic:
 
         Args:
             of_input: product of the input and its weights, (rows, gates · units).
-            of_state: product of the state and its weights, as large.
+            of_state: product of the state and its weights, as large; None if ``of_input`` is the
+                sum of both.
             bias: (gates · units,), or None.
             recurrent_bias: bias of the state's product, or None.
         """
+        return (plus(plus(of_input, of_state), bias),)
+
+    def advance(self, sums: tuple, states: tuple) -> tuple[tuple, tuple]:
+        """The states after a step, and arrays for ``retreat``, each (rows, units)."""
         raise NotImplementedError
 
-    def advance(self, sums: tuple, states: tuple) -> tuple:
-        """The states after a step, each (rows, units)."""
+    def retreat(self, kept: Sequence, states: tuple, d_states: tuple) -> tuple[tuple, tuple]:
+        """Back over a step, from the cotangents of the states after it.
+
+        Returns:
+            The cotangents of the state's product, (rows, gates · units), and of what
+            ``d_of_input`` also needs; and those of the states before the step, but for what comes
+            through the state's product, where None is zero.
+        """
         raise NotImplementedError
+
+    def d_of_input(self, d_sums: tuple) -> list:
+        """The cotangents of the input's product, (…, rows, columns), side by side its columns."""
+        return [d_sums[0]]
 
 
 class LSTMArithmetic(CellArithmetic):
     state_count = 2
 
-    def sums(self, of_input, of_state, bias, recurrent_bias):
-        return (plus(of_input + of_state, bias),)
+    @property
+    def _activations(self) -> tuple:
+        gate = self.recurrent_activation
+        return gate, gate, self.activation, gate
 
     def advance(self, sums, states):
-        gate, activation = self.recurrent_activation, self.activation
-        i, f, candidate, o = jnp.split(sums[0], 4, axis=-1)
-        carry = gate(f) * states[1] + gate(i) * activation(candidate)
-        return gate(o) * activation(carry), carry
+        parts = jnp.split(sums[0], 4, axis=-1)
+        values, kept = zip(*map(activate, self._activations, parts), strict=True)
+        i, f, candidate, o = values
+        carry = f * states[1] + i * candidate
+        return (o * self.activation(carry), carry), kept
+
+    def retreat(self, kept, states, d_states):
+        (i, to_i), (f, to_f), (candidate, to_candidate), (o, to_o) = map(
+            reactivate, self._activations, kept
+        )
+        output, to_carry = jax.vjp(self.activation, f * states[1] + i * candidate)
+        d_hidden, d_carry = d_states
+        d_carry = d_carry + to_carry(d_hidden * o)[0]
+        d_sums = [
+            to_i(d_carry * candidate),
+            to_f(d_carry * states[1]),
+            to_candidate(d_carry * i),
+            to_o(d_hidden * output),
+        ]
+        return (jnp.concatenate(d_sums, -1),), (None, d_carry * f)
 
 
 class GRUArithmetic(CellArithmetic):
     """The reset gate multiplies the state's product, so that sums of input and state stay apart."""
 
+    adds_products = False
+
     def sums(self, of_input, of_state, bias, recurrent_bias):
         return plus(of_input, bias), plus(of_state, recurrent_bias)
 
     def advance(self, sums, states):
-        gate, activation = self.recurrent_activation, self.activation
         (z, r, candidate), (z_state, r_state, candidate_state) = (
             jnp.split(each, 3, axis=-1) for each in sums
         )
-        z, r = gate(z + z_state), gate(r + r_state)
-        return (z * states[0] + (1 - z) * activation(candidate + r * candidate_state),)
+        z, kept_z = activate(self.recurrent_activation, z + z_state)
+        r, kept_r = activate(self.recurrent_activation, r + r_state)
+        candidate, kept = activate(self.activation, candidate + r * candidate_state)
+        after = z * states[0] + (1 - z) * candidate
+        return (after,), (kept_z, kept_r, kept, candidate_state)
+
+    def retreat(self, kept, states, d_states):
+        z, to_z = reactivate(self.recurrent_activation, kept[0])
+        r, to_r = reactivate(self.recurrent_activation, kept[1])
+        candidate, to_candidate = reactivate(self.activation, kept[2])
+        d_z = to_z(d_states[0] * (states[0] - candidate))
+        d_candidate = to_candidate(d_states[0] * (1 - z))
+        d_r = to_r(d_candidate * kept[3])
+        d_of_state = jnp.concatenate([d_z, d_r, d_candidate * r], -1)
+        return (d_of_state, d_candidate), (d_states[0] * z,)
+
+    def d_of_input(self, d_sums):
+        d_of_state, d_candidate = d_sums
+        return [d_of_state[..., : 2 * d_candidate.shape[-1]], d_candidate]
 
 
 class SimpleRNNArithmetic(CellArithmetic):
-    def sums(self, of_input, of_state, bias, recurrent_bias):
-        return (plus(of_input, bias) + of_state,)
-
     def advance(self, sums, states):
-        return (self.activation(sums[0]),)
+        value, kept = activate(self.activation, sums[0])
+        return (value,), (kept,)
+
+    def retreat(self, kept, states, d_states):
+        return (reactivate(self.activation, kept[0])[1](d_states[0]),), (None,)
 
 
-def plus(array, bias):
-    return array if bias is None else array + bias
+def plus(array, other):
+    return array if other is None else array + other
 
 
 @dataclass(frozen=True)
@@ -129,65 +221,82 @@ class JaxRecurrence:
     def run_and_keep(self, operands: Operands) -> tuple[tuple, tuple]:
         return self._scan(operands, keep=True)
 
+    def _joins(self, operands: Operands) -> bool:
+        """Whether state and input are multiplied side by side, (rows, units + features)."""
+        apart = "kernel" not in operands or "recurrent_dropout" in operands
+        return self.cell.adds_products and not apart and len(operands["inputs"]) > 1
+
     def _scan(self, operands: Operands, keep: bool) -> tuple[tuple, tuple]:
-        """The results, and the weighted sums and the states before each step, (steps, rows, …)."""
+        """The results; and for ``backward``, what multiplied the state's weights in each step,
+        the other states before it, and what the cell keeps, (steps, rows, …)."""
+        xs, masks = _by_step(operands)
+        joins = self._joins(operands)
+        if joins:
+            matrix = jnp.concatenate([operands["recurrent_kernel"], operands["kernel"]])
+        elif "kernel" in operands:
+            xs = xs @ operands["kernel"]
 
         def step(states, read):
             x, mask = read
-            sums = self._sums(operands, x, states[0])
-            after = self._advance(sums, states, mask)
-            return after, (after[0] if self.sequences else None, (*sums, *states) if keep else ())
+            if joins:
+                values = jnp.concatenate([states[0], x], -1)
+                sums = self.cell.sums(values @ matrix, None, operands.get("bias"), None)
+            else:
+                values = states[0]
+                sums = self._sums(operands, x, values)
+            after, kept = self.cell.advance(sums, states)
+            after = _where(mask, after, states)
+            hidden = after[0] if self.sequences else None
+            return after, (hidden, (values, *states[1:], *kept) if keep else ())
 
         first = tuple(operands[f"state_{k}"] for k in range(self.cell.state_count))
-        last, (hidden, kept) = lax.scan(step, first, _by_step(operands))
+        last, (hidden, kept) = lax.scan(step, first, (xs, masks))
         if hidden is None:
             return last, kept
         return (jnp.swapaxes(hidden, 0, 1), *last), kept
 
-    def _sums(self, operands: Operands, x, hidden) -> tuple:
-        kernel = operands.get("kernel")
-        of_input = x if kernel is None else x @ kernel
+    def _sums(self, operands: Operands, of_input, hidden) -> tuple:
         of_state = product(hidden, operands["recurrent_kernel"], operands.get("recurrent_dropout"))
         return self.cell.sums(
             of_input, of_state, operands.get("bias"), operands.get("recurrent_bias")
         )
 
-    def _advance(self, sums: tuple, states: tuple, mask) -> tuple:
-        after = self.cell.advance(sums, states)
-        if mask is None:
-            return after
-        pairs = zip(after, states, strict=True)
-        return tuple(jnp.where(mask[:, None], new, old) for new, old in pairs)
-
     def backward(
         self, operands: Operands, kept: Sequence, cotangents: Sequence, wanted: Sequence[str]
     ) -> tuple:
-        count = self.cell.state_count
-        sums, states = tuple(kept[:-count]), tuple(kept[-count:])
         xs, masks = _by_step(operands)
-        kernel, scales = operands.get("kernel"), operands.get("recurrent_dropout")
+        units, scales = len(operands["recurrent_kernel"]), operands.get("recurrent_dropout")
         transposed = operands["recurrent_kernel"].T
 
         def step(d_states, read):
-            d_hidden, sums, states, mask = read
-            if d_hidden is not None:
-                d_states = (d_states[0] + d_hidden, *d_states[1:])
-            _, vjp = jax.vjp(partial(self._advance, mask=mask), sums, states)
-            d_sums, (d_first, *others) = vjp(d_states)
-            return (d_first + _d_values(d_sums[-1], transposed, scales), *others), d_sums
+            d_hidden, mask, (values, *others) = read
+            states = (values[:, :units], *others[: self.cell.state_count - 1])
+            d_after = (plus(d_states[0], d_hidden), *d_states[1:])
+            d_new = _where(mask, d_after, (0,) * len(d_after))
+            d_sums, d_before = self.cell.retreat(others[len(states) - 1 :], states, d_new)
+            through_product = _d_values(d_sums[0], transposed, scales)
+            d_before = (plus(through_product, d_before[0]), *d_before[1:])
+            if mask is not None:
+                d_before = map(jnp.add, d_before, _where(~mask, d_after, (0,) * len(d_after)))
+            return tuple(d_before), d_sums
 
         d_hidden = jnp.swapaxes(cotangents[0], 0, 1) if self.sequences else None
         d_last = tuple(cotangents[self.sequences :])
-        d_first, d_sums = lax.scan(step, d_last, (d_hidden, sums, states, masks), reverse=True)
-        d_input, d_state = d_sums[0], d_sums[-1]  # the same where there is one sum
+        read = (d_hidden, masks, tuple(kept))
+        d_first, d_sums = lax.scan(step, d_last, read, reverse=True)
         found = {f"state_{k}": each for k, each in enumerate(d_first)}
-        found["recurrent_kernel"] = _d_matrix(states[0], d_state, scales)
-        found["bias"], found["recurrent_bias"] = d_input.sum((0, 1)), d_state.sum((0, 1))
-        if kernel is None:
-            found["inputs"] = jnp.swapaxes(d_input, 0, 1)
-        else:
-            found["inputs"] = jnp.swapaxes(d_input @ kernel.T, 0, 1)
-            found["kernel"] = _d_matrix(xs, d_input, None)
+        d_matrix = _d_matrix(kept[0], d_sums[0], scales)
+        found["recurrent_kernel"] = d_matrix[:units]
+        found["recurrent_bias"] = d_sums[0].sum((0, 1))
+        d_of_input = self.cell.d_of_input(d_sums)
+        found["bias"] = jnp.concatenate([each.sum((0, 1)) for each in d_of_input])
+        d_inputs = jnp.concatenate(d_of_input, -1)
+        if (kernel := operands.get("kernel")) is not None:
+            joins = self._joins(operands)
+            parts = [_d_matrix(xs, each, None) for each in d_of_input]
+            found["kernel"] = d_matrix[units:] if joins else jnp.concatenate(parts, -1)
+            d_inputs = d_inputs @ kernel.T
+        found["inputs"] = jnp.swapaxes(d_inputs, 0, 1)
         return tuple(found[name] for name in wanted)
 
 
@@ -195,6 +304,13 @@ def _by_step(operands: Operands) -> tuple:
     """The inputs, (steps, rows, …), and the mask, (steps, rows), or None."""
     mask = operands.get("mask")
     return jnp.swapaxes(operands["inputs"], 0, 1), None if mask is None else mask.T
+
+
+def _where(mask, some: tuple, others: tuple) -> tuple:
+    """Rows of some arrays where the mask, (rows,), is True or there is none; else of others."""
+    if mask is None:
+        return some
+    return tuple(jnp.where(mask[:, None], a, b) for a, b in zip(some, others, strict=True))
 
 
 def product(values, matrix, scales):

@@ -25,9 +25,11 @@ class ResetBeforeArithmetic(CellArithmetic):
     Its two sums are the update gate and the candidate state, since the latter needs the reset gate.
     """
 
+    adds_products = False
+
     def advance(self, sums, states):
         z, candidate = sums
-        return (z * states[0] + (1 - z) * candidate,)
+        return (z * states[0] + (1 - z) * candidate,), ()
 
 
 NATIVE_NAMES: dict[type[CellArithmetic], str] = {
@@ -64,13 +66,13 @@ class NativeRecurrence(JaxRecurrence):
         )
         return ((hidden, *last) if self.sequences else last), residuals
 
-    def _sums(self, operands: Operands, x, hidden) -> tuple:
+    def _sums(self, operands: Operands, of_input, hidden) -> tuple:
         if not isinstance(self.cell, ResetBeforeArithmetic):
-            return super()._sums(operands, x, hidden)
+            return super()._sums(operands, of_input, hidden)
         first = 2 * hidden.shape[-1]  # columns of the gates; those of the candidate follow
         matrix, dropout = operands["recurrent_kernel"], operands.get("recurrent_dropout")
         of_gates, of_candidate = (None, None) if dropout is None else (dropout[:2], dropout[2:])
-        of_input = plus(x @ operands["kernel"], operands.get("bias"))
+        of_input = plus(of_input, operands.get("bias"))
         gates = of_input[:, :first] + product(hidden, matrix[:, :first], of_gates)
         z, r = jnp.split(self.cell.recurrent_activation(gates), 2, axis=-1)
         of_state = product(r * hidden, matrix[:, first:], of_candidate)
