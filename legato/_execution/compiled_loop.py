@@ -46,7 +46,7 @@ from legato._platform.row_devices import (
     sharing_rows,
     split_rows,
 )
-from legato._platform.single_function import SingleFunctionProgram, is_small
+from legato._platform.single_function import SingleFunctionProgram, is_small, jit_wide
 from legato._recurrent.layer_memory import LayerMemory, expecting_rows
 from legato._recurrent.reset_rules import Reset, fresh_before_batch, memory_before_batch
 
@@ -213,7 +213,7 @@ class CompiledLoop:
         weights = sum(each.size for each in values.trainable)
         small = is_small(plan.batch, weights, training=bool(values.optimizer))
         small = small and plan.mesh is None
-        return SingleFunctionProgram(run) if small else jax.jit(run)
+        return SingleFunctionProgram(run) if small else jit_wide(run)
 
     def single_batch(self, plan: LoopPlan, compiled: bool = True) -> Callable:
         """A prediction of all samples as one batch.
@@ -227,7 +227,7 @@ class CompiledLoop:
             values, kept = self._split(values)
             return self._advance(plan, data, starts, kept, plan.batch, values, memory, None)
 
-        return jax.jit(run) if compiled else run
+        return jit_wide(run) if compiled else run
 
     def step_by_step(self, plan: LoopPlan, empty_metrics: list) -> Callable:
         """The loop as plain Python, for ``run_eagerly=True`` and ``jit_compile=False``.

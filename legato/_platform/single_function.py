@@ -20,9 +20,11 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import subjaxprs
 
 _ONE_FUNCTION = {"xla_cpu_small_call": "true", "inlineable": "false"}
+# In bits, or what the processor has. XLA's default is 256.
+_WIDE_VECTORS = {"xla_cpu_prefer_vector_width": "512"}
 _ONE_FUNCTION_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "",  # its products cannot be part of one function
-    "xla_cpu_prefer_vector_width": "512",  # bits, or what the processor has; XLA's default is 256
+    **_WIDE_VECTORS,
 }
 ONE_ROW_WEIGHTS = 100_000  # trainable weights up to which it is faster for a batch of one
 SEVERAL_ROWS_WEIGHTS = 10_000  # rows times weights up to which it is faster for larger batches
@@ -107,6 +109,12 @@ def jit_several_rows(run: Callable, weights: int) -> Callable:
     """``jit`` of a step, or of steps, of several rows; as for ``jit_one_row``."""
     small = _is_small_step(weights) and _are_options_supported()
     return jax.jit(run, compiler_options=_options() if small else None)
+
+
+def jit_wide(run: Callable) -> Callable:
+    """``jit`` of a program of any size, with vectors as wide as the processor has on a CPU."""
+    wide = jax.default_backend() == "cpu" and _are_options_supported()
+    return jax.jit(run, compiler_options=_WIDE_VECTORS if wide else None)
 
 
 def _is_small_step(weights: int) -> bool:

@@ -76,21 +76,15 @@ class CellArithmetic:
     state_count: ClassVar[int] = 1
     adds_products: ClassVar[bool] = True
 
-    def sums(self, of_input, of_state, bias, recurrent_bias) -> tuple:
-        """The weighted sums that ``advance`` takes: one array of all gates, (rows, gates · units);
-        or two, of the input and of the state.
+    def advance(self, of_input: Sequence, of_state: Sequence, states: tuple) -> tuple[tuple, tuple]:
+        """The states after a step, and arrays for ``retreat``, each (rows, units).
 
         Args:
-            of_input: product of the input and its weights, (rows, gates · units).
-            of_state: product of the state and its weights, as large; None if ``of_input`` is the
-                sum of both.
-            bias: (gates · units,), or None.
-            recurrent_bias: bias of the state's product, or None.
+            of_input: for each gate, the product of the input and its weights, (rows, units); with
+                the bias, if there is one.
+            of_state: the same of the state; or for each gate None, if ``of_input`` is the sum.
+            states: before the step.
         """
-        return (plus(plus(of_input, of_state), bias),)
-
-    def advance(self, sums: tuple, states: tuple) -> tuple[tuple, tuple]:
-        """The states after a step, and arrays for ``retreat``, each (rows, units)."""
         raise NotImplementedError
 
     def retreat(self, kept: Sequence, states: tuple, d_states: tuple) -> tuple[tuple, tuple]:
@@ -116,9 +110,9 @@ class LSTMArithmetic(CellArithmetic):
         gate = self.recurrent_activation
         return gate, gate, self.activation, gate
 
-    def advance(self, sums, states):
-        parts = jnp.split(sums[0], 4, axis=-1)
-        values, kept = zip(*map(activate, self._activations, parts), strict=True)
+    def advance(self, of_input, of_state, states):
+        sums = map(plus, of_input, of_state)
+        values, kept = zip(*map(activate, self._activations, sums), strict=True)
         i, f, candidate, o = values
         carry = f * states[1] + i * candidate
         return (o * self.activation(carry), carry), kept
@@ -144,13 +138,8 @@ class GRUArithmetic(CellArithmetic):
 
     adds_products = False
 
-    def sums(self, of_input, of_state, bias, recurrent_bias):
-        return plus(of_input, bias), plus(of_state, recurrent_bias)
-
-    def advance(self, sums, states):
-        (z, r, candidate), (z_state, r_state, candidate_state) = (
-            jnp.split(each, 3, axis=-1) for each in sums
-        )
+    def advance(self, of_input, of_state, states):
+        (z, r, candidate), (z_state, r_state, candidate_state) = of_input, of_state
         z, kept_z = activate(self.recurrent_activation, z + z_state)
         r, kept_r = activate(self.recurrent_activation, r + r_state)
         candidate, kept = activate(self.activation, candidate + r * candidate_state)
@@ -173,8 +162,8 @@ class GRUArithmetic(CellArithmetic):
 
 
 class SimpleRNNArithmetic(CellArithmetic):
-    def advance(self, sums, states):
-        value, kept = activate(self.activation, sums[0])
+    def advance(self, of_input, of_state, states):
+        value, kept = activate(self.activation, plus(of_input[0], of_state[0]))
         return (value,), (kept,)
 
     def retreat(self, kept, states, d_states):
@@ -234,17 +223,19 @@ class JaxRecurrence:
         if joins:
             matrix = jnp.concatenate([operands["recurrent_kernel"], operands["kernel"]])
         elif "kernel" in operands:
-            xs = xs @ operands["kernel"]
+            xs = [xs @ each for each in _by_gate(operands["kernel"], operands)]
+        else:
+            xs = _by_gate(xs, operands)
 
         def step(states, read):
             x, mask = read
+            values = jnp.concatenate([states[0], x], -1) if joins else states[0]
             if joins:
-                values = jnp.concatenate([states[0], x], -1)
-                sums = self.cell.sums(values @ matrix, None, operands.get("bias"), None)
+                sums = _by_gate(plus(values @ matrix, operands.get("bias")), operands)
+                after, kept = self.cell.advance(sums, _by_gate(None, operands), states)
             else:
-                values = states[0]
-                sums = self._sums(operands, x, values)
-            after, kept = self.cell.advance(sums, states)
+                biases = _by_gate(operands.get("bias"), operands)
+                after, kept = self._advance(operands, list(map(plus, x, biases)), states)
             after = _where(mask, after, states)
             hidden = after[0] if self.sequences else None
             return after, (hidden, (values, *states[1:], *kept) if keep else ())
@@ -255,11 +246,11 @@ class JaxRecurrence:
             return last, kept
         return (jnp.swapaxes(hidden, 0, 1), *last), kept
 
-    def _sums(self, operands: Operands, of_input, hidden) -> tuple:
-        of_state = product(hidden, operands["recurrent_kernel"], operands.get("recurrent_dropout"))
-        return self.cell.sums(
-            of_input, of_state, operands.get("bias"), operands.get("recurrent_bias")
-        )
+    def _advance(self, operands: Operands, of_input: list, states: tuple) -> tuple[tuple, tuple]:
+        """A step of the cell, from the product of the input."""
+        matrix, scales = operands["recurrent_kernel"], operands.get("recurrent_dropout")
+        of_state = plus(product(states[0], matrix, scales), operands.get("recurrent_bias"))
+        return self.cell.advance(of_input, _by_gate(of_state, operands), states)
 
     def backward(
         self, operands: Operands, kept: Sequence, cotangents: Sequence, wanted: Sequence[str]
@@ -304,6 +295,13 @@ def _by_step(operands: Operands) -> tuple:
     """The inputs, (steps, rows, …), and the mask, (steps, rows), or None."""
     mask = operands.get("mask")
     return jnp.swapaxes(operands["inputs"], 0, 1), None if mask is None else mask.T
+
+
+def _by_gate(array, operands: Operands) -> list:
+    """The parts of an array (…, gates · units); for each gate None, if there is no array."""
+    units, columns = operands["recurrent_kernel"].shape
+    count = columns // units
+    return [None] * count if array is None else jnp.split(array, count, -1)
 
 
 def _where(mask, some: tuple, others: tuple) -> tuple:

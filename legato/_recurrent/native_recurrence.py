@@ -13,7 +13,6 @@ from legato._recurrent.jax_kernel import (
     JaxRecurrence,
     LSTMArithmetic,
     SimpleRNNArithmetic,
-    plus,
     product,
 )
 
@@ -22,14 +21,10 @@ from legato._recurrent.jax_kernel import (
 class ResetBeforeArithmetic(CellArithmetic):
     """A GRU whose reset gate multiplies the state before its product (``reset_after=False``).
 
-    Its two sums are the update gate and the candidate state, since the latter needs the reset gate.
+    Its step needs a product between the gates: ``NativeRecurrence`` has it.
     """
 
     adds_products = False
-
-    def advance(self, sums, states):
-        z, candidate = sums
-        return (z * states[0] + (1 - z) * candidate,), ()
 
 
 NATIVE_NAMES: dict[type[CellArithmetic], str] = {
@@ -66,17 +61,17 @@ class NativeRecurrence(JaxRecurrence):
         )
         return ((hidden, *last) if self.sequences else last), residuals
 
-    def _sums(self, operands: Operands, of_input, hidden) -> tuple:
+    def _advance(self, operands: Operands, of_input: list, states: tuple) -> tuple[tuple, tuple]:
         if not isinstance(self.cell, ResetBeforeArithmetic):
-            return super()._sums(operands, of_input, hidden)
-        first = 2 * hidden.shape[-1]  # columns of the gates; those of the candidate follow
+            return super()._advance(operands, of_input, states)
+        (hidden,), first = states, 2 * states[0].shape[-1]  # columns of the gates
         matrix, dropout = operands["recurrent_kernel"], operands.get("recurrent_dropout")
         of_gates, of_candidate = (None, None) if dropout is None else (dropout[:2], dropout[2:])
-        of_input = plus(of_input, operands.get("bias"))
-        gates = of_input[:, :first] + product(hidden, matrix[:, :first], of_gates)
-        z, r = jnp.split(self.cell.recurrent_activation(gates), 2, axis=-1)
+        of_state = jnp.split(product(hidden, matrix[:, :first], of_gates), 2, axis=-1)
+        z, r = map(self.cell.recurrent_activation, map(jnp.add, of_input[:2], of_state))
         of_state = product(r * hidden, matrix[:, first:], of_candidate)
-        return z, self.cell.activation(of_input[:, first:] + of_state)
+        candidate = self.cell.activation(of_input[2] + of_state)
+        return (z * hidden + (1 - z) * candidate,), ()
 
     def backward(
         self, operands: Operands, kept: Sequence, cotangents: Sequence, wanted: Sequence[str]
