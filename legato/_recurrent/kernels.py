@@ -3,7 +3,7 @@
 Every recurrent layer of legato computes here, and only here. There are three kernels:
 
 * ``keras``: Keras's own scan (``inner_loop`` of the layer's class), which any layer can take;
-* ``jax`` (``jax_kernel.py``): the same forward pass with a faster backward pass;
+* ``jax`` (``jax_kernel.py``): a scan with fewer products, and a backward pass of its own;
 * ``native`` (``native_kernel.py``): C++, in float32 on the CPU, where it is built.
 
 ``run_over_time`` chooses. A kernel must
@@ -57,8 +57,8 @@ _LOOPS = tuple(
     for each in (keras.layers.RNN, keras.layers.LSTM, keras.layers.GRU, keras.layers.SimpleRNN)
 )
 # By benchmarks/kernel_sizes.py. Keras's scan is slower than the JAX kernel from this number of rows
-# times weights on; with so many rows and one input only from this number of weights on.
-_JAX_PRODUCTS, _JAX_ROWS, _JAX_WEIGHTS = 10_000, 32, 150_000
+# times weights on.
+_JAX_PRODUCTS = 10_000
 # One row of a GRU with so many inputs is slow in one function from this number of steps times
 # weights on.
 _GRU_INPUTS, _GRU_PRODUCTS = 16, 30_000
@@ -167,9 +167,7 @@ def _is_fastest_in_one_function(cell: Any, rows: int, steps: int) -> bool:
 
 def _is_scan_faster(cell: Any, rows: int) -> bool:
     """Whether Keras's scan is faster than the JAX kernel."""
-    weights = _weights(cell)
-    one_input = cell.kernel.shape[0] == 1 and rows >= _JAX_ROWS and weights < _JAX_WEIGHTS
-    return rows * weights < _JAX_PRODUCTS or one_input
+    return rows * _weights(cell) < _JAX_PRODUCTS
 
 
 def _arithmetic(cell: Any) -> type[CellArithmetic]:

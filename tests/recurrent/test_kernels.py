@@ -329,8 +329,7 @@ SIZES = {  # cell, rows, units, inputs, steps -> the kernel with the native one,
     ("GRU", 1, 16, 16): ("keras", "keras"),
     ("LSTM", 2, 16, 8): ("native", "keras"),
     ("LSTM", 4, 32, 8): ("native", "jax"),
-    ("LSTM", 32, 64, 1): ("native", "keras"),
-    ("LSTM", 32, 256, 1): ("native", "jax"),
+    ("LSTM", 32, 64, 1): ("native", "jax"),
 }
 
 
