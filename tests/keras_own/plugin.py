@@ -13,6 +13,8 @@ as plain Keras layers. The outcome of each test is written to the file named by
 names such a file, the tests that did not pass there are run with Keras's classes.
 """
 
+import environment  # noqa: F401, I001  as for all tests
+
 import builtins
 import json
 import os
