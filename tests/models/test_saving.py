@@ -12,7 +12,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import h5py
@@ -22,6 +21,7 @@ import pytest
 from cells import assert_same_states
 from full_disk import file_size_limit
 from plain_keras import HalfCell
+from shared_results import common_folder, made_once
 
 import legato
 from legato import InputError, OutputError, layers
@@ -153,7 +153,6 @@ def saved(tmp_path_factory) -> Path:
     return folder
 
 
-@cache
 def in_plain_keras(folder: Path, backend: str, *suffixes: str) -> dict:
     """File → the outcome of opening it in a process that cannot import legato."""
     script = Path(__file__).parents[1] / "plain_keras.py"
@@ -167,6 +166,17 @@ def in_plain_keras(folder: Path, backend: str, *suffixes: str) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.fixture(scope="module")
+def opened(saved, tmp_path_factory):
+    """Backend, suffixes → the outcomes of ``in_plain_keras``, from one process for all workers."""
+
+    def once(backend: str, *suffixes: str) -> dict:
+        file = common_folder(tmp_path_factory) / f"opened on {backend}.json"
+        return made_once(file, lambda: in_plain_keras(saved, backend, *suffixes))
+
+    return once
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend", "suffixes"),
@@ -176,18 +186,18 @@ def in_plain_keras(folder: Path, backend: str, *suffixes: str) -> dict:
         pytest.param("torch", [".keras"], marks=pytest.mark.slow),
     ],
 )
-def test_every_model_opens_without_legato_with_the_same_outputs(saved, backend, suffixes):
+def test_every_model_opens_without_legato_with_the_same_outputs(saved, opened, backend, suffixes):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    found = in_plain_keras(saved, backend, *suffixes)
+    found = opened(backend, *suffixes)
     assert len(found) == sum(each.suffix in suffixes for each in saved.iterdir()) > len(MODELS)
     wrong = {name for name, far in found.items() if isinstance(far, str) or far > 1e-5}
     assert wrong == {"own.keras"}, found  # see the next test
 
 
-def test_the_process_without_legato_cannot_import_it(saved):
+def test_the_process_without_legato_cannot_import_it(opened):
     """The check above can fail: a class of legato is not found there."""
-    assert "Could not locate class 'Own'" in in_plain_keras(saved, "jax", ".keras")["own.keras"]
+    assert "Could not locate class 'Own'" in opened("jax", ".keras")["own.keras"]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -38,8 +38,10 @@ class Case(NamedTuple):
 
 
 def make_cell(name: str, units: int, **options):
+    """A cell whose own weights are not used, and take no programs to draw."""
     make, more = CELLS[name]
-    return make(units, dtype="float64", **more, **options)
+    zeros = {"kernel_initializer": "zeros", "recurrent_initializer": "zeros"}
+    return make(units, dtype="float64", **zeros, **more, **options)
 
 
 @cache
