@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -96,83 +97,83 @@ def letters(shift=0, paired=False, **how):
 
 
 @pytest.mark.parametrize(
-    ("found", "sentence"),
+    ("find", "sentence"),
     [
         (
-            letters(),
+            letters,
             "The window's accuracy (87.0 %) is higher than naive's (84.0 %) by 3.0 points, 95 % "
             "interval 0.3 to 5.6, 10 seeds each (exact permutation p = 0.0308).",
         ),
         (
-            letters(2),
+            lambda: letters(2),
             "The window's accuracy (87.0 %) is lower than naive's (92.0 %) by 5.0 points, 95 % "
             "interval 2.4 to 7.7, 10 seeds each (exact permutation p = 0.000714).",
         ),
         (
-            letters(0.8),
+            lambda: letters(0.8),
             "Whether the window's accuracy (87.0 %) is higher or lower than naive's (87.2 %) is "
             "undecided: it differs by -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each "
             "(exact permutation p = 0.734); about 2,100 seeds each would find such a difference "
             "with 80 % power.",
         ),
         (
-            letters(0.8, margin=0.01),
+            lambda: letters(0.8, margin=0.01),
             "Whether the window's accuracy (87.0 %) is higher or lower than naive's (87.2 %) is "
             "undecided: it differs by -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each "
             "(exact permutation p = 0.734); about 130 seeds each would find a difference of 1 "
             "point with 80 % power.",
         ),
         (
-            letters(0.8, margin=0.05),
+            lambda: letters(0.8, margin=0.05),
             "The window's accuracy (87.0 %) equals naive's (87.2 %) within 5 points: the "
             "difference is -0.2 points, 95 % interval -2.9 to 2.4, 10 seeds each (exact "
             "permutation p = 0.734).",
         ),
         (
-            letters(paired=True),
+            lambda: letters(paired=True),
             "Whether the window's accuracy (87.0 %) is higher or lower than naive's (84.0 %) is "
             "undecided: it differs by 3.0 points, 95 % interval -0.2 to 6.1, 10 pairs of seeds "
             "(exact permutation p = 0.0605); about 20 pairs of seeds would find such a difference "
             "with 80 % power.",
         ),
         (
-            compare([1.5, 2, 3], [1, 2.5, 3.7, 2], names=("steps", "GRU"), what="loss"),
+            lambda: compare([1.5, 2, 3], [1, 2.5, 3.7, 2], names=("steps", "GRU"), what="loss"),
             "Whether steps' loss (2.2) is higher or lower than GRU's (2.3) is undecided: it "
             "differs by -0.1, 95 % interval -2.0 to 1.7, 3 and 4 seeds (exact permutation p = "
             "0.914); about 820 seeds each would find such a difference with 80 % power.",
         ),
         (
-            compare([12, 12.5, 13], [1, 2, 3], unit="ms", level=0.9),
+            lambda: compare([12, 12.5, 13], [1, 2, 3], unit="ms", level=0.9),
             "The first's score (12.5 ms) is higher than the second's (2.0 ms) by 10.5 ms, 90 % "
             "interval 9.0 to 12.0, 3 seeds each (exact permutation p = 0.1).",
         ),
         (
-            compare([1] * 4, [0.84] * 4, **OF_LETTERS),
+            lambda: compare([1] * 4, [0.84] * 4, **OF_LETTERS),
             "The window's accuracy (100 %) is higher than naive's (84 %) by 16 points, with no "
             "spread to take an interval from, 4 seeds each (exact permutation p = 0.0286).",
         ),
         (
-            corrected([letters(), letters(0.3)])[0],
+            lambda: corrected([letters(), letters(0.3)])[0],
             "Whether the window's accuracy (87.0 %) is higher or lower than naive's (84.0 %) is "
             "undecided: it differs by 3.0 points, 95 % interval 0.3 to 5.6, 10 seeds each (exact "
             "permutation p = 0.0615, corrected by Holm for 2 comparisons); about 19 seeds each "
             "would find such a difference with 80 % power.",
         ),
         (
-            corrected([letters(2)], "benjamini-hochberg")[0],
+            lambda: corrected([letters(2)], "benjamini-hochberg")[0],
             "The window's accuracy (87.0 %) is lower than naive's (92.0 %) by 5.0 points, 95 % "
             "interval 2.4 to 7.7, 10 seeds each (exact permutation p = 0.000714, corrected by "
             "Benjamini and Hochberg for 1 comparison).",
         ),
         (
-            compare(range(40), range(30, 70), permutations=49_999),
+            lambda: compare(range(40), range(30, 70), permutations=49_999),
             "The first's score (20) is lower than the second's (50) by 30, 95 % interval 25 to "
             "35, 40 seeds each (permutation p < 0.0001 of 49,999 drawn).",
         ),
     ],
 )
-def test_a_comparison_in_a_sentence(found: Comparison, sentence):
-    assert str(found) == sentence
+def test_a_comparison_in_a_sentence(find: Callable[[], Comparison], sentence):
+    assert str(find()) == sentence
 
 
 def test_comparisons_survive_json():
