@@ -5,13 +5,12 @@ every step, and keeps every intermediate value. Here backpropagation through tim
 walks back over the steps for the cotangents of the weighted sums alone; the gradient of each weight
 matrix is then one product over all steps and rows.
 
-* Inputs are multiplied for all steps at once, before the scan. Where only the sum of both products
-  counts and there are several rows, the state and the input stand side by side instead, so that one
-  product a step, and one for the gradient, serve both.
+* Inputs are multiplied for all steps at once, before the scan.
 * The forward pass keeps what the backward pass needs of a step: the states before it, and the
-  activated gates, each in an array of its own, since XLA reads parts of an array slowly. The
-  derivatives of sigmoid and tanh follow from their values; of other activations, the arguments are
-  kept, and JAX derives.
+  activated gates. The derivatives of sigmoid and tanh follow from their values; of other
+  activations, the arguments are kept, and JAX derives.
+* What a scan reads or keeps for each gate is an array of its own: XLA reads a part of a step's
+  slice several times as slowly as a whole one.
 
 Limits: LSTM, GRU (``reset_after=True``) and SimpleRNN as Keras computes them, with any activations
 that are pure functions. Memory grows with the number of steps.
@@ -68,13 +67,11 @@ class CellArithmetic:
         activation: of the candidate state, and of an LSTM's output.
         recurrent_activation: of the gates.
         state_count: number of state arrays.
-        adds_products: whether only the sum of the products of input and state counts.
     """
 
     activation: Callable
     recurrent_activation: Callable
     state_count: ClassVar[int] = 1
-    adds_products: ClassVar[bool] = True
 
     def advance(self, of_input: Sequence, of_state: Sequence, states: tuple) -> tuple[tuple, tuple]:
         """The states after a step, and arrays for ``retreat``, each (rows, units).
@@ -82,7 +79,7 @@ class CellArithmetic:
         Args:
             of_input: for each gate, the product of the input and its weights, (rows, units); with
                 the bias, if there is one.
-            of_state: the same of the state; or for each gate None, if ``of_input`` is the sum.
+            of_state: the same of the state.
             states: before the step.
         """
         raise NotImplementedError
@@ -111,7 +108,7 @@ class LSTMArithmetic(CellArithmetic):
         return gate, gate, self.activation, gate
 
     def advance(self, of_input, of_state, states):
-        sums = map(plus, of_input, of_state)
+        sums = map(jnp.add, of_input, of_state)
         values, kept = zip(*map(activate, self._activations, sums), strict=True)
         i, f, candidate, o = values
         carry = f * states[1] + i * candidate
@@ -135,8 +132,6 @@ class LSTMArithmetic(CellArithmetic):
 
 class GRUArithmetic(CellArithmetic):
     """The reset gate multiplies the state's product, so that sums of input and state stay apart."""
-
-    adds_products = False
 
     def advance(self, of_input, of_state, states):
         (z, r, candidate), (z_state, r_state, candidate_state) = of_input, of_state
@@ -163,7 +158,7 @@ class GRUArithmetic(CellArithmetic):
 
 class SimpleRNNArithmetic(CellArithmetic):
     def advance(self, of_input, of_state, states):
-        value, kept = activate(self.activation, plus(of_input[0], of_state[0]))
+        value, kept = activate(self.activation, of_input[0] + of_state[0])
         return (value,), (kept,)
 
     def retreat(self, kept, states, d_states):
@@ -210,35 +205,22 @@ class JaxRecurrence:
     def run_and_keep(self, operands: Operands) -> tuple[tuple, tuple]:
         return self._scan(operands, keep=True)
 
-    def _joins(self, operands: Operands) -> bool:
-        """Whether state and input are multiplied side by side, (rows, units + features)."""
-        apart = "kernel" not in operands or "recurrent_dropout" in operands
-        return self.cell.adds_products and not apart and len(operands["inputs"]) > 1
-
     def _scan(self, operands: Operands, keep: bool) -> tuple[tuple, tuple]:
-        """The results; and for ``backward``, what multiplied the state's weights in each step,
-        the other states before it, and what the cell keeps, (steps, rows, …)."""
+        """The results; and the states before each step and what the cell keeps of it, (steps,
+        rows, units) each."""
         xs, masks = _by_step(operands)
-        joins = self._joins(operands)
-        if joins:
-            matrix = jnp.concatenate([operands["recurrent_kernel"], operands["kernel"]])
-        elif "kernel" in operands:
+        if "kernel" in operands:
             xs = [xs @ each for each in _by_gate(operands["kernel"], operands)]
         else:
             xs = _by_gate(xs, operands)
 
         def step(states, read):
             x, mask = read
-            values = jnp.concatenate([states[0], x], -1) if joins else states[0]
-            if joins:
-                sums = _by_gate(plus(values @ matrix, operands.get("bias")), operands)
-                after, kept = self.cell.advance(sums, _by_gate(None, operands), states)
-            else:
-                biases = _by_gate(operands.get("bias"), operands)
-                after, kept = self._advance(operands, list(map(plus, x, biases)), states)
+            biases = _by_gate(operands.get("bias"), operands)
+            after, kept = self._advance(operands, list(map(plus, x, biases)), states)
             after = _where(mask, after, states)
             hidden = after[0] if self.sequences else None
-            return after, (hidden, (values, *states[1:], *kept) if keep else ())
+            return after, (hidden, (*states, *kept) if keep else ())
 
         first = tuple(operands[f"state_{k}"] for k in range(self.cell.state_count))
         last, (hidden, kept) = lax.scan(step, first, (xs, masks))
@@ -256,15 +238,14 @@ class JaxRecurrence:
         self, operands: Operands, kept: Sequence, cotangents: Sequence, wanted: Sequence[str]
     ) -> tuple:
         xs, masks = _by_step(operands)
-        units, scales = len(operands["recurrent_kernel"]), operands.get("recurrent_dropout")
-        transposed = operands["recurrent_kernel"].T
+        scales, transposed = operands.get("recurrent_dropout"), operands["recurrent_kernel"].T
+        count = self.cell.state_count
 
         def step(d_states, read):
-            d_hidden, mask, (values, *others) = read
-            states = (values[:, :units], *others[: self.cell.state_count - 1])
+            d_hidden, mask, states, kept = read
             d_after = (plus(d_states[0], d_hidden), *d_states[1:])
             d_new = _where(mask, d_after, (0,) * len(d_after))
-            d_sums, d_before = self.cell.retreat(others[len(states) - 1 :], states, d_new)
+            d_sums, d_before = self.cell.retreat(kept, states, d_new)
             through_product = _d_values(d_sums[0], transposed, scales)
             d_before = (plus(through_product, d_before[0]), *d_before[1:])
             if mask is not None:
@@ -273,19 +254,17 @@ class JaxRecurrence:
 
         d_hidden = jnp.swapaxes(cotangents[0], 0, 1) if self.sequences else None
         d_last = tuple(cotangents[self.sequences :])
-        read = (d_hidden, masks, tuple(kept))
+        read = (d_hidden, masks, tuple(kept[:count]), tuple(kept[count:]))
         d_first, d_sums = lax.scan(step, d_last, read, reverse=True)
         found = {f"state_{k}": each for k, each in enumerate(d_first)}
-        d_matrix = _d_matrix(kept[0], d_sums[0], scales)
-        found["recurrent_kernel"] = d_matrix[:units]
+        found["recurrent_kernel"] = _d_matrix(kept[0], d_sums[0], scales)
         found["recurrent_bias"] = d_sums[0].sum((0, 1))
         d_of_input = self.cell.d_of_input(d_sums)
         found["bias"] = jnp.concatenate([each.sum((0, 1)) for each in d_of_input])
         d_inputs = jnp.concatenate(d_of_input, -1)
         if (kernel := operands.get("kernel")) is not None:
-            joins = self._joins(operands)
             parts = [_d_matrix(xs, each, None) for each in d_of_input]
-            found["kernel"] = d_matrix[units:] if joins else jnp.concatenate(parts, -1)
+            found["kernel"] = jnp.concatenate(parts, -1)
             d_inputs = d_inputs @ kernel.T
         found["inputs"] = jnp.swapaxes(d_inputs, 0, 1)
         return tuple(found[name] for name in wanted)

@@ -24,8 +24,6 @@ class ResetBeforeArithmetic(CellArithmetic):
     Its step needs a product between the gates: ``NativeRecurrence`` has it.
     """
 
-    adds_products = False
-
 
 NATIVE_NAMES: dict[type[CellArithmetic], str] = {
     LSTMArithmetic: "lstm",
