@@ -1,13 +1,13 @@
 """What does a training step on several processes take, and can that be computed beforehand?
 
-A step is the computation of a process's rows, and one sum of all gradients over the processes
-(all-reduce). Both parts are measured by themselves: the computation in one process that may use
-one core, the all-reduce (Gloo, over the loopback interface) of an array with all gradients and the
-loss, and of one number, which is its latency; for comparison also of each gradient by itself, one
-after another. The sum of both parts is printed beside the time of a step in
-``fit`` with 1, 2 and 4 processes, and the same model then says what it would be on 64 machines of
-an assumed network. All processes live from the beginning, one way works at a time, and rounds
-alternate.
+A step is the computation of a process's rows, and one sum of all gradients over the processes.
+Both parts are measured by themselves: the computation in one process that may use one core, the sum
+of all gradients and the loss through the memory that the processes share, and for comparison by
+Gloo, over the loopback interface: of one array with all of them, of one number, which is its
+latency, and of each array by itself, one after another. Computation and sum together are printed
+beside the time of a step in ``fit`` with 1, 2 and 4 processes. The same model then says what it
+would be on 64 machines of an assumed network. All processes live from the beginning, one way works
+at a time, and rounds alternate.
 
     python benchmarks/step_time.py
     python benchmarks/step_time.py --units 256 --rounds 9
@@ -21,7 +21,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -76,6 +76,9 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
     model.compile(keras.optimizers.Adam(gradient_accumulation_steps=several), "mse")
     weights = model.get_weights()
 
+    def each_by_gloo(arrays, axis: str) -> list:
+        return [jax.lax.psum(each, axis) for each in arrays]
+
     def step_ms() -> float:
         options = {"epochs": EPOCHS, "shuffle": False, "verbose": 0}
         if way.devices > 1:
@@ -84,7 +87,7 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
         model.fit(x, x[:, -1, :1], way.rows, **options)
         return 1000 * (time.perf_counter() - began) / (EPOCHS * BATCHES)
 
-    def make_sum(arrays: Sequence[np.ndarray]):
+    def make_sum(arrays: Sequence[np.ndarray], added_up: Callable = each_by_gloo):
         """Sum arrays over the processes, as often as ``SUMS``; each sum needs the one before."""
         mesh = jax.make_mesh((way.processes,), ("processes",))
         whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -92,7 +95,7 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
 
         def sums(*given):
             def add(_, kept):
-                return tuple(jax.lax.pmean(each, "processes") for each in kept)
+                return tuple(each / way.processes for each in added_up(kept, "processes"))
 
             return jax.lax.fori_loop(0, SUMS, add, given)
 
@@ -107,10 +110,14 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
         return 1000 * (time.perf_counter() - began) / SUMS
 
     prepared = []
+    step_ms()  # the processes share memory from now on
     if way.processes > 1:
+        from legato._execution.process_sums import added_up
+
         loss = np.zeros((), "float32")
-        joined = np.concatenate([np.ravel(each) for each in (*weights, loss)])
-        prepared = [make_sum(each) for each in ([loss], [joined], [*weights, loss])]
+        arrays = [*weights, loss]
+        joined = np.concatenate([np.ravel(each) for each in arrays])
+        prepared = [make_sum(arrays, added_up), *map(make_sum, ([loss], [joined], arrays))]
     for _ in range(2):  # compile
         step_ms()
         for each in prepared:
@@ -244,17 +251,20 @@ def main() -> None:
     rows = []
     for count in (2, 4):
         alone = found[f"computation of {batch // count} rows on one core"][0]
-        step, latency, whole, separate = found[f"{count} processes"]
+        step, shared, *_ = found[f"{count} processes"]
         share = max(count / cores, 1)  # of a core's time, where they are more than the cores
-        expected = [share * a + b for a, b in zip(alone, whole, strict=True)]
+        expected = [share * a + b for a, b in zip(alone, shared, strict=True)]
         rows.append(
             [
                 f"{count} processes",
-                *(_bench.spread(each) for each in (latency, separate, whole, expected, step)),
+                *map(_bench.spread, (shared, expected, step)),
                 _bench.spread(_bench.ratios(step, expected)),
             ]
         )
-    head = ["", "latency", "arrays by themselves", "all-reduce", "computed", "measured", "ratio"]
+    head = ["", "sum", "computed", "measured", "ratio"]
+    print(_bench.table(head, rows), "\n")
+    rows = [[name, *map(_bench.spread, own[1:])] for name, own in found.items() if len(own) > 1]
+    head = ["", "shared memory", "Gloo: one number", "Gloo: one array", "Gloo: every array"]
     print(_bench.table(head, rows), "\n")
     sums = ring_ms(HOSTS, HOP_S, facts["bytes"], BYTES_PER_S)
     whole = median(one)

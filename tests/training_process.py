@@ -22,6 +22,7 @@ import polars
 
 import legato
 from legato import layers
+from legato._execution import process_sums
 from legato._platform import row_devices
 
 ROWS, SAMPLES, STEPS, FEATURES = 4, 12, 5, 3
@@ -264,6 +265,7 @@ def answer(index: int, count: int, folder: str) -> dict:
     found = {
         "train": trained,
         "joined": joining.call_count,
+        "shared": process_sums.are_shared(),
         "callbacks": callbacks_in_one_process(index),
         "disagreements": disagreements(index, f"{folder}/other"),
         "files": train_from_files(folder, (index, count)),

@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from legato._errors import InputError, StateError
 from legato._execution.batches import Block
 from legato._execution.compiled_loop import Verb
+from legato._execution.process_sums import share_sums
 from legato._platform.process_group import ProcessGroup
 from legato._platform.processes import check_agreed
 from legato._platform.row_devices import own_part
@@ -38,6 +39,15 @@ class Agreement:
     def __init__(self, group: ProcessGroup | None, verb: Verb):
         self._group, self._verb = group, verb
         self.was_stopped = False
+
+    def share_sums(self) -> None:
+        """Prepare sums over the processes, before the first program that needs them.
+
+        Raises:
+            ProcessError: a process has gone.
+        """
+        if self._group is not None:
+            share_sums(self._group)
 
     def check(self, **facts) -> None:
         """Refuse processes that differ.

@@ -154,6 +154,7 @@ class Run:
         if not self.spans_processes or self._agreed is block.samples:
             return
         if self.memory is None:
+            self.agreement.share_sums()
             variables = ProgramCache(self.model_state).variables(self._verb)
             self.agreement.check_model(self.model_state.model, [*chain(*variables)])
             validation = self.validation and described(self.validation.block.samples.shapes)

@@ -24,6 +24,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from jax.sharding import Mesh, PartitionSpec
 
 Axis = int | None  # that of rows; None: there is none, or it is unknown
+AddedUp = Callable[[list, Any], list]  # the sums of arrays over axes of the mesh
 
 
 class _Operation(NamedTuple):
@@ -91,13 +92,17 @@ class _Trace:
         return list(map(number, jaxpr.outvars))
 
 
-def joining_sums(function: Callable, mesh: Mesh, split: PartitionSpec) -> Callable:
+def joining_sums(
+    function: Callable, mesh: Mesh, split: PartitionSpec, added_up: AddedUp | None = None
+) -> Callable:
     """A function with its sums over rows joined.
 
     Args:
         function: takes two trees of arrays: whole on each device, and (rows, …).
         mesh: the devices.
         split: how the axis of rows is split over them; they divide it.
+        added_up: what adds up arrays over the devices in the place of an all-reduce, where no other
+            sum is left to XLA: two kinds might wait for each other. Default: nothing does.
 
     Returns:
         The function, to be traced. A result that is an argument stays that very object.
@@ -112,7 +117,8 @@ def joining_sums(function: Callable, mesh: Mesh, split: PartitionSpec) -> Callab
         for at, value in zip(trace.arguments, jax.tree.leaves((whole, rows)), strict=True):
             values[at] = value
         first = len(jax.tree.leaves(whole))
-        sums = _row_sums(trace, dict.fromkeys(trace.arguments[first:], 0), mesh.size)
+        sums, all_found = _row_sums(trace, dict.fromkeys(trace.arguments[first:], 0), mesh.size)
+        add = all_reduced if added_up is None or not all_found else added_up
         for operations, added in _rounds(trace, sums):
             for operation in operations:
                 results = _computed(operation, [values[at] for at in operation.operands])
@@ -121,7 +127,7 @@ def joining_sums(function: Callable, mesh: Mesh, split: PartitionSpec) -> Callab
             parts = [
                 (sums[each.results[0]], [values[at] for at in each.operands]) for each in added
             ]
-            totals = _added_together(parts, mesh, split)
+            totals = _added_together(parts, mesh, split, add)
             for operation, total in zip(added, totals, strict=True):
                 values[operation.results[0]] = total
         return jax.tree.unflatten(jax.tree.structure(shapes), [values[at] for at in trace.results])
@@ -151,13 +157,16 @@ def _computed(operation: _Operation, given: list) -> list:
     return results if equation.primitive.multiple_results else [results]
 
 
-def _added_together(parts: list[tuple[_RowSum, list]], mesh: Mesh, split: PartitionSpec) -> list:
-    """Sums over all rows, by one all-reduce for each dtype.
+def _added_together(
+    parts: list[tuple[_RowSum, list]], mesh: Mesh, split: PartitionSpec, added_up: AddedUp
+) -> list:
+    """Sums over all rows.
 
     Args:
         parts: the sums, with their operands.
         mesh: the devices.
         split: how the axis of rows is split over them.
+        added_up: what adds up arrays over the devices.
     """
     if not parts:
         return []
@@ -170,16 +179,9 @@ def _added_together(parts: list[tuple[_RowSum, list]], mesh: Mesh, split: Partit
 
     def add(*operands):
         given = iter(operands)
-        own = [each.of_part(*[next(given) for _ in each.axes]) for each, _ in parts]
-        totals: dict[int, Any] = {}
-        for dtype in dict.fromkeys(each.dtype for each in own):
-            chosen = [at for at, each in enumerate(own) if each.dtype == dtype]
-            flat = jax.lax.psum(jnp.concatenate([own[at].ravel() for at in chosen]), over)
-            begin = 0
-            for at in chosen:
-                totals[at] = flat[begin : begin + own[at].size].reshape(own[at].shape)
-                begin += own[at].size
-        return [totals[at] for at in range(len(own))]
+        return added_up(
+            [each.of_part(*[next(given) for _ in each.axes]) for each, _ in parts], over
+        )
 
     mapped = jax.shard_map(
         add, mesh=mesh, in_specs=tuple(specs), out_specs=PartitionSpec(), check_vma=False
@@ -191,11 +193,31 @@ def _added_together(parts: list[tuple[_RowSum, list]], mesh: Mesh, split: Partit
     ]
 
 
+def all_reduced(arrays: list, axes) -> list:
+    """The sums of arrays over devices, by one all-reduce for each dtype.
+
+    Args:
+        arrays: of a device.
+        axes: of the mesh.
+    """
+    totals: dict[int, Any] = {}
+    for dtype in dict.fromkeys(each.dtype for each in arrays):
+        chosen = [at for at, each in enumerate(arrays) if each.dtype == dtype]
+        flat = jax.lax.psum(jnp.concatenate([arrays[at].ravel() for at in chosen]), axes)
+        begin = 0
+        for at in chosen:
+            totals[at] = flat[begin : begin + arrays[at].size].reshape(arrays[at].shape)
+            begin += arrays[at].size
+    return [totals[at] for at in range(len(arrays))]
+
+
 # Which operations are sums over rows, and which axis is that of rows.
 
 
-def _row_sums(trace: _Trace, axes: dict[int, Axis], devices: int) -> dict[int, _RowSum]:
-    """The sums over rows, by the number of their result.
+def _row_sums(
+    trace: _Trace, axes: dict[int, Axis], devices: int
+) -> tuple[dict[int, _RowSum], bool]:
+    """The sums over rows, by the number of their result, and whether these are all.
 
     Args:
         trace: the operations.
@@ -203,6 +225,7 @@ def _row_sums(trace: _Trace, axes: dict[int, Axis], devices: int) -> dict[int, _
         devices: their number.
     """
     sums, axes = {}, axes.copy()
+    all_found = True
     for operation in trace.operations:
         given = [axes.get(at) for at in operation.operands]
         if all(axis is None for axis in given):
@@ -218,10 +241,13 @@ def _row_sums(trace: _Trace, axes: dict[int, Axis], devices: int) -> dict[int, _
             if name == "shard_map":
                 names = list(params["out_specs"][at])
                 axes[result] = next((k for k, each in enumerate(names) if each is not None), None)
+                all_found = all_found and axes[result] is not None
             else:
                 shape = trace.types[result].shape
                 axes[result] = _row_axis(name, params, given, shapes, shape, devices)
-    return sums
+                local = _is_local(name, params, given) and axes[result] is not None
+                all_found = all_found and local
+    return sums, all_found
 
 
 def _row_sum(name: str, params: dict, axes: list[Axis]) -> _RowSum | None:
@@ -291,6 +317,38 @@ _REMOVING = {  # operations that remove axes, and what these are called
     **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod"), "axes"),
     **dict.fromkeys(("reduce_and", "reduce_or", "argmax", "argmin"), "axes"),
 }
+
+
+def _is_local(name: str, params: dict, axes: list[Axis]) -> bool:
+    """Whether each device surely computes its rows of a result from its rows of the operands.
+
+    Args:
+        name, params: of the operation, which is no sum over rows.
+        axes: those of rows of its operands.
+    """
+    split = [axis for axis in axes if axis is not None]
+    if name == "dot_general" and len(split) == 2:
+        _, both = params["dimension_numbers"]
+        pairs = zip(*both, strict=True)
+        return tuple(axes) in pairs
+    if name == "concatenate" and params["dimension"] in split:
+        return False
+    if name == "gather":
+        return axes[0] is None
+    return len(set(split)) == 1 and (name in _LOCAL or name in _REMOVING)
+
+
+# Operations that have no result for a row from other rows, if the axis of rows is found.
+_LOCAL = frozenset(
+    """
+    abs add add_any and atan2 broadcast_in_dim cbrt ceil clamp concatenate
+    convert_element_type copy cos cosh digamma div dot_general eq erf erf_inv exp exp2 expm1
+    floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg
+    nextafter not optimization_barrier or pow reduce_precision rem reshape round rsqrt
+    select_n shard_map sharding_constraint sign sin sinh slice sqrt square stop_gradient sub
+    tan tanh transpose xor
+    """.split()
+)
 
 
 def _axis_of_product(dimension_numbers: tuple, axes: list[Axis], shapes: list[tuple]) -> Axis:

@@ -107,6 +107,7 @@ class ProcessGroup:
         self._offers: dict[int, dict[int, Any]] = {}  # by turn and process; of process 0
         self._settled: dict[int, dict] = {}
         self._gone: dict[int, str] = {}
+        self._when_gone: Callable[[], object] | None = None
         self._shared: BaseException | None = None  # an error that all processes have
         self._waits = 0  # inside programs
         self._in_program = self._has_left = False
@@ -175,6 +176,13 @@ class ProcessGroup:
             message = f"{type(error).__name__}: {error}"[:2000]
             self._offer(self._turn, self.index, {"failed": message})
 
+    def call_when_gone(self, function: Callable[[], object]) -> None:
+        """Call a function as soon as another process has gone, for whatever reason."""
+        with self._changed:
+            self._when_gone = function
+            if self._gone:
+                function()
+
     @contextmanager
     def program(self):
         """A context for a program in which the processes wait for each other.
@@ -229,6 +237,8 @@ class ProcessGroup:
     def _go(self, index: int, why: str) -> None:
         """A process has gone."""
         self._gone[index] = why
+        if self._when_gone is not None:
+            self._when_gone()
         if why == "was lost":
             if index == 0:  # JAX ends this process at once, with a trace of its own functions
                 end_process(f"legato: {self._lost()}")

@@ -172,12 +172,18 @@ def _about(index: int, seed: int) -> dict:
     return about if index else about | {"port": _free_port()}
 
 
+def machine() -> str:
+    """What tells this machine from others until it is started again."""
+    if sys.platform != "linux":
+        return socket.gethostname()
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def _cores() -> dict:
     """The machine, and the cores of it that this process may use."""
-    if sys.platform != "linux":
-        return {"machine": socket.gethostname(), "cores": list(range(os.cpu_count() or 1))}
-    machine = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return {"machine": machine, "cores": sorted(os.sched_getaffinity(0))}
+    linux = sys.platform == "linux"
+    cores = sorted(os.sched_getaffinity(0)) if linux else list(range(os.cpu_count() or 1))
+    return {"machine": machine(), "cores": cores}
 
 
 @contextmanager

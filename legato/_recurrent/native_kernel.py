@@ -96,7 +96,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
     except (OSError, AttributeError) as error:
         return None, str(error)
     try:
-        for name in ("legato_forward", "legato_backward"):
+        for name in ("legato_forward", "legato_backward", "legato_sum"):
             call = jax.ffi.pycapsule(getattr(library, name))
             jax.ffi.register_ffi_target(name, call, platform="cpu")
     except Exception as error:  # a jaxlib with another interface

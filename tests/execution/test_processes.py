@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 from pathlib import Path
 
 import keras
@@ -20,6 +21,7 @@ from shared_results import common_folder, made_once
 
 import legato
 from legato._platform.row_devices import check_rows
+from legato._recurrent import native_kernel
 
 SECONDS = 200
 
@@ -30,12 +32,20 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def start(what: str, index: int, count: int, port: int, folder: Path | str, timeout_s: float = 60):
+def start(
+    what: str,
+    index: int,
+    count: int,
+    port: int,
+    folder: Path | str,
+    timeout_s: float = 60,
+    **environment: str,
+):
     """A process that does what ``training_process.py`` has under that name."""
     return ForkedPython(
         "import training_process; training_process.main()",
         [what, index, count, port, folder, timeout_s],
-        environment=os.environ | {"JAX_NUM_CPU_DEVICES": "1"},
+        environment={**os.environ, "JAX_NUM_CPU_DEVICES": "1", **environment},
     )
 
 
@@ -120,12 +130,14 @@ def assert_same(processes: list[dict], one: dict, last: int | None = None) -> No
 def test_training_of_two_processes_is_that_of_two_devices(one, two):
     assert_same([each["train"] for each in two], one)
     assert all(each["joined"] for each in two)  # their sums go in one message
+    if native_kernel.unavailable() is None and sys.platform == "linux":
+        assert all(each["shared"] for each in two)
 
 
 @pytest.mark.slow
-def test_a_process_that_keras_joined_trains_as_well_and_is_ended_with_process_0(one, tmp_path):
-    port = free_port()
-    found, ends = answers([start("keras", at, 2, port, tmp_path) for at in range(2)])
+def test_processes_that_keras_joined_train_as_well_without_memory_that_they_share(one, tmp_path):
+    port, native = free_port(), {"LEGATO_NATIVE": "off"}
+    found, ends = answers([start("keras", at, 2, port, tmp_path, **native) for at in range(2)])
     assert_same([each[0]["train"] for each in found], one)
     (killed, _), (status, errors) = ends
     assert killed == -signal.SIGKILL

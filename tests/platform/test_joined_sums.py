@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from legato._platform.joined_sums import joining_sums
+from legato._platform.joined_sums import all_reduced, joining_sums
 
 ROWS = STEPS = UNITS = 4  # all alike, so that sizes do not tell which axis is that of rows
 SPLIT = PartitionSpec("devices")
@@ -121,3 +121,34 @@ def test_a_function_with_effects_is_called_as_it_is(mesh, capfd):
     np.testing.assert_allclose(total, np.sum(rows[0]), rtol=1e-5)
     jax.effects_barrier()
     assert "rows 4" in capfd.readouterr().out
+
+
+ELSEWHERE = {  # computed from other rows, so that XLA may let the devices talk
+    "sorted": lambda x: jnp.sort(x, axis=0),
+    "rolled": lambda x: jnp.roll(x, 1, axis=0),
+    "accumulated": lambda x: jnp.cumsum(x, axis=0),
+    "largest": lambda x: x.max(0),
+    "joined": lambda x: jnp.concatenate([x, x]),
+    "compared": lambda x: jnp.einsum("rsu,qsu->rq", x, x),
+    "turned": lambda x: x[:, :, 0] + x[:, :, 0].T,
+    "taken": lambda x: jnp.take(x, jnp.arange(2), axis=0),
+    "in a loop": lambda x: jax.lax.scan(lambda a, b: (a + b, b.sum()), x[0, :, :], x)[1],
+}
+
+
+@pytest.mark.parametrize("name", ["gradients", "embedded", "unknown", *ELSEWHERE])
+def test_sums_are_added_up_as_told_only_if_no_other_is_left_to_xla(name, mesh):
+    calls = []
+
+    def added_up(arrays, axes):
+        calls.append(len(arrays))
+        return all_reduced(arrays, axes)
+
+    def with_a_sum(weights, rows):
+        return rows[0].sum(), ELSEWHERE[name](rows[0])
+
+    function = with_a_sum if name in ELSEWHERE else globals()[name]
+    weights, rows = arguments(mesh)
+    joined = joining_sums(function, mesh, SPLIT, added_up)
+    jax.make_jaxpr(joined)(weights, rows)
+    assert calls == {"gradients": [3], "embedded": [4]}.get(name, [])

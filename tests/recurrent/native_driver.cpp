@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "chain.h"
+#include "process_sums.h"
 #include "work.h"
 
 using legato::Cell;
@@ -173,6 +174,38 @@ bool team_computes_each_part_once(Pool &pool) {
   return computed == expected;
 }
 
+// Threads in the place of processes: all get the same sums, of arrays that fill no slot and several,
+// until one of them is gone.
+bool processes_add_up(std::int64_t processes) {
+  const std::int64_t most = legato::ProcessSums::kSlotBytes / sizeof(double);
+  const std::int64_t sizes[] = {1, 0, 7, most, 2 * most + 3, 100};
+  const std::size_t bytes = legato::ProcessSums::bytes(processes);
+  void *const memory = std::aligned_alloc(legato::kLine, bytes);
+  std::memset(memory, 0, bytes);
+  std::atomic<bool> same{true};
+  std::vector<std::thread> threads;
+  for (std::int64_t index = 0; index < processes; ++index)
+    threads.emplace_back([&, index] {
+      legato::ProcessSums sums(memory, index, processes);
+      for (const std::int64_t size : sizes) {
+        std::vector<double> own(size), total(size);
+        for (std::int64_t i = 0; i < size; ++i) own[i] = static_cast<double>(i * (index + 1));
+        const bool all_there = sums.add(own.data(), total.data(), size);
+        if (!all_there) same = false;
+        for (std::int64_t i = 0; i < size; ++i)
+          if (total[i] != i * processes * (processes + 1) / 2) same = false;
+      }
+      float one = 1, total;
+      if (index == 0)
+        sums.end();
+      else if (sums.add(&one, &total, 1))
+        same = false;
+    });
+  for (std::thread &each : threads) each.join();
+  std::free(memory);
+  return same;
+}
+
 int main() {
   const std::int64_t sizes[][4] = {{1, 1, 1, 1},    {3, 9, 5, 13},   {31, 9, 2, 50}, {40, 3, 17, 16},
                                    {9, 17, 16, 48}, {70, 20, 9, 33}, {0, 2, 3, 4},   {2, 0, 3, 4},
@@ -211,6 +244,11 @@ int main() {
     std::puts("a team without helpers differs");
     return 1;
   }
+  for (const std::int64_t processes : {1, 2, 5})
+    if (!processes_add_up(processes)) {
+      std::printf("sums of %ld processes differ\n", static_cast<long>(processes));
+      return 1;
+    }
   std::puts("ok");
   return 0;
 }

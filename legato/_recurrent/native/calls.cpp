@@ -2,9 +2,14 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <memory>
 #include <string>
 
+#include <fcntl.h>
+#include <sys/mman.h>
+
 #include "chain.h"
+#include "process_sums.h"
 #include "work.h"
 #include "xla/ffi/api/ffi.h"
 
@@ -93,8 +98,55 @@ ffi::Error backward(ffi::ThreadPool pool, std::int64_t cell, std::int64_t thread
   });
 }
 
+std::unique_ptr<ProcessSums> process_sums;
+
+// The sums of all arguments over the processes; they come in the same order in all.
+ffi::Error sum(ffi::RemainingArgs given, ffi::RemainingRets totals) {
+  if (process_sums == nullptr)
+    return ffi::Error(ffi::ErrorCode::kFailedPrecondition, "legato: no memory is shared");
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const auto own = given.get<ffi::AnyBuffer>(i);
+    auto total = totals.get<ffi::AnyBuffer>(i);
+    if (own.has_error() || total.has_error())
+      return ffi::Error(ffi::ErrorCode::kInvalidArgument, "legato: no array");
+    const auto add = [&](auto number) {
+      using Number = decltype(number);
+      return process_sums->add(static_cast<const Number *>(own->untyped_data()),
+                               static_cast<Number *>((*total)->untyped_data()),
+                               static_cast<std::int64_t>(own->element_count()));
+    };
+    bool all_there = false;
+    switch (own->element_type()) {
+      case ffi::F32: all_there = add(float{}); break;
+      case ffi::F64: all_there = add(double{}); break;
+      case ffi::S32: all_there = add(std::int32_t{}); break;
+      default: return ffi::Error(ffi::ErrorCode::kInvalidArgument, "legato: another dtype");
+    }
+    if (!all_there) return ffi::Error(ffi::ErrorCode::kAborted, "legato: another process is gone");
+  }
+  return ffi::Error::Success();
+}
+
 }  // namespace
 }  // namespace legato
+
+// Shares memory for `legato_sum` with all processes that call this with the same file, which is empty
+// at first. The memory stays until the process ends. Returns 0, or 1 if there is none.
+LEGATO_EXPORT int legato_share_sums(int file, int index, int count) {
+#if defined(__linux__)
+  const std::int64_t bytes = legato::ProcessSums::bytes(count);
+  if (posix_fallocate(file, 0, bytes) != 0) return 1;
+  void *const memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  if (memory == MAP_FAILED) return 1;
+  legato::process_sums = std::make_unique<legato::ProcessSums>(memory, index, count);
+  return 0;
+#else
+  return 1;
+#endif
+}
+
+// Ends the sums of all processes that wait for others, since one is gone.
+LEGATO_EXPORT void legato_end_sums() { legato::process_sums->end(); }
 
 LEGATO_EXPORT const char *legato_sources() { return LEGATO_SOURCES; }
 
@@ -196,4 +248,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(legato_backward, legato::backward,
                                   .Ret<legato::F32>()
                                   .Ret<legato::F32>()
                                   .Ret<legato::F32>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(legato_sum, legato::sum,
+                              ffi::Ffi::Bind().RemainingArgs().RemainingRets());
 #pragma GCC visibility pop
