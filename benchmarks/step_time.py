@@ -76,9 +76,6 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
     model.compile(keras.optimizers.Adam(gradient_accumulation_steps=several), "mse")
     weights = model.get_weights()
 
-    def each_by_gloo(arrays, axis: str) -> list:
-        return [jax.lax.psum(each, axis) for each in arrays]
-
     def step_ms() -> float:
         options = {"epochs": EPOCHS, "shuffle": False, "verbose": 0}
         if way.devices > 1:
@@ -87,7 +84,7 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
         model.fit(x, x[:, -1, :1], way.rows, **options)
         return 1000 * (time.perf_counter() - began) / (EPOCHS * BATCHES)
 
-    def make_sum(arrays: Sequence[np.ndarray], added_up: Callable = each_by_gloo):
+    def make_sum(arrays: Sequence[np.ndarray], add_up: Callable = jax.lax.psum):
         """Sum arrays over the processes, as often as ``SUMS``; each sum needs the one before."""
         mesh = jax.make_mesh((way.processes,), ("processes",))
         whole = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -95,7 +92,7 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
 
         def sums(*given):
             def add(_, kept):
-                return tuple(each / way.processes for each in added_up(kept, "processes"))
+                return tuple(each / way.processes for each in add_up(kept, "processes"))
 
             return jax.lax.fori_loop(0, SUMS, add, given)
 
@@ -112,12 +109,13 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
     prepared = []
     step_ms()  # the processes share memory from now on
     if way.processes > 1:
-        from legato._execution.process_sums import added_up
+        from legato._execution.process_sums import process_adder
 
-        loss = np.zeros((), "float32")
-        arrays = [*weights, loss]
+        adder = process_adder()
+        assert adder is not None, "is the native library built?"
+        arrays = [*weights, np.zeros((), "float32")]  # gradients and the loss
         joined = np.concatenate([np.ravel(each) for each in arrays])
-        prepared = [make_sum(arrays, added_up), *map(make_sum, ([loss], [joined], arrays))]
+        prepared = [make_sum(arrays, adder.add), *map(make_sum, (arrays[-1:], [joined], arrays))]
     for _ in range(2):  # compile
         step_ms()
         for each in prepared:

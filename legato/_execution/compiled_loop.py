@@ -37,7 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from legato._execution.process_sums import added_up
+from legato._execution.process_sums import process_adder
 from legato._execution.recent_programs import RecentPrograms
 from legato._platform.row_devices import (
     all_rows,
@@ -356,7 +356,7 @@ class CompiledLoop:
             with expecting_rows(self._variables, all_rows(rows)):
                 batch, before = split_rows((batch, before))
                 given = values._replace(**kept)
-                step = joining_row_sums(self._step_with_memory, all_rows(rows), added_up)
+                step = joining_row_sums(self._step_with_memory, all_rows(rows), process_adder())
                 emitted, values = step(given, (before, batch))
                 self.updates.record(given, values, own)
                 after = split_rows(values.non_trainable[own:])

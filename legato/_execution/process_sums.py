@@ -14,12 +14,13 @@ from contextlib import ExitStack, suppress
 
 import jax
 
-from legato._platform.joined_sums import all_reduced
+from legato._platform.joined_sums import Adder
 from legato._platform.process_group import ProcessGroup
 from legato._platform.processes import machine
 from legato._recurrent import native_kernel
 
-_DTYPES = ("float32", "float64", "int32")
+_DTYPES = ("float32", "float64", "int32")  # of the library
+_WIDENED = ("float16", "bfloat16")  # added up in float32
 _WHAT = "the memory for sums"
 _shared: list[bool] = []  # whether the processes share memory; empty until they have tried
 
@@ -71,14 +72,13 @@ def _identity(file: int) -> list[int]:
     return [found.st_dev, found.st_ino]
 
 
-def added_up(arrays: list, axes) -> list:
-    """The sums of arrays over all processes, while JAX traces.
+def process_adder() -> Adder | None:
+    """What adds up over all processes in their shared memory; None if they have none."""
+    return Adder(_added_up, frozenset({*_DTYPES, *_WIDENED})) if are_shared() else None
 
-    Args:
-        arrays: of this process.
-        axes: of the mesh, for an all-reduce.
-    """
-    if not are_shared() or any(each.dtype.name not in _DTYPES for each in arrays):
-        return all_reduced(arrays, axes)
-    kinds = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in arrays]
-    return list(jax.ffi.ffi_call("legato_sum", kinds)(*arrays))
+
+def _added_up(arrays: list, axes) -> list:
+    wide = [each.astype("float32") if each.dtype.name in _WIDENED else each for each in arrays]
+    kinds = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in wide]
+    sums = jax.ffi.ffi_call("legato_sum", kinds)(*wide)
+    return [total.astype(each.dtype) for total, each in zip(sums, arrays, strict=True)]

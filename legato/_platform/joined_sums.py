@@ -24,7 +24,18 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal
 from jax.sharding import Mesh, PartitionSpec
 
 Axis = int | None  # that of rows; None: there is none, or it is unknown
-AddedUp = Callable[[list, Any], list]  # the sums of arrays over axes of the mesh
+
+
+class Adder(NamedTuple):
+    """What adds up arrays over devices in the place of all-reduces.
+
+    Attributes:
+        add: takes arrays of a device, and axes of the mesh; returns the sums.
+        dtypes: the names of those that it takes.
+    """
+
+    add: Callable[[list, Any], list]
+    dtypes: frozenset[str]
 
 
 class _Operation(NamedTuple):
@@ -93,7 +104,7 @@ class _Trace:
 
 
 def joining_sums(
-    function: Callable, mesh: Mesh, split: PartitionSpec, added_up: AddedUp | None = None
+    function: Callable, mesh: Mesh, split: PartitionSpec, adder: Adder | None = None
 ) -> Callable:
     """A function with its sums over rows joined.
 
@@ -101,8 +112,8 @@ def joining_sums(
         function: takes two trees of arrays: whole on each device, and (rows, …).
         mesh: the devices.
         split: how the axis of rows is split over them; they divide it.
-        added_up: what adds up arrays over the devices in the place of an all-reduce, where no other
-            sum is left to XLA: two kinds might wait for each other. Default: nothing does.
+        adder: used where it takes all sums and none is left to XLA: two ways might wait for each
+            other. Default: all-reduces.
 
     Returns:
         The function, to be traced. A result that is an argument stays that very object.
@@ -118,7 +129,10 @@ def joining_sums(
             values[at] = value
         first = len(jax.tree.leaves(whole))
         sums, all_found = _row_sums(trace, dict.fromkeys(trace.arguments[first:], 0), mesh.size)
-        add = all_reduced if added_up is None or not all_found else added_up
+        dtypes = {trace.types[at].dtype.name for at in sums}
+        add = all_reduced
+        if adder is not None and all_found and dtypes <= adder.dtypes:
+            add = adder.add
         for operations, added in _rounds(trace, sums):
             for operation in operations:
                 results = _computed(operation, [values[at] for at in operation.operands])
@@ -158,7 +172,7 @@ def _computed(operation: _Operation, given: list) -> list:
 
 
 def _added_together(
-    parts: list[tuple[_RowSum, list]], mesh: Mesh, split: PartitionSpec, added_up: AddedUp
+    parts: list[tuple[_RowSum, list]], mesh: Mesh, split: PartitionSpec, add: Callable
 ) -> list:
     """Sums over all rows.
 
@@ -166,7 +180,7 @@ def _added_together(
         parts: the sums, with their operands.
         mesh: the devices.
         split: how the axis of rows is split over them.
-        added_up: what adds up arrays over the devices.
+        add: what adds up arrays over the devices, as that of an ``Adder``.
     """
     if not parts:
         return []
@@ -177,14 +191,12 @@ def _added_together(
         for axis in each.axes
     ]
 
-    def add(*operands):
+    def of_device(*operands):
         given = iter(operands)
-        return added_up(
-            [each.of_part(*[next(given) for _ in each.axes]) for each, _ in parts], over
-        )
+        return add([each.of_part(*[next(given) for _ in each.axes]) for each, _ in parts], over)
 
     mapped = jax.shard_map(
-        add, mesh=mesh, in_specs=tuple(specs), out_specs=PartitionSpec(), check_vma=False
+        of_device, mesh=mesh, in_specs=tuple(specs), out_specs=PartitionSpec(), check_vma=False
     )
     totals = mapped(*(operand for _, operands in parts for operand in operands))
     return [

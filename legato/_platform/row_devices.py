@@ -26,7 +26,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from legato._errors import InputError, UnsupportedError
 from legato._platform.checks import check_count
-from legato._platform.joined_sums import AddedUp, joining_sums
+from legato._platform.joined_sums import Adder, joining_sums
 from legato._platform.wording import counted
 
 _PROCESSES, _DEVICES = "processes", "devices"  # the axes of the mesh
@@ -224,19 +224,19 @@ def per_process(function: Callable, rows: Any, common: Any = None) -> Any:
     return mapped(rows, common)
 
 
-def joining_row_sums(function: Callable, rows: int, added_up: AddedUp) -> Callable:
+def joining_row_sums(function: Callable, rows: int, adder: Adder | None) -> Callable:
     """A function of arrays that are whole, and of arrays (rows, …), with its sums over rows joined
     where several processes compute them; see ``joined_sums``.
 
     Args:
         function: takes two trees of arrays.
         rows: those of all processes.
-        added_up: what adds up arrays over the processes.
+        adder: of the processes; None: all-reduces.
     """
     mesh = _MESH.get()
     if mesh is None or not spans_processes(mesh) or _split_of(rows, mesh) != _SPLIT:
         return function
-    return joining_sums(function, mesh, _SPLIT, added_up)
+    return joining_sums(function, mesh, _SPLIT, adder)
 
 
 def all_rows(count: int) -> int:

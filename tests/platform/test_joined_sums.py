@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from legato._platform.joined_sums import all_reduced, joining_sums
+from legato._platform.joined_sums import Adder, all_reduced, joining_sums
 
 ROWS = STEPS = UNITS = 4  # all alike, so that sizes do not tell which axis is that of rows
 SPLIT = PartitionSpec("devices")
@@ -137,18 +137,24 @@ ELSEWHERE = {  # computed from other rows, so that XLA may let the devices talk
 
 
 @pytest.mark.parametrize("name", ["gradients", "embedded", "unknown", *ELSEWHERE])
-def test_sums_are_added_up_as_told_only_if_no_other_is_left_to_xla(name, mesh):
-    calls = []
-
-    def added_up(arrays, axes):
-        calls.append(len(arrays))
-        return all_reduced(arrays, axes)
-
+def test_an_adder_is_used_only_if_no_sum_is_left_to_xla(name, mesh):
     def with_a_sum(weights, rows):
         return rows[0].sum(), ELSEWHERE[name](rows[0])
 
     function = with_a_sum if name in ELSEWHERE else globals()[name]
-    weights, rows = arguments(mesh)
-    joined = joining_sums(function, mesh, SPLIT, added_up)
-    jax.make_jaxpr(joined)(weights, rows)
-    assert calls == {"gradients": [3], "embedded": [4]}.get(name, [])
+    expected = {"gradients": [3], "embedded": [4]}.get(name, [])
+    assert added(function, {"float32", "int32"}, mesh) == expected
+    assert added(function, {"float64"}, mesh) == []
+
+
+def added(function: Callable, dtypes: set[str], mesh: Mesh) -> list[int]:
+    """How many arrays an adder of these dtypes is given, by call."""
+    calls = []
+
+    def add(arrays, axes):
+        calls.append(len(arrays))
+        return all_reduced(arrays, axes)
+
+    joined = joining_sums(function, mesh, SPLIT, Adder(add, frozenset(dtypes)))
+    jax.make_jaxpr(joined)(*arguments(mesh))
+    return calls
