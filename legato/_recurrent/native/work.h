@@ -55,12 +55,21 @@ class Floats {
 };
 
 // Calls work(0), …, work(count - 1), on `threads` threads at most. Whoever has time takes the next
-// piece; the caller takes part, and at the end waits only for pieces that others have begun.
+// piece; the caller takes part, and at the end waits only for pieces that others have begun. Before,
+// it prepares them, while the other threads wake up.
 struct Pieces {
   std::function<void(std::int64_t)> work;
   std::int64_t count;
+  std::atomic<bool> prepared{false};
   std::atomic<std::int64_t> next{0}, done{0};
   std::atomic<bool> failed{false};  // out of memory
+
+  void help() {
+    Patience spin;
+    while (!prepared.load(std::memory_order_acquire))
+      if (!spin.wait(std::chrono::microseconds(20))) std::this_thread::yield();
+    take();
+  }
   std::mutex mutex;
   std::condition_variable all_done;
 
@@ -86,10 +95,11 @@ struct Pieces {
   }
 };
 
-template <typename Pool>
-void divide(Pool &pool, std::int64_t threads, std::int64_t count,
+template <typename Pool, typename Prepare>
+void divide(Pool &pool, std::int64_t threads, std::int64_t count, Prepare prepare,
             std::function<void(std::int64_t)> work) {
   if (threads <= 1 || count <= 1) {
+    prepare();
     for (std::int64_t piece = 0; piece < count; ++piece) work(piece);
     return;
   }
@@ -97,7 +107,9 @@ void divide(Pool &pool, std::int64_t threads, std::int64_t count,
   pieces->work = std::move(work);
   pieces->count = count;
   for (std::int64_t i = 1; i < std::min(threads, count); ++i)
-    pool.Schedule([pieces] { pieces->take(); });
+    pool.Schedule([pieces] { pieces->help(); });
+  prepare();
+  pieces->prepared.store(true, std::memory_order_release);
   pieces->take();
   pieces->wait();
 }
@@ -110,9 +122,11 @@ inline std::int64_t threads_for(const Problem &p, std::int64_t threads) {
   return work < kSmall ? 1 : threads;
 }
 
-// Rows that are taken together: few on several threads, so that a busy one does not hold up all.
+// Rows that are taken together: few on several threads, so that a busy one does not hold up all, but
+// more if each thread has them, since the weights are read for all at once.
 inline std::int64_t rows_at_once(const Problem &p, std::int64_t threads) {
-  const std::int64_t most = threads == 1 ? kMostRows : 8;
+  const std::int64_t share = (p.rows + threads - 1) / threads;
+  const std::int64_t most = threads == 1 ? kMostRows : std::clamp<std::int64_t>(share, 8, 16);
   return std::max<std::int64_t>(std::min(p.rows, most), 1);
 }
 
@@ -134,8 +148,8 @@ void run_forward(const Kernel &k, Problem p, Pool &pool, std::int64_t most_threa
   p.shared = helpers > 0;
   const CallTeam team(pool, helpers);
   const Floats weights(k.forward_weights_size(p));
-  k.pack_forward_weights(p, weights.get(), team.get());
-  divide(pool, threads, (p.rows + size - 1) / size, [&](std::int64_t piece) {
+  const auto pack = [&] { k.pack_forward_weights(p, weights.get(), team.get()); };
+  divide(pool, threads, (p.rows + size - 1) / size, pack, [&](std::int64_t piece) {
     const std::int64_t begin = piece * size, end = std::min(p.rows, begin + size);
     const Floats scratch(k.forward_scratch_size(p, end - begin));
     k.forward(p, weights.get(), begin, end, scratch.get(), team.get());
@@ -164,15 +178,16 @@ void run_backward(const Kernel &k, Problem p, Pool &pool, std::int64_t most_thre
   {
     const CallTeam team(pool, helpers);
     const Floats weights(k.backward_weights_size(p));
-    k.pack_backward_weights(p, weights.get(), team.get());
-    divide(pool, threads, (p.rows + size - 1) / size, [&](std::int64_t piece) {
+    const auto pack = [&] { k.pack_backward_weights(p, weights.get(), team.get()); };
+    divide(pool, threads, (p.rows + size - 1) / size, pack, [&](std::int64_t piece) {
       const std::int64_t begin = piece * size, end = std::min(p.rows, begin + size);
       const Floats scratch(k.backward_scratch_size(p, end - begin));
       k.backward(p, weights.get(), begin, end, scratch.get(), team.get());
     });
   }
   const std::vector<Columns> columns = divide_columns(p, k, threads);
-  divide(pool, threads, static_cast<std::int64_t>(columns.size()), [&](std::int64_t piece) {
+  const auto nothing = [] {};
+  divide(pool, threads, static_cast<std::int64_t>(columns.size()), nothing, [&](std::int64_t piece) {
     const Floats scratch(k.weight_gradients_scratch_size(p, columns[piece]));
     k.weight_gradients(p, columns[piece], scratch.get());
   });
