@@ -24,6 +24,7 @@ import legato
 from legato import layers
 from legato._execution import process_sums
 from legato._platform import row_devices
+from legato._recurrent import native_kernel
 
 ROWS, SAMPLES, STEPS, FEATURES = 4, 12, 5, 3
 
@@ -211,6 +212,11 @@ def disagreements(index: int, folder: str) -> dict:
         np.random.seed(index)
         model.fit(X, y, 2, shuffle=True, verbose=0)
 
+    def another_kernel():
+        why = None if first else "it is turned off"
+        with patch.object(native_kernel, "unavailable", return_value=why):
+            model.fit(X, y, 2, verbose=0)
+
     def batches():
         return ((X[at : at + 2], y[at : at + 2]) for at in range(0, 6 if first else 4, 2))
 
@@ -226,6 +232,7 @@ def disagreements(index: int, folder: str) -> dict:
         "model": error_of(lambda: other.fit(X, y, 2, verbose=0)),
         "seed": error_of(another_seed),
         "order": error_of(another_order),
+        "kernel": error_of(another_kernel),
         "generator": error_of(lambda: model.fit(batches(), verbose=0)),
         "backups": losses([backup] if first else []),
         "failure": losses([Failing(1, OSError("disk is full"))] if first else []),

@@ -21,6 +21,7 @@ from legato._execution.process_sums import share_sums
 from legato._platform.process_group import ProcessGroup
 from legato._platform.processes import check_agreed
 from legato._platform.row_devices import own_part
+from legato._recurrent import native_kernel
 
 _NEXT = "the next step"
 
@@ -99,6 +100,9 @@ class Agreement:
                 ", ".join(f"{each.dtype} {each.shape}" for each in values)
             ),
             **{name: shortened(each) for name, each in configurations.items()},
+            "the kernel of recurrent layers (LEGATO_NATIVE, or where legato was built)": (
+                "JAX" if native_kernel.unavailable() else "native"
+            ),
             "the values of the model's variables, digested (set the same random seed in all before "
             "the model is made, or load the same file)": _digest(
                 *map(np.ascontiguousarray, values)

@@ -37,7 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from legato._execution.process_sums import process_adder
+from legato._execution.process_sums import jit_with_sums, process_adder
 from legato._execution.recent_programs import RecentPrograms
 from legato._platform.row_devices import (
     all_rows,
@@ -211,9 +211,10 @@ class CompiledLoop:
                 results = self.loop(plan, empty_metrics, values, memory, inputs, validate)
                 return in_all_processes(*results)
 
+        if plan.mesh is not None:
+            return jit_with_sums(run)
         weights = sum(each.size for each in values.trainable)
         small = is_small(plan.batch, weights, training=bool(values.optimizer))
-        small = small and plan.mesh is None
         return SingleFunctionProgram(run) if small else jit_wide(run)
 
     def single_batch(self, plan: LoopPlan, compiled: bool = True) -> Callable:

@@ -232,6 +232,7 @@ DIFFER = {
     "model": r"differ in the shapes of the model's variables: .* \(2, 6\).* \(3, 9\)",
     "seed": r"differ in the values of the model's variables.*set the same random seed in all",
     "order": r"process 0 and process 1 on .* draw other sample orders\. Call keras\.utils\.set_ra",
+    "kernel": r"differ in the kernel of recurrent layers \(LEGATO_NATIVE.*has native, .* JAX",
     "generator": r"process 0 is at step 2 of 'train', process 1 on .* has ended 'train'",
     "backups": r"differ in the callbacks BackupAndRestore: process 0 on .* has 1, .* 0\.",
     "verb": r"process 0 agrees on the callbacks of 'test', process 1 on .* on the callbacks of fit",
