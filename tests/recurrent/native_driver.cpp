@@ -175,7 +175,7 @@ bool team_computes_each_part_once(Pool &pool) {
 }
 
 // Threads in the place of processes: all get the same sums, of arrays that fill no slot and several,
-// until one of them is gone.
+// but none of arrays of different sizes, until one of them is gone.
 bool processes_add_up(std::int64_t processes) {
   const std::int64_t most = legato::ProcessSums::kSlotBytes / sizeof(double);
   const std::int64_t sizes[] = {1, 0, 7, most, 2 * most + 3, 100};
@@ -190,15 +190,17 @@ bool processes_add_up(std::int64_t processes) {
       for (const std::int64_t size : sizes) {
         std::vector<double> own(size), total(size);
         for (std::int64_t i = 0; i < size; ++i) own[i] = static_cast<double>(i * (index + 1));
-        const bool all_there = sums.add(own.data(), total.data(), size);
-        if (!all_there) same = false;
+        std::vector<double> longer(index + 1);
+        const bool differ = sums.add(longer.data(), longer.data(), longer.size()) != nullptr;
+        if (differ != (processes > 1)) same = false;
+        if (sums.add(own.data(), total.data(), size) != nullptr) same = false;
         for (std::int64_t i = 0; i < size; ++i)
           if (total[i] != i * processes * (processes + 1) / 2) same = false;
       }
       float one = 1, total;
       if (index == 0)
         sums.end();
-      else if (sums.add(&one, &total, 1))
+      else if (sums.add(&one, &total, 1) == nullptr)
         same = false;
     });
   for (std::thread &each : threads) each.join();

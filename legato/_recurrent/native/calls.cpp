@@ -115,14 +115,14 @@ ffi::Error sum(ffi::RemainingArgs given, ffi::RemainingRets totals) {
                                static_cast<Number *>((*total)->untyped_data()),
                                static_cast<std::int64_t>(own->element_count()));
     };
-    bool all_there = false;
+    const char *problem = nullptr;
     switch (own->element_type()) {
-      case ffi::F32: all_there = add(float{}); break;
-      case ffi::F64: all_there = add(double{}); break;
-      case ffi::S32: all_there = add(std::int32_t{}); break;
+      case ffi::F32: problem = add(float{}); break;
+      case ffi::F64: problem = add(double{}); break;
+      case ffi::S32: problem = add(std::int32_t{}); break;
       default: return ffi::Error(ffi::ErrorCode::kInvalidArgument, "legato: another dtype");
     }
-    if (!all_there) return ffi::Error(ffi::ErrorCode::kAborted, "legato: another process is gone");
+    if (problem != nullptr) return ffi::Error(ffi::ErrorCode::kAborted, problem);
   }
   return ffi::Error::Success();
 }

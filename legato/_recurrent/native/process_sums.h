@@ -31,13 +31,14 @@ class ProcessSums {
   ProcessSums(void *memory, std::int64_t index, std::int64_t count)
       : memory_(static_cast<char *>(memory)), index_(index), count_(count) {}
 
-  // Adds up an array; false if a process is gone. All processes call it in the same order.
+  // Adds up an array; returns null, or why there is no sum. All processes call it in the same order.
   template <typename Number>
-  bool add(const Number *own, Number *total, std::int64_t size) {
+  const char *add(const Number *own, Number *total, std::int64_t size) {
     constexpr std::int64_t kMost = kSlotBytes / sizeof(Number);
-    for (std::int64_t begin = 0; begin < size; begin += kMost)
-      if (!add_piece(own + begin, total + begin, std::min(kMost, size - begin))) return false;
-    return true;
+    const char *problem = nullptr;
+    for (std::int64_t begin = 0; begin < size && problem == nullptr; begin += kMost)
+      problem = add_piece(own + begin, total + begin, std::min(kMost, size - begin));
+    return problem;
   }
 
   // Ends the sums of all processes that wait for one that is gone.
@@ -48,10 +49,16 @@ class ProcessSums {
   static_assert(Stage::is_always_lock_free, "other processes have no lock");
 
   template <typename Number>
-  bool add_piece(const Number *own, Number *total, std::int64_t size) {
+  const char *add_piece(const Number *own, Number *total, std::int64_t size) {
     static_assert(std::is_trivially_copyable_v<Number>);
-    std::memcpy(slot(index_), own, size * sizeof(Number));
-    if (!all_reach(++stage_)) return false;
+    const std::uint64_t bytes = size * sizeof(Number);
+    std::memcpy(slot(index_), own, bytes);
+    given(index_).store(bytes, std::memory_order_relaxed);
+    if (!all_reach(++stage_)) return kGone;
+    bool alike = true;
+    for (std::int64_t k = 0; k < count_; ++k)
+      alike = alike && given(k).load(std::memory_order_relaxed) == bytes;
+    if (!alike) return all_reach(++stage_) ? kDiffer : kGone;
     constexpr std::int64_t kInLine = kLine / sizeof(Number);
     const std::int64_t lines = (size + kInLine - 1) / kInLine;
     const std::int64_t first = lines * index_ / count_ * kInLine;
@@ -61,9 +68,9 @@ class ProcessSums {
       const Number *const added = numbers<Number>(slot(k));
       for (std::int64_t i = first; i < end; ++i) sums[i] = k == 0 ? added[i] : sums[i] + added[i];
     }
-    if (!all_reach(++stage_)) return false;
-    std::memcpy(total, sums, size * sizeof(Number));
-    return true;
+    if (!all_reach(++stage_)) return kGone;
+    std::memcpy(total, sums, bytes);
+    return nullptr;
   }
 
   // Says that this process is at a stage, and waits until all are there.
@@ -92,6 +99,7 @@ class ProcessSums {
   Stage &reached(std::int64_t process) const {
     return *reinterpret_cast<Stage *>(memory_ + kLine * (1 + process));
   }
+  Stage &given(std::int64_t process) const { return *(&reached(process) + 1); }  // bytes
   // That of the totals comes after those of all processes.
   char *slot(std::int64_t process) const {
     return memory_ + kLine * (1 + count_) + kSlotBytes * process;
@@ -101,6 +109,9 @@ class ProcessSums {
     return reinterpret_cast<Number *>(bytes);
   }
 
+  static constexpr const char *kGone = "legato: another process is gone";
+  static constexpr const char *kDiffer =
+      "legato: the processes add up different arrays; give each the same model, loss and metrics";
   static constexpr std::int64_t kEager = 500, kLook = 16;
   static constexpr std::chrono::milliseconds kPatience{5};
   static constexpr std::chrono::microseconds kSleep{100};
