@@ -53,9 +53,13 @@ def _share(group: ProcessGroup) -> bool:
     with ExitStack() as stack:
         file, place = -1, None
         if able and group.index == 0:
-            file = os.memfd_create("legato")
-            stack.callback(os.close, file)
-            place = f"/proc/{os.getpid()}/fd/{file}", _identity(file)
+            try:
+                file = os.memfd_create("legato")
+            except OSError:  # a container that does not let it
+                able = False
+            else:
+                stack.callback(os.close, file)
+                place = f"/proc/{os.getpid()}/fd/{file}", _identity(file)
         offers = group.gather(_WHAT, {"able": able, "machine": machine(), "place": place})
         first = offers[0]
         if not all(each["able"] and each["machine"] == first["machine"] for each in offers):

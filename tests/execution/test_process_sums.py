@@ -54,3 +54,20 @@ def test_a_program_with_sums_of_xla_adds_up_nothing_in_shared_memory(function, m
     one = function(drawn[:4], (drawn[4:],))
     for found in (program(weight, rows), program(weight, rows)):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), found, one)
+
+
+def test_where_the_system_gives_no_memory_gloo_adds_up(monkeypatch):
+    class Alone:
+        index, count = 0, 1
+
+        def gather(self, what, facts):
+            return [facts]
+
+    def refused(name):
+        raise PermissionError("memfd_create")
+
+    monkeypatch.setattr(process_sums.os, "memfd_create", refused, raising=False)
+    monkeypatch.setattr(process_sums, "_shared", [])
+    monkeypatch.setattr(process_sums.jax, "local_device_count", lambda: 1)
+    process_sums.share_sums(Alone())
+    assert not process_sums.are_shared()
