@@ -112,8 +112,7 @@ def joining_sums(
         function: takes two trees of arrays: whole on each device, and (rows, …).
         mesh: the devices.
         split: how the axis of rows is split over them; they divide it.
-        adder: used where it takes all sums and none is left to XLA: two ways might wait for each
-            other. Default: all-reduces.
+        adder: used if it takes the dtypes of all sums. Default: all-reduces.
 
     Returns:
         The function, to be traced. A result that is an argument stays that very object.
@@ -128,10 +127,10 @@ def joining_sums(
         for at, value in zip(trace.arguments, jax.tree.leaves((whole, rows)), strict=True):
             values[at] = value
         first = len(jax.tree.leaves(whole))
-        sums, all_found = _row_sums(trace, dict.fromkeys(trace.arguments[first:], 0), mesh.size)
+        sums = _row_sums(trace, dict.fromkeys(trace.arguments[first:], 0), mesh.size)
         dtypes = {trace.types[at].dtype.name for at in sums}
         add = all_reduced
-        if adder is not None and all_found and dtypes <= adder.dtypes:
+        if adder is not None and dtypes <= adder.dtypes:
             add = adder.add
         for operations, added in _rounds(trace, sums):
             for operation in operations:
@@ -226,10 +225,8 @@ def all_reduced(arrays: list, axes) -> list:
 # Which operations are sums over rows, and which axis is that of rows.
 
 
-def _row_sums(
-    trace: _Trace, axes: dict[int, Axis], devices: int
-) -> tuple[dict[int, _RowSum], bool]:
-    """The sums over rows, by the number of their result, and whether these are all.
+def _row_sums(trace: _Trace, axes: dict[int, Axis], devices: int) -> dict[int, _RowSum]:
+    """The sums over rows, by the number of their result.
 
     Args:
         trace: the operations.
@@ -237,7 +234,6 @@ def _row_sums(
         devices: their number.
     """
     sums, axes = {}, axes.copy()
-    all_found = True
     for operation in trace.operations:
         given = [axes.get(at) for at in operation.operands]
         if all(axis is None for axis in given):
@@ -253,13 +249,10 @@ def _row_sums(
             if name == "shard_map":
                 names = list(params["out_specs"][at])
                 axes[result] = next((k for k, each in enumerate(names) if each is not None), None)
-                all_found = all_found and axes[result] is not None
             else:
                 shape = trace.types[result].shape
                 axes[result] = _row_axis(name, params, given, shapes, shape, devices)
-                local = _is_local(name, params, given) and axes[result] is not None
-                all_found = all_found and local
-    return sums, all_found
+    return sums
 
 
 def _row_sum(name: str, params: dict, axes: list[Axis]) -> _RowSum | None:
@@ -329,38 +322,6 @@ _REMOVING = {  # operations that remove axes, and what these are called
     **dict.fromkeys(("reduce_sum", "reduce_max", "reduce_min", "reduce_prod"), "axes"),
     **dict.fromkeys(("reduce_and", "reduce_or", "argmax", "argmin"), "axes"),
 }
-
-
-def _is_local(name: str, params: dict, axes: list[Axis]) -> bool:
-    """Whether each device surely computes its rows of a result from its rows of the operands.
-
-    Args:
-        name, params: of the operation, which is no sum over rows.
-        axes: those of rows of its operands.
-    """
-    split = [axis for axis in axes if axis is not None]
-    if name == "dot_general" and len(split) == 2:
-        _, both = params["dimension_numbers"]
-        pairs = zip(*both, strict=True)
-        return tuple(axes) in pairs
-    if name == "concatenate" and params["dimension"] in split:
-        return False
-    if name == "gather":
-        return axes[0] is None
-    return len(set(split)) == 1 and (name in _LOCAL or name in _REMOVING)
-
-
-# Operations that have no result for a row from other rows, if the axis of rows is found.
-_LOCAL = frozenset(
-    """
-    abs add add_any and atan2 broadcast_in_dim cbrt ceil clamp concatenate
-    convert_element_type copy cos cosh digamma div dot_general eq erf erf_inv exp exp2 expm1
-    floor ge gt integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg
-    nextafter not optimization_barrier or pow reduce_precision rem reshape round rsqrt
-    select_n shard_map sharding_constraint sign sin sinh slice sqrt square stop_gradient sub
-    tan tanh transpose xor
-    """.split()
-)
 
 
 def _axis_of_product(dimension_numbers: tuple, axes: list[Axis], shapes: list[tuple]) -> Axis:

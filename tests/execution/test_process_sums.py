@@ -28,6 +28,19 @@ def of_the_mean(weight, rows):
     return jax.grad(loss)((weight, weight[0]))
 
 
+def sorted_rows(weight, rows):
+    """Sums of rows, some of which are on another device."""
+    (x,) = rows
+    return (x @ weight).sum(0), jnp.sort(x, axis=0)[:3].sum(), jnp.roll(x, 1, axis=0)[1:].sum()
+
+
+def in_a_loop(weight, rows):
+    """A sum over rows that comes in each step of a loop, beside one that comes once."""
+    (x,) = rows
+    last, _ = jax.lax.scan(lambda total, each: (total + each.sum(), None), 0.0, x.T)
+    return last, (x @ weight).sum(0)
+
+
 def of_all(weight, rows):
     """Its sums are all joined."""
     (x,) = rows
@@ -35,7 +48,7 @@ def of_all(weight, rows):
 
 
 @pytest.mark.skipif(native_kernel.unavailable() is not None, reason="no native library")
-@pytest.mark.parametrize("function", [of_the_mean, of_all])
+@pytest.mark.parametrize("function", [of_the_mean, sorted_rows, in_a_loop, of_all])
 def test_a_program_with_sums_of_xla_adds_up_nothing_in_shared_memory(function, monkeypatch):
     monkeypatch.setattr(process_sums, "_shared", [True])
     mesh = Mesh(np.array(jax.devices()[:2]), ("devices",))
