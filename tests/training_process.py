@@ -7,6 +7,7 @@ found as lines of JSON.
 import atexit
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -294,6 +295,13 @@ def xla_threads() -> int:
     return count
 
 
+def ends_on_sigterm() -> bool:
+    """Whether neither Python nor a library has a handler of that signal."""
+    caught = re.search(r"SigCgt:\s*(\w+)", Path("/proc/self/status").read_text())
+    assert caught is not None
+    return not int(caught[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
 def main() -> None:
     """Train with the other processes."""
     what, index, count, port, folder = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
@@ -312,7 +320,8 @@ def main() -> None:
         print(json.dumps(f"{type(error).__name__}: {error}"))
         return
     if what == "join":
-        print(json.dumps({"processes": jax.process_count(), "threads": xla_threads()}))
+        found = {"processes": jax.process_count(), "threads": xla_threads()}
+        print(json.dumps(found | {"ends on SIGTERM": ends_on_sigterm()}))
     elif what == "train":
         print(json.dumps({"train": train(index, count)}))
     else:

@@ -89,6 +89,7 @@ def join_processes(
     group, everybody = meet(host, port, index, count, timeout_s, _about(index, seed))
     _check_versions(group, everybody)
     jax.config.update("jax_enable_recoverability", True)  # the group stops the processes
+    jax.config.update("jax_enable_preemption_service", False)  # it keeps SIGTERM from ending them
     jax.distributed.initialize(
         f"{host}:{everybody[0]['port']}",
         count,
