@@ -72,7 +72,7 @@ def test_training_with_joined_sums_is_training_on_one(name, monkeypatch):
     """As they are where several processes compute."""
     joined = []
 
-    def joining_row_sums(function, rows):
+    def joining_row_sums(function, rows, adder):
         joined.append(rows)
         mesh = row_devices.mesh_of(2)
         return row_devices.joining_sums(function, mesh, PartitionSpec(("processes", "devices")))

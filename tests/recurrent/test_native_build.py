@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -94,10 +95,28 @@ def test_a_library_of_other_sources_or_another_processor_is_not_used(monkeypatch
         native_kernel._open_library()
 
 
+def time_of_library() -> int | None:
+    """When the library in use was written; None if there is none."""
+    return build.LIBRARY.stat().st_mtime_ns if build.LIBRARY.exists() else None
+
+
+def copy_of_sources(folder: Path) -> Path:
+    """What a wheel is built from, since building writes the library beside its sources."""
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "legato"):
+        source, to = ROOT / name, folder / name
+        if source.is_dir():
+            shutil.copytree(source, to, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        else:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, to)
+    return folder
+
+
 def make_wheel(folder: Path) -> tuple[str, list[str]]:
     """Build a wheel as pip does: its name, and the files in it that belong to the native kernel."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
-    command += ["--no-build-isolation", "--wheel-dir", str(folder), str(ROOT)]
+    command += ["--no-build-isolation", "--wheel-dir", str(folder)]
+    command.append(str(copy_of_sources(folder / "sources")))
     subprocess.run(command, check=True, env=dict(os.environ))
     (wheel,) = folder.glob("*.whl")
     with zipfile.ZipFile(wheel) as files:
@@ -114,6 +133,7 @@ def test_wheels_carry_the_library_where_there_is_a_compiler(monkeypatch, tmp_pat
     except build.NotBuiltError as error:
         pytest.skip(str(error))
     quick_compiler(monkeypatch, tmp_path / "bin")
+    before = time_of_library()
     name, files = make_wheel(tmp_path / "with")
     assert library in files
     assert not name.endswith("none-any.whl")
@@ -121,3 +141,4 @@ def test_wheels_carry_the_library_where_there_is_a_compiler(monkeypatch, tmp_pat
     name, files = make_wheel(tmp_path / "without")
     assert library not in files
     assert name.endswith("py3-none-any.whl")
+    assert time_of_library() == before
