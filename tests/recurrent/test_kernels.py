@@ -53,11 +53,11 @@ def built(namespace, cell: str, dtype: str, **options):
     return layer
 
 
-def run(namespace, cell: str, case: str, dtype: str, **options):
+def run(namespace, cell: str, case: str, dtype: str, draw: int = 4, **options):
     """Outputs and final states; and the gradients of a loss with respect to the weights, the
     inputs and the initial state."""
     layer = built(namespace, cell, dtype, **OPTIONS[case], **options)
-    rng = np.random.default_rng(4)
+    rng = np.random.default_rng(draw)
     xs = jnp.asarray(rng.normal(size=(ROWS, STEPS, FEATURES)), layer.compute_dtype)
     states = [
         jnp.asarray(rng.normal(size=(ROWS, UNITS)), layer.compute_dtype)
@@ -104,15 +104,23 @@ def test_the_jax_kernel_equals_keras_in_float64(cell, case, without_native, chos
 
 
 def test_the_jax_kernel_is_as_accurate_as_keras_in_bfloat16(without_native, chosen):
-    def error(namespace):
-        found = map(np.float32, run(namespace, "LSTM", "masked", "mixed_bfloat16"))
-        pairs = zip(found, exact, strict=True)
-        return np.mean([np.sqrt(np.square(a - b).mean()) / np.abs(b).max() for a, b in pairs])
+    """On the average of some draws: the largest error of one is that of a single rounding."""
 
-    exact = run(keras.layers, "LSTM", "masked", "float32")
-    ours, keras_s = error(layers), error(keras.layers)
+    def errors(namespace):
+        return np.mean([errors_of(namespace, draw) for draw in exact], axis=0)
+
+    def errors_of(namespace, draw) -> tuple:
+        found = map(np.float32, run(namespace, "LSTM", "masked", "mixed_bfloat16", draw))
+        pairs = [((a - b) / np.abs(b).max()) for a, b in zip(found, exact[draw], strict=True)]
+        return max(np.abs(each).max() for each in pairs), np.mean(
+            [np.sqrt(np.square(each).mean()) for each in pairs]
+        )
+
+    exact = {draw: run(keras.layers, "LSTM", "masked", "float32", draw) for draw in (4, 5, 6)}
+    (largest, usual), (keras_largest, keras_usual) = errors(layers), errors(keras.layers)
     assert chosen == {"jax"}
-    assert ours < 1.1 * keras_s
+    assert largest < 1.5 * keras_largest
+    assert usual < 1.1 * keras_usual
 
 
 @pytest.mark.quick_cases(8)
@@ -331,6 +339,7 @@ SIZES = {  # cell, rows, units, inputs, steps -> the kernel with the native one,
     ("LSTM", 2, 16, 8): ("native", "keras"),
     ("LSTM", 4, 32, 8): ("native", "jax"),
     ("LSTM", 32, 64, 1): ("native", "jax"),
+    ("LSTM", 32, 256, 1): ("native", "jax"),
 }
 
 
