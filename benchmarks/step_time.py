@@ -112,7 +112,7 @@ def worker(way: Way, index: int, port: int, units: int, steps: int) -> None:
         from legato._execution.process_sums import process_adder
 
         adder = process_adder()
-        assert adder is not None, "is the native library built?"
+        assert adder is not None, "no memory is shared: build legato's native library first"
         arrays = [*weights, np.zeros((), "float32")]  # gradients and the loss
         joined = np.concatenate([np.ravel(each) for each in arrays])
         prepared = [make_sum(arrays, adder.add), *map(make_sum, (arrays[-1:], [joined], arrays))]

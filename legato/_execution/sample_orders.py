@@ -35,10 +35,10 @@ def order_generator() -> Any:
 
 
 def check_shuffle(shuffle) -> None:
-    """Refuse a value of ``shuffle=`` that is none of its choices.
+    """Refuse a value of ``shuffle=`` that is not among its choices.
 
     Raises:
-        InputError: it is none of them; the message lists all.
+        InputError: it is another value; the message lists the choices.
     """
     check_choice("shuffle", shuffle, (None, *get_args(Shuffle)))
 

@@ -67,7 +67,7 @@ def check_seed(seed, name: str = "seed") -> int:
 
 
 def check_choice(name: str, value, choices: Iterable) -> None:
-    """Refuse a value that is none of an option's choices.
+    """Refuse a value that is not among an option's choices.
 
     Args:
         name: the option's name.
@@ -75,7 +75,7 @@ def check_choice(name: str, value, choices: Iterable) -> None:
         choices: all that the option takes.
 
     Raises:
-        InputError: the value is none of them.
+        InputError: it is another value; the message lists the choices.
     """
     choices = tuple(choices)
     try:

@@ -29,19 +29,19 @@ ValidationState = Literal["fresh", "continue"]
 
 
 def check_reset(reset) -> None:
-    """Refuse a value of ``reset=`` that is none of its choices.
+    """Refuse a value of ``reset=`` that is not among its choices.
 
     Raises:
-        InputError: it is none of them; the message lists all.
+        InputError: it is another value; the message lists the choices.
     """
     check_choice("reset", reset, get_args(Reset))
 
 
 def check_validation_state(state) -> None:
-    """Refuse a value of ``validation_state=`` that is none of its choices.
+    """Refuse a value of ``validation_state=`` that is not among its choices.
 
     Raises:
-        InputError: it is none of them; the message lists all.
+        InputError: it is another value; the message lists the choices.
     """
     check_choice("validation_state", state, get_args(ValidationState))
 

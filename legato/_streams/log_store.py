@@ -61,7 +61,7 @@ class LogStore:
         sync: when changes are forced onto the disk, one of ``SYNC``.
 
     Raises:
-        InputError: ``sync`` is none of them.
+        InputError: ``sync`` is another value.
         StateError: the snapshot or the log is no regular file.
         OutputError: the log cannot be written, or another pool has it open.
     """

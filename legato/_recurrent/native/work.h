@@ -54,24 +54,25 @@ class Floats {
   float *floats_;
 };
 
-// Calls work(0), …, work(count - 1), on `threads` threads at most. Whoever has time takes the next
-// piece; the caller takes part, and at the end waits only for pieces that others have begun. Before,
-// it prepares them, while the other threads wake up.
+// Calls work(0), …, work(count - 1), on `threads` threads at most. The caller prepares the pieces while
+// the other threads wake up. Then whoever has time takes the next piece; the caller takes part, and at
+// the end waits only for pieces that others have begun.
 struct Pieces {
   std::function<void(std::int64_t)> work;
   std::int64_t count;
   std::atomic<bool> prepared{false};
   std::atomic<std::int64_t> next{0}, done{0};
   std::atomic<bool> failed{false};  // out of memory
+  std::mutex mutex;
+  std::condition_variable all_done;
 
+  // What the other threads do.
   void help() {
     Patience spin;
     while (!prepared.load(std::memory_order_acquire))
       if (!spin.wait(std::chrono::microseconds(20))) std::this_thread::yield();
     take();
   }
-  std::mutex mutex;
-  std::condition_variable all_done;
 
   void take() {
     std::int64_t piece, finished = 0;
