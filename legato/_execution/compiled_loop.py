@@ -163,7 +163,7 @@ class CompiledLoop:
 
     Attributes:
         prepared: the programs with their variables, by shapes; filled by ``ProgramCache``.
-        repeated: predictions of whole batches with everything prepared, by shape and dtype.
+        repeated: predictions with everything prepared, by the samples' shape and dtype.
         runs: the programs without variables, by shapes; models that are built alike may share it.
         updates: the non-trainable variables that the step changes; shared as ``runs`` are.
     """
@@ -181,6 +181,11 @@ class CompiledLoop:
         self._variables = [variable for memory in memories for variable in memory.variables]
         ends = np.cumsum([len(memory.variables) for memory in memories], dtype=int)
         self._fresh_at = [int(end) - 1 for end in ends]
+
+    def recently_used(self, key: tuple):
+        """The prepared program of a key, which counts as used; None if it was dropped."""
+        self.runs.get(key)
+        return self.prepared.get(key)
 
     def compiled(
         self,

@@ -12,6 +12,7 @@ from legato._execution.batches import OUTPUT_SLOTS, Block, DataSource
 from legato._execution.callbacks import has_batch_callbacks
 from legato._execution.compiled_loop import ENDLESS, Verb
 from legato._execution.progress import Progress
+from legato._execution.repeated_prediction import first_outputs
 from legato._execution.run import Run, fetch, logs_of
 from legato._execution.run_ahead import RunAhead
 
@@ -172,8 +173,5 @@ def _outputs(run: Run, block: Block, begin: int, end: int):
     count = (end - begin) * block.batch
     if end == block.steps:  # its last batch may be smaller
         count += block.last - block.batch
-
-    def joined(array: np.ndarray) -> np.ndarray:
-        return array.reshape(-1, *array.shape[2:])[:count].copy()
-
-    return jax.tree.map(joined, fetch(run.call(block, begin, end)))
+    outputs = fetch(run.call(block, begin, end))
+    return jax.tree.map(lambda each: first_outputs(each, count), outputs)

@@ -48,11 +48,13 @@ class PreparedProgram(NamedTuple):
         run: the compiled loop; for a prediction of one batch the compiled batch; plain Python if
             ``run_eagerly=True`` or ``jit_compile=False``.
         every: steps that share a slot for their output.
+        key: of the program among those of its loop.
     """
 
     variables: LoopValues
     run: Callable
     every: int
+    key: tuple
 
 
 class InlineValidation(NamedTuple):
@@ -153,7 +155,7 @@ class ProgramCache:
                 if run is None:
                     run = self._compile(program, verb, plan, variables, validation)
                     program.runs[key] = run
-                prepared = program.prepared[key] = PreparedProgram(variables, run, plan.every)
+                prepared = program.prepared[key] = PreparedProgram(variables, run, plan.every, key)
         return prepared
 
     def share(self, other: "ProgramCache") -> None:

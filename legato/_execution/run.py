@@ -12,9 +12,10 @@ import jax
 import numpy as np
 
 from legato._execution.agreement import Agreement, described
-from legato._execution.batches import Block
+from legato._execution.batches import Block, WholeData
 from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues, Verb
 from legato._execution.program_cache import InlineValidation, ProgramCache
+from legato._execution.repeated_prediction import RepeatedPrediction
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_variables
 from legato._platform.large_arrays import for_jax
@@ -48,7 +49,7 @@ class Run:
             ``keras.distribution.DataParallel`` that is set, if the rows can be shared.
 
     Attributes:
-        model_state, devices: as given.
+        model_state, verb, devices: as given.
         spans_processes: whether the rows are shared with other processes, who make the same calls.
         agreement: with these.
         validation: a validation that is part of the training program; or None. It is set before the
@@ -72,7 +73,7 @@ class Run:
         self._mesh = own_devices(mesh) if verb == "predict" else mesh
         self.spans_processes = spans_processes(self._mesh)
         self.agreement = Agreement(process_group() if self.spans_processes else None, verb)
-        self._verb: Verb = verb
+        self.verb: Verb = verb
         self._reset: Reset = reset
         self._memory_of = memory or model_state.memory_values
         self._program = program
@@ -97,7 +98,7 @@ class Run:
             return
         self.agree_on(block)
         if self.memory is None:
-            if not self.spans_processes and self._mesh is not None and self._verb != "train":
+            if not self.spans_processes and self._mesh is not None and self.verb != "train":
                 self._mesh = self._mesh if block.batch % self._mesh.size == 0 else None
             self.rows = block.batch
             self.memory = self._placed_rows(self._memory_of(self.rows))
@@ -105,9 +106,9 @@ class Run:
                 self.first_memory = self._placed_rows(self.first_memory) or self.memory
         rows = self.model_state.check_batch(block.batch, self.rows)
         programs = ProgramCache(self.model_state)
-        self._loop = self._program or programs.loop_of(self._verb)
-        self._variables, self._run, self._every = programs.prepare(
-            self._verb, block, rows, self._reset, self._loop, self.validation, self._mesh
+        self._loop = self._program or programs.loop_of(self.verb)
+        self._variables, self._run, self._every, self._key = programs.prepare(
+            self.verb, block, rows, self._reset, self._loop, self.validation, self._mesh
         )
         self._prepared = block.samples
         samples = block.samples.packed, block.samples.starts
@@ -155,7 +156,7 @@ class Run:
             return
         if self.memory is None:
             self.agreement.share_sums()
-            variables = ProgramCache(self.model_state).variables(self._verb)
+            variables = ProgramCache(self.model_state).variables(self.verb)
             self.agreement.check_model(self.model_state.model, [*chain(*variables)])
             validation = self.validation and described(self.validation.block.samples.shapes)
             self.agreement.check(reset=self._reset, the_validation_data=validation)
@@ -190,7 +191,7 @@ class Run:
             reached = on_first(reached, self._mesh)
         changed, states = reached
         pairs = zip(self._variables, changed, strict=True)
-        if self._verb == "predict":
+        if self.verb == "predict":
             pairs = self._prediction_updates(changed)
         with self.model_state.lock.values:
             for variables, values in pairs:
@@ -205,7 +206,7 @@ class Run:
         positions = self._loop.updates.positions
         if not positions:
             return []
-        self.model_state.lock.refuse_beside_fit(self._verb)
+        self.model_state.lock.refuse_beside_fit(self.verb)
         variables = [self._variables.non_trainable[at] for at in positions]
         return [(variables, [changed.non_trainable[at] for at in positions])]
 
@@ -257,76 +258,14 @@ class Run:
         """The slot of the output of a step, in a call that began with step ``begin``."""
         return step // self._every - begin // self._every
 
-    def repeatable(self, x: np.ndarray) -> "RepeatedPrediction":
-        """A function that predicts another batch of the shape of the one that was just run."""
-        return RepeatedPrediction(
-            self.model_state, self.rows, self._variables, self._run, x, self._loop.updates.positions
-        )
+    def repeated(self, source: WholeData) -> RepeatedPrediction:
+        """A function that predicts other samples of the shape of those that were just predicted."""
+        return RepeatedPrediction(self.model_state, source, self._loop, self._key)
 
     def _read(self) -> LoopValues:
         with self.model_state.lock.values:
             values = LoopValues(*map(keras_variables.values_of, self._variables))
         return own_part(values) if self._mesh is None else on_each(values, self._mesh)
-
-
-class RepeatedPrediction:
-    """Prediction of whole batches of one shape, with everything prepared.
-
-    Making the objects of a ``Run`` takes longer than computing a small network's output. The
-    model's lock is held only if the prediction changes the model.
-
-    Args:
-        model_state: the state of the model.
-        rows: samples in the batch.
-        variables, run: the variables and the program that were prepared for the batch.
-        x: the batch, after it was checked.
-        positions: of the non-trainable variables that a prediction changes.
-    """
-
-    def __init__(
-        self,
-        model_state: ModelState,
-        rows: int,
-        variables: LoopValues,
-        run: Callable,
-        x: np.ndarray,
-        positions: tuple[int, ...],
-    ):
-        self._rows, self._dtype = rows, x.dtype
-        self._variables, self._run = variables, run
-        self._memories = model_state.memories
-        self._memory = [each for memory in self._memories for each in memory.variables]
-        self._positions = positions
-        self._updated = [variables.non_trainable[at] for at in positions]
-        self._lock, self._changes_model = model_state.lock, bool(self._memory or positions)
-
-    def __call__(self, x: np.ndarray, advance: bool):
-        """The outputs of a batch of that shape; None if it needs the checks of a full ``Run``.
-
-        Raises:
-            UnsupportedError: it changes the model, and ``fit`` runs in another thread.
-        """
-        if self._changes_model:
-            return self._lock.run("predict", self._predict, x, advance)
-        return self._predict(x, advance)
-
-    def _predict(self, x: np.ndarray, advance: bool):
-        if any(memory.rows != self._rows for memory in self._memories):
-            return None
-        x = x.astype(self._dtype, copy=False)
-        if not np.isfinite(x).all():
-            return None
-        with self._lock.values:
-            values = LoopValues(*map(keras_variables.values_of, self._variables))
-        memory = keras_variables.values_of(self._memory)
-        outputs, changed, memory = self._run(values, memory, (x,), None)
-        if self._positions:
-            updates = [changed.non_trainable[at] for at in self._positions]
-            keras_variables.set_values(self._updated, updates)
-        if advance and memory:
-            with self._lock.values:
-                keras_variables.set_values(self._memory, memory)  # as many rows as before
-        return np.array(outputs)
 
 
 def fetch(tree):

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from legato._errors import InputError
-from legato._execution.batches import DataSource, WholeData
+from legato._execution.batches import OUTPUT_SLOTS, DataSource, WholeData
 from legato._execution.callbacks import in_process, make_callback_list
 from legato._execution.compiled_loop import CompiledLoop, Verb
 from legato._execution.data_adapter import (
@@ -25,7 +25,7 @@ from legato._execution.fit_loop import FitLoop, Validation
 from legato._execution.progress import Progress, check_verbose
 from legato._execution.run import Run, fetch, logs_of
 from legato._execution.sample_orders import check_shuffle, resolve_shuffle
-from legato._execution.samples import SampleArrays
+from legato._execution.samples import SampleArrays, needs_range
 from legato._models.compiled_call import CompiledCall
 from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
@@ -250,7 +250,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         _check_counts(steps=steps)
         data = self._data_adapter.read(x, y, sample_weight, starts)
         source = self._data_adapter.for_single_pass(data, batch_size, steps)
-        logs = self._run_pass("test", source, callbacks, verbose, advance)
+        run = Run(self._model_state, "test")
+        logs = self._run_pass(run, source, callbacks, verbose, advance)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
     @telling_processes
@@ -297,19 +298,23 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         """
         check_flag("advance", advance)
         check_verbose(verbose)
-        if batch_size is steps is starts is None and not callbacks:
-            outputs = self._predict_by_known_program(x, advance)
+        repeatable = steps is starts is None and not callbacks
+        if repeatable:
+            outputs = self._predict_by_known_program(x, batch_size, verbose, advance)
             if outputs is not None:
                 return outputs
         _check_counts(steps=steps)
         data = self._data_adapter.read(x, starts=starts)
         source = self._data_adapter.for_single_pass(data, batch_size, steps, loss=False)
+        run = Run(self._model_state, "predict")
         if isinstance(source, WholeData) and source.steps == 1 and not callbacks:
-            repeatable = x if batch_size is None else None
-            run = partial(self._predict_one_batch, source, advance, repeatable)
+            call = partial(self._predict_one_batch, run, source, advance)
         else:
-            run = partial(self._run_pass, "predict", source, callbacks, verbose, advance)
-        return self._run_prediction("predict", run)
+            call = partial(self._run_pass, run, source, callbacks, verbose, advance)
+        outputs = self._run_prediction("predict", call)
+        if repeatable and isinstance(source, WholeData):
+            self._keep_known_program(run, source, x, batch_size, outputs)
+        return outputs
 
     def predict_on_batch(self, x, *, starts=None, advance=True):
         """Compute the outputs of one batch, advancing the state unless ``advance=False``.
@@ -320,51 +325,51 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         check_flag("advance", advance)
         samples = self._data_adapter.samples(x, starts=starts)
         source = self._data_adapter.single_batch(samples, loss=False)
-        return self._run_prediction(
-            "predict_on_batch", partial(self._predict_one_batch, source, advance)
-        )
+        call = partial(self._predict_one_batch, Run(self._model_state, "predict"), source, advance)
+        return self._run_prediction("predict_on_batch", call)
 
-    def _predict_one_batch(self, source: WholeData, advance: bool, repeatable=None):
-        """The outputs of all samples as one batch, in arrays of their own.
-
-        Args:
-            source: the samples.
-            advance: whether the model keeps the final state.
-            repeatable: inputs for whose shape and dtype the program is kept, so that the next call
-                skips the checks; None keeps nothing.
-        """
-        run, (block,) = Run(self._model_state, "predict"), source.single_pass(1)
+    def _predict_one_batch(self, run: Run, source: WholeData, advance: bool):
+        """The outputs of all samples as one batch, in arrays of their own."""
+        (block,) = source.single_pass(1)
         outputs = jax.tree.map(np.array, run.call_once(block))
         run.write_back(memory=advance)
-        is_plain = block.samples.starts is None and isinstance(outputs, np.ndarray)
-        is_plain = is_plain and keras.distribution.distribution() is None
-        if is_plain and type(repeatable) is np.ndarray and repeatable.dtype.kind == "f":
-            repeated = self._programs.loop_of("predict").repeated
-            repeated[repeatable.shape, repeatable.dtype] = run.repeatable(block.samples.x)
         return outputs
 
-    def _predict_by_known_program(self, x, advance: bool):
-        """The outputs, if a batch of this shape and dtype was predicted before; else None."""
+    def _keep_known_program(self, run: Run, source: WholeData, x, batch_size, outputs) -> None:
+        """Keep what a prediction has prepared, for which the next of this shape skips the checks.
+
+        Samples are kept out that need other checks than whether they are finite.
+        """
+        plain = type(x) is np.ndarray and x.dtype.kind == "f" and isinstance(outputs, np.ndarray)
+        if not plain or source.steps > OUTPUT_SLOTS or needs_range(self._model_state.inputs):
+            return
+        if keras.distribution.distribution() is None:
+            repeated = self._programs.loop_of("predict").repeated
+            repeated[x.shape, x.dtype, batch_size] = run.repeated(source)
+
+    def _predict_by_known_program(self, x, batch_size, verbose, advance: bool):
+        """The outputs, if samples of this shape and dtype were predicted before; else None."""
         program = self.predict_function
         if type(x) is not np.ndarray or not isinstance(program, CompiledLoop):
             return None
         if keras.distribution.distribution() is not None:  # of devices other than before
             return None
-        repeat = program.repeated.get((x.shape, x.dtype))
-        return None if repeat is None else repeat(x, advance)
+        repeat = program.repeated.get((x.shape, x.dtype, batch_size))
+        if repeat is None or (verbose and repeat.batches > 1):
+            return None
+        return repeat(x, advance)
 
     # Shared by all of them.
 
-    def _run_pass(self, verb: Verb, source: DataSource, callbacks, verbose, advance: bool):
+    def _run_pass(self, run: Run, source: DataSource, callbacks, verbose, advance: bool):
         """Run "test" or "predict" once over the data; returns the logs, or the outputs."""
-        run_pass = run_evaluate if verb == "test" else run_predict
-        if verb == "test" and spans_processes(mesh_of()):
+        run_pass = run_evaluate if run.verb == "test" else run_predict
+        if run.verb == "test" and spans_processes(mesh_of()):
             callbacks, verbose = in_process(callbacks, verbose)
         callback_list = make_callback_list(
             callbacks, self, history=False, verbose=verbose, epochs=1, steps=source.steps
         )
         progress = Progress(verbose, 1, source.steps, patience_s=2.0)
-        run = Run(self._model_state, verb)
         results = run_pass(run, source, callback_list, progress, advance)
         progress.end()
         return results

@@ -13,6 +13,7 @@ import numpy as np
 
 _CACHE_LINE = 64  # bytes
 _LARGE = 4 * 2**20  # bytes from which on NumPy asks for large pages
+_CACHED = 2**18  # bytes that a core's own cache has room for
 
 
 def empty_for_jax(shape: tuple[int, ...], dtype) -> np.ndarray:
@@ -29,11 +30,32 @@ def for_jax(tree: Any) -> Any:
     return jax.tree.map(_for_jax, tree)
 
 
+def finite_for_jax(array: np.ndarray) -> np.ndarray | None:
+    """The same floats, or a copy that JAX computes in; None if there are NaN or infinite ones.
+
+    What is copied is checked while it is in the cache.
+    """
+    if not _is_copied(array):
+        return array if np.isfinite(array).all() else None
+    copy = empty_for_jax(array.shape, array.dtype)
+    rows = max(1, _CACHED * len(array) // array.nbytes)
+    for begin in range(0, len(array), rows):
+        part = copy[begin : begin + rows]
+        np.copyto(part, array[begin : begin + rows])
+        if not np.isfinite(part).all():
+            return None
+    return copy
+
+
 def _for_jax(array):
-    if type(array) is not np.ndarray or array.nbytes < _LARGE or jax.default_backend() != "cpu":
-        return array
-    if array.flags.c_contiguous and array.ctypes.data % _CACHE_LINE == 0:
+    if type(array) is not np.ndarray or not _is_copied(array):
         return array
     copy = empty_for_jax(array.shape, array.dtype)
     np.copyto(copy, array)
     return copy
+
+
+def _is_copied(array: np.ndarray) -> bool:
+    if array.nbytes < _LARGE or jax.default_backend() != "cpu":
+        return False
+    return not array.flags.c_contiguous or array.ctypes.data % _CACHE_LINE != 0

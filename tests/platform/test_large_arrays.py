@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from legato._platform.large_arrays import empty_for_jax, for_jax
+from legato._platform.large_arrays import empty_for_jax, finite_for_jax, for_jax
 
 LARGE = (1100, 1000)  # of float32: 4.4 MB
 on_cpu = pytest.mark.skipif(jax.default_backend() != "cpu", reason="JAX copies to the device")
@@ -48,3 +48,13 @@ def test_large_arrays_keep_their_values_and_are_shared(view):
 def test_an_array_that_jax_shares_already_is_not_copied():
     array = empty_for_jax(LARGE, np.float32)
     assert for_jax(array) is array
+
+
+@pytest.mark.parametrize("shape", [(3, 5), LARGE, (2, LARGE[0] * LARGE[1])])
+def test_floats_are_checked_while_they_are_copied(shape):
+    array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    np.testing.assert_array_equal(finite_for_jax(array), array)
+    for at in (0, array.size // 3, -1):
+        bad = array.copy()
+        bad.flat[at] = np.nan if at else -np.inf
+        assert finite_for_jax(bad) is None

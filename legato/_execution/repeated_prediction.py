@@ -1,0 +1,82 @@
+"""Prediction of samples whose shape was predicted before, with everything prepared.
+
+Making the objects of a ``Run`` takes longer than computing a small network's output, and after a
+large one they are no longer in the processor's cache.
+"""
+
+import jax
+import numpy as np
+
+from legato._execution.batches import OUTPUT_SLOTS, WholeData
+from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues
+from legato._platform import keras_variables
+from legato._platform.large_arrays import finite_for_jax
+from legato._recurrent.model_state import ModelState
+
+
+class RepeatedPrediction:
+    """A function that predicts other samples of one shape and dtype.
+
+    The model's lock is held only if the prediction changes the model.
+
+    Args:
+        model_state: the state of the model.
+        source: the samples that were predicted, in at most ``OUTPUT_SLOTS`` batches.
+        loop: the compiled loop.
+        key: of the program among those that the loop keeps.
+
+    Attributes:
+        batches: how many batches the samples are.
+    """
+
+    def __init__(self, model_state: ModelState, source: WholeData, loop: CompiledLoop, key: tuple):
+        (block,) = source.single_pass(OUTPUT_SLOTS, by_batch=1)
+        self.batches = block.steps
+        self._rows, self._count = block.batch, source.samples.count
+        self._dtype = source.samples.x.dtype
+        self._order, self._span = block.order, jax.device_put(np.array((0, block.end, 0), np.int32))
+        self._loop, self._key = loop, key
+        self._memories = model_state.memories
+        self._memory = [each for memory in self._memories for each in memory.variables]
+        self._lock = model_state.lock
+        self._changes_model = bool(self._memory or loop.updates.positions)
+
+    def __call__(self, x: np.ndarray, advance: bool) -> np.ndarray | None:
+        """The outputs of samples of that shape; None if they need the checks of a full ``Run``.
+
+        Raises:
+            UnsupportedError: it changes the model, and ``fit`` runs in another thread.
+        """
+        if self._changes_model:
+            return self._lock.run("predict", self._predict, x, advance)
+        return self._predict(x, advance)
+
+    def _predict(self, x: np.ndarray, advance: bool) -> np.ndarray | None:
+        prepared = self._loop.recently_used(self._key)
+        if prepared is None or any(memory.rows != self._rows for memory in self._memories):
+            return None
+        data = finite_for_jax(x.astype(self._dtype, copy=False))
+        if data is None:
+            return None
+        with self._lock.values:
+            values = LoopValues(*map(keras_variables.values_of, prepared.variables))
+        memory = keras_variables.values_of(self._memory)
+        if self.batches == 1:
+            outputs, changed, memory = prepared.run(values, memory, (data,), None)
+        else:
+            inputs = LoopInputs((data,), None, [], self._order, self._span)
+            outputs, changed, memory = prepared.run(values, memory, inputs)
+        if positions := self._loop.updates.positions:
+            updated = [prepared.variables.non_trainable[at] for at in positions]
+            updates = [changed.non_trainable[at] for at in positions]
+            keras_variables.set_values(updated, updates)
+        if advance and memory:
+            with self._lock.values:
+                keras_variables.set_values(self._memory, memory)  # as many rows as before
+        return np.array(outputs) if self.batches == 1 else first_outputs(outputs, self._count)
+
+
+def first_outputs(outputs, count: int) -> np.ndarray:
+    """The first outputs of (batches, samples of a batch, …): (count, …), a new array."""
+    array = np.asarray(outputs)
+    return array.reshape(-1, *array.shape[2:])[:count].copy()
