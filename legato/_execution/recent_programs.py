@@ -23,17 +23,23 @@ class RecentPrograms:
 
     def __init__(self):
         self._entries: OrderedDict[Hashable, Any] = OrderedDict()
+        self._last: tuple = (None, None)  # key and entry, found without comparing keys
 
     def get(self, key: Hashable) -> Any:
         """The entry, which counts as used; None if there is none."""
+        last, entry = self._last
+        if last is key:
+            return entry
         entry = self._entries.get(key)
         if entry is not None:
+            self._last = key, entry
             with suppress(KeyError):  # another thread has dropped it meanwhile
                 self._entries.move_to_end(key)
         return entry
 
     def __setitem__(self, key: Hashable, entry: Any) -> None:
         self._entries[key] = entry
+        self._last = key, entry
         self._entries.move_to_end(key)
         while len(self._entries) > PROGRAMS_KEPT:
             self._entries.popitem(last=False)
