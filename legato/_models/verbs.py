@@ -298,7 +298,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         """
         check_flag("advance", advance)
         check_verbose(verbose)
-        repeatable = steps is starts is None and not callbacks
+        repeatable = steps is starts is callbacks is None
         if repeatable:
             outputs = self._predict_by_known_program(x, batch_size, verbose, advance)
             if outputs is not None:
@@ -307,7 +307,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         data = self._data_adapter.read(x, starts=starts)
         source = self._data_adapter.for_single_pass(data, batch_size, steps, loss=False)
         run = Run(self._model_state, "predict")
-        if isinstance(source, WholeData) and source.steps == 1 and not callbacks:
+        if isinstance(source, WholeData) and source.steps == 1 and callbacks is None:
             call = partial(self._predict_one_batch, run, source, advance)
         else:
             call = partial(self._run_pass, run, source, callbacks, verbose, advance)
