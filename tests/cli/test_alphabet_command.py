@@ -1,6 +1,7 @@
 """``legato alphabet``: help, runs, errors in one sentence, and no files after an interruption."""
 
 import gc
+import html
 import json
 import os
 import subprocess
@@ -133,11 +134,17 @@ def quick_efforts(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_report_is_a_page_on_several_seeds_and_the_questions(tmp_path, quick_efforts):
+def test_a_report_is_a_page_on_several_seeds_and_the_questions(
+    tmp_path, quick_efforts, monkeypatch
+):
+    from legato import alphabet
+
+    (real,) = alphabet.find_questions(["series"])
+    monkeypatch.setattr(alphabet, "QUESTIONS", (*alphabet.QUESTIONS, real))
     folder = tmp_path / "new" / "folder"
     done = run("alphabet", "naive", "--report", str(folder), "--quick", "--seed", "4")
     assert done.exit_code == 0, done.output
-    assert "question 2 of 2 · Is it [i]b[/i]?" in done.output
+    assert "question 2 of 3 · Is it [i]b[/i]?" in done.output
     assert quick_efforts == [True, True]
     names = ["alphabet.html", *(f"{each}.png" for each in PICTURES)]
     assert sorted(path.name for path in folder.iterdir()) == sorted(names)
@@ -145,6 +152,7 @@ def test_a_report_is_a_page_on_several_seeds_and_the_questions(tmp_path, quick_e
     page = (folder / "alphabet.html").read_text(encoding="utf-8")
     assert "under seeds 4–6;" in page
     assert "[b]It is[/b]." in page
+    assert html.escape(real.asks) in page
     command = f"legato alphabet naive --report {folder} --seed 4 --replicates 3 --quick"
     assert f"<code>{command}</code>" in page
 
