@@ -19,6 +19,8 @@ AS_FOR_USERS = {  # variables for a child process
 }
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "1")  # of each operation of a program
+os.environ.setdefault("JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS", "0")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # which share the rows of a batch, if asked
 os.environ.pop("COLUMNS", None)  # no terminal, no width

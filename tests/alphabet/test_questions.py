@@ -102,7 +102,8 @@ def test_other_tasks_are_learnt_by_the_same_calls():
 
 @pytest.fixture
 def short_trainings(monkeypatch):
-    """A fifth of the epochs on random runs; those on every run are as many as ever."""
+    """A fifth of the epochs on random runs, and of the many on windows; those on every run are as
+    many as ever."""
     variants = _run_length_question._variants
 
     def shortened(quick):
@@ -112,6 +113,7 @@ def short_trainings(monkeypatch):
         ]
 
     monkeypatch.setattr(_run_length_question, "_variants", shortened)
+    monkeypatch.setattr(_window_questions, "_LONGER", _window_questions._LONGER // 5)
 
 
 @pytest.mark.slow
