@@ -10,7 +10,8 @@ from importlib.metadata import version
 
 gc.set_threshold(500_000)  # imports and tracing make many objects that stay
 
-_QUICK = ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
+_ON_ONE_CORE = "--xla_cpu_parallel_codegen_split_count=1"  # tests run side by side
+_QUICK = ["--xla_cpu_use_fusion_emitters=false", _ON_ONE_CORE]
 _others = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in _QUICK]
 
 AS_FOR_USERS = {  # variables for a child process
@@ -25,5 +26,5 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # which share the rows of a batch, if asked
 os.environ.pop("COLUMNS", None)  # no terminal, no width
 _is_quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"
-if _is_quick and version("jaxlib").startswith("0.10."):  # XLA ends a process at an unknown flag
-    os.environ["XLA_FLAGS"] = " ".join([*_others, *_QUICK])
+if version("jaxlib").startswith("0.10."):  # XLA ends a process at an unknown flag
+    os.environ["XLA_FLAGS"] = " ".join([*_others, *(_QUICK if _is_quick else [_ON_ONE_CORE])])

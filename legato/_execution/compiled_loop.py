@@ -280,6 +280,7 @@ class CompiledLoop:
         advance = jax.jit(advance, static_argnums=0, inline=True)
         emitted, *_ = jax.eval_shape(partial(advance, plan.batch), values, memory, inputs.order[0])
         if validate is not None:
+            validate = jax.jit(validate, inline=True)  # traced once
             checked, _ = jax.eval_shape(validate, values, memory, inputs.validation)
             emitted = (emitted, checked)
         slots = jax.tree.map(lambda each: jnp.zeros((plan.slots, *each.shape), each.dtype), emitted)

@@ -1,25 +1,34 @@
-"""The native kernel under sanitizers: no bad access, no undefined behaviour, no data race."""
+"""The native kernel under sanitizers, and that these find something."""
 
-import subprocess
-from pathlib import Path
-
+import native_sanitizers
 import pytest
-
-from legato._recurrent.native import build
-
-DRIVER = Path(__file__).parent / "native_driver.cpp"
+from native_sanitizers import SANITIZERS, NotHereError, check
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
-def test_sanitizers_find_nothing(sanitizers, tmp_path):
-    options = f"-O1 -g1 -fsanitize={sanitizers} -fno-sanitize-recover=all"
-    program = tmp_path / "driver"
+@pytest.mark.parametrize("sanitizers", SANITIZERS)
+def test_sanitizers_find_nothing(sanitizers):
     try:
-        build.link(build.compile_objects(DRIVER, tmp_path, options), program, options)
-    except build.NotBuiltError as error:
-        if "compiler failed" in str(error) and "cannot find" not in str(error):
-            raise
+        found = check(sanitizers)
+    except NotHereError as error:
         pytest.skip(f"not here: {error}")
-    finished = subprocess.run([program], capture_output=True, text=True, check=False)
-    assert (finished.returncode, finished.stdout) == (0, "ok\n"), finished.stderr
+    assert found == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "finding"),
+    [
+        ("int main() { int a[2] = {}; return a[__builtin_popcount(7)]; }", "stack-buffer-overflow"),
+        ("int main() { return 1; }", "status 1"),
+        ("int main() { return missing; }", "compiler failed"),
+    ],
+)
+def test_a_fault_is_found(code, finding, tmp_path, monkeypatch):
+    (tmp_path / "native_driver.cpp").write_text(code)
+    monkeypatch.setattr(native_sanitizers, "HERE", tmp_path)
+    try:
+        found = check("address")
+    except NotHereError as error:
+        pytest.skip(f"not here: {error}")
+    assert finding in found

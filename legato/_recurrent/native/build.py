@@ -77,25 +77,21 @@ def _run_all(commands: list[list[str]]) -> None:
             raise NotBuiltError(f"the compiler failed:\n{shlex.join(command)}\n{output}")
 
 
-def compile_objects(source: Path, work: Path, options: str = "") -> list[str]:
+def compile_objects(source: Path, work: Path, options: list[str]) -> list[str]:
     """Compile a C++ source, and the kernels of all instruction sets, into a folder.
 
     Args:
         source: `calls.cpp`, or a program that calls the kernels itself.
         work: the folder for the object files.
-        options: further options of the compiler, such as those of sanitizers.
+        options: further options of the compiler, such as a folder of headers.
 
     Returns:
         The object files.
     """
-    command = [*compiler(), *COMMON.split(), *options.split(), f"-I{FOLDER}"]
-    try:
-        from jax.ffi import include_dir
-    except ImportError as error:
-        raise NotBuiltError(f"jax is not installed: {error}") from error
+    command = [*compiler(), *COMMON.split(), *options, f"-I{FOLDER}"]
     version = f'-DLEGATO_SOURCES="{sources_version()}"'
     output = ["-c", str(source), "-o", str(work / "calls.o")]
-    commands = [[*command, "-isystem", include_dir(), version, *output]]
+    commands = [[*command, version, *output]]
     for kernel, (vector, rows, vectors, flags) in KERNELS[platform.machine()].items():
         macros = {
             "LEGATO_KERNEL": f"legato_kernel_{kernel}",
@@ -111,16 +107,22 @@ def compile_objects(source: Path, work: Path, options: str = "") -> list[str]:
     return [words[-1] for words in commands]
 
 
-def link(objects: list[str], output: Path, options: str) -> None:
+def link(objects: list[str], output: Path, options: list[str]) -> None:
     """Link objects to a library or a program."""
-    _run_all([[*compiler(), *objects, "-o", str(output), "-pthread", *options.split()]])
+    _run_all([[*compiler(), *objects, "-o", str(output), "-pthread", *options]])
 
 
 def build(library: Path = LIBRARY) -> Path:
     """Compile and link the library; raises NotBuiltError with the reason."""
+    compiler()  # if there is none, that is the reason
+    try:
+        from jax.ffi import include_dir
+    except ImportError as error:
+        raise NotBuiltError(f"jax is not installed: {error}") from error
     with tempfile.TemporaryDirectory() as name:
         made = Path(name, library.name)
-        link(compile_objects(FOLDER / "calls.cpp", Path(name)), made, "-shared")
+        headers = ["-isystem", include_dir()]  # of the calls of XLA
+        link(compile_objects(FOLDER / "calls.cpp", Path(name), headers), made, ["-shared"])
         _strip(made)
         partial = library.with_suffix(".partial")
         shutil.copyfile(made, partial)
