@@ -55,7 +55,10 @@ class RepeatedPrediction:
         prepared = self._loop.recently_used(self._key)
         if prepared is None or any(memory.rows != self._rows for memory in self._memories):
             return None
-        data = finite_for_jax(x.astype(self._dtype, copy=False))
+        if x.dtype != self._dtype:
+            with np.errstate(over="ignore"):  # infinity is reported by a full run
+                x = x.astype(self._dtype)
+        data = finite_for_jax(x)
         if data is None:
             return None
         with self._lock.values:

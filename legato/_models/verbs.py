@@ -354,6 +354,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
             return None
         if keras.distribution.distribution() is not None:  # of devices other than before
             return None
+        if batch_size is not None:  # as True and 1.0 are 1 in a key, and a list is none
+            batch_size = check_count("batch_size", batch_size)
         repeat = program.repeated.get((x.shape, x.dtype, batch_size))
         if repeat is None or (verbose and repeat.batches > 1):
             return None

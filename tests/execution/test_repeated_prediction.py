@@ -11,6 +11,7 @@ import legato
 from legato import InputError
 from legato._execution.progress import Progress
 from legato._models import verbs
+from legato._platform.large_arrays import empty_for_jax
 
 COUNT, ROWS = 7, 3  # the last batch is smaller
 X = [inputs(COUNT, seed=seed) for seed in (1, 2, 3)]
@@ -66,6 +67,48 @@ def test_numbers_beyond_the_type_of_an_input_are_refused_every_time():
     for _ in range(2):
         with pytest.raises(InputError, match="300"):
             model.predict(np.full((1, 2), 300.0), verbose=0)
+
+
+@pytest.mark.parametrize("rows", [float(ROWS), True, [ROWS], np.array(ROWS)], ids=str)
+def test_an_invalid_size_of_batches_is_refused_every_time(made, rows):
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"batch_size is .*; a whole number of at least 1"):
+            made.predict(X[0], rows, verbose=0)
+        made.predict(X[0], ROWS, verbose=0)
+        if not made.stateful:
+            made.predict(X[0], 1, verbose=0)
+
+
+@pytest.mark.parametrize("rows", [ROWS, None])
+def test_numbers_beyond_float32_are_refused_every_time(made, rows):
+    numbers = X[0].astype(np.float64)
+    for _ in range(2):
+        with pytest.raises(InputError, match="is inf"):
+            made.predict(np.full_like(numbers, 1e300), rows, verbose=0)
+        made.predict(numbers, rows, verbose=0)
+
+
+class LastInput(keras.layers.Layer):
+    """Gives what came in the call before."""
+
+    def build(self, shape):
+        self.last = self.add_weight(shape=shape, initializer="zeros", trainable=False)
+
+    def call(self, x):
+        last = self.last * 1.0
+        self.last.assign(x)
+        return last
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_what_a_layer_keeps_of_its_input_is_not_the_array_of_the_user(eagerly):
+    model = legato.Sequential([keras.Input(batch_shape=(4, 3)), LastInput()])
+    model.compile(loss="mse", run_eagerly=eagerly)
+    x = empty_for_jax((4, 3), np.float32)  # whose memory JAX shares
+    for number in range(1, 4):
+        x[:] = number
+        assert model.predict(x, verbose=0)[0, 0] == number - 1
+        x[:] = -1
 
 
 def test_other_batches_of_the_same_samples_are_another_prediction(made):
