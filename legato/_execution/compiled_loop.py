@@ -39,7 +39,6 @@ from jax.sharding import Mesh
 
 from legato._execution.process_sums import jit_with_sums, process_adder
 from legato._execution.recent_programs import RecentPrograms
-from legato._platform.jax_arrays import copy_to_jax
 from legato._platform.row_devices import (
     all_rows,
     in_all_processes,
@@ -232,8 +231,6 @@ class CompiledLoop:
         """
 
         def run(values, memory, data, starts):
-            if not compiled:  # a layer may keep its input, which JAX may share with the user
-                data = jax.tree.map(copy_to_jax, data)
             values, kept = self._split(values)
             return self._advance(plan, data, starts, kept, plan.batch, values, memory, None)
 

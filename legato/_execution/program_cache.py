@@ -24,6 +24,7 @@ from legato._execution.compiled_loop import (
     Verb,
 )
 from legato._platform import keras_private, keras_variables
+from legato._platform.jax_arrays import copy_to_jax
 from legato._platform.locks import TRACING
 from legato._platform.row_devices import own_part, process_count
 from legato._recurrent.model_state import ModelState
@@ -196,7 +197,8 @@ class ProgramCache:
     ) -> Callable:
         eagerly = self.runs_eagerly
         if verb == "predict" and plan.steps == 1:
-            return program.single_batch(plan, compiled=not eagerly)
+            run = program.single_batch(plan, compiled=not eagerly)
+            return _with_copied_data(run) if eagerly else run
         values = LoopValues(*[[each.value for each in part] for part in variables])
         empty = self._empty_metrics(variables.metrics)
         if eagerly:
@@ -308,6 +310,16 @@ class ProgramCache:
         state = (values.trainable, values.non_trainable)
         outputs, non_trainable = self._model.predict_step(state, batch)
         return outputs, values._replace(non_trainable=list(non_trainable))
+
+
+def _with_copied_data(run: Callable) -> Callable:
+    """A run of one eager batch on a copy of its data.
+
+    A layer may keep what it is given, whose memory JAX may share with the user's array.
+    """
+    return lambda values, memory, data, starts: run(
+        values, memory, jax.tree.map(copy_to_jax, data), starts
+    )
 
 
 def _scalars(logs):
