@@ -39,7 +39,6 @@ class RepeatedPrediction:
         self._memories = model_state.memories
         self._memory = [each for memory in self._memories for each in memory.variables]
         self._lock = model_state.lock
-        self._changes_model = bool(self._memory or loop.updates.positions)
 
     def __call__(self, x: np.ndarray, advance: bool) -> np.ndarray | None:
         """The outputs of samples of that shape; None if they need the checks of a full ``Run``.
@@ -47,7 +46,7 @@ class RepeatedPrediction:
         Raises:
             UnsupportedError: it changes the model, and ``fit`` runs in another thread.
         """
-        if self._changes_model:
+        if self._memory or self._loop.updates.positions:
             return self._lock.run("predict", self._predict, x, advance)
         return self._predict(x, advance)
 

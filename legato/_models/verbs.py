@@ -312,7 +312,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         else:
             call = partial(self._run_pass, run, source, callbacks, verbose, advance)
         outputs = self._run_prediction("predict", call)
-        if repeatable and isinstance(source, WholeData):
+        if repeatable and isinstance(source, WholeData) and (source.steps == 1 or not verbose):
             self._keep_known_program(run, source, x, batch_size, outputs)
         return outputs
 

@@ -127,3 +127,4 @@ def test_progress_is_shown_every_time(made, monkeypatch, capsys):
     for _ in range(3):
         made.predict(X[0], ROWS, verbose=1)
         assert "steps/s" in capsys.readouterr().out
+        assert len(made.predict_function.repeated) == 0  # nothing is prepared that is not used
