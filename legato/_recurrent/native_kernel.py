@@ -41,7 +41,7 @@ class _Cell:
 
 
 CELLS = {
-    "lstm": _Cell(0, 4, 2, 6),
+    "lstm": _Cell(0, 4, 2, 5),
     "gru": _Cell(1, 3, 1, 4),
     "gru_reset_before": _Cell(2, 3, 1, 4),
     "simple_rnn": _Cell(3, 1, 1, 1),

@@ -21,7 +21,7 @@ void lstm_row_back(float *z, float *dh, float *dc, const float *before, Size wid
   for (Size u = 0; u < width; u += V) {
     const Size n = units - u;
     const Vector i = load(z + u), f = load(z + P + u), g = load(z + 2 * P + u);
-    const Vector o = load(z + 3 * P + u), bent = load(z + 5 * P + u);
+    const Vector o = load(z + 3 * P + u), bent = tanh_of(load(z + 4 * P + u));
     const Vector d = load(dh + u), d_c = load(dc + u) + d * o * tanh_slope(bent);
     store(z + u, keep_first(d_c * g * sigmoid_slope(i), n));
     store(z + P + u, keep_first(d_c * load(before + u, n) * sigmoid_slope(f), n));

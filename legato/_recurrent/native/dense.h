@@ -27,7 +27,7 @@ void softmax(float *row, Size units) {
   for (Size u = 1; u < units; ++u) most = row[u] > most ? row[u] : most;
   Vector sums = {};
   for (Size u = 0; u < units; u += V) {
-    const Exponential e = exp_of_minus(most - load(row + u));
+    const Exponential e = exp_of(load(row + u) - most);
     const Vector value = keep_first(e.scale + e.scale * e.rest, units - u);
     store(row + u, value);
     sums += value;

@@ -42,7 +42,6 @@ inline __attribute__((always_inline)) void lstm_row(UnitsRow row, bool keep) {
     if (!keep) continue;
     store(to + u, i), store(to + P + u, f), store(to + 2 * P + u, g), store(to + 3 * P + u, o);
     store(to + 4 * P + u, row.skip ? before : next);
-    store(to + 5 * P + u, bent);
   }
 }
 

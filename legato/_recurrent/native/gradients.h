@@ -7,7 +7,7 @@ namespace {
 
 using legato::Columns;
 
-constexpr Size kDepth = 256;  // rows and steps that are summed at once
+constexpr Size kDepth = 192;  // rows and steps that are summed at once: a panel stays in the cache
 
 int runs(const Problem &p, Size *vectors) {
   const Sizes s(p);
@@ -141,6 +141,15 @@ struct Gradients {
     }
   }
 
+  // Asks for some of the numbers that the next call of pack_panel reads: those of rows and steps from
+  // `start` to `end` and of the vectors of a panel. They are far apart in memory.
+  void fetch_panel(Size start, Size end, const Panel &at) const {
+    for (Size k = start; k < end; ++k) {
+      const float *from = p.gates + k * s.stride + run.first * s.P + (columns.begin + at.first) * V;
+      for (int v = 0; v < at.vectors; ++v) __builtin_prefetch(from + v * V);
+    }
+  }
+
   void compute() const {
     memset(bias, 0, vectors * V * sizeof(float));
     const Size whole = p.rows * p.steps;
@@ -152,9 +161,15 @@ struct Gradients {
         const Panel at = panel(vectors, n);
         pack_panel(start, depth, at);
         float *sum = sums + at.first * V * all_tiles * TR;
-        for (Size i = 0; i < all_tiles; ++i)
+        const bool last = n + 1 == panel_count(vectors);
+        const Panel next = panel(vectors, last ? 0 : n + 1);
+        const Size first = last ? start + depth : start;
+        const Size rest = whole - first < kDepth ? whole - first : kDepth;
+        for (Size i = 0; i < all_tiles; ++i) {
+          fetch_panel(first + rest * i / all_tiles, first + rest * (i + 1) / all_tiles, next);
           outer(at.vectors, depth, left + i * kTile, right, sum + i * TR * at.vectors * V,
                 start == 0);
+        }
       }
     }
     write();

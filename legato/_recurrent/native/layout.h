@@ -31,7 +31,7 @@ Layout layout(const Problem &p) {
   Layout l = {};
   switch (p.cell) {
     case Cell::lstm:
-      l = {4, 4, 6, 0, 4, 0, 4, {0, 1, 2, 3}, 1, {{0, 4, true, true, false}}};
+      l = {4, 4, 5, 0, 4, 0, 4, {0, 1, 2, 3}, 1, {{0, 4, true, true, false}}};
       break;
     case Cell::gru:
       l = {3,

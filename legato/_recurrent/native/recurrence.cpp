@@ -14,7 +14,7 @@
 // backward pass replaces them by the derivatives dz with respect to the gates' inputs. What a residual
 // holds in each block:
 //
-//   lstm               i, f, g, o, c (after masking), tanh(c)     gates i f g o as Keras orders them
+//   lstm               i, f, g, o, c (after masking)              gates i f g o as Keras orders them
 //   gru                h U_h + its bias, z, r, candidate (backward: its derivative times r, dz, dr,
 //                      and its derivative)
 //   gru_reset_before   z, r, candidate, r * h (what U_h is multiplied with)

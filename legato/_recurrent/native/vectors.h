@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#if defined(__SSE__)
+#include <immintrin.h>
+#endif
+
 #include "recurrence.h"
 
 namespace {
@@ -36,22 +40,32 @@ inline Vector keep_first(Vector value, Size count) {  // zero from lane `count` 
   return kept;
 }
 
-inline Vector choose(Bits where, Vector yes, Vector no) {
-  return (Vector)(((Bits)yes & where) | ((Bits)no & ~where));
+inline Vector choose(Bits where, Vector yes, Vector no) { return where ? yes : no; }
+
+inline Vector at_least(float least, Vector x) {  // NaN stays
+#if defined(__AVX512F__)
+  return _mm512_max_ps(all(least), x);
+#elif defined(__AVX__)
+  return _mm256_max_ps(all(least), x);
+#elif defined(__SSE__)
+  return _mm_max_ps(all(least), x);
+#else
+  return choose(x < least, all(least), x);
+#endif
 }
 
-// exp(-|x|) = scale + scale * rest, with rest = exp(r) - 1 of a small r: minimax-like polynomial.
+// exp(x) = scale + scale * rest for x <= 0, with rest = exp(r) - 1 of a small r: minimax-like
+// polynomial.
 struct Exponential {
   Vector scale, rest;
 };
 
-inline Exponential exp_of_minus(Vector size) {
-  const Vector most = all(88.1f);  // where 2**n becomes zero
-  size = choose(size > most, most, size);
+inline Exponential exp_of(Vector x) {
+  x = at_least(-88.1f, x);           // where 2**n becomes zero
   const float magic = 12582912.0f;  // 1.5 * 2**23: adding it rounds to an integer
-  const Vector shifted = all(magic) - size * 1.44269504f;
+  const Vector shifted = all(magic) + x * 1.44269504f;
   const Vector n = shifted - magic;
-  const Vector r = (-size - n * 0.693145752f) - n * 1.42860677e-6f;
+  const Vector r = (x + n * -0.693145752f) + n * -1.42860677e-6f;
   Vector poly = all(0.0013934544986113906f);
   poly = poly * r + 0.008363776840269566f;
   poly = poly * r + 0.04166645556688309f;
@@ -62,19 +76,21 @@ inline Exponential exp_of_minus(Vector size) {
   return {(Vector)exponent, poly * r};
 }
 
-inline Vector magnitude(Vector x) { return (Vector)((Bits)x & 0x7fffffff); }
+constexpr std::int32_t kSign = (std::int32_t)0x80000000;
+
+inline Vector minus_magnitude(Vector x) { return (Vector)((Bits)x | kSign); }
 
 inline Vector sigmoid(Vector x) {
-  const Exponential e = exp_of_minus(magnitude(x));
+  const Exponential e = exp_of(minus_magnitude(x));
   const Vector tail = e.scale + e.scale * e.rest;
   return choose(x < 0.0f, tail, all(1.0f)) / (1.0f + tail);
 }
 
 inline Vector tanh_of(Vector x) {
-  const Exponential e = exp_of_minus(magnitude(x) * 2.0f);
-  const Vector less = (e.scale - 1.0f) + e.scale * e.rest;  // exp(-2|x|) - 1
-  const Vector value = -less / (2.0f + less);
-  return (Vector)((Bits)value | ((Bits)x & (std::int32_t)0x80000000));
+  const Exponential e = exp_of(minus_magnitude(x) * 2.0f);
+  const Vector rest = (1.0f - e.scale) - e.scale * e.rest;  // 1 - exp(-2|x|)
+  const Vector value = rest / (2.0f - rest);
+  return (Vector)((Bits)value | ((Bits)x & kSign));
 }
 
 }  // namespace

@@ -161,8 +161,9 @@ inline std::vector<Columns> divide_columns(const Problem &p, const Kernel &k, st
   std::int64_t vectors[8], all = 0;
   const int runs = k.runs(p, vectors);
   for (int run = 0; run < runs; ++run) all += vectors[run];
-  const std::int64_t most =
-      threads == 1 ? all : std::max<std::int64_t>(8, (all + 2 * threads - 1) / (2 * threads));
+  // The left factor is packed for each piece: one piece a thread, unless runs take different times.
+  const std::int64_t pieces = runs == 1 ? threads : 2 * threads;
+  const std::int64_t most = std::max<std::int64_t>(8, (all + pieces - 1) / pieces);
   std::vector<Columns> columns;
   for (int run = 0; run < runs; ++run)
     for (std::int64_t begin = 0; begin < vectors[run]; begin += most)
