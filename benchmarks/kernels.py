@@ -6,7 +6,7 @@ the native one, in Keras on JAX, in PyTorch on one thread and on all cores, and 
 (prediction of the exported model). Ratios are to legato; `wall / CPU` are those of wall time and of
 the processor time of all threads of a process. The rate counts the operations of the matrix
 products that a step needs. `of peak` is its share of the processor's peak on all cores, measured in
-the same run; `by CPU` is the same for processor time and the peak of one core, whatever else the
+the same round; `by CPU` is the same for processor time and the peak of one core, whatever else the
 machine does.
 
     python benchmarks/kernels.py --python torch=/path/to/python
@@ -43,17 +43,19 @@ TOLERANCE = 1e-5
 
 @dataclass
 class Measured:
-    """Milliseconds a batch of one rival, one of each round."""
+    """Milliseconds a batch of one rival, and the processor's peak, one of each round."""
 
     wall_ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
+    peak_gflops: list[float] = field(default_factory=list)
 
-    def add(self, answer: dict[str, Any], batches: int) -> None:
-        """Append the times of one answer of a worker."""
+    def add(self, answer: dict[str, Any], batches: int, peak: Peak) -> None:
+        """Append the times of one answer of a worker, and the last peak."""
         scale = 1e3 if "seconds" in answer else 1e-3
         unit = "seconds" if "seconds" in answer else "microseconds"
         self.wall_ms.append(answer[unit] * scale / batches)
         self.cpu_ms.append(answer[f"cpu_{unit}"] * scale / batches)
+        self.peak_gflops.append(peak.rounds[-1])
 
 
 Results = dict[str, Measured]  # of rivals
@@ -81,11 +83,12 @@ def measure(
         for name in _bench.in_turn(trainers, number):
             answer = workers[name].ask("fit", network=model.name, epochs=epochs[name])
             times = results["training"].setdefault(name, Measured())
-            times.add(answer, epochs[name] * model.batches)
+            times.add(answer, epochs[name] * model.batches, peak)
         for name in _bench.in_turn(list(workers), number):
             if "prediction" in given.tasks:
                 answer = workers[name].ask("call", network=model.name, what="predict")
-                results["prediction"].setdefault(name, Measured()).add(answer, model.batches)
+                times = results["prediction"].setdefault(name, Measured())
+                times.add(answer, model.batches, peak)
     for worker in workers.values():
         worker.ask("forget")
     return {task: each for task, each in results.items() if each}
@@ -101,6 +104,7 @@ def best_of_each(results: Results) -> Results:
         rival: Measured(
             min((each.wall_ms for each in measured), key=median),
             min((each.cpu_ms for each in measured), key=median),
+            measured[0].peak_gflops,
         )
         for rival, measured in settings.items()
     }
@@ -116,14 +120,17 @@ def compared(results: Results, other: str) -> str:
     return f"{wall:.2f} / {cpu:.2f}"
 
 
-def rates(measured: Measured, flop: int, peak: float) -> list[str]:
+def rates(measured: Measured, flop: int) -> list[str]:
     """GFLOP/s, and the share of the peak by wall time and by processor time."""
-    wall, cpu = (flop / median(each) / 1e6 for each in (measured.wall_ms, measured.cpu_ms))
-    per_core = peak / _bench.core_count()
-    return [_bench.significant(wall), f"{wall / peak:.0%}", f"{cpu / per_core:.0%}"]
+    wall, cpu = (
+        median(flop / 1e6 / ms / peak for ms, peak in zip(each, measured.peak_gflops, strict=True))
+        for each in (measured.wall_ms, measured.cpu_ms)
+    )
+    gflops = flop / median(measured.wall_ms) / 1e6
+    return [_bench.significant(gflops), f"{wall:.0%}", f"{cpu * _bench.core_count():.0%}"]
 
 
-def summary(task: str, found: dict[str, dict[str, Results]], peak: float) -> str:
+def summary(task: str, found: dict[str, dict[str, Results]]) -> str:
     """Ratios of all models, and legato's times and rates."""
     best = {model: best_of_each(each[task]) for model, each in found.items()}
     others = list(dict.fromkeys(name for each in best.values() for name in each))[1:]
@@ -135,12 +142,12 @@ def summary(task: str, found: dict[str, dict[str, Results]], peak: float) -> str
             for each in (results["legato"].wall_ms, results["legato"].cpu_ms)
         ]
         ratios = [compared(results, name) for name in others]
-        rows.append([model, *ratios, *times, *rates(results["legato"], flop, peak)])
+        rows.append([model, *ratios, *times, *rates(results["legato"], flop)])
     head = [f"{task}, × legato, wall / CPU", *others]
     return _bench.table([*head, "legato, ms", "CPU ms", "GFLOP/s", "of peak", "by CPU"], rows)
 
 
-def details(model: SequenceModel, task: str, results: Results, peak: float) -> str:
+def details(model: SequenceModel, task: str, results: Results) -> str:
     """Times and rates of all rivals on one model."""
     rows = [
         [
@@ -148,7 +155,7 @@ def details(model: SequenceModel, task: str, results: Results, peak: float) -> s
             _bench.spread(_bench.ratios(each.wall_ms, results["legato"].wall_ms)),
             _bench.spread(each.wall_ms),
             _bench.spread(each.cpu_ms),
-            *rates(each, model.flop(task == "training"), peak),
+            *rates(each, model.flop(task == "training")),
         ]
         for name, each in results.items()
     ]
@@ -200,12 +207,12 @@ def main() -> None:
     for model in models:
         found[model.name] = measure(workers, model, given, peak)
         for task, results in found[model.name].items():
-            print(details(model, task, results, peak.gflops), flush=True)
+            print(details(model, task, results), flush=True)
     for worker in workers.values():
         worker.close()
     for task in given.tasks:
-        print(summary(task, found, peak.gflops) + "\n")
-    print(f"peak: {peak.gflops:.0f} GFLOP/s, {peak.method}; {_bench.facts({})}")
+        print(summary(task, found) + "\n")
+    print(f"peak: {_bench.spread(peak.rounds)} GFLOP/s, {peak.method}; {_bench.facts({})}")
     times = {
         model: {task: {name: vars(m) for name, m in each.items()} for task, each in tasks.items()}
         for model, tasks in found.items()
