@@ -90,6 +90,9 @@ struct Pieces {
   }
 
   void wait() {
+    Patience spin;  // to be woken up takes as long as threads differ by
+    while (done.load(std::memory_order_acquire) < count)
+      if (!spin.wait(std::chrono::microseconds(100))) break;
     std::unique_lock<std::mutex> lock(mutex);
     all_done.wait(lock, [this] { return done.load() == count; });
     if (failed) throw std::bad_alloc();
