@@ -4,12 +4,17 @@ Making the objects of a ``Run`` takes longer than computing a small network's ou
 large one they are no longer in the processor's cache.
 """
 
+from typing import Any, TypeGuard
+
 import jax
+import keras
 import numpy as np
 
-from legato._execution.batches import OUTPUT_SLOTS, WholeData
+from legato._execution.batches import OUTPUT_SLOTS, DataSource, WholeData
 from legato._execution.compiled_loop import CompiledLoop, LoopInputs, LoopValues
+from legato._execution.samples import needs_range
 from legato._platform import keras_variables
+from legato._platform.checks import check_count
 from legato._platform.large_arrays import finite_for_jax
 from legato._recurrent.model_state import ModelState
 
@@ -76,6 +81,40 @@ class RepeatedPrediction:
             with self._lock.values:
                 keras_variables.set_values(self._memory, memory)  # as many rows as before
         return np.array(outputs) if self.batches == 1 else first_outputs(outputs, self._count)
+
+
+def can_be_repeated(
+    source: DataSource, model_state: ModelState, x, verbose, outputs
+) -> TypeGuard[WholeData]:
+    """Whether a prediction of other samples like ``x`` needs no further check than whether they are
+    finite, and shows no progress.
+    """
+    if not isinstance(source, WholeData) or (verbose and source.steps > 1):
+        return False
+    plain = type(x) is np.ndarray and x.dtype.kind == "f" and isinstance(outputs, np.ndarray)
+    if not plain or source.steps > OUTPUT_SLOTS or needs_range(model_state.inputs):
+        return False
+    return keras.distribution.distribution() is None
+
+
+def known_prediction(program: Any, x, batch_size, verbose) -> RepeatedPrediction | None:
+    """What predicts ``x``, if samples of its shape and dtype were predicted before; else None.
+
+    Args:
+        program: of ``predict``; one of another kind than ``CompiledLoop`` keeps none.
+        x, batch_size, verbose: as ``predict`` was given them; progress is shown by a full run.
+
+    Raises:
+        InputError: ``batch_size`` is no count.
+    """
+    if type(x) is not np.ndarray or not isinstance(program, CompiledLoop):
+        return None
+    if keras.distribution.distribution() is not None:  # of devices other than before
+        return None
+    if batch_size is not None:  # as True and 1.0 are 1 in a key, and a list is none
+        batch_size = check_count("batch_size", batch_size)
+    repeated = program.repeated.get((x.shape, x.dtype, batch_size))
+    return None if repeated is None or (verbose and repeated.batches > 1) else repeated
 
 
 def first_outputs(outputs, count: int) -> np.ndarray:

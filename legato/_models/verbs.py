@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from legato._errors import InputError
-from legato._execution.batches import OUTPUT_SLOTS, DataSource, WholeData
+from legato._execution.batches import DataSource, WholeData
 from legato._execution.callbacks import in_process, make_callback_list
-from legato._execution.compiled_loop import CompiledLoop, Verb
+from legato._execution.compiled_loop import Verb
 from legato._execution.data_adapter import (
     split_validation,
     unpack_validation_data,
@@ -23,9 +23,10 @@ from legato._execution.data_adapter import (
 from legato._execution.evaluate_predict import run_evaluate, run_predict
 from legato._execution.fit_loop import FitLoop, Validation
 from legato._execution.progress import Progress, check_verbose
+from legato._execution.repeated_prediction import can_be_repeated, known_prediction
 from legato._execution.run import Run, fetch, logs_of
 from legato._execution.sample_orders import check_shuffle, resolve_shuffle
-from legato._execution.samples import SampleArrays, needs_range
+from legato._execution.samples import SampleArrays
 from legato._models.compiled_call import CompiledCall
 from legato._models.explain import ExplainMethod
 from legato._models.saving import SaveMethods, set_training_record
@@ -300,8 +301,8 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         check_verbose(verbose)
         repeatable = steps is starts is callbacks is None
         if repeatable:
-            outputs = self._predict_by_known_program(x, batch_size, verbose, advance)
-            if outputs is not None:
+            known = known_prediction(self.predict_function, x, batch_size, verbose)
+            if known is not None and (outputs := known(x, advance)) is not None:
                 return outputs
         _check_counts(steps=steps)
         data = self._data_adapter.read(x, starts=starts)
@@ -312,8 +313,9 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         else:
             call = partial(self._run_pass, run, source, callbacks, verbose, advance)
         outputs = self._run_prediction("predict", call)
-        if repeatable and isinstance(source, WholeData) and (source.steps == 1 or not verbose):
-            self._keep_known_program(run, source, x, batch_size, outputs)
+        if repeatable and can_be_repeated(source, self._model_state, x, verbose, outputs):
+            repeated = self._programs.loop_of("predict").repeated
+            repeated[x.shape, x.dtype, batch_size] = run.repeated(source)
         return outputs
 
     def predict_on_batch(self, x, *, starts=None, advance=True):
@@ -334,32 +336,6 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
         outputs = jax.tree.map(np.array, run.call_once(block))
         run.write_back(memory=advance)
         return outputs
-
-    def _keep_known_program(self, run: Run, source: WholeData, x, batch_size, outputs) -> None:
-        """Keep what a prediction has prepared, for which the next of this shape skips the checks.
-
-        Samples are kept out that need other checks than whether they are finite.
-        """
-        plain = type(x) is np.ndarray and x.dtype.kind == "f" and isinstance(outputs, np.ndarray)
-        if not plain or source.steps > OUTPUT_SLOTS or needs_range(self._model_state.inputs):
-            return
-        if keras.distribution.distribution() is None:
-            repeated = self._programs.loop_of("predict").repeated
-            repeated[x.shape, x.dtype, batch_size] = run.repeated(source)
-
-    def _predict_by_known_program(self, x, batch_size, verbose, advance: bool):
-        """The outputs, if samples of this shape and dtype were predicted before; else None."""
-        program = self.predict_function
-        if type(x) is not np.ndarray or not isinstance(program, CompiledLoop):
-            return None
-        if keras.distribution.distribution() is not None:  # of devices other than before
-            return None
-        if batch_size is not None:  # as True and 1.0 are 1 in a key, and a list is none
-            batch_size = check_count("batch_size", batch_size)
-        repeat = program.repeated.get((x.shape, x.dtype, batch_size))
-        if repeat is None or (verbose and repeat.batches > 1):
-            return None
-        return repeat(x, advance)
 
     # Shared by all of them.
 
