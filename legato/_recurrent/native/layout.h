@@ -162,10 +162,16 @@ inline void transpose_four(const float *from, Size stride, float *to, Size to_st
   for (int i = 0; i < 4; ++i) memcpy(to + i * to_stride, columns + i, sizeof columns[i]);
 }
 
-// to (units, width) = the transpose of `rows` rows of `units` numbers.
+// to (units, width) = the transpose of `rows` rows of `units` numbers. Asks for the memory of the next
+// columns, whose lines are far apart.
 inline void transpose(const float *from, Size rows, Size units, Size stride, float *to, Size width) {
+  constexpr Size line = legato::kLine / sizeof(float);
   Size j = 0;
   for (; j + 4 <= rows; j += 4) {
+    for (Size i = j; i < j + 4; ++i) {
+      for (Size u = units; u < 2 * units; u += line) __builtin_prefetch(from + i * stride + u);
+      for (Size u = 0; u < width; u += line) __builtin_prefetch(to + (units + i) * width + u, 1);
+    }
     Size unit = 0;
     for (; unit + 4 <= units; unit += 4)
       transpose_four(from + j * stride + unit, stride, to + unit * width + j, width);
