@@ -105,6 +105,18 @@ def _backward(*arrays, function: Function, names, kept, wanted):
     return tuple(function.backward(named, rest[:kept], rest[kept:], wanted))
 
 
+# Arrays of the shapes and dtypes of those, without a derivative, which takes long to trace.
+
+
+def _like_change(*arrays, function: Function, names, **_):
+    return _run(*arrays[: len(names)], function=function, names=names, keep=False)
+
+
+def _like_backward(*arrays, names, wanted, **_):
+    operands = dict(zip(names, arrays[: len(names)], strict=True))
+    return tuple(operands[name] for name in wanted)
+
+
 # The same by JAX operations.
 
 
@@ -153,26 +165,35 @@ def _vmapped(function: Callable, vmaps: Sequence[tuple]) -> Callable:
 # are added to ``vmaps``.
 
 
-def _primitive(name: str, compute: Callable, reference: Callable, *options: str) -> Primitive:
-    """A primitive that is evaluated and compiled as ``compute``, which has options; where a program
-    is exported (``jax.export``), as its ``reference``, which every machine can run."""
+def _primitive(
+    name: str, compute: Callable, like: Callable, reference: Callable, *options: str
+) -> Primitive:
+    """A primitive that is evaluated and compiled as ``compute``, which has options and returns
+    arrays of the shapes and dtypes of those of ``like``; where a program is exported
+    (``jax.export``), as its ``reference``, which every machine can run."""
     primitive = Primitive(f"legato_{name}")
     primitive.multiple_results = True
 
-    @partial(jax.jit, static_argnames=("vmaps", *options), inline=True)
-    def run(*arrays, vmaps, **static):
-        return _vmapped(partial(compute, **static), vmaps)(*arrays)
+    def vmapped(function: Callable) -> Callable:
+        @partial(jax.jit, static_argnames=("vmaps", *options), inline=True)
+        def run(*arrays, vmaps, **static):
+            return _vmapped(partial(function, **static), vmaps)(*arrays)
+
+        return run
+
+    run, run_reference = vmapped(compute), vmapped(reference)
+    run_like = run if like is compute else vmapped(like)
 
     def shapes(*arrays, **static):
         given = [jax.ShapeDtypeStruct(each.shape, each.dtype) for each in arrays]
-        results = jax.eval_shape(partial(run, **static), *given)
+        results = jax.eval_shape(partial(run_like, **static), *given)
         return [_typed_as(arrays[0], each.shape, each.dtype) for each in results]
 
-    def lowered(context, *values, vmaps, **static):
+    def lowered(context, *values, **static):
         exported = context.module_context.lowering_parameters.for_export
-        chosen = partial(reference if exported else compute, **static)
+        chosen = partial(run_reference if exported else run, **static)
         bare = [ShapedArray(each.shape, each.dtype) for each in context.avals_in]
-        lower = mlir.lower_fun(_vmapped(chosen, vmaps), multiple_results=True)
+        lower = mlir.lower_fun(chosen, multiple_results=True)
         return lower(context.replace(avals_in=bare), *values)
 
     def batched(arrays, axes, *, vmaps, **static):
@@ -192,10 +213,11 @@ def _typed_as(array: ShapedArray, shape: tuple, dtype) -> ShapedArray:
     return array.update(shape=shape, dtype=dtype, weak_type=False, sharding=sharding)
 
 
-_run_p = _primitive("run", _run, _reference_run, "function", "names", "keep")
-_change_p = _primitive("change", _change, _change, "function", "names", "kept", "wanted")
+_OF_DERIVATIVES = "function", "names", "kept", "wanted"
+_run_p = _primitive("run", _run, _run, _reference_run, "function", "names", "keep")
+_change_p = _primitive("change", _change, _like_change, _change, *_OF_DERIVATIVES)
 _backward_p = _primitive(
-    "backward", _backward, _reference_backward, "function", "names", "kept", "wanted"
+    "backward", _backward, _like_backward, _reference_backward, *_OF_DERIVATIVES
 )
 
 
