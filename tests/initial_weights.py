@@ -66,10 +66,11 @@ def _without_jax(call: Callable, values: Callable) -> Callable:
 def _orthogonal(initializer, shape) -> np.ndarray:
     """The factor Q of a normal matrix, as ``keras.initializers.Orthogonal`` has it."""
     rows, columns = prod(shape[:-1]), shape[-1]
-    normal = keras.random.normal(
-        (max(rows, columns), min(rows, columns)), dtype="float32", seed=initializer.seed
-    )
-    factors: Any = qr(np.asarray(normal), mode="economic")
+    # Keras scales what it draws, which is a program for each shape: this is the beginning of one.
+    normal = keras.random.normal((SIZE,), dtype="float32", seed=initializer.seed)
+    normal = np.asarray(normal)[: rows * columns]
+    normal = normal.reshape(max(rows, columns), min(rows, columns))
+    factors: Any = qr(normal, mode="economic")
     q, r = factors
     q = q * np.sign(np.diag(r))
     return np.float32(initializer.gain) * (q.T if rows < columns else q).reshape(shape)
