@@ -1,4 +1,4 @@
-"""Child processes that are forked from one that has imported Keras, JAX and legato: 2 s each.
+"""Child processes that are forked from one that has imported Keras and JAX, which takes 2 s each.
 
 That one, the fork server of ``multiprocessing``, imports ``tests/fork_server.py``, and computes
 nothing itself: JAX starts threads with the first computation, and a fork would not have them.
