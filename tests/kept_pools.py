@@ -59,7 +59,7 @@ def pool_in_memory(model, numbers):
 
 
 def assert_same(one, other):
-    assert set(one) == set(other)
+    assert list(one) == list(other)  # in the order in which they began
     for name in one:
         assert one.steps(name) == other.steps(name)
         assert_same_states(one.state(name), other.state(name))

@@ -1,10 +1,10 @@
 """A store of one snapshot file and a write-ahead log beside it, for ``model.streams(file=...)``.
 
 The snapshot is what ``Streams.save`` writes. Every change is appended to FILE.log in one write
-before it is answered, so it survives the process, however that ends. A record holds whole states,
-not differences, so that reading one twice does no harm (``log_records`` has their format). When the
-log has grown long, and at the end, the snapshot is written anew and the log begins again; a record
-of the snapshot that a log follows keeps the log from being applied to another. When a log begins,
+before it is answered, so it survives the process, however that ends (``log_records`` has the format
+of its records). When the log has grown long, and at the end, the snapshot is written anew and the
+log begins again; a record of the snapshot that a log follows keeps the log from being applied to
+another, and what comes before it from being applied to that one again. When a log begins,
 its generation, a random number, is written into the snapshot, too, in place and before the first
 change: a snapshot whose log is missing, or is another, is at an old point and refused. Symbolic
 links are resolved first, so that there is one log and one lock for a file; a hard link is another
@@ -294,15 +294,17 @@ class LogStore:
 
     def _recover(self, limit: int | None) -> SlotTable:
         """Read the snapshot, apply the log, and write a new snapshot if that changed anything."""
-        saved = None
+        saved = digest = None
         table = SlotTable(self._files.blank, sys.maxsize)  # the log may drop streams again
         self._identity = _identity_of(self._path)
         if self._path.exists():
             saved = self._files.read(self._path, self._other_weights, without_log=True)
             rows = saved.rows[:, : len(self._files.blank)]
             table.put(saved.names, table.slots_of(saved.names), rows, saved.steps)
-        followed, has_later, size = self._apply_log(table)
-        self._check_log_of(saved, followed, has_later)
+            if self._log.path.stat().st_size:
+                digest = _digest_of(saved)
+        followed, has_later, size = self._apply_log(table, digest)
+        self._check_log_of(saved, digest, followed, has_later)
         table.limit = sys.maxsize if limit is None else limit
         table.check_limit(0)
         self._is_marked = bool(saved and saved.log)
@@ -319,12 +321,13 @@ class LogStore:
         return table
 
     def _check_log_of(
-        self, saved: StreamRecords | None, followed: list[str], has_later: bool
+        self, saved: StreamRecords | None, digest: str | None, followed: list[str], has_later: bool
     ) -> None:
         """Check that the snapshot and the log belong together.
 
         Args:
             saved: the snapshot, if there is one.
+            digest: of it, if there is a log.
             followed: digests of the snapshots that the log follows, in order.
             has_later: whether the log has changes after the last of them.
 
@@ -342,9 +345,9 @@ class LogStore:
             )
         if not followed:
             return
-        fits = saved is not None and _digest_of(saved) in followed
+        fits = digest in followed
         if saved is not None and saved.log == "":  # written after all that is in its log
-            fits = _digest_of(saved) == followed[-1] and not has_later
+            fits = digest == followed[-1] and not has_later
         if not fits:
             is_file = "is missing" if saved is None else "is another"
             raise StateError(
@@ -353,8 +356,12 @@ class LogStore:
                 "away."
             )
 
-    def _apply_log(self, table: SlotTable) -> tuple[list[str], bool, int]:
+    def _apply_log(self, table: SlotTable, digest: str | None) -> tuple[list[str], bool, int]:
         """Apply the log's records to a table.
+
+        Args:
+            table: of the snapshot's streams.
+            digest: of the snapshot.
 
         Returns:
             Digests of the snapshots that it follows, whether changes come after the last, and the
@@ -366,14 +373,19 @@ class LogStore:
             for begin, end, payload in read_records(file, self._log.path):
                 count = len(followed)
                 try:
-                    self._apply_record(payload, table, followed)
+                    self._apply_record(payload, table, digest, followed)
                 except Exception as error:  # there are many ways of not fitting together
                     raise damage_at(begin, self._log.path) from error
                 size, has_later = end, len(followed) == count
         return followed, has_later, size
 
-    def _apply_record(self, payload: bytes, table: SlotTable, followed: list[str]) -> None:
+    def _apply_record(
+        self, payload: bytes, table: SlotTable, digest: str | None, followed: list[str]
+    ) -> None:
         """Apply one record to a table, or add the digest in it to ``followed``.
+
+        A record before the snapshot's own digest is in the snapshot already. Applied again, it
+        would move a stream that ended and began anew behind those that began later.
 
         Raises:
             ValueError, LookupError, TypeError: it is not as it was written.
@@ -384,6 +396,10 @@ class LogStore:
         ((kind, value),) = head.items()
         if kind == "follows":
             followed.append(_checked_text(value))
+        elif kind not in ("put", "gone"):
+            raise ValueError(f"it is {kind!r}")
+        elif digest not in followed:
+            return
         elif kind == "put":
             if len(set(map(checked_name, value))) != len(value):
                 raise ValueError("a name comes twice")
@@ -391,8 +407,6 @@ class LogStore:
             steps = np.frombuffer(body, np.int64, len(value))
             rows = np.frombuffer(body, blank.dtype, offset=steps.nbytes)
             table.put(value, table.slots_of(value), rows.reshape(len(value), len(blank)), steps)
-        elif kind != "gone":
-            raise ValueError(f"it is {kind!r}")
         elif checked_name(value) in table:
             table.drop(value)
 
