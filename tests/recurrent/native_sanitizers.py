@@ -9,10 +9,24 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 
 HERE = Path(__file__).parent
 BUILD = HERE.parents[1] / "legato" / "_recurrent" / "native" / "build.py"
 SANITIZERS = ("address,undefined", "thread")
+
+
+def _load(path: Path) -> ModuleType:
+    """Load a module by its path: legato itself is not installed yet."""
+    spec = importlib.util.spec_from_file_location("native_build", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+build = _load(BUILD)
 
 
 class NotHereError(Exception):
@@ -25,11 +39,6 @@ def check(sanitizers: str) -> str:
     Raises:
         NotHereError: it cannot be compiled here.
     """
-    spec = importlib.util.spec_from_file_location("native_build", BUILD)
-    assert spec is not None
-    assert spec.loader is not None
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
     options = ["-O1", "-g1", f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"]
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder, "driver")
