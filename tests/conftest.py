@@ -25,10 +25,11 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Workers take modules from one end each, so that few build what a module's tests share."""
-    from xdist.scheduler import WorkStealingScheduling
+    """A worker runs whole modules, so that it alone builds and compiles what their tests share."""
+    from xdist.scheduler import LoadFileScheduling
 
-    return WorkStealingScheduling(config, log)
+    config.option.loadscopereorder = False  # slow ones first, as sorted below
+    return LoadFileScheduling(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -39,8 +40,8 @@ def pytest_xdist_auto_num_workers():
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark all but ``quick_cases`` of a test as slow, and put slow tests first: at the end, one
-    would run alone."""
+    """Mark all but ``quick_cases`` of a test as slow, and put modules with slow tests first: at the
+    end, one would run alone."""
     cases = defaultdict(list)
     for item in items:
         if item.get_closest_marker("quick_cases"):
@@ -51,4 +52,5 @@ def pytest_collection_modifyitems(items):
         for i, item in enumerate(of_one_test):
             if i not in quick:
                 item.add_marker("slow")
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

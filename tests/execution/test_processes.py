@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import training_process
 from forked import ForkedPython
-from shared_results import common_folder, made_once
 
 import legato
 from legato._platform.row_devices import check_rows
@@ -67,23 +66,18 @@ def answers(processes: list[ForkedPython]) -> tuple[list[list], list[tuple[int |
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Where the processes of ``two`` write files."""
-    return common_folder(tmp_path_factory) / "processes"
+    return tmp_path_factory.mktemp("processes")
 
 
 @pytest.fixture(scope="module")
 def two(folder) -> list[dict]:
     """What two processes of one device each found; the first has what it was told at the end."""
-
-    def make():
-        folder.mkdir(exist_ok=True)
-        training_process.write_files(folder)
-        port = free_port()
-        found, ends = answers([start("all", at, 2, port, folder) for at in range(2)])
-        assert [status for status, _ in ends] == [0, -signal.SIGKILL], ends
-        assert all(found), ends
-        return [found[0][0] | found[0][1], found[1][0]]
-
-    return made_once(folder.with_suffix(".json"), make)
+    training_process.write_files(folder)
+    port = free_port()
+    found, ends = answers([start("all", at, 2, port, folder) for at in range(2)])
+    assert [status for status, _ in ends] == [0, -signal.SIGKILL], ends
+    assert all(found), ends
+    return [found[0][0] | found[0][1], found[1][0]]
 
 
 @pytest.fixture(scope="module")

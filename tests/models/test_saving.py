@@ -12,6 +12,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import h5py
@@ -21,7 +22,6 @@ import pytest
 from cells import assert_same_states
 from full_disk import file_size_limit
 from plain_keras import HalfCell
-from shared_results import common_folder, made_once
 
 import legato
 from legato import InputError, OutputError, layers
@@ -167,14 +167,9 @@ def in_plain_keras(folder: Path, backend: str, *suffixes: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def opened(saved, tmp_path_factory):
-    """Backend, suffixes → the outcomes of ``in_plain_keras``, from one process for all workers."""
-
-    def once(backend: str, *suffixes: str) -> dict:
-        file = common_folder(tmp_path_factory) / f"opened on {backend}.json"
-        return made_once(file, lambda: in_plain_keras(saved, backend, *suffixes))
-
-    return once
+def opened(saved):
+    """Backend, suffixes → the outcomes of ``in_plain_keras``, from one process for all tests."""
+    return cache(partial(in_plain_keras, saved))
 
 
 @pytest.mark.slow
