@@ -5,6 +5,7 @@ import environment  # noqa: F401, I001  to be imported before all else
 import os
 from collections import defaultdict
 
+import legato  # noqa: F401  chooses the backend, before Keras is imported
 import pytest
 
 

@@ -5,8 +5,6 @@ cell's model, built once in a process, with its state reset. Tests that train bu
 (``cell.make()``).
 """
 
-import legato  # noqa: F401, I001  chooses the backend, so it comes before keras
-
 import gc
 import os
 import random
