@@ -2,9 +2,9 @@
 
 The snapshot is what ``Streams.save`` writes. Every change is appended to FILE.log in one write
 before it is answered, so it survives the process, however that ends (``log_records`` has the format
-of its records). When the log has grown long, and at the end, the snapshot is written anew and the
-log begins again; a record of the snapshot that a log follows keeps the log from being applied to
-another, and what comes before it from being applied to that one again. When a log begins,
+of its records, ``log_replay`` applies them). When the log has grown long, and at the end, the
+snapshot is written anew and the log begins again; a record of the snapshot that a log follows keeps
+the log from being applied to another, or to this one twice. When a log begins,
 its generation, a random number, is written into the snapshot, too, in place and before the first
 change: a snapshot whose log is missing, or is another, is at an old point and refused. Symbolic
 links are resolved first, so that there is one log and one lock for a file; a hard link is another
@@ -31,7 +31,6 @@ import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -40,9 +39,10 @@ from legato._platform.atomic_files import sync_folder
 from legato._platform.checks import check_choice
 from legato._platform.input_files import check_is_regular
 from legato._streams.log_file import LogFile
-from legato._streams.log_records import MAGIC, damage_at, frame_record, read_records
+from legato._streams.log_records import MAGIC, frame_record
+from legato._streams.log_replay import LogReplay, replay_log
 from legato._streams.slots import SlotTable
-from legato._streams.store import Name, Snapshot, StreamRecords, checked_name
+from legato._streams.store import Name, Snapshot, StreamRecords
 from legato._streams.stream_files import KEPT, StreamFile
 
 SYNC = ("off", "close", "feed")  # when changes are forced onto the disk; see ``streams``
@@ -303,15 +303,16 @@ class LogStore:
             table.put(saved.names, table.slots_of(saved.names), rows, saved.steps)
             if self._log.path.stat().st_size:
                 digest = _digest_of(saved)
-        followed, has_later, size = self._apply_log(table, digest)
-        self._check_log_of(saved, digest, followed, has_later)
+        replay = replay_log(self._log.path, table, self._files.blank, digest)
+        self._generation = replay.generation
+        self._check_log_of(saved, digest, replay)
         table.limit = sys.maxsize if limit is None else limit
         table.check_limit(0)
         self._is_marked = bool(saved and saved.log)
-        self._log.cut(size)
+        self._log.cut(replay.size)
         if (
             saved is None
-            or followed
+            or replay.followed
             or saved.log is None
             or saved.weights != self._files.fingerprint()
         ):
@@ -321,21 +322,20 @@ class LogStore:
         return table
 
     def _check_log_of(
-        self, saved: StreamRecords | None, digest: str | None, followed: list[str], has_later: bool
+        self, saved: StreamRecords | None, digest: str | None, replay: LogReplay
     ) -> None:
         """Check that the snapshot and the log belong together.
 
         Args:
             saved: the snapshot, if there is one.
             digest: of it, if there is a log.
-            followed: digests of the snapshots that the log follows, in order.
-            has_later: whether the log has changes after the last of them.
+            replay: what the log had.
 
         Raises:
             StateError: one of the two is missing or is another's.
         """
         if saved is not None and saved.log and saved.log != self._generation:
-            is_log = "is another" if followed else "is missing or empty"
+            is_log = "is another" if replay.followed else "is missing or empty"
             raise StateError(
                 f"{self._path} is at an old point: later changes of its streams are in the log "
                 f"that belongs beside it, and {self._log.path} {is_log}. The file was copied, "
@@ -343,11 +343,11 @@ class LogStore:
                 "take the streams as they were before these changes, by "
                 "model.streams().load(path, without_log=True)."
             )
-        if not followed:
+        if not replay.followed:
             return
-        fits = digest in followed
+        fits = digest in replay.followed
         if saved is not None and saved.log == "":  # written after all that is in its log
-            fits = digest == followed[-1] and not has_later
+            fits = digest == replay.followed[-1] and not replay.has_later
         if not fits:
             is_file = "is missing" if saved is None else "is another"
             raise StateError(
@@ -355,71 +355,6 @@ class LogStore:
                 f"file {is_file}. The two belong together: put the right one back, or take the log "
                 "away."
             )
-
-    def _apply_log(self, table: SlotTable, digest: str | None) -> tuple[list[str], bool, int]:
-        """Apply the log's records to a table.
-
-        Args:
-            table: of the snapshot's streams.
-            digest: of the snapshot.
-
-        Returns:
-            Digests of the snapshots that it follows, whether changes come after the last, and the
-            bytes of its whole records.
-        """
-        followed: list[str] = []
-        has_later, size = False, 0
-        with self._log.path.open("rb") as file:
-            for begin, end, payload in read_records(file, self._log.path):
-                count = len(followed)
-                try:
-                    self._apply_record(payload, table, digest, followed)
-                except Exception as error:  # there are many ways of not fitting together
-                    raise damage_at(begin, self._log.path) from error
-                size, has_later = end, len(followed) == count
-        return followed, has_later, size
-
-    def _apply_record(
-        self, payload: bytes, table: SlotTable, digest: str | None, followed: list[str]
-    ) -> None:
-        """Apply one record to a table, or add the digest in it to ``followed``.
-
-        A record before the snapshot's own digest is in the snapshot already. Applied again, it
-        would move a stream that ended and began anew behind those that began later.
-
-        Raises:
-            ValueError, LookupError, TypeError: it is not as it was written.
-        """
-        line, _, body = payload.partition(b"\n")
-        head = json.loads(line)
-        self._generation = _checked_text(head.pop("generation", self._generation))
-        ((kind, value),) = head.items()
-        if kind == "follows":
-            followed.append(_checked_text(value))
-        elif kind not in ("put", "gone"):
-            raise ValueError(f"it is {kind!r}")
-        elif digest not in followed:
-            return
-        elif kind == "put":
-            if len(set(map(checked_name, value))) != len(value):
-                raise ValueError("a name comes twice")
-            blank = self._files.blank
-            steps = np.frombuffer(body, np.int64, len(value))
-            rows = np.frombuffer(body, blank.dtype, offset=steps.nbytes)
-            table.put(value, table.slots_of(value), rows.reshape(len(value), len(blank)), steps)
-        elif checked_name(value) in table:
-            table.drop(value)
-
-
-def _checked_text(value: Any) -> str:
-    """A text that was read from a record.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not isinstance(value, str):
-        raise ValueError(f"it is {value!r}")
-    return value
 
 
 def _digest_of(records: StreamRecords) -> str:
