@@ -103,12 +103,12 @@ def progress_share(number: int) -> float:
     for _ in range(9):
         for verbose in (0, 1):
             shown = {"stream": Terminal()}
-            progress = legato._execution.progress.Progress(verbose, 3000, len(x), **shown)  # pyright: ignore
-            legato._models.verbs.Progress = lambda *_, shown=progress, **__: shown  # pyright: ignore
+            progress = legato._execution.progress.Progress(verbose, 3000, len(x), **shown)
+            legato._models.verbs.Progress = lambda *_, shown=progress, **__: shown
             began = time.perf_counter()
             model.fit(x, y, batch_size=1, epochs=3000, verbose=verbose)
             times[verbose].append(time.perf_counter() - began)
-    legato._models.verbs.Progress = legato._execution.progress.Progress  # pyright: ignore
+    legato._models.verbs.Progress = legato._execution.progress.Progress
     return median(times[1]) / median(times[0]) - 1
 
 

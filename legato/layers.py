@@ -21,7 +21,7 @@ from legato._recurrent.stateful_layers import (  # noqa: F401  offered to users
 )
 
 if TYPE_CHECKING:
-    from keras.layers import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
+    from keras.layers import *  # noqa: F403
 
 
 def __getattr__(name: str):

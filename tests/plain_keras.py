@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    sys.modules["legato"] = None  # type: ignore[assignment]  # importing it is an ImportError
+    sys.modules["legato"] = None  # importing it is an ImportError
 
 import keras
 import numpy as np

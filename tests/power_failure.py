@@ -10,7 +10,7 @@ that were there before, of less than a sector, survives as a whole or not.
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,7 +182,7 @@ class Recorder:
 
 
 @contextmanager
-def recorded(folder: Path, monkeypatch, is_forced: bool = True) -> Iterator[Recorder]:
+def recorded(folder: Path, monkeypatch, is_forced: bool = True) -> Generator[Recorder]:
     """Record the operations on the files in a folder."""
     recorder, unlink = Recorder(folder, is_forced), os.unlink
     with monkeypatch.context() as patch:

@@ -499,7 +499,7 @@ def test_invalid_validation_data_are_refused_before_training():
     y_ = np.ones((len(X), UNITS))
     with pytest.raises(legato.InputError, match="features"):
         model.fit(X, y_, validation_data=(X[:, :, :1], y_), verbose=0)
-    assert int(model.optimizer.iterations) == 0  # pyright: ignore[reportOptionalMemberAccess]
+    assert int(model.optimizer.iterations) == 0
 
 
 def test_a_repeated_prediction_is_the_same_and_checks_as_much():

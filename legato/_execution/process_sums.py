@@ -111,7 +111,9 @@ def jit_with_sums(run: Callable) -> Callable:
 
     def call(*arguments):
         if not chosen:
-            text = program.lower(*arguments).compile().as_text()  # ``jit`` keeps what is compiled
+            text = (
+                program.lower(*arguments).compile().as_text() or ""
+            )  # ``jit`` keeps what is compiled
             mixed = _CALL in text and _OF_XLA.search(text)
             chosen.append(jit_wide(left_to_gloo) if mixed else program)
         return chosen[0](*arguments)

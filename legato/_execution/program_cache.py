@@ -203,7 +203,9 @@ class ProgramCache:
         empty = self._empty_metrics(variables.metrics)
         if eagerly:
             return program.step_by_step(plan, empty)
-        validate = validation and self._validation_step(validation, empty, plan.mesh)
+        validate = None
+        if validation is not None:
+            validate = self._validation_step(validation, empty, plan.mesh)
         return program.compiled(plan, values, empty, validate)
 
     def _validation_step(

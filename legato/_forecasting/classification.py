@@ -43,7 +43,7 @@ class Labelled(Tabular):
     probabilities: np.ndarray
     classes: tuple[str, ...]
     group: str | None = None
-    layout: FrameLayout | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+    layout: FrameLayout | None = None
     times: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -90,7 +90,7 @@ class Classifier(Estimator, without=_SETTLED, test=0, verbose=0):
             values=np.hstack([sequences.values, values]),
             columns=(*sequences.columns, column),
         )
-        options = {**self.get_params(), "task": "classify", "target": _LABEL}
+        options: dict[str, Any] = {**self.get_params(), "task": "classify", "target": _LABEL}
         self.trained_ = train(labelled, **options)
         return self
 
@@ -128,7 +128,7 @@ class Classifier(Estimator, without=_SETTLED, test=0, verbose=0):
         return "classifier"
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
+        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags  # pyrefly: ignore[missing-module-attribute]
 
         return Tags(
             estimator_type="classifier",

@@ -99,8 +99,8 @@ class Covariates:
     def from_numbers(cls, numbers: dict | None) -> "Covariates":
         """The description of a dictionary from ``as_numbers``; None: of older files."""
         known: dict[str, Any] = dict(numbers or {})
-        lists = {name: tuple(each) for name, each in known.items() if isinstance(each, list)}
-        return cls(**{**known, **lists})
+        known |= {name: tuple(each) for name, each in known.items() if isinstance(each, list)}
+        return cls(**known)
 
     # Columns of the data, and of the steps ahead.
 

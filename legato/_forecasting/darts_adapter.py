@@ -5,7 +5,7 @@ Made by ``Forecaster.to_darts``. It is a local model: it learns from one series,
 
 from typing import Any
 
-from darts.models.forecasting.forecasting_model import (  # pyright: ignore[reportMissingImports]
+from darts.models.forecasting.forecasting_model import (
     LocalForecastingModel,
 )
 

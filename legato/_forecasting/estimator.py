@@ -50,7 +50,7 @@ class Estimator:
         ]
         initialize.__qualname__ = f"{cls.__qualname__}.__init__"
         first = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-        initialize.__signature__ = Signature([first, *parameters])  # pyright: ignore[reportFunctionMemberAccess]
+        initialize.__signature__ = Signature([first, *parameters])  # pyrefly: ignore[missing-attribute]
         cls.__init__ = initialize
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

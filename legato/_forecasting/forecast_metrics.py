@@ -89,7 +89,7 @@ class ForecastScores(Tabular):
     horizon: int
     predictions: int
     differences: Mapping[str, Difference]
-    layout: FrameLayout | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+    layout: FrameLayout | None = None
 
     @property
     def loss(self) -> float:

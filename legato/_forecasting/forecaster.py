@@ -56,7 +56,12 @@ class Forecaster(Estimator, without=("task", "wide"), verbose=0):
         self._columns = sequences.columns
         target = self.get_params()["target"] or [each.name for each in sequences.columns]
         sequences = sequences if X is None else self._with_covariates(sequences, X)
-        options = {**self.get_params(), **_READ, "task": "forecast", "target": target}
+        options: dict[str, Any] = {
+            **self.get_params(),
+            **_READ,
+            "task": "forecast",
+            "target": target,
+        }
         self.trained_ = train(sequences, **options)
         self._history, self._axes = sequences, _axes_of(y)
         return self
@@ -173,7 +178,7 @@ class Forecaster(Estimator, without=("task", "wide"), verbose=0):
         return DartsModel(self)
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import InputTags, Tags, TargetTags
+        from sklearn.utils import InputTags, Tags, TargetTags  # pyrefly: ignore[missing-module-attribute]
 
         return Tags(
             estimator_type=None,

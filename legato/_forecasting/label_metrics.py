@@ -65,7 +65,7 @@ class LabelScores(Tabular):
     truth: np.ndarray
     labels: np.ndarray
     certainties: np.ndarray | None = None
-    layout: FrameLayout | None = None  # pyright: ignore[reportIncompatibleMethodOverride]
+    layout: FrameLayout | None = None
 
     @property
     def predictions(self) -> int:

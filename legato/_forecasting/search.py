@@ -12,7 +12,7 @@ an extra: ``legato[search]``.
 import contextlib
 import json
 import time as clock
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -368,7 +368,7 @@ def _trials_of(study: "optuna.Study") -> list[Any]:
 
 
 @contextlib.contextmanager
-def _quiet(optuna: Any) -> Iterator[None]:
+def _quiet(optuna: Any) -> Generator[None]:
     """Keep Optuna from logging while the block runs."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -74,7 +74,7 @@ class SequenceNetworks:
             self.core = Model(inputs, scores)
             schedule = keras.optimizers.schedules.CosineDecay(RATE * learning_rate, self.updates)
             self.core.compile(
-                optimizer=keras.optimizers.Adam(schedule),  # pyright: ignore[reportArgumentType]
+                optimizer=keras.optimizers.Adam(schedule),
                 loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                 metrics=[_loss_of(each) for each in self._seeds],
             )

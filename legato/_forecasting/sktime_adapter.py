@@ -5,7 +5,7 @@ Made by ``Forecaster.to_sktime``. ``X`` has the columns that are known ahead, as
 
 from typing import Any
 
-from sktime.forecasting.base import BaseForecaster  # pyright: ignore[reportMissingImports]
+from sktime.forecasting.base import BaseForecaster
 
 from legato._forecasting.forecaster import Forecaster
 

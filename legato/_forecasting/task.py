@@ -6,6 +6,7 @@ columns as the inputs and the targets of the model at every time step.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -183,7 +184,7 @@ class Task:
     @classmethod
     def from_numbers(cls, numbers: dict) -> "Task":
         """The task of a dictionary from ``as_numbers``."""
-        columns = {
+        columns: dict[str, Any] = {
             part: tuple(
                 Column(
                     each["name"],
@@ -195,7 +196,7 @@ class Task:
             )
             for part in ("inputs", "targets")
         }
-        names = {part: tuple(numbers.get(part, ())) for part in ("known", "static")}
+        names: dict[str, Any] = {part: tuple(numbers.get(part, ())) for part in ("known", "static")}
         return cls(**{**numbers, **columns, **names})
 
 
@@ -249,7 +250,7 @@ def _target_names(sequences: Sequences, target: str | Sequence[str] | None) -> l
     if target is None:
         return [sequences.columns[-1].name]
     if isinstance(target, str) or not isinstance(target, Iterable):
-        target = [target]  # pyright: ignore[reportAssignmentType]  refused by its name below
+        target = [target]
     names = list(dict.fromkeys(target))
     if not names:
         raise InputError("target is empty: name at least one column, or leave it out.")

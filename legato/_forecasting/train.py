@@ -246,7 +246,7 @@ def _with_options(config: Callable[P, TrainConfig]):
 
         given = signature(function)
         parameters = [given.parameters["data"], *signature(config).parameters.values()]
-        call.__signature__ = given.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
+        call.__signature__ = given.replace(parameters=parameters)  # pyrefly: ignore[missing-attribute]
         return call
 
     return decorate

@@ -56,7 +56,7 @@ class TrainedColumns:
         targets = None
         if self.task.kind == "forecast":
             targets = [column.name for column in self.task.targets]
-        options = {**self.options, "categorical": labels, "columns": [*kinds]}
+        options: dict[str, Any] = {**self.options, "categorical": labels, "columns": [*kinds]}
         with missing_values_advised(_READ_AS_TRAINED):
             return read_with_future(data, targets, **options)
 
@@ -67,6 +67,7 @@ class TrainedColumns:
         known = self.covariates.known
         labels = [each.name for each in self.task.inputs if not each.is_numeric]
         labels = [name for name in labels if name in known]
-        options = {**self.options, "missing": "error"}
+        here = {"missing": "error", "categorical": labels, "columns": list(known)}
+        options: dict[str, Any] = {**self.options, **here}
         with missing_values_advised(_NEEDED_AHEAD):
-            return read(future, **{**options, "categorical": labels, "columns": list(known)})
+            return read(future, **options)

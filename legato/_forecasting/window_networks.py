@@ -83,7 +83,7 @@ class WindowNetworks:
             inputs = [keras.Input(shape) for shape in self._seen_shapes]
             self.core = Model(inputs, layers.Concatenate()(self._branches(inputs)))
             schedule = keras.optimizers.schedules.CosineDecay(learning_rate, UPDATES)
-            adam = keras.optimizers.Adam(schedule)  # pyright: ignore[reportArgumentType]
+            adam = keras.optimizers.Adam(schedule)
             outputs = task.horizon * len(task.targets)
             losses = [_loss_of(each, outputs) for each in range(architecture.seeds)]
             self.core.compile(optimizer=adam, loss="mse", metrics=losses)

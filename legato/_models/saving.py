@@ -12,7 +12,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,7 +145,7 @@ class SaveMethods(_KerasModel):
 
 
 @contextmanager
-def _keeping_variables(model: keras.Model) -> Iterator[None]:
+def _keeping_variables(model: keras.Model) -> Generator[None]:
     """Put all variables back to their values if something fails, or is interrupted."""
     optimizer = getattr(model, "optimizer", None)
     variables = [*model.variables, *(optimizer.variables if optimizer else [])]

@@ -220,7 +220,7 @@ class KerasVerbs(SaveMethods, StreamMethods, ExplainMethod, CompiledCall):
 
     @telling_processes
     @with_model_lock
-    def evaluate(
+    def evaluate(  # pyrefly: ignore[bad-override]  Keras takes any keyword
         self,
         x=None,
         y=None,

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -131,7 +131,7 @@ def decode_arrays(
 
 
 @contextmanager
-def _state_errors(shown: Any, what: str) -> Iterator[None]:
+def _state_errors(shown: Any, what: str) -> Generator[None]:
     """Turn what goes wrong with a file into a ``StateError``."""
     try:
         yield

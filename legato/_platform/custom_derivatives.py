@@ -28,12 +28,12 @@ Operands = dict[str, Any]
 class Function(Protocol):
     """A pure function of named arrays. It is hashable, and equal to another one only if that
     computes the same.
-
-    Attributes:
-        result_count: the number of arrays it returns.
     """
 
-    result_count: int
+    @property
+    def result_count(self) -> int:
+        """The number of arrays it returns."""
+        ...
 
     def reference(self, operands: Operands) -> Sequence:
         """The results, by JAX operations, which have all derivatives."""

@@ -6,7 +6,7 @@ as the libraries that read them: it becomes one error, with its cause.
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def describe_kind(path: str | os.PathLike) -> str:
 
 
 @contextmanager
-def refusing_damage(path: str | os.PathLike, what: str, remedy: str) -> Iterator[None]:
+def refusing_damage(path: str | os.PathLike, what: str, remedy: str) -> Generator[None]:
     """Turn whatever a reader raises, if it is no error of legato, into an ``InputError``.
 
     Args:

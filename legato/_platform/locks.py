@@ -24,7 +24,7 @@ from legato._errors import UnsupportedError
 Method = TypeVar("Method", bound=Callable)
 
 
-class Lock(type(threading.RLock())):  # type: ignore[misc]
+class Lock(type(threading.RLock())):  # pyrefly: ignore[invalid-inheritance]
     """A lock that its holder may enter again. A copy of its owner (``deepcopy``) has a new one."""
 
     def __reduce__(self):

@@ -10,7 +10,7 @@ Python's escapes where the stream is set to escape them, as standard error is.
 import codecs
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from functools import partial, wraps
 from typing import Any
@@ -162,7 +162,7 @@ class OutputStream:
                 self._stream.flush()
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> Generator[None]:
         """Drop the errors of the stream, or translate those of required output."""
         try:
             yield
@@ -178,7 +178,7 @@ class OutputStream:
 
 
 @contextmanager
-def safe_standard_streams() -> Iterator[None]:
+def safe_standard_streams() -> Generator[None]:
     """Make the standard streams of the process safe to write to while the block runs.
 
     Descriptors that the parent process closed (``>&-``) are opened on the null device: the next
@@ -187,7 +187,7 @@ def safe_standard_streams() -> Iterator[None]:
     """
     _open_closed_descriptors()
     stdout, stderr = OutputStream(sys.stdout, required=True), OutputStream(sys.stderr)
-    with redirect_stdout(stdout), redirect_stderr(stderr):  # pyright: ignore[reportArgumentType]
+    with redirect_stdout(stdout), redirect_stderr(stderr):
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ with other numbers.
 import socket
 import time
 from contextlib import suppress
+from typing import Any
 
 from legato._errors import InputError, LegatoError, ProcessError
 from legato._platform.process_group import Link, ProcessGroup
@@ -32,7 +33,12 @@ def meet(
         InputError: the port is in use, or a process disagrees about their number.
         ProcessError: some have not come in that time, or nobody answers.
     """
-    hello = {"index": index, "count": count, "host": socket.gethostname(), "about": about}
+    hello: dict[str, Any] = {
+        "index": index,
+        "count": count,
+        "host": socket.gethostname(),
+        "about": about,
+    }
     if index:
         link, all_ = _find(host, port, timeout_s, hello), None
         with suppress(TimeoutError):

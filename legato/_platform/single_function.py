@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 from jax.extend.core import subjaxprs
+from jax.stages import Wrapped
 
 _ONE_FUNCTION = {"xla_cpu_small_call": "true", "inlineable": "false"}
 # In bits, or what the processor has. XLA's default is 256.
@@ -111,7 +112,7 @@ def jit_several_rows(run: Callable, weights: int) -> Callable:
     return jax.jit(run, compiler_options=_options() if small else None)
 
 
-def jit_wide(run: Callable) -> Callable:
+def jit_wide(run: Callable) -> Wrapped:
     """``jit`` of a program of any size, with vectors as wide as the processor has on a CPU."""
     wide = jax.default_backend() == "cpu" and _are_options_supported()
     return jax.jit(run, compiler_options=_WIDE_VECTORS if wide else None)

@@ -9,7 +9,7 @@ unrolled (``unroll=True``) are not cut: Keras's loop for them treats a mask at t
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -40,7 +40,7 @@ def check_remat(remat: Remat) -> None:
 
 
 @contextmanager
-def recomputing(remat: Remat) -> Iterator[None]:
+def recomputing(remat: Remat) -> Generator[None]:
     """A context in which layers that are traced recompute, as ``model.remat`` asks."""
     token = _remat.set(remat)
     try:

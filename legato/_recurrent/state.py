@@ -117,7 +117,7 @@ class State(Mapping[str, tuple]):
             for name in mine
         )
 
-    __hash__ = None  # type: ignore[assignment]  arrays are compared, not hashed
+    __hash__ = None  # arrays are compared, not hashed
 
     def __reduce__(self):
         raise TypeError("A State is never pickled: use state.save(path) and State.load(path).")

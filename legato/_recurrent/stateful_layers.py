@@ -258,12 +258,12 @@ def _warn_if_backward(layer) -> None:
 
 def _make_stateful(keras_class: type) -> Any:
     """A subclass of a Keras recurrent layer that carries state and is saved under its name."""
-    made = type(
+    made: Any = type(
         keras_class.__name__, (StatefulLayer, keras_class), {"__doc__": keras_class.__doc__}
     )
     made.keras_class = keras_class
     made.__module__ = PUBLIC_MODULE
-    made.__signature__ = inspect.signature(keras_class)  # type: ignore[attr-defined]
+    made.__signature__ = inspect.signature(keras_class)
     keras_private.register_saved_name(made, keras_class)
     return made
 

@@ -293,8 +293,9 @@ def _first_inexact(series: "polars.Series", values: "polars.Series") -> int | No
 
     if not series.dtype.is_integer():
         return None
-    least, most = series.min(), series.max()
-    if least >= _INT32.min and most <= _INT32.max:  # type: ignore[operator]
+    least: Any = series.min()
+    most: Any = series.max()
+    if least >= _INT32.min and most <= _INT32.max:
         return None
     beyond = series > _INT32.max
     if series.dtype.is_signed_integer():
@@ -341,6 +342,8 @@ def _refusing_damage(path: Path, shown: str):
         raise InputError(f"There is no longer a file {path}.") from error
     except PermissionError as error:
         raise InputError(f"{path} cannot be read ({shown_reason(error)}).") from error
+    # A PanicException is no PolarsError, though its type stub says so.
+    # pyrefly: ignore[unreachable-except-clause]
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
         name = FORMAT_NAMES[path.suffix.lower()]
         raise InputError(

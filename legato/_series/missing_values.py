@@ -3,7 +3,7 @@
 Values are filled from earlier ones of the same sequence only, but where they are interpolated.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
@@ -47,7 +47,7 @@ class MissingValueError(InputError):
 
 
 @contextmanager
-def missing_values_advised(advice: str) -> Iterator[None]:
+def missing_values_advised(advice: str) -> Generator[None]:
     """Within it, a ``MissingValueError`` becomes an InputError with other advice."""
     try:
         yield

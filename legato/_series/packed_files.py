@@ -11,7 +11,7 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
@@ -85,7 +85,7 @@ def find_inner_suffix(path: DataFile) -> tuple[str, bool]:
 
 
 @contextmanager
-def open_unpacked(path: DataFile) -> Iterator[IO[bytes]]:
+def open_unpacked(path: DataFile) -> Generator[IO[bytes]]:
     """Open a file to read its bytes, unpacked if its suffix says that it is packed.
 
     Raises:
@@ -138,7 +138,7 @@ def _find_zstandard(path: DataFile):
 
 
 @contextmanager
-def _refusing_damage(path: DataFile) -> Iterator[None]:
+def _refusing_damage(path: DataFile) -> Generator[None]:
     """Turn what damaged files raise into an InputError."""
     name = path.suffix.lower().removeprefix(".")
     kind = {"gz": "gzip", "bz2": "bzip2"}.get(name, name)

@@ -341,7 +341,7 @@ def _find_order(texts: "polars.Series", order: DateOrder | None) -> DateOrder | 
     for name, decided in (("1", "day-first"), ("2", "month-first")):
         numbers = groups.struct.field(name).cast(polars.Int32)
         if (numbers > _TWELVE).any():
-            return decided  # pyright: ignore[reportReturnType]
+            return decided
     return order
 
 

@@ -100,7 +100,9 @@ def _read_case(line: str, has_label: bool, place: str) -> _Case:
     Raises:
         InputError: it has no values, one of them is no number, or columns differ in length.
     """
-    *columns, label = line.strip().split(":") if has_label else [*line.strip().split(":"), None]
+    columns, label = line.strip().split(":"), ""
+    if has_label:
+        *columns, label = columns
     if not columns:
         raise InputError(f"{place}: values and a label behind a colon were expected.")
     parsed = [_read_values(column, place) for column in columns]
@@ -110,7 +112,7 @@ def _read_case(line: str, has_label: bool, place: str) -> _Case:
             f"{place}: the columns have {' and '.join(map(str, lengths))} values; as many in each "
             "were expected."
         )
-    known = None if label is None or label.strip() in ("", "?") else label.strip()
+    known = None if label.strip() in ("", "?") else label.strip()
     return _Case(np.column_stack(parsed), known)
 
 

@@ -75,7 +75,7 @@ def _load(path: Path) -> tuple[Any, CompiledSteps]:
         compiled = compiled_steps_of(model, "auto", None)
         codec: Any = PlainModelCodec(model.stream())
     else:
-        lookback = {"window": "auto", "pad": None, **trained.lookback}
+        lookback: dict[str, Any] = {"window": "auto", "pad": None, **trained.lookback}
         compiled = compiled_steps_of(trained.model, **lookback)
         codec = TrainedModelCodec(trained)
     if not compiled.takes_any_batch:

@@ -1,7 +1,7 @@
 """Streams on a server, with the methods of streams in memory."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -194,7 +194,7 @@ class RemoteStream:
 
 
 @contextmanager
-def _naming_id(request_id: str) -> Iterator[None]:
+def _naming_id(request_id: str) -> Generator[None]:
     """Within it, an error that leaves open what was fed says how to send it again."""
     try:
         yield

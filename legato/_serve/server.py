@@ -204,7 +204,7 @@ class ServiceServer(uvicorn.Server):
 
 def set_up_logging() -> None:
     """Write log records to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("legato.serve", "uvicorn.error"):
         logger = logging.getLogger(name)

@@ -7,7 +7,7 @@ will: a killed process loses nothing, a loss of power the last transactions.
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class SqliteStore:
             execute("DELETE FROM streams WHERE key = ''")
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> Generator[None]:
         """Turn SQLite's errors into legato's."""
         try:
             yield
@@ -112,7 +112,7 @@ class SqliteStore:
             ) from error
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield

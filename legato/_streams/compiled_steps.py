@@ -222,9 +222,10 @@ class CompiledSteps:
             The carried state and the last answer, (1, width and answers), as ``step`` does; and the
             choices, (count, …).
         """
-        generated = self._native and self._native.generate(rows, sampler, count)
-        if generated is not None:
-            return generated
+        if self._native is not None:
+            generated = self._native.generate(rows, sampler, count)
+            if generated is not None:
+                return generated
         capacity = next((size for size in PROGRAM_STEPS if count <= size), PROGRAM_STEPS[-1])
         program, numbers, parts = self._generate_program(sampler, capacity), sampler.arguments(), []
         for begin in range(0, count, capacity):

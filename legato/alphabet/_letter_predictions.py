@@ -41,7 +41,7 @@ def answers(model, network: Network, patterns: Sequence[str]) -> list[tuple[str,
         >>> [pattern for pattern, letter in alphabet.answers(model, network, ["A", "B"])]
         ['A', 'B']
     """
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for pattern in patterns:
         prediction = model.predict(network.encode([pattern]), verbose=0)
         pairs.append((pattern, LETTERS[int(prediction.argmax())]))

@@ -179,7 +179,7 @@ def random_runs(count: int, seed: int, longest: int = LONGEST_RUN) -> list[str]:
         ['PQRST', 'W', 'O']
     """
     drawn = np.random.RandomState(seed)  # the published script's generator
-    runs = []
+    runs: list[str] = []
     for _ in range(count):
         start = drawn.randint(len(LETTERS) - 2)
         end = drawn.randint(start, min(start + longest, len(LETTERS) - 1))

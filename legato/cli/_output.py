@@ -3,7 +3,7 @@
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from legato._platform.output_streams import OutputStream, make_printable
 
 
 @contextmanager
-def show_status(message: str, quiet: bool) -> Iterator[Callable[[str], None]]:
+def show_status(message: str, quiet: bool) -> Generator[Callable[[str], None]]:
     """A spinner with a message while the block runs, if standard error is a terminal.
 
     Yields:

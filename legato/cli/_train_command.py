@@ -152,4 +152,4 @@ def _signature():
     return own.replace(parameters=[*list(own.parameters.values())[:-1], *options])
 
 
-train.__signature__ = _signature()  # pyright: ignore[reportFunctionMemberAccess]  typer reads it
+train.__signature__ = _signature()  # pyrefly: ignore[missing-attribute]  typer reads it

@@ -4,7 +4,7 @@ Each calls the method of ``legato.Trained`` of its name and prints or writes the
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -278,7 +278,7 @@ def show(model: AnyModelFile, json: Json = False, debug: Debug = False) -> None:
 
 
 @contextmanager
-def name_damaged_record(model: Path) -> Iterator[None]:
+def name_damaged_record(model: Path) -> Generator[None]:
     """Turn errors of a record that lacks something into an InputError that names the file."""
     try:
         yield

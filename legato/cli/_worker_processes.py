@@ -2,7 +2,7 @@
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +11,7 @@ from legato._errors import InputError
 
 
 @contextmanager
-def worker_processes(count: int | None) -> Iterator[Executor | None]:
+def worker_processes(count: int | None) -> Generator[Executor | None]:
     """An executor of that many processes; None for one, which is this.
 
     Ctrl-C ends them at once.

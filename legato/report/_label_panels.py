@@ -147,13 +147,13 @@ def _example_panel(
 
     def draw(fig: FigureBase) -> None:
         axes = fig.subplots()
-        for each in chosen:
-            line = line_of(sequences, int(each), column)
-            line = line._replace(x=np.arange(len(line.y)), label="time step")
+        lines = [line_of(sequences, int(each), column) for each in chosen]
+        lines = [line._replace(x=np.arange(len(line.y)), label="time step") for line in lines]
+        for each, line in zip(chosen, lines, strict=True):
             is_wrong = each in wrong
-            style = {"color": WARM, "lw": 1.1} if is_wrong else {"color": COOL, "lw": 0.8}
-            draw_line(axes, line, **style)
-        style_time_axis(axes, line, WIDTH)
+            color, width = (WARM, 1.1) if is_wrong else (COOL, 0.8)
+            draw_line(axes, line, color=color, lw=width)
+        style_time_axis(axes, lines[-1], WIDTH)
         title_axes(axes, name_shown(column), f"{mistakes} wrong" if mistakes else "")
 
     return Panel(f"class-{at}", f"{name_shown(name)}", description, 1.7, draw)

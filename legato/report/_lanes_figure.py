@@ -15,7 +15,7 @@ from legato import Lanes
 MAX_NUMBERS = 200  # sequences up to which numbers are written into the bars
 _HALF = 0.42  # of a bar's height
 _PADDING, _BEGINS = "#d5d5d5", "#1c1c1c"
-_COLOURS = colormaps["tab20"].colors[:14] + colormaps["tab20"].colors[16:]  # pyright: ignore[reportAttributeAccessIssue]  without its greys
+_COLOURS = colormaps["tab20"].colors[:14] + colormaps["tab20"].colors[16:]  # pyrefly: ignore[missing-attribute]  without its greys
 
 
 def lanes_figure(lanes: Lanes) -> Figure:

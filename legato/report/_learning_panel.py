@@ -44,8 +44,9 @@ def learning_panel(title: str, history: Mapping[str, list], name: str) -> Panel:
                 style = {"color": COOL, "lw": 0.8}
             if key == "val_loss":
                 style = {"color": WARM, "lw": 1.1}
-            alone = {"marker": "o", "ms": 3} if len(at) == 1 else {}
-            axes.plot(at + 1, values[at], **style, **alone)
+            if len(at) == 1:
+                style |= {"marker": "o", "ms": 3}
+            axes.plot(at + 1, values[at], **style)
         if "val_loss" in curves:
             axes.axvline(best + 1, color=MUTED, lw=0.7, ls=(0, (1, 1.5)))
         style_axes(axes, "left", "bottom")

@@ -101,7 +101,7 @@ def write_sheet(path: Path, panels: Sequence[Panel], columns: int = 3) -> Path:
 
 def width_of(fig: FigureBase) -> float:
     """The width of a figure or a subfigure in inches."""
-    return float(fig.bbox.width / fig.get_dpi())  # pyright: ignore[reportAttributeAccessIssue]
+    return float(fig.bbox.width / fig.get_dpi())  # pyrefly: ignore[missing-attribute]
 
 
 def style_axes(axes: Axes, *sides: str) -> None:

@@ -47,8 +47,9 @@ def lead_panel(scores: Mapping[str, Any]) -> Panel:
                 style = {"color": INK, "lw": 1.1, "ls": (0, (3, 1.5))}
             if name == "model":
                 style = {"color": COOL, "lw": 1.6}
-            marker = {"marker": "o", "ms": 3} if len(leads) == 1 else {}
-            axes.plot(leads, row["mae_by_lead"], **style, **marker)
+            if len(leads) == 1:
+                style |= {"marker": "o", "ms": 3}
+            axes.plot(leads, row["mae_by_lead"], **style)
         style_axes(axes, "left", "bottom")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))

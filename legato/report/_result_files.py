@@ -7,6 +7,7 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import legato
 from legato._platform.atomic_files import write_whole
@@ -41,7 +42,7 @@ def outcomes_as_json(outcomes: Sequence[Outcome]) -> dict:
     """All values of the outcomes as JSON values; missing probabilities are null."""
     runs = []
     for outcome in outcomes:
-        run = asdict(outcome)
+        run: dict[str, Any] = asdict(outcome)
         rows = run.pop("probabilities").astype(float).tolist()
         run["probabilities"] = [[None if p != p else p for p in row] for row in rows]  # noqa: PLR0124
         runs.append(run)

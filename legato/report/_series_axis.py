@@ -1,7 +1,7 @@
 """Lines of long series, thinned to what can be seen and broken at gaps, over times or steps."""
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.dates as mdates
 import numpy as np
@@ -83,8 +83,10 @@ def draw_line(axes: Axes, line: Line, begin: int = 0, end: int | None = None, **
     breaks = np.flatnonzero(np.diff(passed)) + 1
     if len(breaks) <= MAX_GAPS:
         x, y = np.insert(x, breaks, x[breaks]), np.insert(y, breaks, np.nan)
-    lone = {"marker": "o", "ms": 2} if end - begin == 1 else {}
-    axes.plot(x, y, **{"color": INK, "lw": 0.9, **lone, **style})
+    given: dict[str, Any] = {"color": INK, "lw": 0.9, **style}
+    if end - begin == 1:
+        given = {"marker": "o", "ms": 2, **given}
+    axes.plot(x, y, **given)
 
 
 def style_time_axis(axes: Axes, line: Line, width: float) -> None:

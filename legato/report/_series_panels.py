@@ -170,8 +170,8 @@ def _draw_forecast(
         if not np.isnan(low).all():
             both = np.append(last, low), np.append(last, high)
             axes.fill_between(x, *both, color=COOL, alpha=alpha, lw=0)
-    lone = {"marker": "o", "ms": 2.5} if len(values) == 1 else {}
-    axes.plot(x, np.append(last, values), color=COOL, lw=1.4, **lone)
+    marker = "o" if len(values) == 1 else None
+    axes.plot(x, np.append(last, values), color=COOL, lw=1.4, marker=marker, ms=2.5)
 
 
 def _shade(axes: Axes, line: Line, begin: int) -> None:

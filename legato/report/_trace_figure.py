@@ -1,5 +1,7 @@
 """The states of a stream's layers as heat maps, units by steps, with their norms and changes."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
@@ -15,7 +17,7 @@ MAX_STEPS, UNITS_AN_INCH = 1500, 100  # cells of a heat map, about its pixels
 MAX_TITLE = 48
 _WIDTH, _LINES_HEIGHT, _MAX_HEIGHT = 11, 1.5, 16  # inches
 _RESET, _NOT_FINITE = "#1c1c1c", "#b8b8b8"
-_COLOURS = colormaps["tab10"].colors  # pyright: ignore[reportAttributeAccessIssue]  a layer each
+_COLOURS = colormaps["tab10"].colors  # pyrefly: ignore[missing-attribute]  a layer each
 _STYLES = ("-", "--", ":", "-.")  # an array of a layer each
 _HEAT = colormaps["RdBu_r"].with_extremes(bad=_NOT_FINITE)
 
@@ -169,7 +171,12 @@ def _add_legend(fig: Figure, lines: list[Line2D], names: list[str], resets: bool
     if resets:
         handles, labels = [*handles, Line2D([], [], color=_RESET, lw=1.2)], [*labels, "reset"]
     columns = min(len(labels), max(1, 150 // (max(map(len, labels)) + 8)))
-    beneath = {"loc": "outside lower left", "ncols": columns, "fontsize": 8, "frameon": False}
+    beneath: dict[str, Any] = {
+        "loc": "outside lower left",
+        "ncols": columns,
+        "fontsize": 8,
+        "frameon": False,
+    }
     fig.set_figheight(fig.get_figheight() + 0.17 * -(-len(labels) // columns))
     for text in fig.legend(handles, labels, **beneath).get_texts():
         text.set_parse_math(False)

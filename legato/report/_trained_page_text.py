@@ -20,7 +20,7 @@ class PageTable(NamedTuple):
 
     caption: str
     headings: tuple[str, ...]
-    rows: list[tuple[str | Markup, ...]]
+    rows: Sequence[tuple[str | Markup, ...]]
 
 
 def page_title(trained: Trained) -> str:

@@ -121,7 +121,7 @@ def test_a_replicate_carries_state_as_fit_does(reset):
 
 def test_data_sent_in_blocks_are_ordered_by_each_seed(monkeypatch):
     monkeypatch.setenv("LEGATO_DATA_SHARE", "1e-8")
-    monkeypatch.setattr(legato._analysis.parallel_training, "device_share_bytes", lambda: 1e9)  # pyright: ignore
+    monkeypatch.setattr(legato._analysis.parallel_training, "device_share_bytes", lambda: 1e9)
     fit = {"batch_size": 2, "epochs": 2}
     assert_is_alone(legato.replicate(build, X, Y, n=4, verbose=0, **fit), build, **fit)
 
@@ -421,6 +421,6 @@ def test_invalid_data_are_refused_as_by_fit():
 
 
 def test_results_too_large_to_keep_are_refused(monkeypatch):
-    monkeypatch.setattr(legato._analysis.parallel_training, "device_share_bytes", lambda: 1000.0)  # pyright: ignore
+    monkeypatch.setattr(legato._analysis.parallel_training, "device_share_bytes", lambda: 1000.0)
     with pytest.raises(legato.InputError, match=r"10 replicates of .* MiB each would be kept"):
         legato.replicate(build, X, Y, verbose=0)

@@ -311,7 +311,7 @@ def test_validation_batches():
 
 
 def test_blocks_are_full_but_for_the_last():
-    samples = legato._execution.samples.read_samples(X, y)  # pyright: ignore[reportAttributeAccessIssue]
+    samples = legato._execution.samples.read_samples(X, y)
     in_blocks = batches_module.in_blocks(samples, ROWS, shuffle=False)
     (block,) = in_blocks.training(1)
     assert (block.begin, block.end, block.batch) == (0, 3, ROWS)
@@ -600,6 +600,6 @@ def test_the_global_limits_of_keras_are_obeyed():
 
 
 def test_whole_and_blocked_data_know_the_number_of_batches_of_an_epoch():
-    samples = legato._execution.samples.read_samples(X, y)  # pyright: ignore[reportAttributeAccessIssue]
+    samples = legato._execution.samples.read_samples(X, y)
     assert WholeData(samples, 4).steps == 3
     assert BlockedData(lambda: iter([samples])).steps is None

@@ -1,4 +1,3 @@
-# pyright: reportMissingImports=false
 """``Forecaster`` in the evaluations of sktime and Darts, where those are installed."""
 
 import sys

@@ -234,7 +234,7 @@ def test_columns_before_the_time_steps_are_pointed_out():
 
 def test_an_argument_without_a_name_is_named_by_its_class():
     with pytest.raises(TypeError, match=r"^Classifier\.__init__\(\) takes 1 positional argument"):
-        Classifier(3)  # pyright: ignore[reportCallIssue]
+        Classifier(3)
 
 
 def test_other_sequences_than_it_was_fitted_on(classifier):

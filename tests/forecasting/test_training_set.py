@@ -37,7 +37,7 @@ def training_set_of(kind: str, framing, stateful: bool, begins):
     shape = Shape(stateful=stateful, framing=framing, steps=STEPS)
     trainer = Trainer(task, shape, TrainConfig(seed=3, rows=2))
     scale = (MEAN, SPREAD) if kind == "forecast" else None
-    networks = Networks(None, None, PAD, scale)  # pyright: ignore  only pad and scale are used
+    networks = Networks(None, None, PAD, scale)  # only pad and scale are used
     return trainer.training_set(networks, data(), np.array(begins))
 
 

@@ -11,7 +11,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import torch  # pyright: ignore[reportMissingImports]
+import torch
 
 HERE = Path(__file__).parent
 ROWS, STEPS, FEATURES, UNITS = 2, 5, 3, 4

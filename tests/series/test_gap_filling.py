@@ -64,7 +64,7 @@ def test_sequences_are_filled_on_their_own():
         "zero": ([1, 0, 0, 0, 7, 0, 0, 2, 0], "uvvvwwwwu"),
     }
     for fill, (values, labels) in expected.items():
-        found = legato.read(data, group="g", time="t", fill=fill)  # pyright: ignore[reportArgumentType]
+        found = legato.read(data, group="g", time="t", fill=fill)
         assert found.values[:, 0].tolist() == values
         assert "".join("uvw"[int(each)] for each in found.values[:, 1]) == labels
         assert found.times.tolist() == [1, 2, 3, 4, 5, *range(6 - found.lengths[1], 6)]

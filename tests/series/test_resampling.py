@@ -26,7 +26,7 @@ def test_steps_are_those_of_pandas(every, rule, tz):
     closed = {"closed": "left", "label": "left"}
     grouped = series.resample(STEPS[every], **closed)
     expected = grouped.sum(min_count=1) if rule == "sum" else getattr(grouped, rule)()
-    found = legato.read(series.to_frame("x"), every=every, every_by=rule, missing="drop")  # pyright: ignore[reportArgumentType]
+    found = legato.read(series.to_frame("x"), every=every, every_by=rule, missing="drop")
     expected = expected.dropna()
     utc = expected.index if tz is None else expected.index.tz_convert("UTC").tz_localize(None)
     np.testing.assert_array_equal(found.times, utc.to_numpy())

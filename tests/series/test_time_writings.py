@@ -196,7 +196,7 @@ def test_days_and_months_that_cannot_be_told_apart_are_asked_for():
         ["04/02/2020"],
     )
     with pytest.raises(InputError, match="dates"):
-        legato.read(path, time="t", dates="days")  # pyright: ignore[reportArgumentType]
+        legato.read(path, time="t", dates="days")
 
 
 def test_between_points_the_day_comes_first_unless_it_is_said_otherwise():

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +23,7 @@ def config_of(model: Path, store: Path | str, **settings: Any) -> ServeConfig:
 
 
 @contextmanager
-def serving(config: ServeConfig) -> Iterator[httpx.Client]:
+def serving(config: ServeConfig) -> Generator[httpx.Client]:
     """A server in a thread; gives a client of it, whose ``service`` is the server's."""
     service = Service(config)
     server = make_server(service)
