@@ -30,6 +30,7 @@ from legato._platform.keras_private import known_inputs
 
 ROWS, STEPS, FEATURES, UNITS = 3, 4, 2, 3
 SEQUENCES = {"stateful": True, "return_sequences": True}
+CLOSE = {"rtol": 1e-5, "atol": 1e-6}
 
 
 def _input(**options):
@@ -221,7 +222,7 @@ def test_plain_keras_takes_the_rows_of_the_state(name, suffix, tmp_path):
     outputs = model.predict(x[:2], verbose=0)
     model.save(path)
     plain = keras.saving.load_model(path)
-    np.testing.assert_allclose(plain.predict(x[:2], verbose=0), outputs, rtol=1e-5)
+    np.testing.assert_allclose(plain.predict(x[:2], verbose=0), outputs, **CLOSE)
     with pytest.raises(ValueError, match="Expected batch size: 2"):
         plain.predict(x, verbose=0)
 
@@ -300,7 +301,7 @@ def test_classes_written_for_plain_keras_carry_state_and_keep_their_class(tmp_pa
     model.save(tmp_path / "again.keras")
     again = keras.saving.load_model(tmp_path / "again.keras")
     assert type(again) is PlainOwn
-    np.testing.assert_allclose(again.predict(x, verbose=0), first, rtol=1e-5)
+    np.testing.assert_allclose(again.predict(x, verbose=0), first, **CLOSE)
 
     model = legato.Sequential([_input(), PlainLSTM(UNITS, stateful=True)])
     model.save(tmp_path / "layer.keras")
@@ -419,7 +420,7 @@ def test_weights_are_saved_and_loaded_both_ways(saved, name, tmp_path):
 def test_the_old_format_opens_in_legato(saved, name):
     model = legato.load_model(saved / f"{name}.h5")
     with np.load(saved / f"{name}.npz") as answer:
-        np.testing.assert_allclose(predict(model, [answer["x0"]]), answer["outputs"], rtol=1e-5)
+        np.testing.assert_allclose(predict(model, [answer["x0"]]), answer["outputs"], **CLOSE)
     model.reset_states()
     assert len(predict(model, data(model))) == ROWS
 
