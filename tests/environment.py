@@ -16,6 +16,7 @@ _others = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not 
 
 AS_FOR_USERS = {  # variables for a child process
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
+    "POLARS_MAX_THREADS": str(os.cpu_count() or 1),
     "XLA_FLAGS": " ".join(_others),
 }
 
@@ -23,6 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "1")  # of each operation of a program
 os.environ.setdefault("JAX_INCLUDE_FULL_TRACEBACKS_IN_LOCATIONS", "0")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tests run side by side
+os.environ.setdefault("POLARS_MAX_THREADS", "1")  # an eighth of the time of small tables
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "4")  # which share the rows of a batch, if asked
 os.environ.pop("COLUMNS", None)  # no terminal, no width
 _is_quick = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") != "0"

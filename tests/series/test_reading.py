@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pandas
@@ -307,6 +308,36 @@ def test_the_allocator_of_polars_still_reads_its_settings():
         [sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=True
     )
     assert "jemalloc statistics" in done.stderr
+
+
+READ_AND_HASH = """
+    import hashlib
+    import polars
+    from legato import read
+
+    assert polars.thread_pool_size() == {threads}
+    found = read("t.csv", group="id", time="t")
+    print(found.names[:3], found.lengths[:3], *found.columns)
+    print(hashlib.sha256(found.values.tobytes() + found.times.tobytes()).hexdigest())
+"""
+
+
+def test_threads_of_polars_change_nothing(rng):
+    count = 100_000
+    at = polars.Series(rng.permutation(count))
+    table = polars.DataFrame({"x": rng.normal(size=count), "label": at.cast(str).str.slice(0, 2)})
+    table.with_columns(id=at % 7, t=at).write_csv("t.csv")
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(READ_AND_HASH.format(threads=threads))],
+            env=os.environ | {"POLARS_MAX_THREADS": str(threads)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in (1, 4)
+    ]
+    assert printed[0] == printed[1]
 
 
 @pytest.mark.parametrize(
