@@ -1,9 +1,8 @@
 """Computes the Jacobians of every batch of ``predict``, by automatic differentiation.
 
-**What is computed.** A batch is the function (state before, inputs) → (state after, outputs) that
-``predict``'s own compiled step computes, taken at the state that ``predict`` reaches there. Its
-Jacobian has four blocks: transition, input gain, output gain (see ``propagation``), and the direct
-one of outputs by inputs, of which only the norms are kept.
+**What is computed.** A batch is the function of ``differentiated_step``, taken at the state that
+``predict`` reaches there. Its Jacobian has four blocks: transition, input gain, output gain (see
+``propagation``), and the direct one of outputs by inputs, of which only the norms are kept.
 
 **Algorithm.** One pass over the data records the state before each batch. Then batches of one size
 are differentiated in blocks, ``vmap`` over both batches and directions: by forward mode (``jvp``)
@@ -11,9 +10,7 @@ along each number of state and inputs, or by reverse mode (``vjp``) along each n
 outputs, whichever is fewer (Griewank and Walther, "Evaluating derivatives", 2nd edition, SIAM 2008,
 chapter 3). If no row depends on another the Jacobian is block diagonal, and one direction serves
 all rows at once (Curtis, Powell and Reid, "On the estimation of sparse Jacobian matrices", IMA
-Journal of Applied Mathematics 13, 1974): each row is a *lane*. Whether rows mix is found by the
-derivative too: for each bit of the row number, the rows with that bit set, and those without, are
-moved in a random direction, and no other row may change. If any does, a batch is one lane.
+Journal of Applied Mathematics 13, 1974): each row is a *lane*. Where rows mix, a batch is one lane.
 
 **Cost.** A lane has n numbers of state, p of inputs and q of outputs. Per batch that is about
 min(n + p, n + q) evaluations' worth of derivatives (without n, if no state is carried), plus
@@ -23,21 +20,24 @@ one batch's if they are more (``batch_bytes``).
 
 **Limits.** Derivatives are float32, so that within a batch less than 1e-45 is zero. Integer
 inputs and states are held constant. Only recurrent state is followed: if ``predict`` changes other
-variables, that is an error. A dependence between rows whose derivative is zero everywhere on the
-data is not seen.
+variables, that is an error.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from legato._analysis.differentiated_step import (
+    DifferentiatedStep,
+    floating,
+    is_floating,
+    step_of,
+)
 from legato._analysis.propagation import InfluenceAxis, influence_axes
 from legato._errors import InputError, UnsupportedError
-from legato._execution.compiled_loop import LoopPlan
+from legato._execution.compiled_loop import CompiledLoop
 from legato._execution.program_cache import ProgramCache
 from legato._execution.samples import SampleArrays
 from legato._platform import keras_variables
@@ -99,22 +99,17 @@ class DifferentiatedRun:
         output: int | None,
         by_step: bool,
     ):
-        self._samples, self._rows, self._output = samples, rows, output
-        self._program = ProgramCache(model_state).loop_of("predict")
+        self._samples, self._rows = samples, rows
         self._variables = ProgramCache(model_state).variables("predict")
         self._values = type(self._variables)(*map(keras_variables.values_of, self._variables))
         self._full, self._last = divmod(samples.count, rows)
         self.batches = self._full + (self._last > 0)
-        self.state = sum(int(np.prod(each.shape[1:])) for each in _floating(memory))
-        self.input_axis, self.output_axis = self._axes(memory, by_step)
+        self.state = sum(int(np.prod(each.shape[1:])) for each in floating(memory))
+        loop = ProgramCache(model_state).loop_of("predict")
+        self.input_axis, self.output_axis = self._axes(loop, memory, output, by_step)
+        self._step = DifferentiatedStep.of(loop, self.state, output)
         self._memories, mixes = self._memory_before_batches(memory)
         self.lanes, self.lane_samples = (1, rows) if mixes else (rows, 1)
-        self._derivatives = {
-            forward_mode: jax.jit(
-                jax.vmap(partial(self._along, forward_mode), in_axes=(None, None, 0, 0, 0))
-            )
-            for forward_mode in (True, False)
-        }
 
     @property
     def carries(self) -> bool:
@@ -147,7 +142,9 @@ class DifferentiatedRun:
         for first in range(skipped, directions, most):
             at = np.arange(first, first + min(most, directions)) % directions  # one shape for all
             along = np.eye(directions, dtype="float32")[at]
-            derivatives = self._derivatives[forward_mode](self._values, along, memory, *batch)
+            derivatives = self._step.derivatives(
+                forward_mode, self.lanes == 1, self._values, along, memory, *batch
+            )
             derivatives = np.asarray(derivatives, "float64")[:, : directions - first]
             self._check_finite(derivatives, begin, end)
             derivatives = derivatives.swapaxes(1, 2)  # (batches, lanes, directions, numbers)
@@ -219,21 +216,17 @@ class DifferentiatedRun:
 
     # Batches and their shapes.
 
-    def _axes(self, memory: list, by_step: bool) -> tuple[InfluenceAxis, InfluenceAxis]:
+    def _axes(
+        self, loop: CompiledLoop, memory: list, output: int | None, by_step: bool
+    ) -> tuple[InfluenceAxis, InfluenceAxis]:
         x, _ = self._batch(0, 1)
         x = jax.tree.map(lambda each: each[0], x)
         rows = len(jax.tree.leaves(x)[0])
-        outputs, *_ = jax.eval_shape(self._step(rows), self._values, memory, (x,), None)
+        outputs, *_ = jax.eval_shape(step_of(loop, rows), self._values, memory, (x,), None)
         input_shapes, output_shapes = (
             [each.shape[1:] for each in jax.tree.leaves(side)] for side in (x, outputs)
         )
-        return influence_axes(input_shapes, output_shapes, self._output, by_step)
-
-    def _step(self, rows: int) -> Callable:
-        """(values, memory, data, starts) → (outputs, changed values, memory), as in ``predict``."""
-        return self._program.single_batch(
-            LoopPlan(rows, rows, rows, 1, "never", 1, 1), compiled=False
-        )
+        return influence_axes(input_shapes, output_shapes, output, by_step)
 
     def _batch(self, begin: int, end: int) -> tuple[Any, Any]:
         """Inputs and start flags of batches of one size, (batches, rows, …)."""
@@ -255,13 +248,15 @@ class DifferentiatedRun:
 
     def _memory_before_batches(self, memory: list) -> tuple[list, bool]:
         """The memory before each batch, (batches, rows, …), and whether rows ever mix."""
-        scan, memories, mixes = jax.jit(self._scan), [], False
+        memories, mixes = [], False
         variables = self._values.non_trainable
         for begin, end in self._spans(BLOCK_BATCHES):
             batches = self._batch(begin, end)
             if begin == self._full:  # rows that the last batch lacks are not needed any more
                 memory = [each[: self._last] for each in memory]
-            (memory, variables), before, mixed = scan(self._values, memory, variables, *batches)
+            (memory, variables), before, mixed = self._step.scan(
+                self._values, memory, variables, *batches
+            )
             mixes |= bool(mixed)
             memories.append(
                 [pad_with_zeros(np.asarray(each), self._rows, axis=1) for each in before]
@@ -269,108 +264,14 @@ class DifferentiatedRun:
         self._check_unchanged(variables)
         return [np.concatenate(each) for each in zip(*memories, strict=True)], mixes
 
-    def _scan(self, values, memory, variables, x, starts):
-        """Run some batches: the final carry, the memory before each, and whether rows mix."""
-
-        def body(carry, batch):
-            memory, variables = carry
-            now, (x, starts) = values._replace(non_trainable=variables), batch
-            step = self._step(len(jax.tree.leaves(x)[0]))
-            _, changed, after = step(now, memory, (x,), starts)
-            mixed = self._rows_mix(now, memory, x, starts)
-            return (after, changed.non_trainable), (memory, mixed)
-
-        carry, (before, mixed) = jax.lax.scan(body, (memory, variables), (x, starts))
-        return carry, before, mixed.any()
-
-    def _rows_mix(self, values, memory, x, starts):
-        """Whether any row depends on another; any two rows differ in a bit of their number."""
-        function, at = self._flat_function(values, memory, x, starts, 1)
-        rows = np.arange(len(at))
-        bits = [rows >> bit & 1 == 1 for bit in range((len(rows) - 1).bit_length())]
-        if not bits:
-            return jnp.array(False)
-        groups = np.array([*bits, *[~each for each in bits]])
-        direction = np.random.default_rng(0).normal(size=at.shape).astype("float32")
-
-        def changes_others(group):
-            change = jax.jvp(function, (at,), (jnp.where(group[:, None], direction, 0),))[1]
-            return jnp.any(jnp.where(group[:, None], 0, change) != 0)
-
-        return jax.vmap(changes_others)(groups).any()
-
     def _check_unchanged(self, variables: list) -> None:
         for variable, before, after in zip(
             self._variables.non_trainable, self._values.non_trainable, variables, strict=True
         ):
             # A random generator's seed changes too, but integers have no derivative.
-            if _is_floating(before) and not np.array_equal(np.asarray(before), np.asarray(after)):
+            if is_floating(before) and not np.array_equal(np.asarray(before), np.asarray(after)):
                 raise UnsupportedError(
                     f"predict changes the variable {variable.path!r}, which is no recurrent "
                     "state: influence from sample to sample through it is not followed. Keep it in "
                     "the state of a cell, in legato.layers.RNN(cell, stateful=True)."
                 )
-
-    # Derivatives of a batch.
-
-    def _flat_function(self, values, memory, x, starts, samples: int) -> tuple[Callable, jax.Array]:
-        """A batch as a function of arrays (lanes, numbers), state first, and its argument.
-
-        ``samples`` is the number of samples in a lane.
-        """
-        leaves, structure = jax.tree.flatten((memory, x))
-        differentiable = [at for at, each in enumerate(leaves) if _is_floating(each)]
-        rows = len(jax.tree.leaves(x)[0])
-        lanes, state = rows // samples, self.state
-
-        def joined(carried: list, others: list):
-            parts = [_flattened(each, rows) for each in (carried, others)]
-            return jnp.concatenate([each.reshape(lanes, -1) for each in parts], axis=1)
-
-        def function(flat):
-            parts = jnp.split(flat, [samples * state], axis=1)
-            flat = jnp.concatenate([each.reshape(rows, -1) for each in parts], axis=1)
-            arguments, begin = list(leaves), 0
-            for at in differentiable:
-                size = leaves[at].size // rows
-                part = flat[:, begin : begin + size].reshape(leaves[at].shape)
-                arguments[at], begin = part.astype(leaves[at].dtype), begin + size
-            before, inputs = jax.tree.unflatten(structure, arguments)
-            outputs, _, after = self._step(rows)(values, before, (inputs,), starts)
-            outputs = jax.tree.leaves(outputs)
-            if self._output is not None:
-                outputs = [each[..., self._output] for each in outputs]
-            return joined(_floating(after), outputs)
-
-        return function, joined(_floating(memory), _floating(jax.tree.leaves(x)))
-
-    def _along(self, forward_mode: bool, values, directions, memory, x, starts):
-        """Derivatives along directions, each the same in every lane: (directions, lanes, numbers).
-
-        In forward mode directions are of state and inputs, in reverse mode of state and outputs.
-        """
-        samples = len(jax.tree.leaves(x)[0]) if self.lanes == 1 else 1
-        function, at = self._flat_function(values, memory, x, starts, samples)
-
-        def forward(direction):
-            return jax.jvp(function, (at,), (jnp.broadcast_to(direction, at.shape),))[1]
-
-        if forward_mode:
-            return jax.vmap(forward)(directions)
-        result, pull = jax.vjp(function, at)
-        return jax.vmap(lambda each: pull(jnp.broadcast_to(each, result.shape))[0])(directions)
-
-
-def _is_floating(array) -> bool:
-    return jnp.issubdtype(array.dtype, jnp.floating)
-
-
-def _floating(arrays: list) -> list:
-    """The arrays that can be differentiated."""
-    return [each for each in arrays if _is_floating(each)]
-
-
-def _flattened(arrays: list, rows: int) -> jax.Array:
-    """The numbers of each row side by side, (rows, numbers)."""
-    flat = [each.reshape(rows, -1).astype("float32") for each in arrays]
-    return jnp.concatenate([jnp.zeros((rows, 0), "float32"), *flat], axis=1)

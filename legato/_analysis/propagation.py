@@ -222,9 +222,10 @@ def _time_steps(shapes: list[tuple]) -> int:
 
 def _shape_of_one(output: int, shape: tuple) -> tuple:
     """The shape of one output on the last axis."""
-    if not shape or not -shape[-1] <= output < shape[-1]:
+    whole = isinstance(output, int | np.integer) and not isinstance(output, bool)
+    if not whole or not shape or not -shape[-1] <= output < shape[-1]:
         raise InputError(
-            f"outputs={output} was asked for, and the last axis of the model's outputs, "
+            f"outputs={output!r} was asked for, and the last axis of the model's outputs, "
             f"{('samples', *shape)}, has no such place."
         )
     return shape[:-1]

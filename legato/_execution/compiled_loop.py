@@ -166,6 +166,7 @@ class CompiledLoop:
         repeated: predictions with everything prepared, by the samples' shape and dtype.
         runs: the programs without variables, by shapes; models that are built alike may share it.
         updates: the non-trainable variables that the step changes; shared as ``runs`` are.
+        differentiated: what others make of the step to differentiate it, by its options.
     """
 
     def __init__(
@@ -175,6 +176,7 @@ class CompiledLoop:
         changed: tuple[str, ...],
     ):
         self.prepared, self.repeated, self.runs = (RecentPrograms() for _ in range(3))
+        self.differentiated = RecentPrograms()
         self.updates = StepUpdates()
         self._step = step
         self._kept = tuple(name for name in LoopValues._fields if name not in changed)

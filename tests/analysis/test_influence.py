@@ -18,6 +18,7 @@ import legato
 from legato import InputError, StateError, UnsupportedError, influence, layers
 from legato._analysis import influence as influence_module
 from legato._analysis import propagation
+from legato._analysis.differentiated_step import DifferentiatedStep
 from legato._analysis.jacobians import DifferentiatedRun
 from legato._analysis.propagation import LARGEST, SMALLEST, Propagation
 from legato._recurrent.model_state import ModelState
@@ -114,6 +115,19 @@ def test_with_few_outputs_the_reverse_mode_gives_the_same(cell, model):
     assert_same(cell, found.matrix, by_sample(expected))
 
 
+def test_a_second_map_of_the_same_shapes_compiles_nothing(compiled):
+    model, X = stateless(FEATURES, stateful=True), inputs(SAMPLES, STEPS)
+    first = influence(model, X, batch_size=3).matrix
+    again = influence(model, X, batch_size=3).matrix  # compiles what NumPy's arrays need
+    compiled.count = 0
+    other = influence(model, 2 * X, batch_size=3).matrix
+    assert compiled.count == 0
+    np.testing.assert_array_equal(first, again)
+    assert not np.allclose(first, other)
+    model.set_weights([2 * each for each in model.get_weights()])
+    assert not np.allclose(first, influence(model, X, batch_size=3).matrix)
+
+
 def test_blocks_of_any_size_give_the_same(monkeypatch):
     model, X = ready(BY_NAME["GRU"]), inputs(SAMPLES, STEPS)
 
@@ -180,7 +194,7 @@ def test_the_model_is_unchanged():
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("of", "moment"),
-    [(ModelState, "set_state"), (DifferentiatedRun, "_flat_function"), (Propagation, "advance")],
+    [(ModelState, "set_state"), (DifferentiatedStep, "_flat_function"), (Propagation, "advance")],
     ids=["beginning", "tracing", "multiplying"],
 )
 def test_ctrl_c_leaves_the_model_unchanged(of, moment, monkeypatch):
@@ -190,6 +204,7 @@ def test_ctrl_c_leaves_the_model_unchanged(of, moment, monkeypatch):
     model.predict(X[:2], batch_size=1, verbose=0)
     before, weights = model.states, model.get_weights()
     expected = influence(model, X, **options).matrix
+    model.predict_function = None  # programs are traced again
     do = getattr(of, moment)
 
     def interrupted(*given):
@@ -393,6 +408,8 @@ class Noting(keras.layers.Layer):
             {"outputs": 2},
             r"outputs=2 .* \('samples', 2\), has no such",
         ),
+        (partial(stateless, FEATURES), inputs(), {"outputs": [0]}, r"outputs=\[0\] .* no such"),
+        (partial(stateless, FEATURES), inputs(), {"outputs": 0.5}, r"outputs=0.5 .* no such"),
         (partial(stateless, FEATURES), inputs(), {"names": "AB"}, "2 names came for 3 samples"),
         (
             partial(stateless, FEATURES),
