@@ -7,11 +7,15 @@ containers and NumPy arrays are compared by value, so that a lambda written in a
 once; JAX arrays, which never change, by identity. Where a value may change unseen (a random
 generator, an open file) there is no key.
 
-Limits: globals of installed packages and attributes of their modules are taken to be constant, and
-names that only ``eval`` or ``globals()`` reach are not found.
+Limits: globals of installed packages and attributes of their modules are taken to be constant:
+those of Python, of legato, JAX, Keras and NumPy, and whatever lies in a folder ``site-packages`` or
+``dist-packages``, of this environment or of another. Attributes of other modules are read where a
+function names the module; one that it finds in a container gives no key. Names that only ``eval``
+or ``globals()`` reach are not found.
 """
 
 import hashlib
+import inspect
 import os
 import sys
 import sysconfig
@@ -35,14 +39,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
+import keras
 import numpy as np
 
 _MAX_VALUES = 10_000  # looked at for one key; beyond that, compiling anew is not slower
-_INSTALLED = tuple(
+_FOLDERS = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
+_PACKAGES = tuple(  # wherever they are installed
     f"{folder}{os.sep}"
     for folder in (
         Path(__file__).parents[1],
-        *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")),
+        *(Path(inspect.getfile(each)).parent for each in (jax, jaxlib, keras, np)),
+        *map(sysconfig.get_path, ("stdlib", "platstdlib")),
     )
 )
 _POINTER_BYTES = np.intp().itemsize
@@ -125,6 +133,8 @@ class _KeyBuilder:
             raise _UnknownValueError
         if isinstance(value, _CONSTANTS):
             return type(value), repr(value)  # by repr, 0.0 is not -0.0, and NaN is NaN
+        if _is_own_module(value):  # but for those that a function names, whose attributes are read
+            raise _UnknownValueError
         if isinstance(value, _FIXED) or type(value) is object or _is_installed_class(value):
             return _Same(value)
         if id(value) in self._met:
@@ -175,30 +185,41 @@ class _KeyBuilder:
         )
 
     def _function(self, function: FunctionType) -> tuple:
-        cells = [_contents_of(cell) for cell in function.__closure__ or ()]
-        read = [*cells, function.__defaults__, function.__kwdefaults__]
         top = self._count <= 1  # the function itself, wherever it is from
-        known = not top and function.__code__.co_filename.startswith(_INSTALLED)
+        known = not top and _is_installed_file(function.__code__.co_filename)
+        keywords = function.__kwdefaults__ or {}
+        read = [_contents_of(cell) for cell in function.__closure__ or ()]
+        read += [*(function.__defaults__ or ()), *keywords.values()]
+        modules = [] if known else [each for each in read if _is_own_module(each)]
         return (
             function.__code__,
-            self._items(read),
+            tuple(keywords),
+            tuple(
+                _Same(each) if _is_own_module(each) and not known else self.key_of(each)
+                for each in read
+            ),
             self._attributes(function),
-            () if known else self._globals(function),
+            () if known else self._globals(function, modules),
         )
 
-    def _globals(self, function: FunctionType) -> tuple:
-        """Names and values of the globals that code reads, and of its modules' attributes."""
+    def _globals(self, function: FunctionType, held: list[ModuleType]) -> tuple:
+        """Names and values of the globals that code reads, and of its modules' attributes.
+
+        Args:
+            function: any.
+            held: modules of the user's own in its closure and default arguments.
+        """
         names = sorted(_names_in(function.__code__))
-        scopes, modules, found = [function.__globals__], set(), []
+        scopes, modules, found = [function.__globals__, *map(vars, held)], set(held), []
         while scopes:
             scope = scopes.pop()
             for name in names:
                 value = scope.get(name, sys.modules.get(name, _NOTHING))
                 if value is _NOTHING:
                     continue
-                found.append((name, self.key_of(value)))
-                is_module = isinstance(value, ModuleType) and value not in modules
-                if is_module and not _is_installed(value):
+                own = _is_own_module(value)
+                found.append((name, _Same(value) if own else self.key_of(value)))
+                if own and value not in modules:
                     modules.add(value)
                     scopes.append(vars(value))
         return tuple(found)
@@ -255,7 +276,15 @@ def _is_installed(module: ModuleType | None) -> bool:
     file = getattr(module, "__file__", None)
     if file is None:
         return module.__name__.partition(".")[0] in sys.stdlib_module_names
-    return file.startswith(_INSTALLED)
+    return _is_installed_file(file)
+
+
+def _is_own_module(value: Any) -> bool:
+    return isinstance(value, ModuleType) and not _is_installed(value)
+
+
+def _is_installed_file(path: str) -> bool:
+    return path.startswith(_PACKAGES) or any(each in path for each in _FOLDERS)
 
 
 def _is_installed_class(value: Any) -> bool:

@@ -1,9 +1,15 @@
 """Keys of functions: different whenever the function would compile to a different program."""
 
 import functools
+import importlib
 import io
+import os
 import random
+import subprocess
+import sys
+import textwrap
 import types
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -68,6 +74,9 @@ def run(scope: dict, source: str):
         ("scale.scaled", "scale.own = [2.0]"),
         ("scale.scaled", "Scale.__call__ = lambda self, x: x + 2"),
         ("lambda x: x * settings.factor", "settings.factor = 2.0"),
+        ("(lambda held: lambda x: x * held.factor)(settings)", "settings.factor = 2.0"),
+        ("lambda x, held=settings: x * held.factor", "settings.factor = 2.0"),
+        ("lambda x, *, held=settings: x * held.factor", "settings.factor = 2.0"),
     ],
 )
 def test_every_value_a_function_reads_changes_its_key(cell, function, change):
@@ -106,6 +115,54 @@ def test_closures_are_read_too():
 )
 def test_a_value_that_may_change_unnoticed_gives_no_key(hidden):
     assert function_key(lambda x: (x, hidden)) is None
+
+
+def test_modules_in_a_container_give_no_key():
+    """Their attributes are not looked for."""
+    settings = types.ModuleType("settings")
+    assert function_key(lambda x: x * settings) is not None
+    assert function_key(lambda x: x * {"one": settings}["one"].factor) is not None
+    held = {"one": settings}
+    assert function_key(lambda x: x * held["one"].factor) is None
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_installed"),
+    [("site-packages", True), ("dist-packages", True), ("my-site-packages", False), ("src", False)],
+)
+def test_modules_are_constant_where_packages_are_installed(
+    folder, is_installed, tmp_path, monkeypatch
+):
+    """Also in a folder of another environment, of the user's own, or of the system."""
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "scales.py").write_text("NEXT = iter([1])\ndef by(x): return x * 2\n")
+    monkeypatch.syspath_prepend(tmp_path / folder)
+    monkeypatch.delitem(sys.modules, "scales", raising=False)
+    scales = importlib.import_module("scales")
+    assert function_key(scales.by) is not None
+    changing = function_key(lambda x: x * next(scales.NEXT))
+    assert (changing is not None) == is_installed
+
+
+PACKAGES_ELSEWHERE = """
+    import sys
+    import jax.numpy as jnp, keras, numpy as np
+    from legato._streams import function_key as found
+
+    assert not any(each in np.__file__ for each in found._FOLDERS)
+    for function in (lambda x: np.ones(2) * x, lambda x: jnp.ones(2) * x, keras.ops.relu):
+        assert found.function_key(function) is not None
+"""
+
+
+def test_packages_may_be_installed_in_any_folder(tmp_path):
+    """As by ``pip install --target``."""
+    for folder in map(Path, sys.path):
+        if folder.name == "site-packages":
+            os.symlink(folder, tmp_path / "packages")
+    paths = os.pathsep.join([str(tmp_path / "packages"), str(Path(legato.__file__).parents[1])])
+    code = textwrap.dedent(PACKAGES_ELSEWHERE)
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": paths}, check=True)
 
 
 def test_a_function_that_refers_to_itself():
