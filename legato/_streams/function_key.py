@@ -10,8 +10,8 @@ generator, an open file) there is no key.
 Limits: globals of installed packages and attributes of their modules are taken to be constant:
 those of Python, of legato, JAX, Keras and NumPy, and whatever lies in a folder ``site-packages`` or
 ``dist-packages``, of this environment or of another. Attributes of other modules are read where a
-function names the module; one that it finds in a container gives no key. Names that only ``eval``
-or ``globals()`` reach are not found.
+function names them, also as text (``getattr``); a module that it finds in a container gives no key.
+Names that are put together while it runs, or read by ``eval``, are not found.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Hashable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from types import (
     BuiltinFunctionType,
@@ -209,18 +209,20 @@ class _KeyBuilder:
             function: any.
             held: modules of the user's own in its closure and default arguments.
         """
-        names = sorted(_names_in(function.__code__))
-        scopes, modules, found = [function.__globals__, *map(vars, held)], set(held), []
+        names = _names_in(function.__code__)
+        modules = dict.fromkeys([*held, *_own_modules_imported(names, function)])
+        scopes: list[dict] = [function.__globals__, *map(vars, modules)]
+        found: list[Hashable] = [*map(_Same, modules)]
         while scopes:
             scope = scopes.pop()
             for name in names:
-                value = scope.get(name, sys.modules.get(name, _NOTHING))
+                value = scope.get(name, _NOTHING)
                 if value is _NOTHING:
                     continue
                 own = _is_own_module(value)
                 found.append((name, _Same(value) if own else self.key_of(value)))
                 if own and value not in modules:
-                    modules.add(value)
+                    modules[value] = None
                     scopes.append(vars(value))
         return tuple(found)
 
@@ -228,10 +230,25 @@ class _KeyBuilder:
 _NOTHING = object()
 
 
-def _names_in(code: CodeType) -> set[str]:
-    """Names of globals, attributes and modules that code, or code nested in it, refers to."""
+@lru_cache(maxsize=1024)
+def _names_in(code: CodeType) -> tuple[str, ...]:
+    """Names of globals, attributes and modules that code, or code nested in it, refers to; those in
+    its texts too, as ``getattr`` takes them. Sorted."""
     nested = [each for each in code.co_consts if isinstance(each, CodeType)]
-    return set(code.co_names).union(*map(_names_in, nested))
+    texts = [each for each in code.co_consts if isinstance(each, str)]
+    named = [each for each in texts if all(map(str.isidentifier, each.split(".")))]
+    return tuple(sorted({*code.co_names, *named}.union(*map(_names_in, nested))))
+
+
+def _own_modules_imported(names: Iterable[str], function: FunctionType) -> list[ModuleType]:
+    """The user's own modules that a function may import by these names, itself or from a package
+    that it is in."""
+    found = [sys.modules.get(name) for name in names]
+    package = function.__globals__.get("__package__")
+    while package:
+        found += [sys.modules.get(f"{package}.{name}") for name in names]
+        package = package.rpartition(".")[0]
+    return [each for each in found if each is not None and _is_own_module(each)]
 
 
 def _parts_of(value: Any) -> tuple | None:

@@ -75,6 +75,9 @@ def run(scope: dict, source: str):
         ("scale.scaled", "Scale.__call__ = lambda self, x: x + 2"),
         ("lambda x: x * settings.factor", "settings.factor = 2.0"),
         ("(lambda held: lambda x: x * held.factor)(settings)", "settings.factor = 2.0"),
+        ("lambda x: x * getattr(settings, 'factor')", "settings.factor = 2.0"),
+        ("lambda x: x * vars(settings)['factor']", "settings.factor = 2.0"),
+        ("lambda x: x * globals()['FACTOR']", "FACTOR = 2.0"),
         ("lambda x, held=settings: x * held.factor", "settings.factor = 2.0"),
         ("lambda x, *, held=settings: x * held.factor", "settings.factor = 2.0"),
     ],
@@ -142,6 +145,41 @@ def test_modules_are_constant_where_packages_are_installed(
     assert function_key(scales.by) is not None
     changing = function_key(lambda x: x * next(scales.NEXT))
     assert (changing is not None) == is_installed
+
+
+IMPORTED = [
+    "from . import settings as held",
+    "from .. import settings as held",
+    "import scaling.settings as held",
+    "import scaling; held = scaling.settings",
+    "import importlib; held = importlib.import_module('scaling.settings')",
+    "from ..settings import factor; held = SimpleNamespace(factor=factor)",
+]
+
+
+@pytest.mark.parametrize("line", IMPORTED)
+def test_modules_that_a_function_imports_are_read_too(line, tmp_path, monkeypatch):
+    inner = tmp_path / "scaling" / "inner"
+    inner.mkdir(parents=True)
+    for folder in (inner, inner.parent):
+        (folder / "__init__.py").touch()
+        (folder / "settings.py").write_text("factor = 1.0")
+    code = f"from types import SimpleNamespace\ndef by(x):\n  {line}\n  return x * held.factor"
+    (inner / "scales.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [each for each in sys.modules if each.partition(".")[0] == "scaling"]:
+        monkeypatch.delitem(sys.modules, name)
+    importlib.invalidate_caches()
+    importlib.import_module("scaling.settings")
+    by = importlib.import_module("scaling.inner.scales").by
+    assert by(1.0) == 1.0
+    before = function_key(by)
+    assert before is not None
+    assert function_key(by) == before
+    for name in ("scaling.settings", "scaling.inner.settings"):
+        importlib.import_module(name).factor = 2.0
+    assert by(1.0) == 2.0
+    assert function_key(by) != before
 
 
 PACKAGES_ELSEWHERE = """
