@@ -27,6 +27,13 @@ class DifferentiatedStep:
         loop: of ``predict``.
         state: floating point numbers of state in a row.
         output: index on the last axis of the outputs; None for all of them.
+
+    Attributes:
+        scan: ``scan(values, memory, variables, x, starts)`` runs some batches: the final memory and
+            variables, the memory before each batch, and whether rows mix.
+        derivatives: ``derivatives(forward_mode, one_lane, values, directions, memory, x, starts)``
+            → (batches, directions, lanes, numbers); in forward mode directions are of state and
+            inputs, in reverse mode of state and outputs.
     """
 
     def __init__(self, loop: CompiledLoop, state: int, output: int | None):

@@ -34,6 +34,7 @@ from typing import NamedTuple
 import numpy as np
 
 from legato._errors import InputError
+from legato._platform.checks import is_count
 
 RESCALED_EVERY = 8  # batches: a float32 factor is at most 1e38 or, if not zero, at least 1e-45
 ON_ONE_CORE = 2**18  # multiplications: products up to this size OpenBLAS does not share among cores
@@ -222,8 +223,7 @@ def _time_steps(shapes: list[tuple]) -> int:
 
 def _shape_of_one(output: int, shape: tuple) -> tuple:
     """The shape of one output on the last axis."""
-    whole = isinstance(output, int | np.integer) and not isinstance(output, bool)
-    if not whole or not shape or not -shape[-1] <= output < shape[-1]:
+    if not shape or not is_count(output, -shape[-1]) or output >= shape[-1]:
         raise InputError(
             f"outputs={output!r} was asked for, and the last axis of the model's outputs, "
             f"{('samples', *shape)}, has no such place."

@@ -132,9 +132,8 @@ def stack_feeds(
 def describe_feed(feed: Feed, by_column: bool, answer: list | None = None) -> FeedAnswer:
     reply = feed.reply
     assert reply is not None
-    fields: dict[str, Any] = {"y": answer}
-    if answer is None or by_column:
-        fields = answer_fields(reply, by_column)
+    is_known = answer is not None and not by_column
+    fields: dict[str, Any] = {"y": answer} if is_known else answer_fields(reply, by_column)
     return FeedAnswer(
         stream=stream_name(feed.key),
         steps=reply.steps,

@@ -190,17 +190,19 @@ class _KeyBuilder:
         keywords = function.__kwdefaults__ or {}
         read = [_contents_of(cell) for cell in function.__closure__ or ()]
         read += [*(function.__defaults__ or ()), *keywords.values()]
-        modules = [] if known else [each for each in read if _is_own_module(each)]
+        modules = [each for each in read if _is_own_module(each)]
+        key_of = self.key_of if known else self._key_of_named
         return (
             function.__code__,
             tuple(keywords),
-            tuple(
-                _Same(each) if _is_own_module(each) and not known else self.key_of(each)
-                for each in read
-            ),
+            tuple(map(key_of, read)),
             self._attributes(function),
             () if known else self._globals(function, modules),
         )
+
+    def _key_of_named(self, value: Any) -> Hashable:
+        """The key of a value that a function names, whose attributes are read if it is a module."""
+        return _Same(value) if _is_own_module(value) else self.key_of(value)
 
     def _globals(self, function: FunctionType, held: list[ModuleType]) -> tuple:
         """Names and values of the globals that code reads, and of its modules' attributes.
@@ -219,9 +221,8 @@ class _KeyBuilder:
                 value = scope.get(name, _NOTHING)
                 if value is _NOTHING:
                     continue
-                own = _is_own_module(value)
-                found.append((name, _Same(value) if own else self.key_of(value)))
-                if own and value not in modules:
+                found.append((name, self._key_of_named(value)))
+                if _is_own_module(value) and value not in modules:
                     modules[value] = None
                     scopes.append(vars(value))
         return tuple(found)

@@ -281,7 +281,7 @@ class Process:
         self.process.stdin.flush()
         return json.loads(self.process.stdout.readline())
 
-    def end(self, how: int | None = None) -> tuple:
+    def end(self, how: int | None = None) -> tuple[int | None, str, str]:
         """Status and remaining output and errors, after a signal or the end of the input."""
         if how is not None:
             self.process.send_signal(how)

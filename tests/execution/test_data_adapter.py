@@ -430,7 +430,7 @@ def test_an_optional_input_may_be_none():
     for given in (None, np.zeros_like(X), np.ones_like(X)):
         made.reset_states()
         results.append(made.predict({"signal": X, "shift": given}, verbose=0))
-    np.testing.assert_allclose(results[0], results[1], 1e-5, 1e-6)
+    np.testing.assert_allclose(results[0], results[1], 1e-6, 1e-6)
     assert not np.allclose(results[1], results[2])
     made.fit({"signal": X, "shift": None}, y, batch_size=len(X), verbose=0)
 

@@ -118,7 +118,7 @@ def test_other_batches_of_the_same_samples_are_another_prediction(made):
     whole = made.predict(X[0], COUNT, verbose=0)
     assert len(made.predict_function.repeated) == 2
     if not made.stateful:
-        np.testing.assert_allclose(whole, made.predict(X[0], ROWS, verbose=0), 1e-5, 1e-6)
+        np.testing.assert_allclose(whole, made.predict(X[0], ROWS, verbose=0), 1e-6, 1e-6)
 
 
 def test_progress_is_shown_every_time(made, monkeypatch, capsys):

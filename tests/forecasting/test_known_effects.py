@@ -101,7 +101,7 @@ def test_layers_encode_columns_as_arrays_do(rng):
     inputs = keras.Input((5, 2))
     bent = KnownEffects((PROMO, KIND), np.zeros(6), np.ones(6), False, ((-0.5, 0.5), ()))
     curve = keras.Model(inputs, bent.encode(inputs, keras.ops))
-    np.testing.assert_allclose(curve.predict(values, verbose=0), bent.encode(values), 1e-5, 1e-6)
+    np.testing.assert_allclose(curve.predict(values, verbose=0), bent.encode(values), 1e-6, 1e-6)
     np.testing.assert_allclose(bent.encode(values)[..., 1], np.maximum(values[..., 0] + 0.5, 0))
     model = keras.Model(inputs, encode_columns((PROMO, KIND), inputs, keras.ops))
     np.testing.assert_array_equal(model.predict(values, verbose=0), found)

@@ -142,9 +142,9 @@ def test_padding_keeps_the_state_and_changes_no_output(kind):
     short = rows[:, :3].copy()
     padded = np.concatenate([short, np.full((2, 4, rows.shape[2]), pad, "float32")], axis=1)
     came = model.predict(padded, verbose=0)
-    np.testing.assert_allclose(came[:, :3], whole[:, :3], 1e-5, 1e-6)
+    np.testing.assert_allclose(came[:, :3], whole[:, :3], 1e-6, 1e-6)
     rest = model.predict(rows[:, 3:], verbose=0)
-    np.testing.assert_allclose(rest, whole[:, 3:], 1e-5, 1e-6)
+    np.testing.assert_allclose(rest, whole[:, 3:], 1e-6, 1e-6)
     expected = by_hand(networks, task, shape, values, changes, rows[0])
     np.testing.assert_allclose(whole[0], expected, rtol=2e-5)
 

@@ -86,7 +86,7 @@ def test_with_one_feature_a_number_is_a_step():
     answers = model.stream().feed([[0.1], [0.2]])
     stream = model.stream()
     np.testing.assert_array_equal(stream.fork().feed([0.1, 0.2]), answers)
-    np.testing.assert_allclose([stream.feed(0.1), stream.feed([0.2])], answers, 1e-5, 1e-6)
+    np.testing.assert_allclose([stream.feed(0.1), stream.feed([0.2])], answers, 1e-6, 1e-6)
 
 
 def test_tokens_and_masks():
